@@ -1,0 +1,1 @@
+//! Resources, lifecycle, the REST API and the store.

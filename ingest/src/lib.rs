@@ -1,0 +1,1 @@
+//! Listeners, TLS, admission and limits; one task for each contribution.

@@ -1,0 +1,15 @@
+//! The words every other crate speaks: time, ids, tracks, frames and codec headers.
+//!
+//! Nothing here reads a clock, opens a socket or knows a transport. Media time is exact (see [`time`]), payloads are
+//! shared [`bytes::Bytes`], and a [`track::Track`] says all that a packager needs to describe a stream.
+
+pub mod bits;
+pub mod codec;
+pub mod frame;
+pub mod id;
+pub mod time;
+pub mod track;
+
+pub use frame::Frame;
+pub use time::{TimeDelta, Timescale, Timestamp, WallTime};
+pub use track::{CodecConfig, Kind, LatencyMode, Track, TrackId};

@@ -1,0 +1,73 @@
+//! Elementary streams and what is needed to describe them.
+
+use crate::codec::{aac, avc};
+use crate::time::Timescale;
+
+/// Numbers a track within a contribution.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TrackId(pub u32);
+
+/// What a track carries.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+}
+
+/// The codec of a track with its out-of-band header.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CodecConfig {
+    /// H.264.
+    Avc(avc::Config),
+    /// MPEG-4 AAC.
+    Aac(aac::Config),
+}
+
+/// One elementary stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Track {
+    /// Its number within the contribution.
+    pub id: TrackId,
+    /// Its codec and header.
+    pub codec: CodecConfig,
+}
+
+impl Track {
+    /// What the track carries.
+    pub const fn kind(&self) -> Kind {
+        match self.codec {
+            CodecConfig::Avc(_) => Kind::Video,
+            CodecConfig::Aac(_) => Kind::Audio,
+        }
+    }
+
+    /// The timescale of the track in MP4: 90 kHz for video, the sample rate for audio.
+    pub const fn timescale(&self) -> Timescale {
+        match &self.codec {
+            CodecConfig::Avc(_) => Timescale::NINETY_KHZ,
+            CodecConfig::Aac(aac) => Timescale::new(aac.sample_rate),
+        }
+    }
+
+    /// The codec parameter of RFC 6381: `avc1.64001F`, `mp4a.40.2`.
+    pub fn codec_string(&self) -> String {
+        match &self.codec {
+            CodecConfig::Avc(avc) => avc.codec_string(),
+            CodecConfig::Aac(aac) => aac.codec_string(),
+        }
+    }
+}
+
+/// How early a viewer gets the programme; see `docs/architecture.md` for the durations that follow from it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum LatencyMode {
+    /// Segments of 4 s.
+    #[default]
+    Standard,
+    /// Segments of 2 s.
+    Reduced,
+    /// Segments of 2 s in parts of 0.2 s.
+    Low,
+}

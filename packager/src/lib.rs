@@ -1,0 +1,3 @@
+//! Frames in, CMAF parts and segments out; the live window and its playlists.
+
+pub mod log;

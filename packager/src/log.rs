@@ -1,0 +1,133 @@
+//! The packaged log: what the packager publishes of a broadcast, in order, for its readers to fold.
+//!
+//! One writer, many readers, append only. Nothing published ever changes: the bytes named by (rendition, media
+//! sequence number, part) or (rendition, init number) are the same for ever.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use media::{Kind, TimeDelta, Timestamp, WallTime};
+
+/// Numbers a rendition within a broadcast, from 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RenditionId(pub u32);
+
+/// One step of a broadcast's packaged log.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The durations that hold for the whole broadcast; comes once, before the first [`Event::Segment`].
+    Targets(Targets),
+    /// An init section (`ftyp` + `moov`); the parts that follow in this rendition refer to it. The first one of a
+    /// rendition announces the rendition.
+    Init(Arc<Init>),
+    /// A part was closed. A broadcast without parts still gets one for each segment: the whole of it.
+    Part(Arc<Part>),
+    /// A segment was closed; its bytes are those of its parts, one after another.
+    Segment(SegmentEnd),
+    /// The broadcast is over; nothing follows.
+    End,
+}
+
+/// The frozen durations of a broadcast (rfc8216bis §4.4.3.1, §4.4.3.7, §4.4.3.8).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Targets {
+    /// `EXT-X-TARGETDURATION`, in seconds.
+    pub segment_secs: u32,
+    /// `PART-TARGET`, where parts are offered.
+    pub part: Option<TimeDelta>,
+}
+
+/// An init section and what a playlist says of the media behind it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Init {
+    /// The rendition it begins.
+    pub rendition: RenditionId,
+    /// Counts the init sections of the rendition, from 0; a part of its URL.
+    pub number: u32,
+    /// `ftyp` + `moov`.
+    pub bytes: Bytes,
+    /// What it describes.
+    pub format: Format,
+}
+
+/// What a multivariant playlist says of a rendition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Format {
+    /// Pictures or sound.
+    pub kind: Kind,
+    /// The `CODECS` parameter (RFC 6381).
+    pub codec: String,
+    /// Visible width and height in pixels, with pixels made square; video only.
+    pub resolution: Option<(u32, u32)>,
+    /// Channels; audio only.
+    pub channels: Option<u8>,
+}
+
+/// A closed part: one `moof` and its `mdat`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// Its rendition.
+    pub rendition: RenditionId,
+    /// Media sequence number of its segment.
+    pub msn: u64,
+    /// Its place in the segment, from 0.
+    pub index: u32,
+    /// The init section it needs.
+    pub init: u32,
+    /// Where it begins on the programme's timeline, in decode order: its `tfdt`.
+    pub start: Timestamp,
+    /// How long it lasts.
+    pub duration: TimeDelta,
+    /// It begins with an IDR picture or is audio, so a decoder may start here.
+    pub independent: bool,
+    /// A break of the programme lies before this part; only ever on the first part of a segment.
+    pub discontinuity: bool,
+    /// Wall time of its first picture or sample.
+    pub wall: WallTime,
+    /// Frames in it.
+    pub frames: u32,
+    /// Its bytes.
+    pub data: Payload,
+}
+
+/// The end of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SegmentEnd {
+    /// Its rendition.
+    pub rendition: RenditionId,
+    /// Its media sequence number.
+    pub msn: u64,
+    /// The sum of its parts' durations.
+    pub duration: TimeDelta,
+}
+
+/// Bytes in pieces: boxes written fresh between frame payloads that are shared with the contribution they came from.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Payload {
+    pieces: Arc<[Bytes]>,
+    len: u64,
+}
+
+impl Payload {
+    /// The pieces one after another.
+    pub fn new(pieces: impl Into<Arc<[Bytes]>>) -> Self {
+        let pieces = pieces.into();
+        let len = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Self { pieces, len }
+    }
+
+    /// The pieces, in order.
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+
+    /// Bytes in all.
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// True if there is no byte.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}

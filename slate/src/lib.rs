@@ -1,0 +1,1 @@
+//! Makes one continuous programme out of interrupted contributions.
