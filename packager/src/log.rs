@@ -12,6 +12,13 @@ use media::{Kind, TimeDelta, Timestamp, WallTime};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RenditionId(pub u32);
 
+impl RenditionId {
+    /// The pictures as they came from the encoder.
+    pub const VIDEO: Self = Self(0);
+    /// The sound as it came from the encoder; has this number also where there are no pictures.
+    pub const AUDIO: Self = Self(1);
+}
+
 /// One step of a broadcast's packaged log.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -84,7 +91,7 @@ pub struct Part {
     pub discontinuity: bool,
     /// Wall time of its first picture or sample.
     pub wall: WallTime,
-    /// Frames in it.
+    /// Frames in it; none where the rendition has a gap (`EXT-X-GAP`) while the others go on.
     pub frames: u32,
     /// Its bytes.
     pub data: Payload,

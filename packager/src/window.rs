@@ -1,0 +1,169 @@
+//! The live window: the packaged log folded into what a viewer may ask for now.
+//!
+//! About thirty seconds of segments are listed, and never less than three target durations. A segment that left the
+//! playlists is kept for a third of the window more, for the players that learnt of it last; then its bytes go.
+
+mod measure;
+mod rendition;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use media::TimeDelta;
+
+use crate::log::{Event, Init, Part, RenditionId, Targets};
+pub use rendition::{Rendition, Segment};
+
+/// How much is listed, where three target durations are not more.
+const LISTED: TimeDelta = TimeDelta::from_secs(30);
+/// Target durations that are listed at least (rfc8216bis §6.2.2).
+const LISTED_TARGETS: i64 = 3;
+
+/// What is published of a broadcast and still there.
+#[derive(Debug, Default)]
+pub struct Window {
+    targets: Option<Targets>,
+    renditions: BTreeMap<RenditionId, Rendition>,
+    playable: bool,
+    ended: bool,
+}
+
+/// Whether a part can be had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Availability {
+    /// It is published.
+    Ready,
+    /// It may come: it lies ahead of what is published.
+    Later,
+    /// It will not come: it has left the window, its segment ended without it, or the broadcast is over.
+    Never,
+}
+
+/// How far a rendition has come: everything before part `parts` of segment `msn` is published.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Progress {
+    /// The segment that is being made, or comes next.
+    pub msn: u64,
+    /// Parts of it that are published.
+    pub parts: u32,
+}
+
+impl Window {
+    /// An empty window.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next event of the log.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Targets(targets) => self.targets = Some(*targets),
+            Event::Init(init) => {
+                let rendition = self.renditions.entry(init.rendition).or_insert_with(|| Rendition::new(init));
+                rendition.begin(init);
+            }
+            Event::Part(part) => self.add_part(part),
+            Event::Segment(end) => {
+                let listed = self.listed_duration();
+                if let Some(rendition) = self.renditions.get_mut(&end.rendition) {
+                    rendition.close(end, self.targets.map_or(0, |t| t.segment_secs));
+                    rendition.slide(listed);
+                }
+                self.playable |= self.renditions.values().all(|r| r.has_segment());
+            }
+            Event::End => self.ended = true,
+        }
+    }
+
+    fn add_part(&mut self, part: &Arc<Part>) {
+        let breaks = self.breaks_before(part.rendition, part.msn);
+        if let Some(rendition) = self.renditions.get_mut(&part.rendition) {
+            rendition.add_part(part, breaks);
+        }
+    }
+
+    /// Discontinuities before segment `msn`, as the renditions other than `but` count them.
+    fn breaks_before(&self, but: RenditionId, msn: u64) -> u64 {
+        let others = self.renditions.iter().filter(|(id, _)| **id != but);
+        others.filter_map(|(_, r)| r.breaks_before(msn)).max().unwrap_or(0)
+    }
+
+    fn listed_duration(&self) -> TimeDelta {
+        let secs = self.targets.map_or(0, |t| i64::from(t.segment_secs));
+        LISTED.max(TimeDelta::from_secs(secs * LISTED_TARGETS))
+    }
+
+    /// True once every rendition that was announced at the start has a whole segment; from then on it stays true.
+    pub fn is_playable(&self) -> bool {
+        self.playable
+    }
+
+    /// True once nothing more will come.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The frozen durations; there from the first segment on.
+    pub fn targets(&self) -> Option<Targets> {
+        self.targets
+    }
+
+    /// The renditions announced so far, in the order of their numbers.
+    pub fn renditions(&self) -> impl Iterator<Item = &Rendition> {
+        self.renditions.values()
+    }
+
+    /// One rendition.
+    pub fn rendition(&self, id: RenditionId) -> Option<&Rendition> {
+        self.renditions.get(&id)
+    }
+
+    /// An init section.
+    pub fn init(&self, id: RenditionId, number: u32) -> Option<&Arc<Init>> {
+        self.rendition(id)?.init(number)
+    }
+
+    /// A closed segment.
+    pub fn segment(&self, id: RenditionId, msn: u64) -> Option<&Segment> {
+        self.rendition(id)?.segment(msn).filter(|s| s.is_closed())
+    }
+
+    /// A part, of an open or a closed segment.
+    pub fn part(&self, id: RenditionId, msn: u64, index: u32) -> Option<&Arc<Part>> {
+        self.rendition(id)?.segment(msn)?.parts().get(index as usize)
+    }
+
+    /// How far a rendition has come.
+    pub fn progress(&self, id: RenditionId) -> Option<Progress> {
+        self.rendition(id).map(Rendition::progress)
+    }
+
+    /// Whether the playlist of a rendition holds segment `msn`, or part `part` of it where one is asked for: what a
+    /// blocking reload waits for (rfc8216bis §6.2.5.2). A part past the last one of a closed segment stands for the
+    /// first part of the segment after it.
+    pub fn holds(&self, id: RenditionId, msn: u64, part: Option<u32>) -> bool {
+        let Some(rendition) = self.rendition(id) else { return false };
+        let at = rendition.progress();
+        let Some(part) = part else { return msn < at.msn };
+        let past_its_end = rendition.segment(msn).is_some_and(|s| s.is_closed() && part as usize >= s.parts().len());
+        let asked = if past_its_end { Progress { msn: msn + 1, parts: 0 } } else { Progress { msn, parts: part } };
+        asked < at
+    }
+
+    /// Whether a part is there, may come, or will not.
+    pub fn availability(&self, id: RenditionId, msn: u64, index: u32) -> Availability {
+        let Some(rendition) = self.rendition(id) else { return Availability::Never };
+        if self.part(id, msn, index).is_some() {
+            Availability::Ready
+        } else if msn >= rendition.progress().msn && !self.ended {
+            Availability::Later
+        } else {
+            Availability::Never
+        }
+    }
+
+    /// Bytes held, of segments and init sections.
+    pub fn bytes(&self) -> u64 {
+        self.renditions.values().map(Rendition::bytes).sum()
+    }
+}

@@ -1,0 +1,242 @@
+//! One rendition in the live window.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use media::TimeDelta;
+
+use super::Progress;
+use super::measure::Measure;
+use crate::log::{Format, Init, Part, RenditionId, SegmentEnd};
+
+/// The share of the listed window that is kept after it left the playlists.
+const KEPT_AFTER: i64 = 3;
+
+/// A rendition: its init sections, its segments and what was measured of them.
+#[derive(Debug)]
+pub struct Rendition {
+    id: RenditionId,
+    format: Format,
+    inits: VecDeque<Arc<Init>>,
+    /// Ascending without holes; only the last one may be open.
+    segments: VecDeque<Segment>,
+    /// How many of the first segments are kept but no longer listed.
+    unlisted: usize,
+    next_msn: u64,
+    measure: Measure,
+    bytes: u64,
+}
+
+/// A segment, closed or still growing.
+#[derive(Debug)]
+pub struct Segment {
+    msn: u64,
+    parts: Vec<Arc<Part>>,
+    duration: TimeDelta,
+    closed: bool,
+    /// Breaks of the programme before the segment, its own not counted.
+    breaks: u64,
+    bytes: u64,
+}
+
+impl Rendition {
+    pub(super) fn new(init: &Init) -> Self {
+        Self {
+            id: init.rendition,
+            format: init.format.clone(),
+            inits: VecDeque::new(),
+            segments: VecDeque::new(),
+            unlisted: 0,
+            next_msn: 0,
+            measure: Measure::default(),
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn begin(&mut self, init: &Arc<Init>) {
+        self.format = init.format.clone();
+        self.bytes += init.bytes.len() as u64;
+        self.inits.push_back(Arc::clone(init));
+        self.measure.format_changed();
+    }
+
+    pub(super) fn add_part(&mut self, part: &Arc<Part>, breaks_elsewhere: u64) {
+        let len = part.data.len();
+        self.bytes += len;
+        self.measure.part(part);
+        if let Some(open) = self.segments.back_mut().filter(|s| s.msn == part.msn) {
+            open.parts.push(Arc::clone(part));
+            open.duration += part.duration;
+            open.bytes += len;
+            return;
+        }
+        let breaks = self.segments.back().map_or(breaks_elsewhere, Segment::breaks_after);
+        self.next_msn = part.msn;
+        self.segments.push_back(Segment {
+            msn: part.msn,
+            parts: vec![Arc::clone(part)],
+            duration: part.duration,
+            closed: false,
+            breaks,
+            bytes: len,
+        });
+    }
+
+    pub(super) fn close(&mut self, end: &SegmentEnd, target_secs: u32) {
+        self.next_msn = end.msn + 1;
+        if let Some(open) = self.segments.back_mut().filter(|s| s.msn == end.msn) {
+            open.closed = true;
+            self.measure.segment(open.bytes, end.duration, target_secs);
+        }
+    }
+
+    /// Takes segments out of the list once `listed` is full without them, and drops those that were out long enough.
+    pub(super) fn slide(&mut self, listed: TimeDelta) {
+        let mut total = self.listed().fold(TimeDelta::ZERO, |sum, s| sum + s.duration);
+        while let Some(first) = self.segments.get(self.unlisted).filter(|s| s.closed && total - s.duration >= listed) {
+            total = total - first.duration;
+            self.unlisted += 1;
+        }
+        let kept = TimeDelta::from_millis(listed.as_millis() / KEPT_AFTER);
+        let mut out = self.segments.iter().take(self.unlisted).fold(TimeDelta::ZERO, |sum, s| sum + s.duration);
+        while self.unlisted > 0 && out > kept {
+            let Some(gone) = self.segments.pop_front() else { break };
+            self.unlisted -= 1;
+            self.bytes -= gone.bytes;
+            out = out - gone.duration;
+        }
+        self.drop_inits();
+    }
+
+    fn drop_inits(&mut self) {
+        let Some(oldest) = self.segments.front().and_then(|s| s.parts.first()).map(|p| p.init) else { return };
+        while let Some(init) = self.inits.pop_front_if(|init| init.number < oldest) {
+            self.bytes -= init.bytes.len() as u64;
+        }
+    }
+
+    pub(super) fn breaks_before(&self, msn: u64) -> Option<u64> {
+        match self.segment(msn) {
+            Some(segment) => Some(segment.breaks),
+            None => self.segments.back().filter(|s| s.msn < msn).map(Segment::breaks_after),
+        }
+    }
+
+    pub(super) fn has_segment(&self) -> bool {
+        self.segments.front().is_some_and(|s| s.closed)
+    }
+
+    pub(super) fn init(&self, number: u32) -> Option<&Arc<Init>> {
+        let first = self.inits.front()?.number;
+        self.inits.get(number.checked_sub(first)? as usize)
+    }
+
+    pub(super) fn segment(&self, msn: u64) -> Option<&Segment> {
+        let first = self.segments.front()?.msn;
+        self.segments.get(usize::try_from(msn.checked_sub(first)?).ok()?)
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> Progress {
+        match self.segments.back().filter(|s| !s.closed) {
+            Some(open) => Progress { msn: open.msn, parts: open.parts.len() as u32 },
+            None => Progress { msn: self.next_msn, parts: 0 },
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Its number.
+    pub fn id(&self) -> RenditionId {
+        self.id
+    }
+
+    /// What its newest init section describes.
+    pub fn format(&self) -> &Format {
+        &self.format
+    }
+
+    /// The segments of the playlist, oldest first, the open one last.
+    pub fn listed(&self) -> impl DoubleEndedIterator<Item = &Segment> + Clone {
+        self.segments.range(self.unlisted..)
+    }
+
+    /// Peak segment bit rate so far (rfc8216bis §4.4.6.2, `BANDWIDTH`), in bits a second.
+    pub fn bandwidth(&self) -> u64 {
+        self.measure.peak()
+    }
+
+    /// Average bit rate so far, in bits a second.
+    pub fn average_bandwidth(&self) -> u64 {
+        self.measure.average()
+    }
+
+    /// Frames in a thousand seconds, snapped to the usual rates.
+    pub fn millihertz(&self) -> Option<u32> {
+        self.measure.millihertz()
+    }
+}
+
+impl Segment {
+    /// Its media sequence number.
+    pub fn msn(&self) -> u64 {
+        self.msn
+    }
+
+    /// Its parts so far.
+    pub fn parts(&self) -> &[Arc<Part>] {
+        &self.parts
+    }
+
+    /// What its parts last together.
+    pub fn duration(&self) -> TimeDelta {
+        self.duration
+    }
+
+    /// True once no part will be added.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// True if the programme breaks before it.
+    pub fn discontinuity(&self) -> bool {
+        self.parts.first().is_some_and(|p| p.discontinuity)
+    }
+
+    /// True if a decoder may start with it.
+    pub fn independent(&self) -> bool {
+        self.parts.first().is_some_and(|p| p.independent)
+    }
+
+    /// True if there is no frame in it.
+    pub fn is_gap(&self) -> bool {
+        self.parts.iter().all(|p| p.frames == 0)
+    }
+
+    /// Breaks of the programme before it, its own not counted.
+    pub fn breaks_before(&self) -> u64 {
+        self.breaks
+    }
+
+    fn breaks_after(&self) -> u64 {
+        self.breaks + u64::from(self.discontinuity())
+    }
+
+    /// Its bytes, in pieces that are shared with its parts.
+    pub fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        self.parts.iter().flat_map(|p| p.data.pieces())
+    }
+
+    /// How many bytes.
+    pub fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    /// True if there is no byte.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+}
