@@ -1,0 +1,196 @@
+//! The servers under comparison, each started with a configuration and folder of its own and stopped when dropped.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// The core that servers run on.
+pub(crate) const SERVER_CORE: usize = 0;
+/// The core that the load comes from.
+pub(crate) const LOAD_CORE: usize = 1;
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// The contract gives a server 10 s to drain.
+const STOP_LIMIT: Duration = Duration::from_secs(12);
+
+/// A running process, ended when dropped.
+pub(crate) struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Starts `command` on `core`, or on all where none is given.
+    pub(crate) fn start(mut command: Command, core: Option<usize>, out: Stdio, errors: Stdio) -> Result<Self> {
+        if let Some(core) = core {
+            let mut pinned = Command::new("taskset");
+            pinned.args(["-c", &core.to_string()]).arg(command.get_program()).args(command.get_args());
+            for (name, value) in command.get_envs() {
+                pinned.env(name, value.unwrap_or_default());
+            }
+            command = pinned;
+        }
+        command.stdout(out).stderr(errors);
+        Ok(Self { child: command.spawn().with_context(|| format!("{command:?} does not start"))? })
+    }
+
+    /// The handle, for its pipes.
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Its id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end and waits.
+    pub(crate) fn stop(&mut self) -> Result<ExitStatus> {
+        if let Some(pid) = Pid::from_raw(self.child.id() as i32).filter(|_| matches!(self.child.try_wait(), Ok(None))) {
+            kill_process(pid, Signal::TERM)?;
+        }
+        let deadline = Instant::now() + STOP_LIMIT;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        bail!("the server did not end within {STOP_LIMIT:?}")
+    }
+
+    /// Waits until something listens on `address`.
+    pub(crate) fn await_listener(&mut self, address: SocketAddr) -> Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended at once: {status}");
+            }
+            ensure!(Instant::now() < deadline, "nothing listens on {address}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Nothing more can be done about a process that cannot be stopped.
+        let _ = self.stop();
+    }
+}
+
+/// A loopback address with a port that is free now.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// A folder in memory, removed when dropped.
+pub(crate) fn memory_folder() -> Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("weir-bench-").tempdir_in("/dev/shm")?)
+}
+
+/// A running nginx.
+pub(crate) struct Nginx {
+    /// The master process; the workers are its children.
+    pub(crate) process: Process,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Nginx {
+    /// nginx-rtmp on tmpfs, one worker, with plain HLS of 2 s fragments and as long a playlist as Weir's window.
+    pub(crate) fn rtmp(core: usize) -> Result<Self> {
+        let (address, folder) = (free_address()?, memory_folder()?);
+        let at = folder.path().display().to_string();
+        let body = format!(
+            "rtmp {{ server {{ listen {address}; chunk_size 4096; application app {{ live on; hls on; hls_path {at}/hls; \
+             hls_fragment 2s; hls_playlist_length 30s; access_log off; }} }} }}\n"
+        );
+        fs::create_dir(folder.path().join("hls"))?;
+        Self::start(&format!("load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;\n{}{body}", preamble(&at)), address, folder, core)
+    }
+
+    /// nginx with the files of `folder` from memory, with or without `sendfile`.
+    pub(crate) fn files(folder: TempDir, sendfile: bool, core: usize) -> Result<Self> {
+        let address = free_address()?;
+        let at = folder.path().display().to_string();
+        let sendfile = if sendfile { "sendfile on; sendfile_max_chunk 2m;" } else { "sendfile off; output_buffers 2 1m;" };
+        let body = format!(
+            "http {{ access_log off; {sendfile} tcp_nopush on; tcp_nodelay on; keepalive_timeout 600s;\n\
+             keepalive_requests 1000000000; open_file_cache max=100 inactive=600s; open_file_cache_valid 600s;\n\
+             client_body_temp_path {at}/tmp; proxy_temp_path {at}/tmp; fastcgi_temp_path {at}/tmp;\n\
+             uwsgi_temp_path {at}/tmp; scgi_temp_path {at}/tmp; etag on;\n\
+             types {{ application/vnd.apple.mpegurl m3u8; video/mp4 mp4; }}\n\
+             server {{ listen {address} backlog=4096; root {at}/files; }} }}\n"
+        );
+        Self::start(&format!("{}{body}", preamble(&at)), address, folder, core)
+    }
+
+    fn start(config: &str, address: SocketAddr, folder: TempDir, core: usize) -> Result<Self> {
+        let path = folder.path().join("nginx.conf");
+        fs::write(&path, config)?;
+        let mut command = Command::new("nginx");
+        command.arg("-p").arg(folder.path()).arg("-c").arg(&path).arg("-e").arg(folder.path().join("error.log"));
+        let mut process = Process::start(command, Some(core), Stdio::null(), Stdio::inherit())?;
+        process.await_listener(address)?;
+        Ok(Self { process, address, folder })
+    }
+
+    /// What it has written under its folder, in bytes.
+    pub(crate) fn written(&self) -> Result<u64> {
+        Ok(fs::read_dir(self.folder.path().join("hls"))?.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum())
+    }
+}
+
+fn preamble(at: &str) -> String {
+    format!(
+        "user root; worker_processes 1; daemon off; pid {at}/nginx.pid; error_log {at}/error.log error;\n\
+         worker_rlimit_nofile 20000; events {{ worker_connections 16384; multi_accept on; }}\n"
+    )
+}
+
+/// A running Weir.
+pub(crate) struct Weir {
+    /// Its process.
+    pub(crate) process: Process,
+    /// Where it serves HTTP.
+    pub(crate) http: SocketAddr,
+    /// Where it takes RTMP.
+    pub(crate) rtmp: SocketAddr,
+    log: PathBuf,
+    _folder: TempDir,
+}
+
+/// Token id and secret that the benchmarks set.
+pub(crate) const TOKEN: (&str, &str) = ("bench", "bench-secret-of-no-worth");
+
+impl Weir {
+    /// Starts `binary` with a data folder and ports of its own.
+    pub(crate) fn start(binary: &Path, core: Option<usize>) -> Result<Self> {
+        ensure!(binary.exists(), "{} is not there: `cargo build --release -p weir` makes it", binary.display());
+        let (folder, http, rtmp) = (memory_folder()?, free_address()?, free_address()?);
+        let log = folder.path().join("weir.log");
+        let mut command = Command::new(fs::canonicalize(binary)?);
+        command.arg("serve").env("WEIR_DATA_DIR", folder.path().join("data"));
+        command.env("WEIR_HTTP_LISTEN", http.to_string()).env("WEIR_RTMP_LISTEN", rtmp.to_string());
+        command.env("WEIR_API_TOKEN_ID", TOKEN.0).env("WEIR_API_TOKEN_SECRET", TOKEN.1);
+        let output = File::create(&log)?;
+        let mut process = Process::start(command, core, Stdio::from(output.try_clone()?), Stdio::from(output))?;
+        process.await_listener(http)?;
+        process.await_listener(rtmp)?;
+        Ok(Self { process, http, rtmp, log, _folder: folder })
+    }
+
+    /// All it has logged.
+    pub(crate) fn log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
+    }
+}
