@@ -1,0 +1,199 @@
+//! Bodies of the fuzz targets, so that they compile with what they test.
+//!
+//! Each checks that its input means the same however it is cut, and that no cap is passed. A crash found by one of them
+//! becomes a unit test beside the code it is in.
+
+use bytes::Bytes;
+use media::codec::{aac, avc};
+
+use crate::amf0::{self, Value};
+use crate::error::Error;
+use crate::flv::{Audio, Demuxer, Packet, Tag, Video};
+use crate::rtmp::chunk::{Limits, Reader};
+use crate::rtmp::handshake;
+use crate::rtmp::server::{Config, Event, RANDOM_LEN, Session};
+
+/// Small caps, so that short inputs reach them.
+const LIMITS: Limits = Limits { message: 600, streams: 4, pending: 1_000 };
+/// Longest input looked at where each cut is tried: the work grows with its square.
+const MAX_CUT: usize = 1_024;
+
+/// The server's handshake on a C0, C1 and C2 that begin with `data`.
+pub fn rtmp_handshake(data: &[u8]) {
+    let mut bytes = data.to_vec();
+    bytes.resize(bytes.len().max(handshake::CLIENT_LEN as usize + 5), 0x33);
+    let run = |parts: [&[u8]; 2]| {
+        let mut server = handshake::Server::new([0x44; RANDOM_LEN]);
+        let (mut out, mut done, mut left) = (Vec::new(), Ok(false), 0);
+        for mut part in parts {
+            if done == Ok(false) {
+                done = server.read(&mut part, &mut out);
+            }
+            left += part.len();
+        }
+        (done, out, left)
+    };
+    let whole = run([&bytes, &[]]);
+    assert!(whole.1.is_empty() || whole.1.len() as u64 == handshake::CLIENT_LEN);
+    // A cut inside of the opaque blocks is like any other, so a step wide of them spares time.
+    for at in (0..bytes.len()).step_by(127).chain(1_530..1_545).chain(3_070..3_076) {
+        let (head, tail) = bytes.split_at(at.min(bytes.len()));
+        let cut = run([head, tail]);
+        // Where the handshake failed, how much was taken before does not matter.
+        assert_eq!((&cut.0, &cut.1), (&whole.0, &whole.1), "cut at {at}");
+        assert!(whole.0.is_err() || cut.2 == whole.2, "cut at {at}");
+    }
+}
+
+/// The chunk reader.
+pub fn rtmp_chunks(data: &[u8]) {
+    let data = data.get(..MAX_CUT).unwrap_or(data);
+    let run = |parts: [&[u8]; 2]| {
+        let mut reader = Reader::new(LIMITS, 0);
+        let mut messages = Vec::new();
+        for mut part in parts {
+            loop {
+                match reader.read(&mut part) {
+                    Ok(Some(message)) => {
+                        assert!(message.payload.len() <= LIMITS.message);
+                        messages.push(message);
+                    }
+                    Ok(None) => break,
+                    Err(err) => return (messages, Some(err)),
+                }
+                assert!(reader.pending() <= LIMITS.pending);
+            }
+        }
+        (messages, None)
+    };
+    every_cut(data, run);
+}
+
+/// The AMF0 decoder: what it takes, it writes and takes again; what is cut off is short or fewer values.
+pub fn amf0(data: &[u8]) {
+    let data = data.get(..MAX_CUT).unwrap_or(data);
+    if let Ok(values) = amf0::decode_all(data) {
+        assert!(values.iter().map(count).sum::<usize>() <= amf0::MAX_ELEMENTS);
+        let mut bytes = Vec::new();
+        values.iter().for_each(|value| value.encode(&mut bytes));
+        let again = amf0::decode_all(&bytes);
+        // Compared as text, for a NaN is not itself.
+        assert_eq!(format!("{again:?}"), format!("{:?}", Ok::<_, Error>(&values)));
+    }
+    for at in 0..data.len() {
+        let _ = amf0::decode_all(data.get(..at).unwrap_or_default());
+    }
+}
+
+fn count(value: &Value) -> usize {
+    let inner: usize = match value {
+        Value::StrictArray(values) => values.iter().map(count).sum(),
+        other => other.properties().iter().map(|(_, value)| count(value)).sum(),
+    };
+    1 + inner
+}
+
+/// FLV tags, one for each run of bytes behind a length byte, into the demuxer; each also cut off at each byte.
+pub fn flv_tags(data: &[u8]) {
+    let mut demuxer = Demuxer::new();
+    let mut rest = data.get(..4 * MAX_CUT).unwrap_or(data);
+    while let [head, tail @ ..] = rest {
+        let (body, next) = tail.split_at(tail.len().min(usize::from(head >> 1)));
+        rest = next;
+        for end in 0..=body.len() {
+            let body = Bytes::copy_from_slice(body.get(..end).unwrap_or_default());
+            let packet = if head & 1 == 0 {
+                Video::parse(&body).map(Packet::Video)
+            } else {
+                Audio::parse(&body).map(Packet::Audio)
+            };
+            if let Ok(packet) = packet {
+                demuxer.push(Tag { millis: i64::from(*head), packet });
+            }
+        }
+    }
+}
+
+/// The codec headers that ride in FLV: the AVC record, its parameter set alone, and the AAC configuration.
+pub fn codec_headers(data: &[u8]) {
+    let data = data.get(..MAX_CUT).unwrap_or(data);
+    for end in 0..=data.len() {
+        let cut = data.get(..end).unwrap_or_default();
+        if let Ok(sps) = avc::Sps::parse(cut) {
+            assert!(sps.width > 0 && sps.height > 0);
+        }
+        if let Ok(config) = avc::Config::parse(Bytes::copy_from_slice(cut)) {
+            assert!(config.nal_units(data).map(<[u8]>::len).sum::<usize>() <= data.len());
+            let _ = (config.is_idr(data), config.codec_string());
+        }
+        if let Ok(config) = aac::Config::parse(Bytes::copy_from_slice(cut)) {
+            assert!(config.sample_rate >= 7_350 && config.samples_per_frame > 0);
+        }
+    }
+}
+
+/// A session from behind the handshake on; every publication is accepted.
+pub fn rtmp_session(data: &[u8]) {
+    let data = data.get(..MAX_CUT).unwrap_or(data);
+    let config = Config { before: LIMITS, after: LIMITS, window: 0, ..Config::default() };
+    let mut hello = vec![3];
+    hello.resize(handshake::CLIENT_LEN as usize, 0);
+    let run = |parts: [&[u8]; 2]| {
+        let mut session = Session::new(config.clone(), [0; RANDOM_LEN]);
+        let mut told = String::new();
+        let mut out = Vec::new();
+        for part in [&hello, parts[0], parts[1]] {
+            let mut result = session.input(part);
+            while let Some(event) = session.poll() {
+                if matches!(event, Event::Publish(_)) {
+                    result = result.and_then(|()| session.accept());
+                }
+                told.push_str(&format!("{event:?}\n"));
+            }
+            out.extend(session.take_output());
+            if let Err(err) = result {
+                told.push_str(&err.to_string());
+                break;
+            }
+        }
+        (told, out)
+    };
+    every_cut(data, run);
+}
+
+/// Asserts that `run` says the same of `data` whole and in any two pieces.
+fn every_cut<T: PartialEq + std::fmt::Debug>(data: &[u8], run: impl Fn([&[u8]; 2]) -> T) {
+    let whole = run([data, &[]]);
+    for at in 0..data.len() {
+        let (head, tail) = data.split_at(at);
+        assert_eq!(run([head, tail]), whole, "cut at {at}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Every body.
+    const BODIES: [fn(&[u8]); 6] = [rtmp_handshake, rtmp_chunks, amf0, flv_tags, codec_headers, rtmp_session];
+
+    #[test]
+    fn every_body_takes_nothing_and_little() {
+        for body in BODIES {
+            body(&[]);
+            body(&[3]);
+            body(&[0xff; 64]);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_body_takes_anything(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            for body in BODIES {
+                body(&bytes);
+            }
+        }
+    }
+}

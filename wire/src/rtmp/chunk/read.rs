@@ -1,0 +1,399 @@
+//! The chunk reader: one buffer for each chunk stream, any cut of the input, everything capped.
+
+use bytes::Bytes;
+
+use super::{ABORT, DEFAULT_CHUNK_SIZE, EXTENDED, MAX_MESSAGE, RawMessage, SET_CHUNK_SIZE};
+use crate::error::{Error, Place};
+
+/// Longest header: basic 3, message 11, extended timestamp 4.
+const MAX_HEADER: usize = 18;
+
+/// What a peer may make a [`Reader`] hold. Beyond any of them the connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest message, in bytes.
+    pub message: usize,
+    /// Chunk streams in use.
+    pub streams: usize,
+    /// Declared bytes of all messages under assembly.
+    pub pending: usize,
+}
+
+/// Puts messages together from chunks.
+///
+/// Each message is assembled once, in an allocation of exactly its length, so a frame that is kept keeps nothing else
+/// alive; the one copy is the one out of the caller's read buffer.
+#[derive(Debug)]
+pub struct Reader {
+    limits: Limits,
+    chunk_size: usize,
+    streams: Vec<Stream>,
+    pending: usize,
+    state: State,
+    header: Header,
+    /// Bytes taken for an extended timestamp that proved to be payload.
+    carry: Carry,
+    /// Bytes of the connection read so far, `carry` included.
+    consumed: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Header,
+    Payload { stream: usize, left: usize },
+}
+
+#[derive(Debug, Default)]
+struct Header {
+    bytes: [u8; MAX_HEADER],
+    len: usize,
+    start: u64,
+}
+
+#[derive(Debug, Default)]
+struct Carry {
+    bytes: [u8; 4],
+    at: usize,
+    len: usize,
+}
+
+/// What is remembered of a chunk stream from one chunk to the next.
+#[derive(Debug)]
+struct Stream {
+    id: u32,
+    kind: u8,
+    stream_id: u32,
+    length: usize,
+    timestamp: u32,
+    /// The last time field, absolute or a difference, as a type 3 chunk repeats it.
+    time_field: u32,
+    extended: bool,
+    /// Where the message under assembly began.
+    start: u64,
+    body: Option<Vec<u8>>,
+}
+
+/// The fields of one chunk header.
+struct Fields {
+    format: u8,
+    chunk_stream: u32,
+    /// Bytes of the basic header.
+    basic: usize,
+}
+
+impl Fields {
+    /// Bytes of the basic and the message header, without an extended timestamp.
+    fn fixed(&self) -> usize {
+        self.basic + [11, 7, 3, 0][usize::from(self.format & 3)]
+    }
+}
+
+impl Reader {
+    /// A reader whose first byte is byte `offset` of the connection.
+    pub fn new(limits: Limits, offset: u64) -> Self {
+        Self {
+            limits,
+            chunk_size: DEFAULT_CHUNK_SIZE,
+            streams: Vec::new(),
+            pending: 0,
+            state: State::Header,
+            header: Header::default(),
+            carry: Carry::default(),
+            consumed: offset,
+        }
+    }
+
+    /// Sets other limits for all that follows.
+    pub const fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Declared bytes of all messages under assembly; never over [`Limits::pending`].
+    pub const fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Takes bytes from the front of `input` up to the end of a message and returns it, or takes all of them and returns
+    /// none. Set Chunk Size and Abort take effect here and are returned like all others.
+    pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<RawMessage>, Error> {
+        loop {
+            let message = if self.carry.at < self.carry.len {
+                let bytes = self.carry.bytes;
+                let mut carried = bytes.get(self.carry.at..self.carry.len).unwrap_or_default();
+                let message = self.step(&mut carried)?;
+                self.carry.at = self.carry.len - carried.len();
+                message
+            } else if input.is_empty() {
+                return Ok(None);
+            } else {
+                let before = input.len();
+                let message = self.step(input)?;
+                self.consumed += (before - input.len()) as u64;
+                message
+            };
+            if message.is_some() {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// Goes on within one header or one payload; takes at least one byte.
+    fn step(&mut self, input: &mut &[u8]) -> Result<Option<RawMessage>, Error> {
+        match self.state {
+            State::Header => {
+                if self.header.len == 0 {
+                    self.header.start = self.consumed - (self.carry.len - self.carry.at) as u64;
+                }
+                loop {
+                    let need = self.header_len()?;
+                    if self.header.len == need {
+                        break;
+                    }
+                    let (taken, rest) = input.split_at(input.len().min(need - self.header.len));
+                    if taken.is_empty() {
+                        return Ok(None);
+                    }
+                    if let Some(slot) = self.header.bytes.get_mut(self.header.len..self.header.len + taken.len()) {
+                        slot.copy_from_slice(taken);
+                    }
+                    self.header.len += taken.len();
+                    *input = rest;
+                }
+                self.begin_chunk()
+            }
+            State::Payload { stream, left } => {
+                let (taken, rest) = input.split_at(input.len().min(left));
+                *input = rest;
+                self.append(stream, left, taken)
+            }
+        }
+    }
+
+    /// Length of the header as far as its bytes tell: it grows while they come in.
+    fn header_len(&self) -> Result<usize, Error> {
+        let Some(fields) = self.fields() else {
+            return Ok(match self.header.bytes.first() {
+                Some(first) if self.header.len > 0 => basic_len(*first),
+                _ => 1,
+            });
+        };
+        let fixed = fields.fixed();
+        if self.header.len < fixed {
+            return Ok(fixed);
+        }
+        let extended = if fields.format == 3 {
+            match self.find(fields.chunk_stream) {
+                Some(stream) => stream.extended,
+                None => return Err(self.range("chunk > format of a new chunk stream", 3)),
+            }
+        } else {
+            self.number(fields.basic, 3) == EXTENDED
+        };
+        Ok(if extended { fixed + 4 } else { fixed })
+    }
+
+    /// The basic header, once it is whole.
+    fn fields(&self) -> Option<Fields> {
+        let first = *self.header.bytes.first()?;
+        let basic = basic_len(first);
+        if self.header.len < basic {
+            return None;
+        }
+        let [_, low, high, ..] = self.header.bytes;
+        let chunk_stream = match first & 0x3f {
+            0 => 64 + u32::from(low),
+            1 => 64 + u32::from(low) + 256 * u32::from(high),
+            id => id.into(),
+        };
+        Some(Fields { format: first >> 6, chunk_stream, basic })
+    }
+
+    /// Acts on a whole header: starts a message or goes on with one.
+    fn begin_chunk(&mut self) -> Result<Option<RawMessage>, Error> {
+        let Some(fields) = self.fields() else { return Ok(None) };
+        let index = self.open(&fields)?;
+        let fixed = fields.fixed();
+        let extension = (self.header.len > fixed).then(|| self.number(fixed, 4));
+        let resumed = self.resume(index, &fields, extension);
+        self.header.len = 0;
+        if !resumed {
+            self.start_message(index, &fields, extension)?;
+        }
+        let Some(stream) = self.streams.get(index) else { return Ok(None) };
+        let left = stream.length - stream.body.as_ref().map_or(0, Vec::len);
+        self.append(index, left.min(self.chunk_size), &[])
+    }
+
+    /// True if the chunk goes on with the message under assembly.
+    ///
+    /// Only type 3 should, but encoders repeat longer headers; and of the extended timestamp that type 3 must repeat,
+    /// some send none. Four bytes that are not that timestamp are taken for payload.
+    fn resume(&mut self, index: usize, fields: &Fields, extension: Option<u32>) -> bool {
+        let (time, length) = (self.number(fields.basic, 3), self.number(fields.basic + 3, 3) as usize);
+        let kind = self.header.bytes.get(fields.basic + 6).copied();
+        let Some(stream) = self.streams.get_mut(index) else { return false };
+        if stream.body.is_none() {
+            return false;
+        }
+        match fields.format {
+            0 => {
+                let time = if time == EXTENDED { extension.unwrap_or(time) } else { time };
+                time == stream.timestamp && length == stream.length && kind == Some(stream.kind)
+            }
+            1 => length == stream.length && kind == Some(stream.kind),
+            2 => true,
+            _ => {
+                if extension.is_some_and(|e| stream.extended && e != stream.time_field && e != stream.timestamp) {
+                    // This header had five bytes or more, so nothing of an earlier carry is left.
+                    let bytes = extension.unwrap_or(0).to_be_bytes();
+                    self.carry = Carry { bytes, at: 0, len: bytes.len() };
+                }
+                true
+            }
+        }
+    }
+
+    /// Takes the fields of a header that starts a message and makes room for it.
+    fn start_message(&mut self, index: usize, fields: &Fields, extension: Option<u32>) -> Result<(), Error> {
+        let (field, length) = (self.number(fields.basic, 3), self.number(fields.basic + 3, 3) as usize);
+        let kind = self.header.bytes.get(fields.basic + 6).copied().unwrap_or(0);
+        let stream_id = self
+            .header
+            .bytes
+            .get(fields.basic + 7..fields.basic + 11)
+            .map_or(0, |bytes| bytes.iter().rev().fold(0, |n, b| n << 8 | u32::from(*b)));
+        let Some(stream) = self.streams.get_mut(index) else { return Ok(()) };
+        // A message that was not finished is given up for the new one.
+        self.pending -= stream.body.take().map_or(0, |_| stream.length);
+        if fields.format < 3 {
+            stream.extended = field == EXTENDED;
+            stream.time_field = field;
+        }
+        if let Some(extension) = extension.filter(|_| stream.extended) {
+            stream.time_field = extension;
+        }
+        // A type 3 chunk behind a type 0 one counts on by that one's whole time, as the specification has it.
+        stream.timestamp =
+            if fields.format == 0 { stream.time_field } else { stream.timestamp.wrapping_add(stream.time_field) };
+        if fields.format < 2 {
+            (stream.length, stream.kind) = (length, kind);
+        }
+        if fields.format == 0 {
+            stream.stream_id = stream_id;
+        }
+        stream.start = self.header.start;
+        let length = stream.length;
+        if length > self.limits.message {
+            return Err(self.over("chunk > message length", length, self.limits.message));
+        }
+        if length > self.limits.pending - self.pending.min(self.limits.pending) {
+            return Err(self.over("chunk > bytes under assembly", self.pending + length, self.limits.pending));
+        }
+        self.pending += length;
+        if let Some(stream) = self.streams.get_mut(index) {
+            stream.body = Some(Vec::with_capacity(length));
+        }
+        Ok(())
+    }
+
+    /// Appends payload bytes to a message, `left` of which may still come in this chunk; returns it once it is whole.
+    fn append(&mut self, index: usize, left: usize, bytes: &[u8]) -> Result<Option<RawMessage>, Error> {
+        let Some(stream) = self.streams.get_mut(index) else { return Ok(None) };
+        let Some(body) = &mut stream.body else { return Ok(None) };
+        body.extend_from_slice(bytes);
+        let left = left - bytes.len();
+        if body.len() < stream.length {
+            self.state = if left == 0 { State::Header } else { State::Payload { stream: index, left } };
+            return Ok(None);
+        }
+        self.state = State::Header;
+        self.pending -= stream.length;
+        let message = RawMessage {
+            kind: stream.kind,
+            stream_id: stream.stream_id,
+            timestamp: stream.timestamp,
+            payload: Bytes::from(stream.body.take().unwrap_or_default()),
+            offset: stream.start,
+        };
+        self.control(&message)?;
+        Ok(Some(message))
+    }
+
+    /// Obeys the two messages that are for the chunk layer itself.
+    fn control(&mut self, message: &RawMessage) -> Result<(), Error> {
+        if !matches!(message.kind, SET_CHUNK_SIZE | ABORT) {
+            return Ok(());
+        }
+        let place = |path| Place::new("rtmp", message.offset, path);
+        let Some(&[a, b, c, d]) = message.payload.get(..4) else {
+            return Err(Error::Short { place: place("protocol control message") });
+        };
+        let value = u32::from_be_bytes([a, b, c, d]);
+        if message.kind == ABORT {
+            if let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == value) {
+                self.pending -= stream.body.take().map_or(0, |_| stream.length);
+            }
+            return Ok(());
+        }
+        if value == 0 || value > i32::MAX as u32 {
+            return Err(Error::Range { place: place("set chunk size"), value: value.into() });
+        }
+        // No message is longer than that, so a larger chunk size changes nothing and costs nothing.
+        self.chunk_size = (value as usize).min(MAX_MESSAGE);
+        Ok(())
+    }
+
+    /// The index of the header's chunk stream, a new one if need be.
+    fn open(&mut self, fields: &Fields) -> Result<usize, Error> {
+        if let Some(index) = self.streams.iter().position(|stream| stream.id == fields.chunk_stream) {
+            return Ok(index);
+        }
+        // A first chunk of type 1 lacks only the message stream id; librtmp sends such pings.
+        if fields.format > 1 {
+            return Err(self.range("chunk > format of a new chunk stream", fields.format.into()));
+        }
+        if self.streams.len() >= self.limits.streams {
+            return Err(self.over("chunk > chunk streams", self.streams.len() + 1, self.limits.streams));
+        }
+        self.streams.push(Stream {
+            id: fields.chunk_stream,
+            kind: 0,
+            stream_id: 0,
+            length: 0,
+            timestamp: 0,
+            time_field: 0,
+            extended: false,
+            start: self.header.start,
+            body: None,
+        });
+        Ok(self.streams.len() - 1)
+    }
+
+    fn find(&self, id: u32) -> Option<&Stream> {
+        self.streams.iter().find(|stream| stream.id == id)
+    }
+
+    /// `len` bytes of the header as a big-endian number; zero beyond its end.
+    fn number(&self, at: usize, len: usize) -> u32 {
+        let bytes = self.header.bytes.get(at..at + len).unwrap_or_default();
+        bytes.iter().fold(0, |n, b| n << 8 | u32::from(*b))
+    }
+
+    fn range(&self, path: &str, value: u64) -> Error {
+        Error::Range { place: Place::new("rtmp", self.header.start, path), value }
+    }
+
+    fn over(&self, path: &str, value: usize, limit: usize) -> Error {
+        let place = Place::new("rtmp", self.header.start, path);
+        Error::Limit { place, value: value as u64, limit: limit as u64 }
+    }
+}
+
+/// Bytes of the basic header that `first` begins.
+const fn basic_len(first: u8) -> usize {
+    match first & 0x3f {
+        0 => 2,
+        1 => 3,
+        _ => 1,
+    }
+}

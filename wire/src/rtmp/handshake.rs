@@ -1,0 +1,118 @@
+//! The RTMP handshake, its simple form: C0 C1, then S0 S1 S2, then C2.
+//!
+//! The digest form exists so that a server can prove to be Adobe's. Encoders that offer it (ffmpeg and librtmp put a
+//! digest into C1) go on with the simple form when S1 carries version 0, so Weir speaks only that.
+
+use crate::error::{Error, Place};
+
+/// Bytes of C1, S1, C2 and S2.
+const BLOCK: usize = 1_536;
+/// Bytes of C0 and C1 together.
+const C0_C1: usize = 1 + BLOCK;
+/// Time and version, which lead C1 and S1.
+const LEAD: usize = 8;
+/// The only version of RTMP in use.
+const VERSION: u8 = 3;
+/// RTMP with Adobe's encryption.
+const ENCRYPTED: u8 = 6;
+
+/// Bytes of randomness that a side puts into its handshake.
+pub const RANDOM_LEN: usize = BLOCK - LEAD;
+/// Bytes that a client sends before its first chunk.
+pub const CLIENT_LEN: u64 = (C0_C1 + BLOCK) as u64;
+
+/// The server's side of a handshake. It holds at most C0 and C1.
+#[derive(Clone, Debug)]
+pub struct Server {
+    random: Box<[u8; RANDOM_LEN]>,
+    first: Vec<u8>,
+    second: usize,
+}
+
+impl Server {
+    /// A handshake that answers with `random`.
+    pub fn new(random: [u8; RANDOM_LEN]) -> Self {
+        Self { random: Box::new(random), first: Vec::new(), second: 0 }
+    }
+
+    /// Takes what belongs to the handshake from the front of `input` and appends the answer to `out`; true once C2 is
+    /// whole. C2 should echo S1, but not every encoder does, and nothing rests on it.
+    pub fn read(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<bool, Error> {
+        if self.first.len() < C0_C1 {
+            let (taken, rest) = input.split_at(input.len().min(C0_C1 - self.first.len()));
+            self.first.extend_from_slice(taken);
+            *input = rest;
+            self.check_version()?;
+            if self.first.len() < C0_C1 {
+                return Ok(false);
+            }
+            out.push(VERSION);
+            out.extend_from_slice(&[0; LEAD]);
+            out.extend_from_slice(&self.random[..]);
+            out.extend_from_slice(self.first.get(1..).unwrap_or_default());
+        }
+        let skipped = input.len().min(BLOCK - self.second);
+        self.second += skipped;
+        *input = input.get(skipped..).unwrap_or_default();
+        Ok(self.second == BLOCK)
+    }
+
+    /// Judges C0 as soon as it is there: whoever speaks HTTP or TLS is turned away at the first byte.
+    fn check_version(&self) -> Result<(), Error> {
+        let place = || Place::new("rtmp", 0, "handshake > c0 > version");
+        match self.first.first() {
+            None | Some(&VERSION) => Ok(()),
+            Some(&ENCRYPTED) => Err(Error::Unsupported { place: place(), what: "RTMPE".to_owned() }),
+            Some(&other) => Err(Error::Range { place: place(), value: other.into() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        bytes.extend((0..2 * BLOCK).map(|i| (i % 251) as u8));
+        bytes
+    }
+
+    #[test]
+    fn answers_c1_and_waits_for_c2() {
+        let mut server = Server::new([7; RANDOM_LEN]);
+        let mut out = Vec::new();
+        let bytes = client();
+        assert!(!server.read(&mut &bytes[..C0_C1 - 1], &mut out).unwrap());
+        assert!(out.is_empty());
+        assert!(!server.read(&mut &bytes[C0_C1 - 1..C0_C1], &mut out).unwrap());
+        assert_eq!(out.len(), 1 + 2 * BLOCK);
+        assert_eq!((out[0], &out[1..9], out[9]), (3, &[0u8; 8][..], 7));
+        assert_eq!(out[C0_C1..], bytes[1..C0_C1]);
+        assert!(server.read(&mut &bytes[C0_C1..], &mut out).unwrap());
+    }
+
+    #[test]
+    fn any_split_gives_the_same_and_leaves_the_chunks_alone() {
+        let mut bytes = client();
+        bytes.extend_from_slice(b"chunks");
+        for at in (0..bytes.len()).step_by(97) {
+            let mut server = Server::new([7; RANDOM_LEN]);
+            let mut out = Vec::new();
+            let (mut head, tail) = bytes.split_at(at);
+            let early = server.read(&mut head, &mut out).unwrap();
+            let mut rest = [head, tail].concat();
+            let mut input = rest.as_slice();
+            assert!(early || server.read(&mut input, &mut out).unwrap());
+            rest = input.to_vec();
+            assert_eq!((rest.as_slice(), out.len()), (&b"chunks"[..], 1 + 2 * BLOCK), "split at {at}");
+        }
+    }
+
+    #[test]
+    fn other_protocols_are_told_at_the_first_byte() {
+        let read = |bytes: &[u8]| Server::new([0; RANDOM_LEN]).read(&mut &*bytes, &mut Vec::new()).unwrap_err();
+        assert_eq!(read(b"G").to_string(), "rtmp byte 0: handshake > c0 > version: 71 is out of range");
+        assert_eq!(read(&[6]).to_string(), "rtmp byte 0: handshake > c0 > version: RTMPE is not supported");
+    }
+}

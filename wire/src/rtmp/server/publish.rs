@@ -1,0 +1,146 @@
+//! What a peer says of itself and of the stream it wants to publish.
+
+use std::fmt;
+
+use crate::amf0::Value;
+
+/// FourCCs kept of `fourCcList`; more are dropped.
+const MAX_FOUR_CCS: usize = 32;
+
+/// A text that may hold a stream key. It is never printed.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text, for the one that checks it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+/// What the peer said in `connect`.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ConnectInfo {
+    /// `app` as sent; some encoders put the key here.
+    pub app: Secret,
+    /// `tcUrl` as sent; some encoders put the key here.
+    pub tc_url: Secret,
+    /// `flashVer`: how the encoder calls itself.
+    pub flash_ver: Option<String>,
+    /// `fourCcList` of Enhanced RTMP: the codecs the encoder can send.
+    pub four_cc_list: Vec<String>,
+    /// `capsEx` of Enhanced RTMP, a set of flags.
+    pub caps_ex: Option<u32>,
+}
+
+impl ConnectInfo {
+    pub(super) fn read(object: &Value) -> Self {
+        let text = |name| object.get(name).and_then(Value::as_str);
+        let four_ccs = match object.get("fourCcList") {
+            Some(Value::StrictArray(list)) => list.as_slice(),
+            _ => &[],
+        };
+        Self {
+            app: text("app").unwrap_or_default().into(),
+            tc_url: text("tcUrl").unwrap_or_default().into(),
+            flash_ver: text("flashVer").map(str::to_owned),
+            four_cc_list: four_ccs.iter().filter_map(Value::as_str).take(MAX_FOUR_CCS).map(str::to_owned).collect(),
+            caps_ex: object.get("capsEx").and_then(Value::as_f64).map(|flags| flags as u32),
+        }
+    }
+}
+
+/// A wish to publish.
+///
+/// The app and the stream name are read as one path, as in `rtmp://host/app/instance/key?query`: its last segment is
+/// the key, what leads up to it the app. So it does not matter where an encoder cuts the address that its user typed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publish {
+    /// The application with its instance: `app`, `app/instance`. Any is taken.
+    pub app: String,
+    /// The stream key; empty if the address had one segment only.
+    pub key: Secret,
+    /// What followed a `?`, in the stream name or else in the app. It may hold tokens.
+    pub query: Option<Secret>,
+    /// What the peer said of itself.
+    pub info: ConnectInfo,
+}
+
+impl Publish {
+    /// The wish to publish `name` on a connection that said `info`.
+    pub(super) fn new(info: ConnectInfo, name: &str) -> Self {
+        let split = |text: &str| match text.split_once('?') {
+            Some((path, query)) => (path.to_owned(), Some(Secret::from(query))),
+            None => (text.to_owned(), None),
+        };
+        let (app_path, app_query) = split(info.app.reveal());
+        let (name_path, name_query) = split(name);
+        let segments: Vec<&str> = app_path.split('/').chain(name_path.split('/')).filter(|s| !s.is_empty()).collect();
+        let (app, key) = match segments.as_slice() {
+            [lead @ .., last] if !lead.is_empty() || name_path.contains(|c| c != '/') => {
+                (lead.join("/"), Secret::from(*last))
+            }
+            lead => (lead.join("/"), Secret::default()),
+        };
+        Self { app, key, query: name_query.or(app_query), info }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(app: &str, name: &str) -> (String, String, Option<String>) {
+        let info = ConnectInfo { app: app.into(), ..ConnectInfo::default() };
+        let publish = Publish::new(info, name);
+        (publish.app, publish.key.reveal().to_owned(), publish.query.map(|q| q.reveal().to_owned()))
+    }
+
+    #[test]
+    fn app_and_key_are_found_wherever_the_address_is_cut() {
+        let expect = |app: &str, key: &str, query: Option<&str>| (app.into(), key.into(), query.map(str::to_owned));
+        assert_eq!(read("app", "KEY"), expect("app", "KEY", None));
+        assert_eq!(read("app/", "KEY?a=b&c"), expect("app", "KEY", Some("a=b&c")));
+        assert_eq!(read("app?t=1", "KEY"), expect("app", "KEY", Some("t=1")));
+        assert_eq!(read("app/one/two", "KEY"), expect("app/one/two", "KEY", None));
+        assert_eq!(read("app", "/one/KEY"), expect("app/one", "KEY", None));
+        assert_eq!(read("app/KEY", ""), expect("app", "KEY", None));
+        assert_eq!(read("app/KEY?q", ""), expect("app", "KEY", Some("q")));
+        assert_eq!(read("", "KEY"), expect("", "KEY", None));
+        assert_eq!(read("app", ""), expect("app", "", None));
+        assert_eq!(read("", ""), expect("", "", None));
+        assert_eq!(read("app", "/"), expect("app", "", None));
+    }
+
+    #[test]
+    fn nothing_that_may_hold_a_key_is_printed() {
+        let info = ConnectInfo::read(&Value::object([
+            ("app", "app/hush-1?hush-2".into()),
+            ("tcUrl", "rtmp://host/app/hush-3".into()),
+        ]));
+        let publish = Publish::new(info, "hush-4?hush-5");
+        assert!(!format!("{publish:?}").contains("hush-2"));
+        let publish = Publish::new(publish.info, "");
+        assert!(!format!("{publish:?}").contains("hush"), "{publish:?}");
+    }
+
+    #[test]
+    fn enhanced_rtmp_fields_are_kept() {
+        let list = Value::StrictArray(vec!["hvc1".into(), Value::Null, "av01".into()]);
+        let info = ConnectInfo::read(&Value::object([("fourCcList", list), ("capsEx", 3.0.into())]));
+        assert_eq!(info.four_cc_list, ["hvc1", "av01"]);
+        assert_eq!(info.caps_ex, Some(3));
+    }
+}
