@@ -24,13 +24,49 @@ const FLOORS: [(&str, u8); 11] = [
 const FREE: [&str; 2] = ["benches", "weir-fuzz"];
 /// What would bring a socket, a clock or a runtime onto floors 0 and 1.
 const IMPURE: [&str; 15] = [
-    "async-std", "axum", "gstreamer", "h2", "hyper", "hyper-util", "mio", "reqwest", "rustls", "smol", "socket2", "sqlx",
-    "tokio", "tokio-rustls", "tokio-util",
+    "async-std",
+    "axum",
+    "gstreamer",
+    "h2",
+    "hyper",
+    "hyper-util",
+    "mio",
+    "reqwest",
+    "rustls",
+    "smol",
+    "socket2",
+    "sqlx",
+    "tokio",
+    "tokio-rustls",
+    "tokio-util",
 ];
 /// On every Debian machine that can run a shell script at all, or brought by the Rust toolchain.
 const BASE: [&str; 25] = [
-    "apt-get", "awk", "bash", "cargo", "cargo-deny", "cargo-fuzz", "cat", "cp", "date", "dirname", "dpkg-query", "env",
-    "grep", "head", "id", "kill", "mkdir", "mktemp", "rm", "sed", "seq", "sleep", "sudo", "tail", "tr",
+    "apt-get",
+    "awk",
+    "bash",
+    "cargo",
+    "cargo-deny",
+    "cargo-fuzz",
+    "cat",
+    "cp",
+    "date",
+    "dirname",
+    "dpkg-query",
+    "env",
+    "grep",
+    "head",
+    "id",
+    "kill",
+    "mkdir",
+    "mktemp",
+    "rm",
+    "sed",
+    "seq",
+    "sleep",
+    "sudo",
+    "tail",
+    "tr",
 ];
 const MAX_LINES: usize = 800;
 

@@ -1,0 +1,11 @@
+//! End to end: the real binary, real encoders, real players. Each test is a scenario that a user meets.
+
+#![allow(clippy::print_stderr, reason = "a failing scenario shows what the server and the encoder said")]
+
+mod fidelity;
+mod lifecycle;
+mod players;
+mod publish;
+mod readers;
+mod refusal;
+mod support;

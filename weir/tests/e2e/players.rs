@@ -1,0 +1,169 @@
+//! Players that people use, each on a live stream, without a stall. `WEIR_E2E_SECONDS` says for how long.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Once;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{BOUND, Clip, Encoder, Server, Stream, alone, clip, until_within};
+
+/// Enough to see a stall at a segment boundary; a full run takes 60.
+const DEFAULT_SECONDS: u64 = 15;
+
+fn seconds() -> u64 {
+    let asked = std::env::var("WEIR_E2E_SECONDS").ok();
+    asked.map_or(DEFAULT_SECONDS, |text| text.parse().expect("WEIR_E2E_SECONDS is a number"))
+}
+
+/// A live programme in this latency mode: picture and tone, a keyframe each second.
+fn live(latency_mode: &str) -> (Server, Stream, Encoder) {
+    let server = Server::start();
+    let stream = server.api().create(latency_mode, json!({}));
+    let encoder = Encoder::push_loop(&clip(&Clip::plain(120)), &server.rtmp_url(&stream.key));
+    (server, stream, encoder)
+}
+
+/// The player pages with what they need from npm, in a folder of the build.
+fn player_folder() -> String {
+    static INSTALLED: Once = Once::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/players");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("players");
+    INSTALLED.call_once(|| {
+        let read = |path: &Path| std::fs::read(path).ok();
+        let lock = read(&source.join("package-lock.json"));
+        // npm writes this file last, so an interrupted installation is done again.
+        let marker = folder.join("node_modules/.installed-lock");
+        let fresh = read(&marker) == lock;
+        std::fs::create_dir_all(folder.join("pages")).expect("a folder for the players");
+        for name in
+            ["package.json", "package-lock.json", "browser.mjs", "play.mjs", "pages/shaka.html", "pages/videojs.html"]
+        {
+            std::fs::copy(source.join(name), folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        if !fresh {
+            let arguments = ["ci", "--no-audit", "--no-fund", "--silent"];
+            let npm = Command::new("npm").args(arguments).current_dir(&folder).output().expect("npm runs");
+            assert!(npm.status.success(), "npm ci: {}", String::from_utf8_lossy(&npm.stderr));
+            std::fs::write(&marker, lock.expect("the lock file is in the tree")).expect("the marker");
+        }
+    });
+    folder.to_str().expect("a UTF-8 path").to_owned()
+}
+
+/// Plays in Chromium. `play.mjs` judges; its answer is the message of a failure.
+fn assert_plays_in_chromium(player: &str, url: &str) {
+    let script = format!("{}/play.mjs", player_folder());
+    let run = Command::new("node").args([&script, player, url, &seconds().to_string()]).output().expect("node runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{player}: {said}");
+    eprintln!("{}", said.trim());
+}
+
+fn assert_hls_js_plays(latency_mode: &str) {
+    let _machine = alone();
+    let (server, stream, _encoder) = live(latency_mode);
+    assert_plays_in_chromium("watch", &server.watch_url(&stream));
+}
+
+#[test]
+fn hls_js_plays_standard() {
+    assert_hls_js_plays("standard");
+}
+
+#[test]
+fn hls_js_plays_reduced() {
+    assert_hls_js_plays("reduced");
+}
+
+#[test]
+fn hls_js_plays_low() {
+    assert_hls_js_plays("low");
+}
+
+#[test]
+fn shaka_plays_low() {
+    let _machine = alone();
+    let (server, stream, _encoder) = live("low");
+    assert_plays_in_chromium("shaka", &server.playlist_url(&stream));
+}
+
+#[test]
+fn video_js_plays_low() {
+    let _machine = alone();
+    let (server, stream, _encoder) = live("low");
+    assert_plays_in_chromium("videojs", &server.playlist_url(&stream));
+}
+
+/// Decodes in real time, stops at the first fault, and has to come out with all the pictures of the time played.
+#[test]
+fn ffmpeg_plays_low() {
+    let _machine = alone();
+    let (server, stream, _encoder) = live("low");
+    let (url, time) = (server.playlist_url(&stream), seconds().to_string());
+    let head = ["-v", "error", "-xerror", "-i", &url, "-t", &time];
+    let tail = ["-map", "0:v:0", "-map", "0:a:0", "-fps_mode", "passthrough", "-f", "null", "-progress", "-", "-"];
+    let mut player = Encoder::ffmpeg(&[head.as_slice(), &tail].concat());
+    let status = until_within(playtime(), "ffmpeg to play its time", || player.exit_status());
+    let said = player.output();
+    assert!(status.success(), "ffmpeg ended with {status}:\n{said}");
+    let pictures = said.lines().filter_map(|line| line.strip_prefix("frame=")).next_back().expect("a progress report");
+    let pictures: u64 = pictures.trim().parse().expect("a number of pictures");
+    assert!(pictures + FRAME_RATE >= seconds() * FRAME_RATE, "{pictures} pictures in {time} s:\n{said}");
+    let complaint = said.lines().find(|line| !line.contains('='));
+    assert_eq!(complaint, None, "ffmpeg complained");
+}
+
+#[test]
+fn gstreamer_hlsdemux2_plays_low() {
+    let _machine = alone();
+    let (server, stream, _encoder) = live("low");
+    server.playback(&stream).main().wait_for("segments", |list| list.segments.len() >= 3);
+    let uri = format!("uri={}", server.playlist_url(&stream));
+    let video = "video-sink=fpsdisplaysink text-overlay=false video-sink=fakesink sync=true";
+    let mut player = Encoder::run("gst-launch-1.0", &["-v", "playbin3", &uri, video, "audio-sink=fakesink sync=true"]);
+    let said = until_within(playtime(), "GStreamer to play its time", || {
+        let said = player.output();
+        let ended = player.exit_status().is_some();
+        (ended || shown(&said).last().is_some_and(|last| last.rendered >= seconds() * FRAME_RATE)).then_some(said)
+    });
+    assert!(player.exit_status().is_none(), "it gave up:\n{said}");
+    assert!(said.contains("GstHLSDemux2"), "another demuxer played:\n{said}");
+    assert!(!said.contains("ERROR"), "{said}");
+    let shown = shown(&said);
+    assert_eq!(shown.last().map(|last| last.dropped), Some(0), "pictures came too late:\n{said}");
+    for one in shown.iter().skip(SETTLING) {
+        assert!(one.rate >= FRAME_RATE as f64 / 2.0, "it stood still, {one:?}:\n{said}");
+    }
+}
+
+const FRAME_RATE: u64 = 30;
+/// Reports (two a second) in which the live edge is found and buffers fill.
+const SETTLING: usize = 4;
+
+/// A player is given its time, as much again to start, and what a loaded machine may cost.
+fn playtime() -> Duration {
+    BOUND + 2 * Duration::from_secs(seconds())
+}
+
+/// One report of `fpsdisplaysink`.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    rendered: u64,
+    dropped: u64,
+    rate: f64,
+}
+
+/// Reads `rendered: 31, dropped: 0, current: 30.01, average: 30.20`.
+fn shown(said: &str) -> Vec<Shown> {
+    let field = |line: &str, name: &str| -> Option<f64> {
+        let after = line.split_once(name)?.1;
+        after.split(',').next()?.trim().parse().ok()
+    };
+    let report = |line: &str| {
+        let (rendered, dropped) = (field(line, "rendered:")?, field(line, "dropped:")?);
+        Some(Shown { rendered: rendered as u64, dropped: dropped as u64, rate: field(line, "current:")? })
+    };
+    said.lines().filter(|line| line.contains("last-message")).filter_map(report).collect()
+}

@@ -1,0 +1,74 @@
+//! The API as a client sees it.
+
+use serde_json::{Value, json};
+
+use super::{Answer, Client, until};
+
+/// A live stream as created.
+#[derive(Clone, Debug)]
+pub(crate) struct Stream {
+    pub id: String,
+    pub key: String,
+    pub playback_id: String,
+}
+
+/// Calls with the token of the server under test.
+#[derive(Clone)]
+pub(crate) struct Api {
+    client: Client,
+}
+
+const STREAMS: &str = "/video/v1/live-streams";
+
+impl Api {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// A public live stream in this latency mode, with whatever else is asked for.
+    pub(crate) fn create(&self, latency_mode: &str, more: Value) -> Stream {
+        let mut body = json!({ "playback_policies": ["public"], "latency_mode": latency_mode });
+        let fields = body.as_object_mut().expect("an object");
+        fields.extend(more.as_object().cloned().unwrap_or_default());
+        let answer = self.client.call("POST", STREAMS, Some(&body));
+        assert_eq!(answer.status, 201, "create: {}", answer.text());
+        let data = &answer.json()["data"];
+        let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no text in {data}")).to_owned();
+        Stream {
+            id: text(&data["id"]),
+            key: text(&data["stream_key"]),
+            playback_id: text(&data["playback_ids"][0]["id"]),
+        }
+    }
+
+    pub(crate) fn get(&self, stream: &Stream) -> Answer {
+        self.client.get(&format!("{STREAMS}/{}", stream.id))
+    }
+
+    /// `complete`, `disable`, `enable`: the PUT actions.
+    pub(crate) fn put(&self, stream: &Stream, action: &str) {
+        let answer = self.client.call("PUT", &format!("{STREAMS}/{}/{action}", stream.id), None);
+        assert_eq!(answer.status, 200, "{action}: {}", answer.text());
+    }
+
+    /// The new stream key.
+    pub(crate) fn reset_key(&self, stream: &Stream) -> String {
+        let answer = self.client.call("POST", &format!("{STREAMS}/{}/reset-stream-key", stream.id), None);
+        assert!((200..300).contains(&answer.status), "reset-stream-key: {}", answer.text());
+        answer.json()["data"]["stream_key"].as_str().expect("a stream key").to_owned()
+    }
+
+    pub(crate) fn delete(&self, stream: &Stream) {
+        let answer = self.client.call("DELETE", &format!("{STREAMS}/{}", stream.id), None);
+        assert_eq!(answer.status, 204, "delete: {}", answer.text());
+    }
+
+    pub(crate) fn status(&self, stream: &Stream) -> String {
+        let answer = self.get(stream);
+        answer.json()["data"]["status"].as_str().unwrap_or_else(|| panic!("no status: {}", answer.text())).to_owned()
+    }
+
+    pub(crate) fn wait_for(&self, stream: &Stream, status: &str) {
+        until(&format!("status {status}"), || (self.status(stream) == status).then_some(()));
+    }
+}

@@ -1,0 +1,81 @@
+//! As much of ISO BMFF as it takes to check a fragment's place in time, read independently of the packager.
+
+/// One `moof`: where it starts and how long its samples are, in the track's timescale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fragment {
+    pub decode_time: u64,
+    pub duration: u64,
+    pub samples: u32,
+}
+
+/// The children of a box body: type and body.
+fn boxes(bytes: &[u8]) -> Vec<(&[u8], &[u8])> {
+    let mut found = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let size = u32_at(rest, 0) as usize;
+        assert!(size >= 8 && size <= rest.len(), "box of {size} bytes in {} bytes", rest.len());
+        found.push((&rest[4..8], &rest[8..size]));
+        rest = &rest[size..];
+    }
+    found
+}
+
+fn child<'a>(bytes: &'a [u8], path: &[&[u8; 4]]) -> Option<&'a [u8]> {
+    path.iter().try_fold(bytes, |body, kind| {
+        boxes(body).into_iter().find(|(found, _)| *found == kind.as_slice()).map(|(_, body)| body)
+    })
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+/// The timescale of an init segment's only track.
+pub(crate) fn timescale(init: &[u8]) -> u32 {
+    let mdhd = child(init, &[b"moov", b"trak", b"mdia", b"mdhd"]).expect("an init segment has an mdhd");
+    if mdhd[0] == 1 { u32_at(mdhd, 20) } else { u32_at(mdhd, 12) }
+}
+
+/// The fragments of a part or segment, in order.
+pub(crate) fn fragments(bytes: &[u8]) -> Vec<Fragment> {
+    let moofs = boxes(bytes).into_iter().filter(|(kind, _)| *kind == b"moof");
+    moofs.map(|(_, moof)| fragment(moof)).collect()
+}
+
+fn fragment(moof: &[u8]) -> Fragment {
+    let traf = child(moof, &[b"traf"]).expect("a moof has a traf");
+    let tfhd = child(traf, &[b"tfhd"]).expect("a traf has a tfhd");
+    let tfdt = child(traf, &[b"tfdt"]).expect("a traf has a tfdt");
+    let decode_time = if tfdt[0] == 1 { u64_at(tfdt, 4) } else { u64::from(u32_at(tfdt, 4)) };
+    let default_duration = default_duration(tfhd);
+    let (mut duration, mut samples) = (0, 0);
+    for (_, trun) in boxes(traf).into_iter().filter(|(kind, _)| *kind == b"trun") {
+        let durations = durations(trun, default_duration);
+        samples += u32::try_from(durations.len()).expect("few samples");
+        duration += durations.iter().map(|one| u64::from(*one)).sum::<u64>();
+    }
+    Fragment { decode_time, duration, samples }
+}
+
+/// The sample duration that a `tfhd` gives to samples without one.
+fn default_duration(tfhd: &[u8]) -> Option<u32> {
+    let flags = u32_at(tfhd, 0) & 0x00ff_ffff;
+    // base_data_offset and sample_description_index stand before it when present.
+    let at = 8 + if flags & 0x1 != 0 { 8 } else { 0 } + if flags & 0x2 != 0 { 4 } else { 0 };
+    (flags & 0x8 != 0).then(|| u32_at(tfhd, at))
+}
+
+fn durations(trun: &[u8], default: Option<u32>) -> Vec<u32> {
+    let flags = u32_at(trun, 0) & 0x00ff_ffff;
+    let count = u32_at(trun, 4) as usize;
+    let start = 8 + if flags & 0x1 != 0 { 4 } else { 0 } + if flags & 0x4 != 0 { 4 } else { 0 };
+    let width = [0x100, 0x200, 0x400, 0x800].iter().filter(|bit| flags & **bit != 0).count() * 4;
+    let own = |index: usize| u32_at(trun, start + index * width);
+    let any = |index: usize| if flags & 0x100 != 0 { own(index) } else { default.expect("a duration for the sample") };
+    (0..count).map(any).collect()
+}

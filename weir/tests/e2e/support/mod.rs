@@ -1,0 +1,23 @@
+//! What the scenarios are told with: a server of their own, its API, real encoders, and a reader of what it serves.
+
+mod api;
+mod boxes;
+mod clip;
+mod encoder;
+mod http;
+mod machine;
+mod playback;
+mod playlist;
+mod server;
+mod wait;
+
+pub(crate) use api::{Api, Stream};
+pub(crate) use boxes::{fragments, timescale};
+pub(crate) use clip::{Clip, audio_hashes, clip, video_hashes};
+pub(crate) use encoder::Encoder;
+pub(crate) use http::{Answer, Client};
+pub(crate) use machine::{alone, shared};
+pub(crate) use playback::{Playback, Rendition};
+pub(crate) use playlist::{MediaPlaylist, Segment};
+pub(crate) use server::Server;
+pub(crate) use wait::{BOUND, until, until_within};

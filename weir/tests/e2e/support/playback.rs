@@ -1,0 +1,106 @@
+//! A viewer that reads instead of showing: multivariant playlist, media playlists, segments and parts.
+
+use super::playlist::attribute;
+use super::{Answer, Client, MediaPlaylist, until};
+
+/// Everything under one playback id.
+#[derive(Clone)]
+pub(crate) struct Playback {
+    client: Client,
+    id: String,
+}
+
+/// One media playlist of the multivariant playlist.
+#[derive(Clone)]
+pub(crate) struct Rendition {
+    client: Client,
+    /// `video` or `audio`, from CODECS or EXT-X-MEDIA.
+    pub kind: &'static str,
+    pub path: String,
+}
+
+impl Playback {
+    pub(crate) fn new(client: Client, id: String) -> Self {
+        Self { client, id }
+    }
+
+    pub(crate) fn path(&self) -> String {
+        format!("/{}.m3u8", self.id)
+    }
+
+    pub(crate) fn answer(&self) -> Answer {
+        self.client.get(&self.path())
+    }
+
+    /// The renditions once there is a playlist.
+    pub(crate) fn renditions(&self) -> Vec<Rendition> {
+        self.renditions_of(&self.path())
+    }
+
+    /// The same with a query, `?low_latency=false` for one.
+    pub(crate) fn renditions_of(&self, path: &str) -> Vec<Rendition> {
+        let text = until("a multivariant playlist", || {
+            let answer = self.client.get(path);
+            (answer.status == 200).then(|| answer.text())
+        });
+        let mut found = Vec::new();
+        let mut codecs = String::new();
+        for line in text.lines() {
+            let (tag, value) = line.split_once(':').unwrap_or((line, ""));
+            if tag == "#EXT-X-STREAM-INF" {
+                codecs = attribute(value, "CODECS").expect("a variant names its codecs");
+            } else if tag == "#EXT-X-MEDIA" {
+                let uri = attribute(value, "URI").expect("a rendition of its own has a URI");
+                found.push(self.rendition("audio", path, &uri));
+            } else if !line.is_empty() && !line.starts_with('#') {
+                let kind = if codecs.contains("avc1") || codecs.contains("avc3") { "video" } else { "audio" };
+                found.push(self.rendition(kind, path, line));
+            }
+        }
+        found
+    }
+
+    /// The video rendition; the audio one when there is no video.
+    pub(crate) fn main(&self) -> Rendition {
+        let all = self.renditions();
+        let video = all.iter().find(|rendition| rendition.kind == "video");
+        video.or_else(|| all.first()).expect("a rendition").clone()
+    }
+
+    fn rendition(&self, kind: &'static str, base: &str, uri: &str) -> Rendition {
+        Rendition { client: self.client.clone(), kind, path: resolve(base, uri) }
+    }
+}
+
+impl Rendition {
+    pub(crate) fn playlist(&self) -> MediaPlaylist {
+        let answer = self.client.get(&self.path);
+        assert_eq!(answer.status, 200, "{}: {}", self.path, answer.text());
+        MediaPlaylist::parse(&answer.text())
+    }
+
+    /// Reloads until the playlist is as wanted.
+    pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&MediaPlaylist) -> bool) -> MediaPlaylist {
+        until(what, || Some(self.playlist()).filter(&wanted))
+    }
+
+    /// What a URI of the playlist points to.
+    pub(crate) fn fetch(&self, uri: &str) -> Answer {
+        let answer = self.client.get(&resolve(&self.path, uri));
+        assert_eq!(answer.status, 200, "{uri}: {}", answer.text());
+        answer
+    }
+}
+
+/// The path that a URI means in the playlist at `base`.
+fn resolve(base: &str, uri: &str) -> String {
+    if let Some((_, rest)) = uri.split_once("://") {
+        return rest.find('/').map_or_else(|| "/".to_owned(), |slash| rest[slash..].to_owned());
+    }
+    if uri.starts_with('/') {
+        return uri.to_owned();
+    }
+    let base = base.split('?').next().unwrap_or_default();
+    let folder = &base[..base.rfind('/').map_or(0, |slash| slash + 1)];
+    format!("{folder}{uri}")
+}

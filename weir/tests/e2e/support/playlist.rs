@@ -1,0 +1,123 @@
+//! A media playlist, read strictly: what a check relies on has to be there.
+
+/// A partial segment.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Part {
+    pub uri: String,
+    pub duration: f64,
+    pub independent: bool,
+}
+
+/// A media segment with the parts that are still listed for it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Segment {
+    pub number: u64,
+    pub uri: String,
+    pub duration: f64,
+    pub discontinuity: bool,
+    pub date_time: Option<String>,
+    pub map: String,
+    pub parts: Vec<Part>,
+}
+
+/// One reload of a media playlist.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MediaPlaylist {
+    pub text: String,
+    pub target_duration: f64,
+    pub part_target: Option<f64>,
+    /// The whole `EXT-X-SERVER-CONTROL` line.
+    pub server_control: Option<String>,
+    pub first: u64,
+    pub segments: Vec<Segment>,
+    /// Parts of the segment that is still being written.
+    pub open_parts: Vec<Part>,
+    pub ended: bool,
+}
+
+/// What was said since the last segment.
+#[derive(Default)]
+struct Pending {
+    duration: Option<f64>,
+    discontinuity: bool,
+    date_time: Option<String>,
+    parts: Vec<Part>,
+}
+
+impl MediaPlaylist {
+    pub(crate) fn parse(text: &str) -> Self {
+        assert!(text.starts_with("#EXTM3U"), "not a playlist: {text}");
+        let mut list = Self { text: text.to_owned(), ..Self::default() };
+        let mut pending = Pending::default();
+        let mut map = None;
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            if !line.starts_with('#') {
+                let said = std::mem::take(&mut pending);
+                list.segments.push(Segment {
+                    number: list.first + list.segments.len() as u64,
+                    uri: line.to_owned(),
+                    duration: said.duration.unwrap_or_else(|| panic!("{line} has no EXTINF")),
+                    discontinuity: said.discontinuity,
+                    date_time: said.date_time,
+                    map: map.clone().unwrap_or_else(|| panic!("{line} comes before any EXT-X-MAP")),
+                    parts: said.parts,
+                });
+                continue;
+            }
+            let (tag, value) = line.split_once(':').unwrap_or((line, ""));
+            match tag {
+                "#EXT-X-TARGETDURATION" => list.target_duration = number(value),
+                "#EXT-X-PART-INF" => {
+                    list.part_target = Some(number(&attribute(value, "PART-TARGET").expect("a target")))
+                }
+                "#EXT-X-SERVER-CONTROL" => list.server_control = Some(line.to_owned()),
+                "#EXT-X-MEDIA-SEQUENCE" => list.first = value.parse().expect("a sequence number"),
+                "#EXT-X-ENDLIST" => list.ended = true,
+                "#EXT-X-MAP" => map = Some(attribute(value, "URI").expect("a map has a URI")),
+                "#EXTINF" => pending.duration = Some(number(value.trim_end_matches(','))),
+                "#EXT-X-DISCONTINUITY" => pending.discontinuity = true,
+                "#EXT-X-PROGRAM-DATE-TIME" => pending.date_time = Some(value.to_owned()),
+                "#EXT-X-PART" => pending.parts.push(part(value)),
+                _ => {}
+            }
+        }
+        list.open_parts = pending.parts;
+        list
+    }
+
+    /// What has to stay as it is for a whole broadcast.
+    pub(crate) fn frozen(&self) -> (f64, Option<f64>, Option<String>) {
+        (self.target_duration, self.part_target, self.server_control.clone())
+    }
+}
+
+fn number(text: &str) -> f64 {
+    text.trim().parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn part(value: &str) -> Part {
+    Part {
+        uri: attribute(value, "URI").expect("a part has a URI"),
+        duration: number(&attribute(value, "DURATION").expect("a part has a duration")),
+        independent: attribute(value, "INDEPENDENT").is_some_and(|text| text == "YES"),
+    }
+}
+
+/// An attribute of an attribute list, without its quotes.
+pub(crate) fn attribute(list: &str, name: &str) -> Option<String> {
+    let mut rest = list;
+    while let Some((key, after)) = rest.split_once('=') {
+        let (value, left) = match after.strip_prefix('"') {
+            Some(quoted) => {
+                let (value, left) = quoted.split_once('"')?;
+                (value, left.trim_start_matches(','))
+            }
+            None => after.split_once(',').unwrap_or((after, "")),
+        };
+        if key.trim() == name {
+            return Some(value.to_owned());
+        }
+        rest = left;
+    }
+    None
+}

@@ -1,0 +1,170 @@
+//! `weir serve` as a child process, on free ports, in a folder that goes with it.
+
+use std::fs::{self, File, OpenOptions};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{Api, Client, Playback, Stream, until};
+
+const TOKEN_ID: &str = "e2e-token";
+/// `e2e-token:e2e-secret` in Base64.
+const AUTHORIZATION: &str = "Basic ZTJlLXRva2VuOmUyZS1zZWNyZXQ=";
+const TOKEN_SECRET: &str = "e2e-secret";
+/// What is shown of the log when a test fails.
+const LOG_TAIL: usize = 60;
+
+/// A running server. Its ports and folder stay the same over a restart.
+pub(crate) struct Server {
+    child: Child,
+    folder: TempDir,
+    http: u16,
+    rtmp: u16,
+    rtmps: u16,
+    more: Vec<(String, String)>,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// `more`: further environment variables.
+    pub(crate) fn start_with(more: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [http, rtmp, rtmps] = free_ports();
+        let more: Vec<_> = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let child = spawn(&folder, http, rtmp, rtmps, &more);
+        let mut server = Self { child, folder, http, rtmp, rtmps, more };
+        server.wait_until_healthy();
+        server
+    }
+
+    /// Ends it like a power cut.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("SIGKILL");
+        self.child.wait().expect("the end of the server");
+    }
+
+    /// Starts it again on the same folder and ports.
+    pub(crate) fn restart(&mut self) {
+        self.child = spawn(&self.folder, self.http, self.rtmp, self.rtmps, &self.more);
+        self.wait_until_healthy();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("the server is there to be signalled");
+    }
+
+    pub(crate) fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the state of the server")
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.base(), None)
+    }
+
+    pub(crate) fn api(&self) -> Api {
+        Api::new(Client::new(self.base(), Some(AUTHORIZATION.to_owned())))
+    }
+
+    pub(crate) fn playback(&self, stream: &Stream) -> Playback {
+        Playback::new(self.client(), stream.playback_id.clone())
+    }
+
+    pub(crate) fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
+    pub(crate) fn http_port(&self) -> u16 {
+        self.http
+    }
+
+    pub(crate) fn rtmp_port(&self) -> u16 {
+        self.rtmp
+    }
+
+    /// The address to push to.
+    pub(crate) fn rtmp_url(&self, key: &str) -> String {
+        format!("rtmp://127.0.0.1:{}/app/{key}", self.rtmp)
+    }
+
+    pub(crate) fn rtmps_url(&self, key: &str) -> String {
+        format!("rtmps://127.0.0.1:{}/app/{key}", self.rtmps)
+    }
+
+    pub(crate) fn watch_url(&self, stream: &Stream) -> String {
+        format!("{}/watch/{}", self.base(), stream.playback_id)
+    }
+
+    pub(crate) fn playlist_url(&self, stream: &Stream) -> String {
+        format!("{}/{}.m3u8", self.base(), stream.playback_id)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(log_path(&self.folder)).unwrap_or_default()
+    }
+
+    fn wait_until_healthy(&mut self) {
+        let client = self.client();
+        until("/healthz", || {
+            if let Some(status) = self.exit_status() {
+                panic!("the server ended with {status}");
+            }
+            client.try_get("/healthz").filter(|answer| answer.status == 200).map(drop)
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may be gone already: some scenarios end it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!(
+                "--- the server's log, its last lines\n{}",
+                lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
+            );
+        }
+    }
+}
+
+fn log_path(folder: &TempDir) -> PathBuf {
+    folder.path().join("server.log")
+}
+
+fn free_ports<const N: usize>() -> [u16; N] {
+    // All are held until each is known, so that they differ.
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("its address").port())
+}
+
+fn spawn(folder: &TempDir, http: u16, rtmp: u16, rtmps: u16, more: &[(String, String)]) -> Child {
+    let log: File = OpenOptions::new().create(true).append(true).open(log_path(folder)).expect("a log file");
+    // Another build of the server may be put to the same test.
+    let binary = std::env::var_os("WEIR_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_weir").into());
+    Command::new(binary)
+        .arg("serve")
+        .current_dir(folder.path())
+        .env("WEIR_DATA_DIR", folder.path().join("data"))
+        .env("WEIR_HTTP_LISTEN", format!("127.0.0.1:{http}"))
+        .env("WEIR_RTMP_LISTEN", format!("127.0.0.1:{rtmp}"))
+        .env("WEIR_RTMPS_LISTEN", format!("127.0.0.1:{rtmps}"))
+        .env("WEIR_RTMPS_SELF_SIGNED", "true")
+        .env("WEIR_API_TOKEN_ID", TOKEN_ID)
+        .env("WEIR_API_TOKEN_SECRET", TOKEN_SECRET)
+        .envs(more.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("the log file twice"))
+        .stderr(log)
+        .spawn()
+        .expect("the server starts")
+}
