@@ -1,0 +1,219 @@
+//! Admission before the first byte: how many connections there may be, and how long an address that failed must wait.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// Addresses remembered at once; past it, those without a connection and with the oldest failure are forgotten.
+const MAX_ADDRESSES: usize = 65_536;
+/// Failures that cost nothing: a key mistyped once or twice.
+const FREE_FAILURES: u32 = 3;
+/// The first wait; each further failure doubles it.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
+/// Failures are forgotten after this long without another one.
+const FORGIVE_AFTER: Duration = Duration::from_secs(60);
+
+/// How many encoder connections there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// In all; a further connection is closed at once.
+    pub connections: usize,
+    /// From one address (one /64 of IPv6); a further connection is closed at once.
+    pub per_address: usize,
+}
+
+/// Counts connections and failures by address.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    limits: Limits,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    open: usize,
+    addresses: HashMap<IpAddr, Entry>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    open: usize,
+    failures: u32,
+    last_failure: Option<Instant>,
+}
+
+/// A connection that was let in; gives its place back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    guard: Arc<Guard>,
+    address: IpAddr,
+}
+
+/// Why a connection was not let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Full {
+    Server,
+    Address,
+}
+
+impl Guard {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, table: Mutex::default() })
+    }
+
+    /// Takes a place for a connection from `ip`.
+    pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Permit, Full> {
+        let address = network(ip);
+        let mut table = self.table.lock();
+        if table.open >= self.limits.connections {
+            return Err(Full::Server);
+        }
+        table.make_room();
+        let entry = table.addresses.entry(address).or_default();
+        if entry.open >= self.limits.per_address {
+            return Err(Full::Address);
+        }
+        entry.open += 1;
+        table.open += 1;
+        Ok(Permit { guard: Arc::clone(self), address })
+    }
+}
+
+impl Permit {
+    /// How long this address waits for its answer because of earlier failures.
+    pub(crate) fn wait(&self, now: Instant) -> Duration {
+        let table = self.guard.table.lock();
+        let Some(entry) = table.addresses.get(&self.address) else { return Duration::ZERO };
+        if entry.forgiven(now) || entry.failures < FREE_FAILURES {
+            return Duration::ZERO;
+        }
+        FIRST_WAIT.saturating_mul(1 << (entry.failures - FREE_FAILURES).min(16)).min(LONGEST_WAIT)
+    }
+
+    /// Notes a failed attempt.
+    pub(crate) fn failed(&self, now: Instant) {
+        if let Some(entry) = self.guard.table.lock().addresses.get_mut(&self.address) {
+            let failures = if entry.forgiven(now) { 0 } else { entry.failures };
+            entry.failures = failures.saturating_add(1);
+            entry.last_failure = Some(now);
+        }
+    }
+
+    /// Notes a good attempt: what went before is forgotten.
+    pub(crate) fn succeeded(&self) {
+        if let Some(entry) = self.guard.table.lock().addresses.get_mut(&self.address) {
+            entry.failures = 0;
+            entry.last_failure = None;
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut table = self.guard.table.lock();
+        table.open = table.open.saturating_sub(1);
+        if let Some(entry) = table.addresses.get_mut(&self.address) {
+            entry.open = entry.open.saturating_sub(1);
+            if entry.open == 0 && entry.failures == 0 {
+                table.addresses.remove(&self.address);
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn forgiven(&self, now: Instant) -> bool {
+        self.last_failure.is_none_or(|at| now.saturating_duration_since(at) >= FORGIVE_AFTER)
+    }
+}
+
+impl Table {
+    /// Keeps the table within its bound by forgetting the older half of the addresses that have no connection.
+    fn make_room(&mut self) {
+        if self.addresses.len() < MAX_ADDRESSES {
+            return;
+        }
+        let mut idle: Vec<_> = self.addresses.values().filter(|e| e.open == 0).filter_map(|e| e.last_failure).collect();
+        idle.sort_unstable();
+        let Some(cut) = idle.get(idle.len() / 2).copied() else { return };
+        self.addresses.retain(|_, e| e.open > 0 || e.last_failure.is_some_and(|at| at > cut));
+    }
+}
+
+/// The unit an attacker cannot cheaply change: the address, or the /64 of IPv6.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(connections: usize, per_address: usize) -> Arc<Guard> {
+        Guard::new(Limits { connections, per_address })
+    }
+
+    fn ip(n: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, n])
+    }
+
+    #[test]
+    fn places_are_counted_and_given_back() {
+        let guard = guard(3, 2);
+        let a = guard.enter(ip(1)).unwrap();
+        let _b = guard.enter(ip(1)).unwrap();
+        assert_eq!(guard.enter(ip(1)).unwrap_err(), Full::Address);
+        let _c = guard.enter(ip(2)).unwrap();
+        assert_eq!(guard.enter(ip(3)).unwrap_err(), Full::Server);
+        drop(a);
+        assert!(guard.enter(ip(1)).is_ok());
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one() {
+        let guard = guard(9, 1);
+        let _a = guard.enter("2001:db8::1".parse().unwrap()).unwrap();
+        assert_eq!(guard.enter("2001:db8::2".parse().unwrap()).unwrap_err(), Full::Address);
+        assert!(guard.enter("2001:db8:0:1::2".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn failures_make_an_address_wait_and_are_forgiven() {
+        let guard = guard(9, 9);
+        let permit = guard.enter(ip(1)).unwrap();
+        let now = Instant::now();
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            waits.push(permit.wait(now));
+            permit.failed(now);
+        }
+        assert_eq!(waits[..4], [Duration::ZERO, Duration::ZERO, Duration::ZERO, FIRST_WAIT]);
+        assert_eq!(waits[9], LONGEST_WAIT);
+        assert_eq!(guard.enter(ip(2)).unwrap().wait(now), Duration::ZERO);
+        assert_eq!(permit.wait(now + FORGIVE_AFTER), Duration::ZERO);
+        permit.succeeded();
+        assert_eq!(permit.wait(now), Duration::ZERO);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let guard = guard(9, 9);
+        let now = Instant::now();
+        for n in 0..(MAX_ADDRESSES as u32 + 10) {
+            let permit = guard.enter(IpAddr::from(n.to_be_bytes())).unwrap();
+            permit.failed(now + Duration::from_millis(n.into()));
+        }
+        assert!(guard.table.lock().addresses.len() <= MAX_ADDRESSES);
+    }
+}
