@@ -1,0 +1,171 @@
+// Glass to glass: from the moment a picture is drawn to the moment hls.js shows it, on one machine.
+//
+//   node latency.mjs WEIR_BINARY [SECONDS]
+//
+// Each picture carries the wall clock in a row of black and white cells. It goes through x264, RTMP, Weir in `low` mode
+// and Weir's own watch page, whose video is read back cell by cell. `make latency` runs this.
+
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openBrowser } from './browser.mjs';
+
+const WIDTH = 640;
+const HEIGHT = 360;
+const RATE = 30;
+const CELLS = 32;
+const CELL = WIDTH / CELLS;
+// Two rows: the clock, and below it the same inverted, so that a torn or blurred picture is not taken for a time.
+const ROW = 40;
+const SETTLE_MS = 8_000;
+
+const [binary, secondsText = '20'] = process.argv.slice(2);
+const seconds = Number(secondsText);
+
+function freePort() {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+// The low 32 bits of the clock as a picture; behind it a pattern that moves, so that the encoder has work.
+function draw(picture, stamp, count) {
+  for (let y = 2 * ROW; y < HEIGHT; y += 1) {
+    for (let x = 0; x < WIDTH; x += 1) picture[y * WIDTH + x] = (x * 2 + y * 3 + count * 5) & 0xff;
+  }
+  for (let cell = 0; cell < CELLS; cell += 1) {
+    const bit = (stamp >>> (CELLS - 1 - cell)) & 1;
+    for (let y = 0; y < 2 * ROW; y += 1) {
+      const value = (bit === 1) === y < ROW ? 235 : 16;
+      picture.fill(value, y * WIDTH + cell * CELL, y * WIDTH + (cell + 1) * CELL);
+    }
+  }
+}
+
+// Draws on the beat of the wall clock and drops a picture rather than queue it.
+function publish(url) {
+  const words = `-hide_banner -loglevel error -f rawvideo -pix_fmt gray -s ${WIDTH}x${HEIGHT} -r ${RATE} -probesize 32
+    -fflags nobuffer -i - -f lavfi -i sine=frequency=330:sample_rate=48000 -map 0:v -map 1:a -c:v libx264 -preset superfast
+    -tune zerolatency -pix_fmt yuv420p -color_range tv -g ${RATE} -b:v 1500k -c:a aac -b:a 96k -flush_packets 1 -f flv`;
+  const ffmpeg = spawn('ffmpeg', [...words.split(/\s+/), url], { stdio: ['pipe', 'inherit', 'inherit'] });
+  const picture = Buffer.alloc(WIDTH * HEIGHT);
+  const start = Date.now();
+  let count = 0;
+  const beat = setInterval(() => {
+    while (Date.now() - start >= (count * 1000) / RATE) {
+      draw(picture, Date.now() >>> 0, count);
+      ffmpeg.stdin.write(Buffer.from(picture));
+      count += 1;
+    }
+  }, 4);
+  ffmpeg.stdin.on('error', () => clearInterval(beat));
+  return { stop: () => { clearInterval(beat); ffmpeg.kill('SIGKILL'); } };
+}
+
+// Runs in the page: reads each picture as it is shown.
+function read({ cells, cell, row }) {
+  const video = document.querySelector('video');
+  const canvas = document.createElement('canvas');
+  canvas.width = cells * cell;
+  canvas.height = 2 * row;
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  window.delays = [];
+  window.unreadable = 0;
+  const scale = () => video.videoWidth / (cells * cell);
+  const look = () => {
+    const now = Date.now();
+    const k = scale();
+    context.drawImage(video, 0, 0, cells * cell * k, 2 * row * k, 0, 0, cells * cell, 2 * row);
+    const data = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    const bright = (x, y) => data[4 * (y * canvas.width + x)] > 127;
+    let stamp = 0;
+    let whole = true;
+    for (let index = 0; index < cells; index += 1) {
+      const x = Math.floor((index + 0.5) * cell);
+      const bit = bright(x, Math.floor(row / 2));
+      whole &&= bit !== bright(x, Math.floor(row * 1.5));
+      stamp = (stamp * 2 + (bit ? 1 : 0)) % 4294967296;
+    }
+    if (whole) window.delays.push((now % 4294967296) - stamp);
+    else window.unreadable += 1;
+    video.requestVideoFrameCallback(look);
+  };
+  video.requestVideoFrameCallback(look);
+}
+
+async function untilHealthy(base) {
+  for (let attempt = 0; attempt < 200; attempt += 1) {
+    const answer = await fetch(`${base}/healthz`).catch(() => null);
+    if (answer?.ok) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error('the server did not come up');
+}
+
+function percentile(sorted, share) {
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+}
+
+const [http, rtmp] = [await freePort(), await freePort()];
+const base = `http://127.0.0.1:${http}`;
+const folder = await mkdtemp(join(tmpdir(), 'weir-latency-'));
+const server = spawn(binary, ['serve'], {
+  cwd: folder,
+  stdio: ['ignore', 'ignore', 'inherit'],
+  env: {
+    ...process.env,
+    WEIR_DATA_DIR: join(folder, 'data'),
+    WEIR_HTTP_LISTEN: `127.0.0.1:${http}`,
+    WEIR_RTMP_LISTEN: `127.0.0.1:${rtmp}`,
+    WEIR_API_TOKEN_ID: 'latency',
+    WEIR_API_TOKEN_SECRET: 'latency',
+    WEIR_LOG_FILTER: 'warn',
+  },
+});
+let publisher;
+let browser;
+let code = 1;
+try {
+  await untilHealthy(base);
+  const created = await fetch(`${base}/video/v1/live-streams`, {
+    method: 'POST',
+    headers: { authorization: `Basic ${btoa('latency:latency')}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ playback_policies: ['public'], latency_mode: 'low' }),
+  });
+  const stream = (await created.json()).data;
+  publisher = publish(`rtmp://127.0.0.1:${rtmp}/app/${stream.stream_key}`);
+  browser = await openBrowser();
+  const page = await browser.newPage();
+  // The page answers 200 for an idle stream too; its player waits for the first playlist.
+  await page.goto(`${base}/watch/${stream.playback_ids[0].id}`);
+  await page.waitForFunction(() => document.querySelector('video')?.played.length > 0, null, { timeout: 30_000 });
+  // The player catches up with the live edge first.
+  await page.waitForTimeout(SETTLE_MS);
+  await page.evaluate(read, { cells: CELLS, cell: CELL, row: ROW });
+  await page.waitForTimeout(seconds * 1000);
+  const { delays, unreadable, own } = await page.evaluate(() => ({
+    delays: window.delays,
+    unreadable: window.unreadable,
+    own: window.weir?.stats?.() ?? null,
+  }));
+  if (delays.length < (seconds * RATE) / 3) throw new Error(`only ${delays.length} pictures read, ${unreadable} unreadable`);
+  const sorted = [...delays].sort((one, other) => one - other);
+  console.log(`glass to glass, ${delays.length} pictures in ${seconds} s: p50 ${percentile(sorted, 0.5)} ms, ` +
+    `p90 ${percentile(sorted, 0.9)} ms, max ${sorted.at(-1)} ms (${unreadable} unreadable)`);
+  if (own) console.log(`the player says: ${JSON.stringify(own)}`);
+  code = 0;
+} catch (error) {
+  console.error(String(error.message ?? error));
+} finally {
+  await browser?.close();
+  publisher?.stop();
+  server.kill('SIGTERM');
+  await new Promise((resolve) => (server.exitCode === null ? server.once('exit', resolve) : resolve()));
+  await rm(folder, { recursive: true, force: true });
+}
+process.exit(code);
