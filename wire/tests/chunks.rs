@@ -30,6 +30,7 @@ fn read(bytes: &[u8]) -> Result<Vec<RawMessage>, String> {
 }
 
 /// Timestamp and payload of each message.
+#[allow(clippy::unwrap_used, reason = "a helper of tests")]
 fn summary(bytes: &[u8]) -> Vec<(u32, Vec<u8>)> {
     read(bytes).unwrap().into_iter().map(|m| (m.timestamp, m.payload.to_vec())).collect()
 }

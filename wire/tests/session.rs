@@ -10,6 +10,7 @@ use wire::rtmp::message::{Command, Message, UserControl};
 use wire::rtmp::server::{Config, End, Event, RANDOM_LEN, Rejection, RejectionCode, Session};
 
 /// The messages in a server's output.
+#[allow(clippy::unwrap_used, reason = "a helper of tests")]
 fn answers(out: &[u8]) -> Vec<Message> {
     let mut input = &out[HANDSHAKE..];
     let limits = Limits { message: 1 << 20, streams: 64, pending: 1 << 20 };

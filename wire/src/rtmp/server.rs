@@ -97,9 +97,9 @@ pub struct Rejection {
 /// The code of a [`Rejection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RejectionCode {
-    /// There is no stream of that key, or it is taken: `NetStream.Publish.BadName`.
+    /// The stream is being published already: `NetStream.Publish.BadName`. GStreamer tells its user so.
     BadName,
-    /// The stream may not be published now: `NetStream.Publish.Denied`.
+    /// The key is unknown, or its stream may not be published now: `NetStream.Publish.Denied`.
     Denied,
 }
 
@@ -178,7 +178,8 @@ impl Session {
         std::mem::take(&mut self.out)
     }
 
-    /// True once there is nothing more to come: send the output and close.
+    /// True once there is nothing more to come: send the output, then close when the peer has, or a moment later. A
+    /// `rtmp2sink` that finds the connection closed before it closes it itself reports an error.
     pub const fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
     }

@@ -65,12 +65,13 @@ impl ConnectInfo {
 /// A wish to publish.
 ///
 /// The app and the stream name are read as one path, as in `rtmp://host/app/instance/key?query`: its last segment is
-/// the key, what leads up to it the app. So it does not matter where an encoder cuts the address that its user typed.
+/// the key, what leads up to it the app. So it does not matter where an encoder cuts the address that its user typed,
+/// and a key is never taken for an app, which is printed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Publish {
     /// The application with its instance: `app`, `app/instance`. Any is taken.
     pub app: String,
-    /// The stream key; empty if the address had one segment only.
+    /// The stream key; empty if the address had no segment at all.
     pub key: Secret,
     /// What followed a `?`, in the stream name or else in the app. It may hold tokens.
     pub query: Option<Secret>,
@@ -88,13 +89,8 @@ impl Publish {
         let (app_path, app_query) = split(info.app.reveal());
         let (name_path, name_query) = split(name);
         let segments: Vec<&str> = app_path.split('/').chain(name_path.split('/')).filter(|s| !s.is_empty()).collect();
-        let (app, key) = match segments.as_slice() {
-            [lead @ .., last] if !lead.is_empty() || name_path.contains(|c| c != '/') => {
-                (lead.join("/"), Secret::from(*last))
-            }
-            lead => (lead.join("/"), Secret::default()),
-        };
-        Self { app, key, query: name_query.or(app_query), info }
+        let (key, lead) = segments.split_last().map_or(("", &[][..]), |(last, lead)| (*last, lead));
+        Self { app: lead.join("/"), key: key.into(), query: name_query.or(app_query), info }
     }
 }
 
@@ -119,9 +115,9 @@ mod tests {
         assert_eq!(read("app/KEY", ""), expect("app", "KEY", None));
         assert_eq!(read("app/KEY?q", ""), expect("app", "KEY", Some("q")));
         assert_eq!(read("", "KEY"), expect("", "KEY", None));
-        assert_eq!(read("app", ""), expect("app", "", None));
+        assert_eq!(read("KEY", ""), expect("", "KEY", None));
         assert_eq!(read("", ""), expect("", "", None));
-        assert_eq!(read("app", "/"), expect("app", "", None));
+        assert_eq!(read("app/KEY", "/"), expect("app", "KEY", None));
     }
 
     #[test]
