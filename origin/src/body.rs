@@ -1,0 +1,225 @@
+//! Answer bodies: shared bytes in pieces, handed to the socket without a copy.
+
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http_body::{Frame, SizeHint};
+
+use crate::pulse::InFlight;
+
+/// What the fallback's bodies may fail with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// The body of a fallback's answer.
+pub type FallbackBody = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
+
+/// One or many pieces of shared memory that read as one buffer, so that a whole part goes out by one vectored write.
+#[derive(Debug, Clone)]
+pub(crate) struct Chunk {
+    source: Source,
+    /// The piece that comes next.
+    piece: usize,
+    /// Bytes of it that went before.
+    offset: usize,
+    remaining: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    One(Bytes),
+    Many(Arc<[Bytes]>),
+}
+
+impl Chunk {
+    /// `len` bytes of `pieces` after the first `skip`; less if there are not so many.
+    pub(crate) fn pieces(pieces: Arc<[Bytes]>, skip: u64, len: u64) -> Self {
+        let total: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let remaining = usize::try_from(len.min(total.saturating_sub(skip))).unwrap_or(usize::MAX);
+        let mut offset = usize::try_from(skip).unwrap_or(usize::MAX);
+        let mut piece = 0;
+        while let Some(bytes) = pieces.get(piece).filter(|bytes| bytes.len() <= offset) {
+            offset -= bytes.len();
+            piece += 1;
+        }
+        Self { source: Source::Many(pieces), piece, offset, remaining }
+    }
+
+    fn get(&self, piece: usize) -> &[u8] {
+        match &self.source {
+            Source::One(bytes) if piece == 0 => bytes,
+            Source::One(_) => &[],
+            Source::Many(pieces) => pieces.get(piece).map_or(&[], |bytes| bytes.as_ref()),
+        }
+    }
+}
+
+impl From<Bytes> for Chunk {
+    fn from(bytes: Bytes) -> Self {
+        let remaining = bytes.len();
+        Self { source: Source::One(bytes), piece: 0, offset: 0, remaining }
+    }
+}
+
+impl Buf for Chunk {
+    fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    fn chunk(&self) -> &[u8] {
+        let rest = self.get(self.piece).get(self.offset..).unwrap_or_default();
+        rest.get(..self.remaining).unwrap_or(rest)
+    }
+
+    fn chunks_vectored<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
+        let (mut piece, mut offset, mut left) = (self.piece, self.offset, self.remaining);
+        let mut filled = 0;
+        for slot in out {
+            if left == 0 {
+                break;
+            }
+            let rest = self.get(piece).get(offset..).unwrap_or_default();
+            let rest = rest.get(..left).unwrap_or(rest);
+            *slot = IoSlice::new(rest);
+            left -= rest.len();
+            filled += 1;
+            piece += 1;
+            offset = 0;
+        }
+        filled
+    }
+
+    fn advance(&mut self, cnt: usize) {
+        let mut cnt = cnt.min(self.remaining);
+        self.remaining -= cnt;
+        while self.remaining > 0 {
+            let rest = self.get(self.piece).len().saturating_sub(self.offset);
+            if cnt < rest {
+                self.offset += cnt;
+                return;
+            }
+            cnt -= rest;
+            self.piece += 1;
+            self.offset = 0;
+        }
+    }
+}
+
+/// The body of every answer; while it lives, its connection counts as busy.
+#[derive(Debug)]
+pub(crate) struct Body {
+    content: Content,
+    _busy: InFlight,
+}
+
+#[derive(Debug)]
+enum Content {
+    Nothing,
+    Once(Chunk),
+    Streamed(FallbackBody),
+}
+
+impl Body {
+    pub(crate) fn empty(busy: InFlight) -> Self {
+        Self { content: Content::Nothing, _busy: busy }
+    }
+
+    pub(crate) fn once(chunk: impl Into<Chunk>, busy: InFlight) -> Self {
+        Self { content: Content::Once(chunk.into()), _busy: busy.sending() }
+    }
+
+    pub(crate) fn streamed(body: FallbackBody, busy: InFlight) -> Self {
+        Self { content: Content::Streamed(body), _busy: busy }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Chunk;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, BoxError>>> {
+        match &mut self.content {
+            Content::Nothing => Poll::Ready(None),
+            Content::Streamed(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| Ok(frame?.map_data(Chunk::from))))
+            }
+            Content::Once(_) => match std::mem::replace(&mut self.content, Content::Nothing) {
+                Content::Once(chunk) if chunk.has_remaining() => Poll::Ready(Some(Ok(Frame::data(chunk)))),
+                _ => Poll::Ready(None),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Nothing => true,
+            Content::Once(chunk) => !chunk.has_remaining(),
+            Content::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Nothing => SizeHint::with_exact(0),
+            Content::Once(chunk) => SizeHint::with_exact(chunk.remaining() as u64),
+            Content::Streamed(body) => body.size_hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces() -> Arc<[Bytes]> {
+        [&b"abc"[..], b"", b"d", b"efgh"].into_iter().map(Bytes::from_static).collect()
+    }
+
+    fn drain(mut chunk: Chunk, step: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        while chunk.has_remaining() {
+            let n = chunk.chunk().len().min(step);
+            assert!(n > 0, "a buffer with bytes left gives some");
+            out.extend_from_slice(&chunk.chunk()[..n]);
+            chunk.advance(n);
+        }
+        out
+    }
+
+    #[test]
+    fn every_range_of_every_cut_reads_as_the_whole_does() {
+        let whole = b"abcdefgh";
+        for skip in 0..=8usize {
+            for len in 0..=9usize {
+                let want = &whole[skip..(skip + len).min(8)];
+                for step in 1..=8 {
+                    assert_eq!(
+                        drain(Chunk::pieces(pieces(), skip as u64, len as u64), step),
+                        want,
+                        "{skip}+{len}/{step}"
+                    );
+                }
+                let chunk = Chunk::pieces(pieces(), skip as u64, len as u64);
+                let mut slices = [IoSlice::new(&[]); 8];
+                let n = chunk.chunks_vectored(&mut slices);
+                let flat: Vec<u8> = slices[..n].iter().flat_map(|s| s.iter().copied()).collect();
+                assert_eq!(flat, want);
+            }
+        }
+    }
+
+    #[test]
+    fn few_slices_are_filled_in_order() {
+        let chunk = Chunk::pieces(pieces(), 2, 5);
+        let mut slices = [IoSlice::new(&[]); 3];
+        assert_eq!(chunk.chunks_vectored(&mut slices), 3);
+        assert_eq!(&*slices[0], b"c");
+    }
+
+    #[test]
+    fn ranges_beyond_the_end_are_empty() {
+        assert_eq!(Chunk::pieces(pieces(), u64::MAX, 3).remaining(), 0);
+        assert_eq!(Chunk::pieces(pieces(), 3, u64::MAX).remaining(), 5);
+    }
+}

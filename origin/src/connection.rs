@@ -1,0 +1,111 @@
+//! One connection, from accept to close: TLS if told, HTTP/1.1 or HTTP/2, then requests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::pulse::{Pulse, Socket};
+use crate::server::TlsProvider;
+use crate::service::Visitor;
+use crate::worker::Worker;
+
+/// The protocols to offer in a TLS handshake (ALPN), the better one first.
+pub const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// How an HTTP/2 connection with prior knowledge begins (RFC 9113 §3.4); no HTTP/1.1 method does.
+const HTTP2_BEGINNING: [u8; Socket::AHEAD] = *b"PRI";
+
+/// Bytes an HTTP/1.1 connection may buffer of what it reads.
+const H1_BUFFER: usize = 64 * 1024;
+/// Bytes an HTTP/2 stream may buffer of what it sends, besides the shared pieces.
+const H2_SEND_BUFFER: usize = 256 * 1024;
+
+/// Serves `stream` until it ends; its failures are the peer's and worth a debug line only.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    pulse: Arc<Pulse>,
+    worker: Arc<Worker>,
+    tls: Option<TlsProvider>,
+    stop: CancellationToken,
+) {
+    // Parts are small and urgent, and a failure to say so only makes them late.
+    let _ = stream.set_nodelay(true);
+    let mut socket = Socket::new(stream, Arc::clone(&pulse));
+    let visitor = Visitor::new(worker, pulse, peer);
+    // The rarer ways are boxed, so that the many plain connections stay small.
+    let ended = match tls {
+        Some(provider) => Box::pin(secure(socket, visitor, provider, stop)).await,
+        None => match socket.begins_with(&HTTP2_BEGINNING).await {
+            Ok(true) => Box::pin(multiplexed(socket, visitor, stop)).await,
+            Ok(false) => sequential(socket, visitor).await,
+            Err(error) => Err(Ended::Io(error)),
+        },
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a viewer's connection ended");
+    }
+}
+
+/// How a connection ended badly.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+}
+
+async fn secure(socket: Socket, visitor: Visitor, provider: TlsProvider, stop: CancellationToken) -> Result<(), Ended> {
+    let stream = TlsAcceptor::from(provider()).accept(socket).await?;
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        multiplexed(stream, visitor, stop).await
+    } else {
+        sequential(stream, visitor).await
+    }
+}
+
+async fn sequential(io: impl AsyncRead + AsyncWrite + Unpin, visitor: Visitor) -> Result<(), Ended> {
+    let limits = visitor.config();
+    let (head, headers) = (limits.max_head_bytes, limits.max_headers);
+    let connection = http1::Builder::new()
+        .keep_alive(true)
+        .half_close(false)
+        .writev(true)
+        // The worker's rounds keep this time for all connections at once.
+        .header_read_timeout(None)
+        .max_header_size(head)
+        .max_headers(headers)
+        .max_buf_size(H1_BUFFER)
+        .serve_connection(TokioIo::new(io), visitor);
+    Ok(connection.await?)
+}
+
+async fn multiplexed(
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    visitor: Visitor,
+    stop: CancellationToken,
+) -> Result<(), Ended> {
+    visitor.pulse().set_multiplexed();
+    let limits = visitor.config();
+    let head = u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX);
+    let streams = limits.max_h2_streams;
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(streams)
+        .max_header_list_size(head)
+        .max_send_buf_size(H2_SEND_BUFFER)
+        .serve_connection(TokioIo::new(io), visitor);
+    tokio::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return Ok(ended?),
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    Ok(connection.await?)
+}

@@ -1,0 +1,22 @@
+//! What the server asks about playback ids; whoever assembles the program answers.
+
+use std::sync::Arc;
+
+use crate::broadcast::Broadcast;
+
+/// What a playback id stands for now.
+#[derive(Clone, Debug)]
+pub enum Resolution {
+    /// No live stream has this playback id.
+    Unknown,
+    /// Its live stream shows nothing.
+    Idle,
+    /// Its live stream shows this broadcast, or showed it until a moment ago.
+    Live(Arc<Broadcast>),
+}
+
+/// Finds the broadcast behind a playback id. It is asked for every request, so it looks up in memory only.
+pub trait Directory: Send + Sync + 'static {
+    /// What `playback_id` stands for.
+    fn resolve(&self, playback_id: &str) -> Resolution;
+}

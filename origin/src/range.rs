@@ -1,0 +1,71 @@
+//! Byte ranges (RFC 9110 §14), one at a time.
+
+/// A range as it was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Range {
+    /// From the first to the last byte given, both counted in; the last may lie past the end.
+    Span(u64, u64),
+    /// That many of the last bytes.
+    Last(u64),
+}
+
+impl Range {
+    /// Reads a `Range` header. What is not a single range of bytes is `None`, and the answer is the whole.
+    pub(crate) fn parse(header: &str) -> Option<Self> {
+        let (first, last) = header.trim().strip_prefix("bytes=")?.split_once('-')?;
+        let (first, last) = (first.trim(), last.trim());
+        if first.is_empty() {
+            return Some(Self::Last(number(last)?));
+        }
+        let first = number(first)?;
+        let last = if last.is_empty() { u64::MAX } else { number(last)? };
+        (first <= last).then_some(Self::Span(first, last))
+    }
+
+    /// The first byte and the number of bytes it means of `total`; `None` if it means none of them.
+    pub(crate) fn of(self, total: u64) -> Option<(u64, u64)> {
+        match self {
+            Self::Span(first, last) if first < total => {
+                let end = last.saturating_add(1).min(total);
+                Some((first, end.saturating_sub(first)))
+            }
+            Self::Last(n) if n > 0 && total > 0 => {
+                let n = n.min(total);
+                Some((total.saturating_sub(n), n))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    // A number too big to read lies past every end.
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_ranges_are_read() {
+        assert_eq!(Range::parse("bytes=0-99"), Some(Range::Span(0, 99)));
+        assert_eq!(Range::parse("bytes=5-"), Some(Range::Span(5, u64::MAX)));
+        assert_eq!(Range::parse("bytes=-5"), Some(Range::Last(5)));
+        for odd in ["", "bytes", "bytes=", "bytes=-", "bytes=2-1", "bytes=0-1,3-4", "items=0-1", "bytes=a-b"] {
+            assert_eq!(Range::parse(odd), None, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_cut_to_what_there_is() {
+        assert_eq!(Range::Span(0, 99).of(10), Some((0, 10)));
+        assert_eq!(Range::Span(9, u64::MAX).of(10), Some((9, 1)));
+        assert_eq!(Range::Span(10, 10).of(10), None);
+        assert_eq!(Range::Last(3).of(10), Some((7, 3)));
+        assert_eq!(Range::Last(30).of(10), Some((0, 10)));
+        assert_eq!(Range::Last(0).of(10), None);
+        assert_eq!(Range::Last(1).of(0), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! A playlist as it goes out: rendered once for a version of its broadcast, compressed once if anybody asks for it.
+
+use std::io::Write;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::HeaderValue;
+
+/// A playlist of one version of a broadcast.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    /// The version of the broadcast it shows.
+    pub(crate) version: u64,
+    /// The text.
+    pub(crate) plain: Bytes,
+    /// Its validator; weak, because the compressed form has it too.
+    pub(crate) etag: HeaderValue,
+    /// How long a cache may keep it.
+    pub(crate) keep: HeaderValue,
+    /// How long a cache may keep it as the answer to a blocking reload.
+    pub(crate) keep_reload: HeaderValue,
+    gzip: OnceLock<Option<Bytes>>,
+}
+
+impl Rendered {
+    pub(crate) fn new(text: String, version: u64, tag: &str, keep_secs: u32, keep_reload_secs: u32) -> Self {
+        Self {
+            version,
+            plain: Bytes::from(text),
+            etag: header(&format!("W/\"{tag}-{version}\"")),
+            keep: header(&format!("public, max-age={keep_secs}")),
+            keep_reload: header(&format!("public, max-age={keep_reload_secs}")),
+            gzip: OnceLock::new(),
+        }
+    }
+
+    /// The text compressed; `None` if that failed, which memory alone can cause.
+    pub(crate) fn gzip(&self) -> Option<&Bytes> {
+        self.gzip.get_or_init(|| gzip(&self.plain).ok()).as_ref()
+    }
+}
+
+fn gzip(bytes: &[u8]) -> std::io::Result<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::default());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?.into())
+}
+
+/// `text` as a header; ids and numbers have no character that a header may not have.
+fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn the_compressed_form_is_the_same_text_and_made_once() {
+        let rendered = Rendered::new("#EXTM3U\n".repeat(100), 7, "abc", 1, 12);
+        let gzip = rendered.gzip().unwrap().clone();
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&gzip[..]).read_to_string(&mut text).unwrap();
+        assert_eq!(text.as_bytes(), rendered.plain);
+        assert_eq!(gzip.as_ptr(), rendered.gzip().unwrap().as_ptr());
+        assert_eq!(rendered.etag, "W/\"abc-7\"");
+        assert_eq!(rendered.keep_reload, "public, max-age=12");
+    }
+}

@@ -1,0 +1,95 @@
+//! The server: its listeners, its workers, its end.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::error::Error;
+use crate::service::Fallback;
+use crate::stats::Stats;
+use crate::worker::{Door, Shared, Worker};
+
+/// Gives the TLS settings for the next connection, so that a renewed certificate needs no restart. The settings must
+/// offer [`crate::ALPN_PROTOCOLS`], or every connection speaks HTTP/1.1.
+pub type TlsProvider = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
+
+/// A bound socket to serve.
+pub struct Listener {
+    socket: TcpListener,
+    tls: Option<TlsProvider>,
+}
+
+impl Listener {
+    /// Serves cleartext HTTP/1.1 and HTTP/2 with prior knowledge.
+    pub const fn plain(socket: TcpListener) -> Self {
+        Self { socket, tls: None }
+    }
+
+    /// Serves HTTP/1.1 and HTTP/2 over TLS.
+    pub fn tls(socket: TcpListener, provider: TlsProvider) -> Self {
+        Self { socket, tls: Some(provider) }
+    }
+
+    /// The same socket for one more worker; needs a runtime around it.
+    fn door(&self) -> std::io::Result<Door> {
+        let socket = self.socket.try_clone()?;
+        socket.set_nonblocking(true)?;
+        Ok(Door { socket: tokio::net::TcpListener::from_std(socket)?, tls: self.tls.clone() })
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    stats: Stats,
+    workers: TaskTracker,
+}
+
+impl Server {
+    /// Starts the workers; they serve `listeners` until `stop` is cancelled. Requests that are not for playback go to
+    /// `fallback`, on the worker's own single-threaded runtime.
+    pub fn start(
+        config: Config,
+        directory: Arc<dyn Directory>,
+        fallback: Arc<dyn Fallback>,
+        listeners: Vec<Listener>,
+        stop: CancellationToken,
+    ) -> Result<Self, Error> {
+        let count = config.workers.max(1);
+        let stats = Stats::new(count);
+        let workers = TaskTracker::new();
+        let permits = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
+        let shared = Arc::new(Shared { config, directory, fallback, permits });
+        for (number, counters) in stats.workers().iter().enumerate() {
+            let worker = Worker::new(Arc::clone(&shared), Arc::clone(counters), stop.clone());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Worker)?;
+            let inside = runtime.enter();
+            let doors = listeners.iter().map(Listener::door).collect::<Result<Vec<_>, _>>().map_err(Error::Listen)?;
+            drop(inside);
+            let alive = workers.token();
+            let serve = move || {
+                runtime.block_on(worker.run(doors));
+                drop(alive);
+            };
+            thread::Builder::new().name(format!("playback-{number}")).spawn(serve).map_err(Error::Worker)?;
+        }
+        workers.close();
+        Ok(Self { stats, workers })
+    }
+
+    /// The counters, for the metrics.
+    pub fn stats(&self) -> Stats {
+        self.stats.clone()
+    }
+
+    /// Waits until the stopped server has answered what was in flight, or given up on it.
+    pub async fn stopped(&self) {
+        self.workers.wait().await;
+    }
+}

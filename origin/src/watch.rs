@@ -1,0 +1,131 @@
+//! The watch page and the files it loads, all from this server and all in the binary.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use media::id::PlaybackId;
+
+use crate::answer::{self, FOR_EVER, MEDIA_ETAG, Taste};
+use crate::body::Body;
+use crate::pulse::InFlight;
+
+const PAGE: &str = include_str!("../web/watch.html");
+const STYLE: &str = include_str!("../web/watch.css");
+const SCRIPT: &str = include_str!("../web/watch.js");
+const PLAYER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hls.js"));
+const PLAYER_GZIP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hls.js.gz"));
+/// Scripts and styles from here only; hls.js makes its worker and its media out of blobs.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self' blob:; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; \
+     connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'",
+);
+/// The page changes with the program only, but its URL does not.
+const KEEP_PAGE: HeaderValue = HeaderValue::from_static("public, max-age=60");
+
+/// Where hls.js is served.
+pub(crate) static HLS_JS_PATH: LazyLock<String> = LazyLock::new(|| format!("/assets/{}", PLAYER_ASSET.name));
+
+static PLAYER_ASSET: LazyLock<Asset> = LazyLock::new(|| Asset {
+    name: concat!("hls-", env!("HLS_JS_VERSION"), ".js").to_owned(),
+    content_type: HeaderValue::from_static("text/javascript; charset=utf-8"),
+    plain: Bytes::from_static(PLAYER),
+    gzip: Some(Bytes::from_static(PLAYER_GZIP)),
+});
+static SCRIPT_ASSET: LazyLock<Asset> = LazyLock::new(|| Asset {
+    name: format!("watch-{:016x}.js", fingerprint(SCRIPT)),
+    content_type: HeaderValue::from_static("text/javascript; charset=utf-8"),
+    plain: Bytes::from_static(SCRIPT.as_bytes()),
+    gzip: None,
+});
+static STYLE_ASSET: LazyLock<Asset> = LazyLock::new(|| Asset {
+    name: format!("watch-{:016x}.css", fingerprint(STYLE)),
+    content_type: HeaderValue::from_static("text/css; charset=utf-8"),
+    plain: Bytes::from_static(STYLE.as_bytes()),
+    gzip: None,
+});
+
+/// A file that the page loads. Its name changes with its content, so it may be kept for ever.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Asset {
+    name: String,
+    content_type: HeaderValue,
+    plain: Bytes,
+    gzip: Option<Bytes>,
+}
+
+/// The file of that name, in the folder of the assets.
+pub(crate) fn asset(name: &str) -> Option<&'static Asset> {
+    [&*PLAYER_ASSET, &*SCRIPT_ASSET, &*STYLE_ASSET].into_iter().find(|asset| asset.name == name)
+}
+
+/// The page for one playback id.
+pub(crate) fn page(playback: &PlaybackId, taste: Taste, busy: InFlight) -> Response<Body> {
+    let page = PAGE
+        .replace("{{hls.js}}", &HLS_JS_PATH)
+        .replace("{{watch.js}}", &format!("/assets/{}", SCRIPT_ASSET.name))
+        .replace("{{watch.css}}", &format!("/assets/{}", STYLE_ASSET.name))
+        .replace("{{playback_id}}", playback.as_str());
+    let mut answer = answer::whole(StatusCode::OK, Bytes::from(page).into(), taste.head_only, busy);
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(CACHE_CONTROL, KEEP_PAGE);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    answer
+}
+
+/// A file of the page.
+pub(crate) fn file(asset: &Asset, taste: Taste, asked: &HeaderMap, busy: InFlight) -> Response<Body> {
+    let zipped = asset.gzip.as_ref().filter(|_| taste.gzip);
+    let bytes = zipped.unwrap_or(&asset.plain).clone();
+    let mut answer = if answer::is_known(asked.get(IF_NONE_MATCH), &MEDIA_ETAG) {
+        answer::bare(StatusCode::NOT_MODIFIED, Body::empty(busy))
+    } else {
+        answer::whole(StatusCode::OK, bytes.into(), taste.head_only, busy)
+    };
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, asset.content_type.clone());
+    headers.insert(CACHE_CONTROL, FOR_EVER);
+    headers.insert(ETAG, MEDIA_ETAG);
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if zipped.is_some() && answer.status() == StatusCode::OK {
+        answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    answer
+}
+
+/// 64 bits of the content (FNV-1a), for a name that changes with it.
+fn fingerprint(text: &str) -> u64 {
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    text.bytes().fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_no_other_host() {
+        for text in [PAGE, STYLE, SCRIPT] {
+            assert!(!text.contains("http://") && !text.contains("https://") && !text.contains("//cdn"));
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_page_is_found_by_its_name() {
+        for asset in [&*PLAYER_ASSET, &*SCRIPT_ASSET, &*STYLE_ASSET] {
+            assert!(super::asset(&asset.name).is_some());
+            assert!(!asset.plain.is_empty());
+        }
+        assert!(super::asset("hls.js").is_none());
+        assert_eq!(PAGE.matches("{{").count(), 4);
+    }
+}
