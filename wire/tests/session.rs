@@ -233,9 +233,10 @@ fn acknowledgements_carry_the_total() {
     client.video(0, &[0; 12_000]);
     client.send(2, 0, 0, &Message::WindowAckSize(16_384));
     client.video(0, &[0; 12_000]);
-    let mut session = Session::new(config, [0; RANDOM_LEN]);
-    let (_, out, err) = drive(&mut session, &[&client.bytes]);
+    let run = |parts: &[&[u8]]| drive(&mut Session::new(config.clone(), [0; RANDOM_LEN]), parts);
+    let (_, out, err) = run(&[&client.bytes]);
     assert_eq!(err, None);
+    assert_eq!(run(&client.bytes.chunks(7).collect::<Vec<_>>()).1, out, "they do not depend on how the bytes came in");
     let acks: Vec<_> =
         answers(&out).into_iter().filter_map(|m| if let Message::Ack(n) = m { Some(n) } else { None }).collect();
     assert_eq!(acks, [5_000, 10_000, 18_192]);

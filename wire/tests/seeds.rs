@@ -1,0 +1,49 @@
+//! The fuzz targets' seeds, which are what real encoders send, through the bodies of the targets and a session.
+
+use std::fs;
+use std::path::Path;
+
+use wire::fuzz;
+use wire::rtmp::handshake::CLIENT_LEN;
+use wire::rtmp::server::{Config, Event, RANDOM_LEN, Session};
+
+/// The seeds of a target, by name.
+#[allow(clippy::unwrap_used, reason = "a helper of tests")]
+fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
+}
+
+#[test]
+fn every_target_takes_its_seeds() {
+    let targets: [(&str, fn(&[u8])); 6] = [
+        ("rtmp_handshake", fuzz::rtmp_handshake),
+        ("rtmp_chunks", fuzz::rtmp_chunks),
+        ("amf0", fuzz::amf0),
+        ("flv_tags", fuzz::flv_tags),
+        ("codec_headers", fuzz::codec_headers),
+        ("rtmp_session", fuzz::rtmp_session),
+    ];
+    for (name, body) in targets {
+        let seeds = seeds(name);
+        assert!(!seeds.is_empty(), "{name}");
+        seeds.iter().for_each(|(_, bytes)| body(bytes));
+    }
+}
+
+#[test]
+fn real_encoders_are_understood() {
+    // ffmpeg 5.1, GStreamer 1.22's rtmp2sink and rtmpsink, up to a kilobyte behind the handshake.
+    for (name, bytes) in seeds("rtmp_session") {
+        let mut session = Session::new(Config::default(), [0; RANDOM_LEN]);
+        let mut hello = vec![3];
+        hello.resize(CLIENT_LEN as usize, 0);
+        session.input(&hello).unwrap();
+        session.input(&bytes).unwrap();
+        let Some(Event::Publish(publish)) = session.poll() else { panic!("{name} publishes") };
+        assert_eq!((publish.app.as_str(), publish.key.reveal()), ("app", "KEY-1"), "{name}");
+        session.accept().unwrap();
+        assert!(matches!(session.poll(), Some(Event::Metadata(m)) if m.get("width").is_some()), "{name}");
+    }
+}
