@@ -1,1 +1,24 @@
 //! Resources, lifecycle, the REST API and the store.
+//!
+//! `control` decides and is never on the path of a frame. All changes of a live stream, whether an encoder, the API or
+//! the clock asks for them, go through one door: the store's transaction, then the look-ups in memory, then the
+//! [`Stage`], which carries out what the [`lifecycle`] decided.
+
+mod api;
+mod control;
+mod error;
+mod index;
+pub mod lifecycle;
+mod record;
+mod secret;
+mod settings;
+mod store;
+mod text;
+mod timer;
+
+pub use api::{openapi, serves};
+pub use control::{Config, Control, Environment, Snapshot, Stage, Token};
+pub use error::Error;
+pub use index::{KeyLookup, StreamSettings};
+pub use record::Status;
+pub use settings::Policy;

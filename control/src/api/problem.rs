@@ -1,0 +1,118 @@
+//! Answers that say no. What a client may know is told apart from what only the log gets.
+
+use std::borrow::Cow;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::Error;
+
+/// The envelope of an error.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorResponse {
+    /// What went wrong.
+    error: ErrorBody,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+struct ErrorBody {
+    /// The kind of error: `not_found`, `invalid_parameters`, `unauthorized` and the like.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// A message for each thing that is wrong.
+    messages: Vec<Cow<'static, str>>,
+}
+
+/// An error as a client sees it.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    messages: Vec<Cow<'static, str>>,
+    text: Option<&'static str>,
+}
+
+impl Problem {
+    /// The credentials are missing or wrong.
+    pub(crate) const UNAUTHORIZED: Self = Self::fixed(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized",
+        "HTTP Basic authentication with a known access token id and secret is required",
+    );
+    /// No endpoint has this path.
+    pub(crate) const NO_ENDPOINT: Self =
+        Self::fixed(StatusCode::NOT_FOUND, "not_found", "there is no endpoint with this path");
+    /// The endpoint does not take this method.
+    pub(crate) const METHOD: Self = Self::fixed(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this endpoint does not take this method; the Allow header names those it takes",
+    );
+
+    const fn fixed(status: StatusCode, kind: &'static str, text: &'static str) -> Self {
+        Self { status, kind, messages: Vec::new(), text: Some(text) }
+    }
+
+    /// An error with one message.
+    pub(crate) fn new(status: StatusCode, kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, kind, messages: vec![message.into()], text: None }
+    }
+
+    /// The request is wrong in this way.
+    pub(crate) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_parameters", message)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotFound(what) => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", format!("the {what} does not exist"))
+            }
+            Error::Invalid(messages) => Self {
+                status: StatusCode::BAD_REQUEST,
+                kind: "invalid_parameters",
+                messages: messages.into_iter().map(Cow::Owned).collect(),
+                text: None,
+            },
+            Error::ShuttingDown => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "service_unavailable",
+                "the server is shutting down; try again",
+            ),
+            error => {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, source, "a request failed");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal_error",
+                    "the server failed; its log says more under this request's id",
+                )
+            }
+        }
+    }
+}
+
+impl From<Vec<String>> for Problem {
+    fn from(messages: Vec<String>) -> Self {
+        Error::Invalid(messages).into()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let messages = self.text.map(Cow::Borrowed).into_iter().chain(self.messages).collect();
+        let body = ErrorResponse { error: ErrorBody { kind: self.kind, messages } };
+        let mut answer = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Basic realm=\"weir\", charset=\"UTF-8\"");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        answer
+    }
+}

@@ -1,0 +1,91 @@
+//! The endpoints of simulcast targets: kept, and given back.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::Data;
+use super::extract::{Body, StreamId, StreamPart};
+use super::live_streams::{Answer, Created, created, ok};
+use super::problem::{ErrorResponse, Problem};
+use super::view::SimulcastTarget;
+use crate::control::Control;
+use crate::error::Error;
+use crate::lifecycle::Input;
+use crate::record::{Record, Target};
+use crate::settings::{Check, CreateSimulcastTargetRequest, MAX_SIMULCAST_TARGETS, Problems};
+
+const NO_TARGET: Error = Error::NotFound("simulcast target");
+
+/// Add a simulcast target
+///
+/// While no broadcast runs; a live stream has six at most.
+#[utoipa::path(post, path = "/video/v1/live-streams/{LIVE_STREAM_ID}/simulcast-targets", tag = "Simulcast targets",
+    operation_id = "create-live-stream-simulcast-target",
+    params(("LIVE_STREAM_ID" = String, Path, description = "The live stream")),
+    request_body = CreateSimulcastTargetRequest,
+    responses((status = 201, body = Data<SimulcastTarget>), (status = 400, body = ErrorResponse),
+        (status = 401, body = ErrorResponse), (status = 404, body = ErrorResponse)))]
+pub(crate) async fn create(
+    State(control): State<Control>,
+    StreamId(id): StreamId,
+    Body(request): Body<CreateSimulcastTargetRequest>,
+) -> Created<SimulcastTarget> {
+    let mut problems = Problems::default();
+    request.check("", &mut problems);
+    problems.into_result()?;
+    let target = Target::from(request);
+    let added = target.clone();
+    let edit = |record: &mut Record| {
+        must_be_idle(record)?;
+        let targets = &mut record.secrets.simulcast_targets;
+        if targets.len() >= MAX_SIMULCAST_TARGETS {
+            return Err(Error::invalid(format!("a live stream has at most {MAX_SIMULCAST_TARGETS} simulcast targets")));
+        }
+        targets.push(added);
+        Ok(())
+    };
+    control.change(&id, Input::Updated, edit).await?;
+    created(target)
+}
+
+/// Get a simulcast target
+#[utoipa::path(get, path = "/video/v1/live-streams/{LIVE_STREAM_ID}/simulcast-targets/{SIMULCAST_TARGET_ID}",
+    tag = "Simulcast targets", operation_id = "get-live-stream-simulcast-target",
+    params(("LIVE_STREAM_ID" = String, Path, description = "The live stream"),
+        ("SIMULCAST_TARGET_ID" = String, Path, description = "The simulcast target")),
+    responses((status = 200, body = Data<SimulcastTarget>), (status = 401, body = ErrorResponse),
+        (status = 404, body = ErrorResponse)))]
+pub(crate) async fn get(State(control): State<Control>, StreamPart(id, target): StreamPart) -> Answer<SimulcastTarget> {
+    let found = control.get(&id).await?.secrets.simulcast_targets.into_iter().find(|t| t.id == target);
+    ok(found.ok_or(NO_TARGET)?)
+}
+
+/// Delete a simulcast target
+///
+/// While no broadcast runs.
+#[utoipa::path(delete, path = "/video/v1/live-streams/{LIVE_STREAM_ID}/simulcast-targets/{SIMULCAST_TARGET_ID}",
+    tag = "Simulcast targets", operation_id = "delete-live-stream-simulcast-target",
+    params(("LIVE_STREAM_ID" = String, Path, description = "The live stream"),
+        ("SIMULCAST_TARGET_ID" = String, Path, description = "The simulcast target")),
+    responses((status = 204), (status = 400, body = ErrorResponse), (status = 401, body = ErrorResponse),
+        (status = 404, body = ErrorResponse)))]
+pub(crate) async fn delete(
+    State(control): State<Control>,
+    StreamPart(id, target): StreamPart,
+) -> Result<StatusCode, Problem> {
+    let edit = move |record: &mut Record| {
+        let place = record.secrets.simulcast_targets.iter().position(|t| t.id == target).ok_or(NO_TARGET)?;
+        must_be_idle(record)?;
+        record.secrets.simulcast_targets.remove(place);
+        Ok(())
+    };
+    control.change(&id, Input::Updated, edit).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn must_be_idle(record: &Record) -> Result<(), Error> {
+    match record.state.broadcast {
+        None => Ok(()),
+        Some(_) => Err(Error::invalid("simulcast targets can be changed only while the live stream is idle")),
+    }
+}

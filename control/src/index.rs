@@ -1,0 +1,125 @@
+//! Look-ups in memory: by stream key for listeners, by playback id for the origin.
+//!
+//! A listener asks on threads that must not wait for a database. The index follows each committed change of the store
+//! and holds one small entry for each live stream and each playback id, no more than the store does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use media::LatencyMode;
+use media::id::{LiveStreamId, PlaybackId, StreamKey};
+use parking_lot::RwLock;
+
+use crate::record::Record;
+use crate::secret::{Hash, hash};
+use crate::settings::Policy;
+
+/// What the path of a frame needs to know of a live stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamSettings {
+    /// The live stream.
+    pub id: LiveStreamId,
+    /// How early viewers get the programme.
+    pub latency_mode: LatencyMode,
+    /// Whether the pictures are left out.
+    pub audio_only: bool,
+}
+
+impl From<&Record> for StreamSettings {
+    fn from(record: &Record) -> Self {
+        Self {
+            id: record.id.clone(),
+            latency_mode: record.settings.latency_mode.into(),
+            audio_only: record.settings.audio_only.unwrap_or(false),
+        }
+    }
+}
+
+/// The answer to a stream key that an encoder brought.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KeyLookup {
+    /// No live stream has this key.
+    Unknown,
+    /// The live stream refuses encoders.
+    Disabled,
+    /// Let the encoder in.
+    Found(Arc<StreamSettings>),
+}
+
+/// The door of a live stream: one change at a time goes through it.
+pub(crate) type Door = Arc<tokio::sync::Mutex<()>>;
+
+#[derive(Default)]
+pub(crate) struct Index(RwLock<Maps>);
+
+#[derive(Default)]
+struct Maps {
+    streams: HashMap<LiveStreamId, Entry>,
+    keys: HashMap<Hash, LiveStreamId>,
+    playback: HashMap<PlaybackId, (LiveStreamId, Policy)>,
+}
+
+struct Entry {
+    door: Door,
+    key: StreamKey,
+    enabled: bool,
+    playback_ids: Vec<PlaybackId>,
+    settings: Arc<StreamSettings>,
+}
+
+impl Index {
+    /// Takes over a live stream as it was committed.
+    pub(crate) fn put(&self, record: &Record) -> Arc<StreamSettings> {
+        let settings = Arc::new(StreamSettings::from(record));
+        let maps = &mut *self.0.write();
+        let door = maps.forget(&record.id).unwrap_or_default();
+        let key = record.secrets.stream_key.clone();
+        maps.keys.insert(hash(key.reveal()), record.id.clone());
+        for playback in &record.playback_ids {
+            maps.playback.insert(playback.id.clone(), (record.id.clone(), playback.policy));
+        }
+        let playback_ids = record.playback_ids.iter().map(|p| p.id.clone()).collect();
+        let entry = Entry { door, key, enabled: record.state.enabled, playback_ids, settings: settings.clone() };
+        maps.streams.insert(record.id.clone(), entry);
+        settings
+    }
+
+    /// Forgets a live stream.
+    pub(crate) fn remove(&self, id: &LiveStreamId) {
+        self.0.write().forget(id);
+    }
+
+    /// The door of a live stream.
+    pub(crate) fn door(&self, id: &LiveStreamId) -> Option<Door> {
+        self.0.read().streams.get(id).map(|entry| entry.door.clone())
+    }
+
+    /// The live stream of the key an encoder brought.
+    pub(crate) fn find_key(&self, presented: &str) -> KeyLookup {
+        let Ok(presented) = presented.parse::<StreamKey>() else { return KeyLookup::Unknown };
+        let maps = self.0.read();
+        let entry = maps.keys.get(&hash(presented.reveal())).and_then(|id| maps.streams.get(id));
+        // The hash found it; the comparison in constant time decides.
+        match entry.filter(|entry| entry.key == presented) {
+            None => KeyLookup::Unknown,
+            Some(Entry { enabled: false, .. }) => KeyLookup::Disabled,
+            Some(entry) => KeyLookup::Found(entry.settings.clone()),
+        }
+    }
+
+    /// The live stream of a playback id, and who may watch through it.
+    pub(crate) fn find_playback(&self, presented: &str) -> Option<(LiveStreamId, Policy)> {
+        self.0.read().playback.get(&presented.parse().ok()?).cloned()
+    }
+}
+
+impl Maps {
+    fn forget(&mut self, id: &LiveStreamId) -> Option<Door> {
+        let entry = self.streams.remove(id)?;
+        self.keys.remove(&hash(entry.key.reveal()));
+        for id in &entry.playback_ids {
+            self.playback.remove(id);
+        }
+        Some(entry.door)
+    }
+}

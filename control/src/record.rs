@@ -1,0 +1,163 @@
+//! A live stream as the store keeps it.
+
+use media::id::{LiveStreamId, PlaybackId, StreamKey};
+use media::{TimeDelta, WallTime};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::lifecycle::{Rules, State};
+use crate::settings::{CreatePlaybackIDRequest, CreateSimulcastTargetRequest, Extras, Policy, Settings};
+use crate::text;
+
+/// The API's view of a live stream's life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// A broadcast with media runs, the reconnect window included.
+    Active,
+    /// No broadcast.
+    Idle,
+    /// Encoders are refused.
+    Disabled,
+}
+
+impl Status {
+    /// The status as the API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Idle => "idle",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl From<&State> for Status {
+    fn from(state: &State) -> Self {
+        match state {
+            State { enabled: false, .. } => Self::Disabled,
+            state if state.is_active() => Self::Active,
+            _ => Self::Idle,
+        }
+    }
+}
+
+/// A live stream with all that belongs to it.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Record {
+    pub(crate) id: LiveStreamId,
+    pub(crate) created_at: WallTime,
+    pub(crate) settings: Settings,
+    pub(crate) secrets: Secrets,
+    pub(crate) playback_ids: Vec<Playback>,
+    pub(crate) state: State,
+}
+
+/// A playback id and who may watch through it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Playback {
+    pub(crate) id: PlaybackId,
+    pub(crate) policy: Policy,
+    pub(crate) drm_configuration_id: Option<String>,
+}
+
+/// What is sealed in the store.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Secrets {
+    #[serde(with = "key")]
+    pub(crate) stream_key: StreamKey,
+    pub(crate) srt_passphrase: String,
+    /// Their URLs may carry passphrases, so they lie here as a whole.
+    #[serde(default)]
+    pub(crate) simulcast_targets: Vec<Target>,
+}
+
+/// A place the programme is sent on to.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) id: String,
+    pub(crate) url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stream_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) passthrough: Option<String>,
+    #[serde(flatten)]
+    pub(crate) extras: Extras,
+}
+
+impl Record {
+    /// A new live stream, idle.
+    pub(crate) fn new(settings: Settings, created_at: WallTime) -> Self {
+        Self {
+            id: LiveStreamId::generate(),
+            created_at,
+            settings,
+            secrets: Secrets {
+                stream_key: StreamKey::generate(),
+                // Libsrt takes 10 to 79 characters, the API says 64 at most; a key's alphabet and length suit both.
+                srt_passphrase: StreamKey::generate().reveal().to_owned(),
+                simulcast_targets: Vec::new(),
+            },
+            playback_ids: Vec::new(),
+            state: State::default(),
+        }
+    }
+
+    /// What its lifecycle obeys.
+    pub(crate) fn rules(&self) -> Rules {
+        // The window is between 0 and 1800 s, so its milliseconds fit.
+        let window = (self.settings.reconnect_window() * 1_000.0).round() as i64;
+        Rules {
+            reconnect_window: TimeDelta::from_millis(window),
+            max_continuous_duration: TimeDelta::from_secs(i64::from(self.settings.max_continuous_duration())),
+            test: self.settings.test.unwrap_or(false),
+        }
+    }
+}
+
+impl From<CreatePlaybackIDRequest> for Playback {
+    fn from(request: CreatePlaybackIDRequest) -> Self {
+        Self {
+            id: PlaybackId::generate(),
+            policy: request.policy.unwrap_or_default(),
+            drm_configuration_id: request.drm_configuration_id,
+        }
+    }
+}
+
+impl From<CreateSimulcastTargetRequest> for Target {
+    fn from(request: CreateSimulcastTargetRequest) -> Self {
+        let CreateSimulcastTargetRequest { passthrough, stream_key, url, mut extras } = request;
+        // These are the server's to say.
+        for name in ["id", "status", "error_severity"] {
+            extras.remove(name);
+        }
+        Self { id: PlaybackId::generate().to_string(), url, stream_key, passthrough, extras }
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets(hidden)")
+    }
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Target({})", self.id)
+    }
+}
+
+/// How a stream key is written before it is sealed.
+mod key {
+    use media::id::StreamKey;
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(key: &StreamKey, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(key.reveal())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<StreamKey, D::Error> {
+        super::text::id::deserialize(from)
+    }
+}

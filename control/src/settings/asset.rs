@@ -1,0 +1,333 @@
+//! The settings that recordings of a live stream will be made with.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::check::{language, text};
+use super::{Check, CreatePlaybackIDRequest, Extras, MAX_PASSTHROUGH, Policy, Problems, one_or_many};
+
+/// Most static renditions, inputs and playback policies one live stream asks for; more are refused.
+const MAX_LIST: usize = 20;
+
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+        pub(crate) enum $name {
+            $(#[doc = concat!("`", $text, "`")] #[serde(rename = $text)] $variant),+
+        }
+    };
+}
+
+names!(
+    /// MP4 files beside the playlists; older than static renditions.
+    Mp4Support {
+        None = "none",
+        Standard = "standard",
+        Capped = "capped-1080p",
+        AudioOnly = "audio-only",
+        AudioOnlyCapped = "audio-only,capped-1080p",
+    }
+);
+names!(
+    /// Access to the recording as it came in.
+    MasterAccess { None = "none", Temporary = "temporary" }
+);
+names!(
+    /// The largest picture.
+    MaxResolutionTier { Hd = "1080p", Quad = "1440p", Ultra = "2160p" }
+);
+names!(
+    /// Quality against cost; the older name.
+    EncodingTier { Smart = "smart", Baseline = "baseline", Premium = "premium" }
+);
+names!(
+    /// Quality against cost.
+    VideoQuality { Basic = "basic", Plus = "plus", Premium = "premium" }
+);
+names!(
+    /// Quality against cost, of those a live stream can change to.
+    VideoQualityUpdate { Plus = "plus", Premium = "premium" }
+);
+names!(
+    /// The size of a static rendition.
+    StaticResolution {
+        Highest = "highest",
+        AudioOnly = "audio-only",
+        P2160 = "2160p",
+        P1440 = "1440p",
+        P1080 = "1080p",
+        P720 = "720p",
+        P540 = "540p",
+        P480 = "480p",
+        P360 = "360p",
+        P270 = "270p",
+    }
+);
+names!(
+    /// What an input carries.
+    InputType { Video = "video", Audio = "audio", Text = "text" }
+);
+
+/// A file to be made of the recording.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct StaticRendition {
+    /// Its size.
+    pub(crate) resolution: StaticResolution,
+    /// The owner's own note, at most 255 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 255)]
+    pub(crate) passthrough: Option<String>,
+    /// Keys that this version does not know.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub(crate) extras: Extras,
+}
+
+/// What the owner tells about a recording.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct AssetMetadata {
+    /// The title, at most 512 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 512)]
+    pub(crate) title: Option<String>,
+    /// The owner's name for who made it, at most 128 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 128)]
+    pub(crate) creator_id: Option<String>,
+    /// The owner's name for it, at most 128 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 128)]
+    pub(crate) external_id: Option<String>,
+    /// Keys that this version does not know.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub(crate) extras: Extras,
+}
+
+/// Settings of one input; for a live stream, the first one describes the programme itself and has no URL.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct InputSettings {
+    /// Where the file is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) url: Option<String>,
+    /// How a picture lies over the programme.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Object>)]
+    pub(crate) overlay_settings: Option<Extras>,
+    /// What the input carries.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) kind: Option<InputType>,
+    /// The language, as BCP 47 writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) language_code: Option<String>,
+    /// The track's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) name: Option<String>,
+    /// Further keys, kept as they are.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub(crate) extras: Extras,
+}
+
+/// The settings of new recordings.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct AssetOptions {
+    /// The older name of `inputs`.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) input: Option<Vec<InputSettings>>,
+    /// Inputs beside the programme.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) inputs: Option<Vec<InputSettings>>,
+    /// The older name of `playback_policies`.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) playback_policy: Option<Vec<Policy>>,
+    /// A playback id is made for each.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) playback_policies: Option<Vec<Policy>>,
+    /// A playback id is made for each; the way to ask for DRM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) advanced_playback_policies: Option<Vec<CreatePlaybackIDRequest>>,
+    /// The owner's own note, at most 255 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 255)]
+    pub(crate) passthrough: Option<String>,
+    /// MP4 files beside the playlists; not together with `static_renditions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) mp4_support: Option<Mp4Support>,
+    /// Bring the sound to a common loudness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) normalize_audio: Option<bool>,
+    /// Access to the recording as it came in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) master_access: Option<MasterAccess>,
+    /// Make test assets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) test: Option<bool>,
+    /// The largest picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) max_resolution_tier: Option<MaxResolutionTier>,
+    /// The older name of `video_quality`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) encoding_tier: Option<EncodingTier>,
+    /// Quality against cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) video_quality: Option<VideoQuality>,
+    /// Files to be made of the recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) static_renditions: Option<Vec<StaticRendition>>,
+    /// What the owner tells about the recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) meta: Option<AssetMetadata>,
+    /// Further keys, kept as they are.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub(crate) extras: Extras,
+}
+
+/// Changes to the settings of new recordings; what is left out stays.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct AssetOptionsUpdate {
+    /// MP4 files beside the playlists.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    pub(crate) mp4_support: Option<Mp4Support>,
+    /// Access to the recording as it came in.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    pub(crate) master_access: Option<MasterAccess>,
+    /// Quality against cost.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    pub(crate) video_quality: Option<VideoQualityUpdate>,
+    /// What the owner tells about the recording.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    pub(crate) meta: Option<AssetMetadata>,
+    /// Keys that this version does not know.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub(crate) extras: Extras,
+}
+
+/// Settings of new recordings that only the creation of a live stream, or an endpoint of their own, can set.
+const CREATE_ONLY: [&str; 11] = [
+    "input",
+    "inputs",
+    "playback_policy",
+    "playback_policies",
+    "advanced_playback_policies",
+    "passthrough",
+    "normalize_audio",
+    "test",
+    "max_resolution_tier",
+    "encoding_tier",
+    "static_renditions",
+];
+
+impl AssetOptions {
+    /// Takes over what `update` brings.
+    pub(crate) fn apply(&mut self, update: AssetOptionsUpdate) {
+        self.mp4_support = update.mp4_support.or(self.mp4_support);
+        self.master_access = update.master_access.or(self.master_access);
+        match update.video_quality {
+            Some(VideoQualityUpdate::Plus) => self.video_quality = Some(VideoQuality::Plus),
+            Some(VideoQualityUpdate::Premium) => self.video_quality = Some(VideoQuality::Premium),
+            None => {}
+        }
+        if let Some(meta) = update.meta {
+            let kept = self.meta.get_or_insert_default();
+            kept.title = meta.title.or(kept.title.take());
+            kept.creator_id = meta.creator_id.or(kept.creator_id.take());
+            kept.external_id = meta.external_id.or(kept.external_id.take());
+            merge(&mut kept.extras, meta.extras);
+        }
+        merge(&mut self.extras, update.extras);
+    }
+}
+
+/// Takes over unknown settings; a null takes one away.
+pub(crate) fn merge(kept: &mut Extras, brought: Extras) {
+    for (name, value) in brought {
+        match value {
+            Value::Null => drop(kept.remove(&name)),
+            value => drop(kept.insert(name, value)),
+        }
+    }
+}
+
+impl Check for AssetOptions {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        text(self.passthrough.as_deref(), &format!("{at}.passthrough"), MAX_PASSTHROUGH, problems);
+        if self.static_renditions.is_some() && self.mp4_support.is_some_and(|s| s != Mp4Support::None) {
+            problems.add(at, "takes either mp4_support or static_renditions, not both");
+        }
+        for (name, policies) in
+            [("playback_policy", &self.playback_policy), ("playback_policies", &self.playback_policies)]
+        {
+            let policies = policies.as_deref().unwrap_or_default();
+            problems.at_most(&format!("{at}.{name}"), policies.len(), MAX_LIST);
+            if policies.contains(&Policy::Drm) {
+                problems.add(&format!("{at}.{name}"), "cannot be drm; use advanced_playback_policies");
+            }
+        }
+        self.advanced_playback_policies.check(&format!("{at}.advanced_playback_policies"), problems);
+        self.static_renditions.check(&format!("{at}.static_renditions"), problems);
+        self.input.check(&format!("{at}.input"), problems);
+        self.inputs.check(&format!("{at}.inputs"), problems);
+        self.meta.check(&format!("{at}.meta"), problems);
+    }
+}
+
+impl Check for AssetOptionsUpdate {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        self.meta.check(&format!("{at}.meta"), problems);
+        for name in CREATE_ONLY.iter().filter(|name| self.extras.contains_key(**name)) {
+            problems.add(&format!("{at}.{name}"), "cannot be changed by an update");
+        }
+    }
+}
+
+impl Check for StaticRendition {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        text(self.passthrough.as_deref(), &format!("{at}.passthrough"), MAX_PASSTHROUGH, problems);
+    }
+}
+
+impl Check for AssetMetadata {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        text(self.title.as_deref(), &format!("{at}.title"), 512, problems);
+        text(self.creator_id.as_deref(), &format!("{at}.creator_id"), 128, problems);
+        text(self.external_id.as_deref(), &format!("{at}.external_id"), 128, problems);
+    }
+}
+
+impl Check for InputSettings {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        if let Some(code) = &self.language_code {
+            language(code, &format!("{at}.language_code"), problems);
+        }
+        if self.kind == Some(InputType::Text) && self.language_code.is_none() {
+            problems.add(&format!("{at}.language_code"), "is required where type is text");
+        }
+    }
+}

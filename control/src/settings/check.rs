@@ -1,0 +1,167 @@
+//! What settings must obey, with messages that name the field and say what is allowed.
+
+use http::Uri;
+
+use super::{
+    CreatePlaybackIDRequest, CreateSimulcastTargetRequest, EmbeddedSubtitle, GeneratedSubtitle, LiveStreamMetadata,
+    Policy,
+};
+
+/// Longest `passthrough`, in characters.
+pub(crate) const MAX_PASSTHROUGH: usize = 255;
+/// Longest title, in characters.
+const MAX_TITLE: usize = 512;
+/// Longest URL and longest text with no limit of its own, in characters.
+const MAX_TEXT: usize = 2_048;
+/// Longest list in a request; longer ones are refused.
+const MAX_LIST: usize = 20;
+/// Most problems told at once; the client sees the others after it mended these.
+const MAX_PROBLEMS: usize = 20;
+/// Languages that speech recognition knows.
+const SPOKEN: [&str; 7] = ["en", "en-US", "es", "fr", "de", "pt", "it"];
+
+/// What is wrong with a request, a message for each field.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Vec<String>);
+
+impl Problems {
+    /// The field `at` is wrong in this way.
+    pub(crate) fn add(&mut self, at: &str, what: &str) {
+        if self.0.len() < MAX_PROBLEMS {
+            self.0.push(format!("{at}: {what}"));
+        }
+    }
+
+    /// A list must not be longer than `most`.
+    pub(crate) fn at_most(&mut self, at: &str, len: usize, most: usize) {
+        if len > most {
+            self.add(at, &format!("must have at most {most} entries"));
+        }
+    }
+
+    /// The messages, if there are any.
+    pub(crate) fn into_result(self) -> Result<(), Vec<String>> {
+        if self.0.is_empty() { Ok(()) } else { Err(self.0) }
+    }
+}
+
+/// A shape that can say what is wrong with it.
+pub(crate) trait Check {
+    /// Adds what is wrong; `at` is where in the request this is.
+    fn check(&self, at: &str, problems: &mut Problems);
+}
+
+impl<T: Check> Check for Option<T> {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        if let Some(value) = self {
+            value.check(at, problems);
+        }
+    }
+}
+
+impl<T: Check> Check for Vec<T> {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        problems.at_most(at, self.len(), MAX_LIST);
+        for (n, value) in self.iter().enumerate().take(MAX_LIST) {
+            value.check(&format!("{at}[{n}]"), problems);
+        }
+    }
+}
+
+/// A text must have at most `most` characters.
+pub(crate) fn text(value: Option<&str>, at: &str, most: usize, problems: &mut Problems) {
+    if value.is_some_and(|text| text.chars().count() > most) {
+        problems.add(at, &format!("must have at most {most} characters"));
+    }
+}
+
+/// A language tag must look like one (RFC 5646 §2.1: subtags of up to eight letters and digits).
+pub(crate) fn language(code: &str, at: &str, problems: &mut Problems) {
+    let mut subtags = code.split('-');
+    let primary =
+        subtags.next().is_some_and(|t| (2..=8).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphabetic()));
+    let rest = subtags.all(|t| (1..=8).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphanumeric()));
+    if !(primary && rest && code.len() <= 35) {
+        problems.add(at, "must be a language tag of BCP 47, such as en or pt-BR");
+    }
+}
+
+/// A URL must have one of these schemes and a host.
+pub(crate) fn url(value: &str, schemes: &[&str], at: &str, problems: &mut Problems) {
+    let parsed = if value.len() <= MAX_TEXT { value.parse::<Uri>().ok() } else { None };
+    let good = parsed.is_some_and(|uri| {
+        uri.scheme_str().is_some_and(|s| schemes.contains(&s)) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if !good {
+        let list = schemes.join(", ");
+        problems.add(
+            at,
+            &format!("must be a URL of at most {MAX_TEXT} characters with a host and one of the schemes {list}"),
+        );
+    }
+}
+
+impl Check for LiveStreamMetadata {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        text(self.title.as_deref(), &format!("{at}.title"), MAX_TITLE, problems);
+    }
+}
+
+impl Check for CreatePlaybackIDRequest {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        let field =
+            if at.is_empty() { "drm_configuration_id".to_owned() } else { format!("{at}.drm_configuration_id") };
+        let drm = self.policy == Some(Policy::Drm);
+        match &self.drm_configuration_id {
+            Some(id) if drm && (id.is_empty() || id.chars().count() > MAX_PASSTHROUGH) => {
+                problems.add(&field, "must have 1 to 255 characters");
+            }
+            None if drm => problems.add(&field, "is required where policy is drm"),
+            Some(_) if !drm => problems.add(&field, "is only taken where policy is drm"),
+            _ => {}
+        }
+    }
+}
+
+impl Check for EmbeddedSubtitle {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        text(self.name.as_deref(), &format!("{at}.name"), MAX_PASSTHROUGH, problems);
+        text(self.passthrough.as_deref(), &format!("{at}.passthrough"), MAX_PASSTHROUGH, problems);
+        language(&self.language_code, &format!("{at}.language_code"), problems);
+    }
+}
+
+impl Check for GeneratedSubtitle {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        text(self.name.as_deref(), &format!("{at}.name"), MAX_PASSTHROUGH, problems);
+        text(self.passthrough.as_deref(), &format!("{at}.passthrough"), MAX_PASSTHROUGH, problems);
+        if !SPOKEN.contains(&self.language_code.as_str()) {
+            problems.add(&format!("{at}.language_code"), &format!("must be one of {}", SPOKEN.join(", ")));
+        }
+        if let Some(ids) = &self.transcription_vocabulary_ids {
+            problems.at_most(&format!("{at}.transcription_vocabulary_ids"), ids.len(), MAX_LIST);
+        }
+    }
+}
+
+/// A channel carries one language only.
+pub(crate) fn embedded(list: &[EmbeddedSubtitle], at: &str, problems: &mut Problems) {
+    let taken = |n: usize, s: &EmbeddedSubtitle| list.iter().take(n).any(|o| o.language_channel == s.language_channel);
+    if list.iter().enumerate().any(|(n, s)| taken(n, s)) {
+        problems.add(at, "must name each language_channel once at most");
+    }
+    list.to_vec().check(at, problems);
+}
+
+impl Check for CreateSimulcastTargetRequest {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        let field = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+        url(&self.url, &["rtmp", "rtmps", "srt"], &field("url"), problems);
+        text(self.passthrough.as_deref(), &field("passthrough"), MAX_PASSTHROUGH, problems);
+        text(self.stream_key.as_deref(), &field("stream_key"), MAX_TEXT, problems);
+        if self.stream_key.is_some() && self.url.starts_with("srt:") {
+            problems
+                .add(&field("stream_key"), "is only taken with rtmp and rtmps; put it into the url of an srt target");
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The bodies that create and update a live stream, and how they become settings.
+
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::asset::merge;
+use super::check::{embedded, text, url};
+use super::{
+    AssetOptions, AssetOptionsUpdate, Check, CreatePlaybackIDRequest, CreateSimulcastTargetRequest, EmbeddedSubtitle,
+    Extras, GeneratedSubtitle, LatencyMode, LiveStreamMetadata, MAX_CONTINUOUS_DURATION, MAX_PASSTHROUGH, Policy,
+    Problems, Settings, one_or_many,
+};
+
+/// Longest reconnect window, in seconds.
+const MAX_RECONNECT_WINDOW: f64 = 1_800.0;
+/// Shortest limit of a broadcast's duration, in seconds.
+const MIN_CONTINUOUS_DURATION: u32 = 60;
+/// Most targets a live stream is sent on to.
+pub(crate) const MAX_SIMULCAST_TARGETS: usize = 6;
+/// Most playback ids of a live stream.
+pub(crate) const MAX_PLAYBACK_IDS: usize = 100;
+/// Most bytes of settings that are kept for a live stream; a change that would exceed it is refused.
+const MAX_SETTINGS: usize = 32 * 1024;
+
+/// What the server says of a live stream and no request can set. Clients send back what they were given, so these names
+/// are passed over rather than refused.
+const READ_ONLY: [&str; 9] = [
+    "id",
+    "created_at",
+    "stream_key",
+    "srt_passphrase",
+    "status",
+    "playback_ids",
+    "active_asset_id",
+    "recent_asset_ids",
+    "active_ingest_protocol",
+];
+
+/// Settings that only the creation, or an endpoint of their own, can set.
+const CREATE_ONLY: [&str; 8] = [
+    "audio_only",
+    "test",
+    "playback_policy",
+    "playback_policies",
+    "advanced_playback_policies",
+    "simulcast_targets",
+    "embedded_subtitles",
+    "generated_subtitles",
+];
+
+/// A live stream to be made.
+#[derive(Default, Deserialize, ToSchema)]
+pub(crate) struct CreateLiveStreamRequest {
+    /// The older name of `playback_policies`.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schema(nullable = false)]
+    pub(crate) playback_policy: Option<Vec<Policy>>,
+    /// A playback id is made for each: `public` or `signed`. A single text stands for a list of one.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schema(nullable = false)]
+    pub(crate) playback_policies: Option<Vec<Policy>>,
+    /// A playback id is made for each; the way to ask for DRM.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    pub(crate) advanced_playback_policies: Option<Vec<CreatePlaybackIDRequest>>,
+    /// The settings of its recordings.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    new_asset_settings: Option<AssetOptions>,
+    /// Seconds an encoder may stay away before the broadcast ends: 60 in standard latency, otherwise 0, unless told
+    /// otherwise.
+    #[serde(default)]
+    #[schema(nullable = false, minimum = 0, maximum = 1800)]
+    reconnect_window: Option<f64>,
+    /// Show the slate in interruptions of a standard-latency programme too.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    use_slate_for_standard_latency: Option<bool>,
+    /// The picture shown in interruptions.
+    #[serde(default)]
+    #[schema(nullable = false, pattern = "^(https?://[A-Za-z0-9]|$)")]
+    reconnect_slate_url: Option<String>,
+    /// The owner's own note, at most 255 characters.
+    #[serde(default)]
+    #[schema(nullable = false, max_length = 255)]
+    passthrough: Option<String>,
+    /// Leave the pictures out.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    audio_only: Option<bool>,
+    /// Closed captions inside the incoming video.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    embedded_subtitles: Option<Vec<EmbeddedSubtitle>>,
+    /// Subtitles made by speech recognition; one track at most.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    generated_subtitles: Option<Vec<GeneratedSubtitle>>,
+    /// The older way to say `latency_mode: reduced`.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    reduced_latency: Option<bool>,
+    /// The older way to say `latency_mode: low`.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    low_latency: Option<bool>,
+    /// How early viewers get the programme.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    latency_mode: Option<LatencyMode>,
+    /// A live stream for trying things out: it is disabled after five active minutes.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    test: Option<bool>,
+    /// Where the programme is sent on to.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    pub(crate) simulcast_targets: Option<Vec<CreateSimulcastTargetRequest>>,
+    /// Seconds a broadcast may last.
+    #[serde(default)]
+    #[schema(nullable = false, minimum = 60, maximum = 43200)]
+    max_continuous_duration: Option<u32>,
+    /// What the owner tells about it.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    meta: Option<LiveStreamMetadata>,
+    /// Settings that this version does not know; kept and given back.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    extras: Extras,
+}
+
+/// Changes to a live stream; what is left out stays. They hold from the next broadcast on, where one runs.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(crate) struct UpdateLiveStreamRequest {
+    /// The owner's own note, at most 255 characters; empty clears it.
+    #[serde(default)]
+    #[schema(nullable = false, max_length = 255)]
+    passthrough: Option<String>,
+    /// How early viewers get the programme.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    latency_mode: Option<LatencyMode>,
+    /// The older way to say `latency_mode: reduced`.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    reduced_latency: Option<bool>,
+    /// The older way to say `latency_mode: low`.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    low_latency: Option<bool>,
+    /// Seconds an encoder may stay away before the broadcast ends.
+    #[serde(default)]
+    #[schema(nullable = false, minimum = 0, maximum = 1800)]
+    reconnect_window: Option<f64>,
+    /// Show the slate in interruptions of a standard-latency programme too.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    use_slate_for_standard_latency: Option<bool>,
+    /// The picture shown in interruptions; empty clears it.
+    #[serde(default)]
+    #[schema(nullable = false, pattern = "^(https?://[A-Za-z0-9]|$)")]
+    reconnect_slate_url: Option<String>,
+    /// Seconds a broadcast may last.
+    #[serde(default)]
+    #[schema(nullable = false, minimum = 60, maximum = 43200)]
+    max_continuous_duration: Option<u32>,
+    /// Changes to the settings of its recordings.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    new_asset_settings: Option<AssetOptionsUpdate>,
+    /// What the owner tells about it.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    meta: Option<LiveStreamMetadata>,
+    /// Settings that this version does not know; kept and given back. A null takes one away.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    extras: Extras,
+}
+
+impl CreateLiveStreamRequest {
+    /// The settings asked for, or what is wrong with them.
+    pub(crate) fn settings(&self) -> Result<Settings, Vec<String>> {
+        let mut problems = Problems::default();
+        let latency_mode = latency(self.latency_mode, self.low_latency, self.reduced_latency, &mut problems);
+        let mut settings = Settings {
+            latency_mode: latency_mode.unwrap_or_default(),
+            reconnect_window: self.reconnect_window,
+            max_continuous_duration: self.max_continuous_duration,
+            audio_only: self.audio_only,
+            test: self.test,
+            passthrough: self.passthrough.clone().filter(|text| !text.is_empty()),
+            meta: self.meta.clone(),
+            use_slate_for_standard_latency: self.use_slate_for_standard_latency,
+            reconnect_slate_url: self.reconnect_slate_url.clone().filter(|url| !url.is_empty()),
+            new_asset_settings: self.new_asset_settings.clone(),
+            ..Settings::default()
+        };
+        settings.embedded_subtitles = self.embedded_subtitles.iter().flatten().cloned().map(|s| s.named()).collect();
+        settings.generated_subtitles = self.generated_subtitles.iter().flatten().cloned().map(|s| s.named()).collect();
+        let known = self.extras.iter().filter(|(name, _)| !READ_ONLY.contains(&name.as_str()));
+        merge(&mut settings.extras, known.map(|(name, value)| (name.clone(), value.clone())).collect());
+        self.check_lists(&mut problems);
+        settings.check("", &mut problems);
+        problems.into_result().map(|()| settings)
+    }
+
+    /// The playback ids asked for; the newest way to ask wins over the older names.
+    pub(crate) fn playback_ids(&self) -> Vec<CreatePlaybackIDRequest> {
+        if let Some(list) = &self.advanced_playback_policies {
+            return list.clone();
+        }
+        let policies = self.playback_policies.as_ref().or(self.playback_policy.as_ref());
+        let of = |policy: &Policy| CreatePlaybackIDRequest { policy: Some(*policy), drm_configuration_id: None };
+        policies.map(|list| list.iter().map(of).collect()).unwrap_or_default()
+    }
+
+    fn check_lists(&self, problems: &mut Problems) {
+        for (at, list) in [("playback_policy", &self.playback_policy), ("playback_policies", &self.playback_policies)] {
+            if list.as_ref().is_some_and(|list| list.contains(&Policy::Drm)) {
+                problems.add(at, "cannot be drm; use advanced_playback_policies");
+            }
+        }
+        self.advanced_playback_policies.check("advanced_playback_policies", problems);
+        problems.at_most("playback_policies", self.playback_ids().len(), MAX_PLAYBACK_IDS);
+        self.simulcast_targets.check("simulcast_targets", problems);
+        let targets = self.simulcast_targets.as_ref().map_or(0, Vec::len);
+        problems.at_most("simulcast_targets", targets, MAX_SIMULCAST_TARGETS);
+    }
+}
+
+impl UpdateLiveStreamRequest {
+    /// Takes the changes over into `settings`, or says what is wrong with them.
+    pub(crate) fn apply(self, settings: &mut Settings) -> Result<(), Vec<String>> {
+        let mut problems = Problems::default();
+        for name in CREATE_ONLY.iter().filter(|name| self.extras.contains_key(**name)) {
+            problems.add(name, "cannot be changed by an update");
+        }
+        self.new_asset_settings.check("new_asset_settings", &mut problems);
+        if let Some(mode) = latency(self.latency_mode, self.low_latency, self.reduced_latency, &mut problems) {
+            settings.latency_mode = mode;
+        }
+        settings.reconnect_window = self.reconnect_window.or(settings.reconnect_window);
+        // Clients that send back what they were given name the default too: that is no change.
+        let longest = self.max_continuous_duration.filter(|d| *d != settings.max_continuous_duration());
+        settings.max_continuous_duration = longest.or(settings.max_continuous_duration);
+        settings.use_slate_for_standard_latency =
+            self.use_slate_for_standard_latency.or(settings.use_slate_for_standard_latency);
+        replace_or_clear(&mut settings.passthrough, self.passthrough);
+        replace_or_clear(&mut settings.reconnect_slate_url, self.reconnect_slate_url);
+        if let Some(meta) = self.meta {
+            let kept = settings.meta.get_or_insert_default();
+            replace_or_clear(&mut kept.title, meta.title);
+            merge(&mut kept.extras, meta.extras);
+        }
+        if let Some(update) = self.new_asset_settings {
+            settings.new_asset_settings.get_or_insert_default().apply(update);
+        }
+        let known = self.extras.into_iter().filter(|(name, _)| !READ_ONLY.contains(&name.as_str()));
+        merge(&mut settings.extras, known.collect());
+        settings.check("", &mut problems);
+        problems.into_result()
+    }
+}
+
+fn replace_or_clear(kept: &mut Option<String>, brought: Option<String>) {
+    if let Some(text) = brought {
+        *kept = Some(text).filter(|text| !text.is_empty());
+    }
+}
+
+/// The one latency mode that the new and the two older ways to say it agree on.
+fn latency(
+    mode: Option<LatencyMode>,
+    low: Option<bool>,
+    reduced: Option<bool>,
+    problems: &mut Problems,
+) -> Option<LatencyMode> {
+    let flags = match (low, reduced) {
+        (None, None) => None,
+        (Some(true), Some(true)) => {
+            problems.add("low_latency", "cannot be true together with reduced_latency; use latency_mode");
+            None
+        }
+        (Some(true), _) => Some(LatencyMode::Low),
+        (_, Some(true)) => Some(LatencyMode::Reduced),
+        _ => Some(LatencyMode::Standard),
+    };
+    match (mode, flags) {
+        (Some(mode), Some(flags)) if mode != flags && flags != LatencyMode::Standard => {
+            problems.add("latency_mode", "says otherwise than low_latency or reduced_latency; leave those out");
+            None
+        }
+        _ => mode.or(flags),
+    }
+}
+
+impl Check for Settings {
+    fn check(&self, _: &str, problems: &mut Problems) {
+        if self.reconnect_window.is_some_and(|w| !(0.0..=MAX_RECONNECT_WINDOW).contains(&w)) {
+            problems.add("reconnect_window", "must be a number from 0 to 1800 (seconds)");
+        }
+        let durations = MIN_CONTINUOUS_DURATION..=MAX_CONTINUOUS_DURATION;
+        if self.max_continuous_duration.is_some_and(|d| !durations.contains(&d)) {
+            problems.add("max_continuous_duration", "must be a whole number from 60 to 43200 (seconds)");
+        }
+        text(self.passthrough.as_deref(), "passthrough", MAX_PASSTHROUGH, problems);
+        if let Some(slate) = &self.reconnect_slate_url {
+            url(slate, &["http", "https"], "reconnect_slate_url", problems);
+        }
+        self.meta.check("meta", problems);
+        self.new_asset_settings.check("new_asset_settings", problems);
+        embedded(&self.embedded_subtitles, "embedded_subtitles", problems);
+        problems.at_most("generated_subtitles", self.generated_subtitles.len(), 1);
+        self.generated_subtitles.check("generated_subtitles", problems);
+        if serde_json::to_string(self).map_or(usize::MAX, |json| json.len()) > MAX_SETTINGS {
+            problems.add("settings", "would take more than 32 KiB");
+        }
+    }
+}

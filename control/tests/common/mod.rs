@@ -1,0 +1,151 @@
+//! What the tests of the API share: a server in a temporary folder, a stage that writes down, and a client.
+#![allow(dead_code)] // Each test file uses its own part of it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use control::lifecycle::Effect;
+use control::{Config, Control, Environment, Stage, StreamSettings, Token};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+
+pub(crate) const ID: &str = "token-id";
+pub(crate) const SECRET: &str = "token-secret";
+
+/// Hands every effect on, as `live stream id` and effect.
+pub(crate) struct Recorder(mpsc::UnboundedSender<(String, Effect)>);
+
+impl Stage for Recorder {
+    fn perform(&self, settings: &Arc<StreamSettings>, effect: &Effect) {
+        let _ = self.0.send((settings.id.to_string(), effect.clone()));
+    }
+}
+
+/// What a stage was told.
+pub(crate) struct Told(mpsc::UnboundedReceiver<(String, Effect)>);
+
+impl Told {
+    /// The next event's name.
+    pub(crate) async fn event(&mut self) -> &'static str {
+        loop {
+            if let Effect::Event(event) = self.effect().await {
+                return event.as_str().trim_start_matches("video.live_stream.");
+            }
+        }
+    }
+
+    /// The next effect.
+    pub(crate) async fn effect(&mut self) -> Effect {
+        self.0.recv().await.expect("the stage lives").1
+    }
+
+    /// The names of all events told so far.
+    pub(crate) fn events(&mut self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        while let Ok((_, effect)) = self.0.try_recv() {
+            if let Effect::Event(event) = effect {
+                names.push(event.as_str().trim_start_matches("video.live_stream."));
+            }
+        }
+        names
+    }
+}
+
+pub(crate) fn config(folder: &Path) -> Config {
+    Config {
+        store_url: format!("sqlite://{}", folder.join("weir.db").display()),
+        key_file: folder.join("secret.key"),
+        token: Some(Token { id: ID.to_owned(), secret: SECRET.to_owned() }),
+        public_url: "http://localhost:8080".to_owned(),
+        environment: Environment::default(),
+    }
+}
+
+pub(crate) async fn open(folder: &Path) -> (Control, Told) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let (control, _) = Control::open(config(folder), Arc::new(Recorder(sender))).await.expect("opens");
+    (control, Told(receiver))
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn data(&self) -> &Value {
+        &self.body["data"]
+    }
+
+    /// The messages of an error, which must have this status and type.
+    pub(crate) fn error(&self, status: u16, kind: &str) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(self.body["error"]["type"], kind);
+        let messages = self.body["error"]["messages"].as_array().expect("a list of messages");
+        assert!(!messages.is_empty());
+        messages.iter().map(|m| m.as_str().expect("text")).collect::<Vec<_>>().join("\n")
+    }
+}
+
+pub(crate) struct Client(pub(crate) Router);
+
+impl Client {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let answer = self.0.clone().oneshot(request).await.expect("answers");
+        let (parts, body) = answer.into_parts();
+        assert!(parts.headers.contains_key("x-request-id"));
+        let text = String::from_utf8(body.collect().await.expect("a body").to_bytes().to_vec()).expect("text");
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Answer { status: parts.status, headers: parts.headers, text, body }
+    }
+
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let basic = STANDARD.encode(format!("{ID}:{SECRET}"));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, format!("Basic {basic}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        let body = body.map_or_else(Body::empty, |json| Body::from(json.to_string()));
+        self.send(request.body(body).expect("a request")).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::PATCH, path, Some(body)).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::PUT, path, Some(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.call(Method::DELETE, path, None).await
+    }
+
+    /// Creates a live stream and gives its id and the whole of it.
+    pub(crate) async fn create(&self, body: Value) -> (String, Value) {
+        let answer = self.post(STREAMS, body).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
+        let data = answer.data().clone();
+        (data["id"].as_str().expect("an id").to_owned(), data)
+    }
+}
+
+pub(crate) const STREAMS: &str = "/video/v1/live-streams";
