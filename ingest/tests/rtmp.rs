@@ -1,5 +1,8 @@
 //! The RTMP listener over real sockets: admission, refusals, limits, and what ends a contribution.
 
+// A helper of a test may panic as the test itself may.
+#![allow(clippy::unwrap_used)]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
