@@ -37,8 +37,6 @@ pub(crate) struct Schedule {
     ticks: Vec<Bytes>,
     /// Size of each picture as an MP4 sample.
     pub(crate) sample_sizes: Vec<u32>,
-    /// The coded pictures, for benchmarks that need frames.
-    pub(crate) pictures: Vec<Bytes>,
 }
 
 /// The quality of a clip.
@@ -68,7 +66,8 @@ impl Schedule {
             encode(quality, &making)?;
             fs::rename(&making, &path)?;
         }
-        Self::from_flv(&fs::read(&path)?).with_context(|| format!("{}; delete it to have it made again", path.display()))
+        Self::from_flv(&fs::read(&path)?)
+            .with_context(|| format!("{}; delete it to have it made again", path.display()))
     }
 
     fn from_flv(flv: &[u8]) -> Result<Self> {
@@ -87,9 +86,8 @@ impl Schedule {
         video.truncate(LOOP_FRAMES);
         audio.truncate(LOOP_AUDIO);
         let [video_header, audio_header] = headers;
-        let pictures: Vec<Bytes> = video.iter().map(|tag| tag.slice(AVC_TAG_HEADER..)).collect();
-        let sample_sizes = pictures.iter().map(|picture| picture.len() as u32).collect();
-        Ok(Self { video_header, audio_header, ticks: chunk(&video, &audio), sample_sizes, pictures })
+        let sample_sizes = video.iter().map(|tag| tag.len().saturating_sub(AVC_TAG_HEADER) as u32).collect();
+        Ok(Self { video_header, audio_header, ticks: chunk(&video, &audio), sample_sizes })
     }
 
     /// The sequence headers, chunked for message stream `stream`.
@@ -100,6 +98,11 @@ impl Schedule {
         message(&mut out, VIDEO_CSID, VIDEO_TYPE, Timing::Absolute(0, stream), &self.video_header);
         message(&mut out, AUDIO_CSID, AUDIO_TYPE, Timing::Absolute(lag as u32, stream), &self.audio_header);
         out
+    }
+
+    /// The AVC decoder configuration record.
+    pub(crate) fn avc_record(&self) -> Bytes {
+        self.video_header.slice(AVC_TAG_HEADER.min(self.video_header.len())..)
     }
 
     /// What goes out with picture `n` of a publication.
@@ -219,7 +222,11 @@ mod tests {
         for tick in &ticks {
             for message in tick.chunks(14) {
                 let delta = u64::from(message[3]);
-                if message[0] == 0x46 { video += delta } else { audio += delta }
+                if message[0] == 0x46 {
+                    video += delta
+                } else {
+                    audio += delta
+                }
                 sounds += usize::from(message[0] == 0x44);
             }
         }

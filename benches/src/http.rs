@@ -134,9 +134,8 @@ impl Weir {
         let mut client = self.client().await?;
         let token = STANDARD.encode(format!("{}:{}", TOKEN.0, TOKEN.1));
         let headers = format!("Authorization: Basic {token}\r\nContent-Type: application/json\r\n");
-        let body = format!(
-            r#"{{"playback_policy":["public"],"latency_mode":"low","reconnect_window":{reconnect_window}}}"#
-        );
+        let body =
+            format!(r#"{{"playback_policy":["public"],"latency_mode":"low","reconnect_window":{reconnect_window}}}"#);
         let mut streams = Vec::with_capacity(n);
         for _ in 0..n {
             let answer = client.request("POST", "/video/v1/live-streams", &headers, &body).await?;
@@ -191,7 +190,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let server = async {
             let (mut socket, _) = listener.accept().await.unwrap();
-            let answers: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n\
+            let answers: &[u8] =
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n\
                 HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno";
             socket.write_all(answers).await.unwrap();
             socket

@@ -2,27 +2,58 @@
 #![allow(clippy::print_stdout, reason = "the results go to the standard output")]
 
 mod clip;
+mod counting;
+mod fanout;
 mod http;
+mod packaging;
 mod passthrough;
 mod peers;
+mod playlist;
+mod plot;
 mod proc;
 mod push;
+mod release;
 mod report;
+mod serving;
+mod soak;
 mod stats;
+mod synthetic;
 
 use anyhow::Result;
 use clap::Parser;
 
-/// Weir's benchmarks.
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
+
+/// Weir's benchmarks; each prints Markdown for `docs/performance.md`.
 #[derive(Parser)]
 #[command(version)]
 enum Benchmark {
+    /// Frames to parts: bytes of payload a CPU-second, and how many of them are copied.
+    Packager(packaging::Args),
+    /// From a part's last frame to the blocked playlist answer.
+    Release(release::Args),
+    /// Requests a CPU-second for a playlist, a part and a segment, against nginx.
+    Origin(serving::Args),
+    /// Ten thousand readers blocked on one playlist.
+    Fanout(fanout::Args),
     /// CPU and memory for publishers of 5 Mbit/s, against nginx-rtmp.
     Passthrough(passthrough::Args),
+    /// Publishers that come and go and viewers that follow, for half an hour.
+    Soak(soak::Args),
+    /// The server of `origin` and `fanout`, which start it themselves.
+    #[command(hide = true)]
+    ServeSynthetic,
 }
 
 fn main() -> Result<()> {
     match Benchmark::parse() {
+        Benchmark::Packager(args) => packaging::run(&args),
+        Benchmark::Release(args) => release::run(&args),
+        Benchmark::Origin(args) => serving::run(&args),
+        Benchmark::Fanout(args) => fanout::run(&args),
         Benchmark::Passthrough(args) => passthrough::run(&args),
+        Benchmark::Soak(args) => soak::run(&args),
+        Benchmark::ServeSynthetic => synthetic::serve(),
     }
 }

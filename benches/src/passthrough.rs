@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::clip::{FPS, Quality, Schedule};
+use crate::clip::{Quality, Schedule};
 use crate::peers::{LOAD_CORE, Nginx, SERVER_CORE, Weir};
 use crate::push::{Push, Target, drive, loopback};
 use crate::{proc, report};
@@ -54,9 +54,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     proc::pin_self(LOAD_CORE)?;
     let schedule = Arc::new(Schedule::load(Quality::FULL_HD)?);
     report::table(&[
-        "publishers", "Weir, CPU ms a stream-second", "nginx-rtmp, the same", "ratio", "goal ≤ 0.65 at 50",
-        "core 0 busy", "Weir PSS less idle, MB", "window, MB", "limit, MB", "within", "Weir RSS, MB",
-        "nginx PSS, MB", "nginx files in memory, MB", "pusher CPU %", "pusher at most late, ms",
+        "publishers",
+        "Weir, CPU ms a stream-second",
+        "nginx-rtmp, the same",
+        "ratio",
+        "goal ≤ 0.65 at 50",
+        "core 0 busy",
+        "Weir PSS less idle, MB",
+        "window, MB",
+        "limit, MB",
+        "within",
+        "Weir RSS, MB",
+        "nginx PSS, MB",
+        "nginx files in memory, MB",
+        "pusher CPU %",
+        "pusher at most late, ms",
     ]);
     for n in &args.publishers {
         let outcome = measure(args, *n, &schedule).with_context(|| format!("{n} publishers"))?;
@@ -98,7 +110,15 @@ fn measure(args: &Args, n: usize, schedule: &Arc<Schedule>) -> Result<Outcome> {
         push.end()?;
     }
     Ok(Outcome {
-        weir_cpu, nginx_cpu, load_cpu, weir_idle, weir: weir_memory, nginx: nginx_memory, nginx_files, window, late,
+        weir_cpu,
+        nginx_cpu,
+        load_cpu,
+        weir_idle,
+        weir: weir_memory,
+        nginx: nginx_memory,
+        nginx_files,
+        window,
+        late,
     })
 }
 
@@ -132,9 +152,4 @@ fn print(args: &Args, n: usize, outcome: &Outcome) {
         share(outcome.load_cpu),
         format!("{:.1}", outcome.late.as_secs_f64() * 1e3),
     ]);
-}
-
-/// Pictures of one publisher in `seconds`.
-pub(crate) const fn pictures_in(seconds: u64) -> u64 {
-    seconds * FPS
 }

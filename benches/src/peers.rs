@@ -115,14 +115,20 @@ impl Nginx {
              hls_fragment 2s; hls_playlist_length 30s; access_log off; }} }} }}\n"
         );
         fs::create_dir(folder.path().join("hls"))?;
-        Self::start(&format!("load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;\n{}{body}", preamble(&at)), address, folder, core)
+        Self::start(
+            &format!("load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;\n{}{body}", preamble(&at)),
+            address,
+            folder,
+            core,
+        )
     }
 
     /// nginx with the files of `folder` from memory, with or without `sendfile`.
     pub(crate) fn files(folder: TempDir, sendfile: bool, core: usize) -> Result<Self> {
         let address = free_address()?;
         let at = folder.path().display().to_string();
-        let sendfile = if sendfile { "sendfile on; sendfile_max_chunk 2m;" } else { "sendfile off; output_buffers 2 1m;" };
+        let sendfile =
+            if sendfile { "sendfile on; sendfile_max_chunk 2m;" } else { "sendfile off; output_buffers 2 1m;" };
         let body = format!(
             "http {{ access_log off; {sendfile} tcp_nopush on; tcp_nodelay on; keepalive_timeout 600s;\n\
              keepalive_requests 1000000000; open_file_cache max=100 inactive=600s; open_file_cache_valid 600s;\n\
@@ -146,7 +152,11 @@ impl Nginx {
 
     /// What it has written under its folder, in bytes.
     pub(crate) fn written(&self) -> Result<u64> {
-        Ok(fs::read_dir(self.folder.path().join("hls"))?.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum())
+        Ok(fs::read_dir(self.folder.path().join("hls"))?
+            .flatten()
+            .filter_map(|e| e.metadata().ok())
+            .map(|m| m.len())
+            .sum())
     }
 }
 

@@ -1,0 +1,211 @@
+//! A process that embeds the origin and shows one made-up broadcast; it obeys the lines of its standard input.
+//!
+//! It is a process of its own so that its CPU time and memory are the origin's alone.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+use media::id::{BroadcastId, PlaybackId};
+use media::{Kind, TimeDelta, Timestamp, WallTime};
+use origin::{Broadcast, Directory, Fallback, FallbackBody, Listener, Resolution, Server};
+use packager::log::{Event, Format, Init, Part, Payload, RenditionId, SegmentEnd, Targets};
+use packager::uri::{File, Route};
+use tokio_util::sync::CancellationToken;
+
+use crate::peers::{Process, SERVER_CORE};
+
+/// Parts in a segment.
+const PARTS: u32 = 12;
+/// A part: its boxes, then six pictures.
+const BOXES: usize = 640;
+const PICTURES: usize = 6;
+const PART_BYTES: usize = 100_000;
+/// Parts of the open segment, so that the playlist has about 1.5 KB.
+const OPEN_PARTS: u32 = 4;
+const PART_MS: i64 = 200;
+/// A blocked request is sent home after three of these; ten thousand readers need a while to connect.
+const TARGET_SECS: u32 = 10;
+const BLOCK_LIMIT: Duration = Duration::from_secs(25);
+
+/// The process, seen by a benchmark.
+pub(crate) struct Synthetic {
+    process: Process,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Path of the playlist.
+    pub(crate) playlist: String,
+    /// Path of a part.
+    pub(crate) part: String,
+    /// Path of a segment.
+    pub(crate) segment: String,
+}
+
+impl Synthetic {
+    /// Starts it on the servers' core.
+    pub(crate) fn start() -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("serve-synthetic").stdin(Stdio::piped());
+        let mut process = Process::start(command, Some(SERVER_CORE), Stdio::piped(), Stdio::inherit())?;
+        let to = process.child().stdin.take().context("no pipe to the server")?;
+        let mut from = BufReader::new(process.child().stdout.take().context("no pipe from the server")?);
+        let mut line = String::new();
+        from.read_line(&mut line)?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [address, playlist, part, segment] = words[..] else { bail!("the server says {line:?}") };
+        let [playlist, part, segment] = [playlist, part, segment].map(str::to_owned);
+        Ok(Self { process, to, from, address: address.parse()?, playlist, part, segment })
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Has it publish the next part.
+    pub(crate) fn release(&mut self) -> Result<()> {
+        self.command("release").map(drop)
+    }
+
+    /// Waits until so many readers are blocked.
+    pub(crate) fn await_blocked(&mut self, readers: usize) -> Result<()> {
+        let deadline = Instant::now() + BLOCK_LIMIT;
+        loop {
+            let blocked: usize = self.command("blocked")?.trim().parse()?;
+            if blocked == readers {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{blocked} readers are blocked, not {readers}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn command(&mut self, command: &str) -> Result<String> {
+        writeln!(self.to, "{command}")?;
+        let mut answer = String::new();
+        self.from.read_line(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+/// The broadcast and how far it is.
+struct Programme {
+    broadcast: Arc<Broadcast>,
+    msn: u64,
+    index: u32,
+    pieces: Arc<[Bytes]>,
+}
+
+impl Programme {
+    fn new(broadcast: Arc<Broadcast>) -> Self {
+        let picture = (PART_BYTES - BOXES) / PICTURES;
+        let mut pieces = vec![Bytes::from(vec![0x5a; PART_BYTES - picture * PICTURES])];
+        pieces.extend((0..PICTURES).map(|n| Bytes::from(vec![n as u8; picture])));
+        let format = Format {
+            kind: Kind::Video,
+            codec: "avc1.64001F".to_owned(),
+            resolution: Some((1_920, 1_080)),
+            channels: None,
+        };
+        let init = Init { rendition: RenditionId::VIDEO, number: 0, bytes: Bytes::from(vec![1; 700]), format };
+        let targets = Targets { segment_secs: TARGET_SECS, part: Some(TimeDelta::from_millis(PART_MS)) };
+        broadcast.append(&[Event::Targets(targets), Event::Init(Arc::new(init))]);
+        let mut programme = Self { broadcast, msn: 0, index: 0, pieces: pieces.into() };
+        (0..PARTS + OPEN_PARTS).for_each(|_| programme.release());
+        programme
+    }
+
+    /// Publishes the next part, and the end of its segment where it is the last.
+    fn release(&mut self) {
+        let number = self.msn as i64 * i64::from(PARTS) + i64::from(self.index);
+        let part = Part {
+            rendition: RenditionId::VIDEO,
+            msn: self.msn,
+            index: self.index,
+            init: 0,
+            start: Timestamp::ZERO + TimeDelta::from_millis(number * PART_MS),
+            duration: TimeDelta::from_millis(PART_MS),
+            independent: self.index == 0,
+            discontinuity: false,
+            wall: WallTime::from_unix_millis(1_800_000_000_000 + number * PART_MS),
+            frames: PICTURES as u32,
+            data: Payload::new(self.pieces.clone()),
+        };
+        let mut events = vec![Event::Part(Arc::new(part))];
+        self.index += 1;
+        if self.index == PARTS {
+            let duration = TimeDelta::from_millis(PART_MS * i64::from(PARTS));
+            events.push(Event::Segment(SegmentEnd { rendition: RenditionId::VIDEO, msn: self.msn, duration }));
+            (self.msn, self.index) = (self.msn + 1, 0);
+        }
+        self.broadcast.append(&events);
+    }
+}
+
+/// Finds the one broadcast.
+struct OnlyOne(Arc<Broadcast>);
+
+impl Directory for OnlyOne {
+    fn resolve(&self, _playback_id: &str) -> Resolution {
+        Resolution::Live(Arc::clone(&self.0))
+    }
+}
+
+/// Has nothing besides playback.
+struct NotFound;
+
+impl Fallback for NotFound {
+    fn call(&self, _request: Request<Incoming>) -> BoxFuture<'static, Response<FallbackBody>> {
+        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let mut answer = Response::new(body);
+        *answer.status_mut() = StatusCode::NOT_FOUND;
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+/// The process itself: serves until its standard input ends.
+pub(crate) fn serve() -> Result<()> {
+    crate::proc::raise_open_files(20_000)?;
+    let (playback, id) = (PlaybackId::generate(), BroadcastId::generate());
+    let broadcast = Arc::new(Broadcast::new(id.clone()));
+    let mut programme = Programme::new(Arc::clone(&broadcast));
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    socket.listen(4_096)?;
+    let socket = TcpListener::from(socket);
+    let address = socket.local_addr()?;
+    let stop = CancellationToken::new();
+    let config = origin::Config { workers: 1, ..origin::Config::default() };
+    let directory = Arc::new(OnlyOne(broadcast));
+    let server = Server::start(config, directory, Arc::new(NotFound), vec![Listener::plain(socket)], stop.clone())?;
+    let stats = server.stats();
+    let paths = [
+        File::Playlist(RenditionId::VIDEO),
+        File::Part(RenditionId::VIDEO, 0, 1),
+        File::Segment(RenditionId::VIDEO, 0),
+    ];
+    let paths = paths.map(|file| Route::File(playback.clone(), id.clone(), file).to_string());
+    println!("{address} {}", paths.join(" "));
+    for line in std::io::stdin().lines() {
+        match line?.as_str() {
+            "release" => {
+                programme.release();
+                println!("released");
+            }
+            "blocked" => println!("{}", stats.blocked_readers()),
+            other => bail!("{other:?} is no command"),
+        }
+    }
+    stop.cancel();
+    Ok(())
+}
