@@ -9,7 +9,7 @@ export WEIR_E2E_SECONDS ?= 15
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check fmt clippy doc tidy deny advisories fuzz bench latency packages packages-bench
+.PHONY: help build demo test check fmt clippy doc tidy deny fuzz-check advisories fuzz bench latency packages packages-bench
 
 help:
 	@echo 'make demo      start a server, push a programme into it, print the page to watch it on'
@@ -36,7 +36,7 @@ demo: packages
 test: packages
 	$(CARGO) test --workspace --locked
 
-check: packages fmt tidy clippy doc deny
+check: packages fmt tidy clippy doc deny fuzz-check
 
 fmt:
 	$(CARGO) fmt --all --check
@@ -50,6 +50,10 @@ clippy:
 doc:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
 
+# The fuzz targets are a workspace of their own, so nothing above notices when they no longer compile.
+fuzz-check:
+	cd fuzz && $(CARGO) clippy --locked --all-targets -- -D warnings
+
 deny:
 	@.ci/deny $(DENY_CHECKS)
 
@@ -60,9 +64,12 @@ advisories:
 # The pinned toolchain is a stable one: the sanitizer flags of cargo-fuzz are let through by RUSTC_BOOTSTRAP.
 fuzz: packages
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
-	@set -e; for target in $$(RUSTC_BOOTSTRAP=1 $(CARGO) fuzz list); do \
+	@set -e; cd fuzz; for target in $$(RUSTC_BOOTSTRAP=1 $(CARGO) fuzz list); do \
 		echo "fuzz $$target: $(FUZZ_SECONDS) s"; \
-		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048; \
+		seeds=; [ ! -d "seeds/$$target" ] || seeds="seeds/$$target"; \
+		mkdir -p "corpus/$$target"; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run "$$target" "corpus/$$target" $$seeds -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=1024 -rss_limit_mb=2048; \
 	done
 
 bench: packages-bench
