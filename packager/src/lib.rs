@@ -1,6 +1,27 @@
 //! Frames in, CMAF parts and segments out; the live window and its playlists.
+//!
+//! A [`Packager`] turns the frames of a programme into [`log::Event`]s; a [`window::Window`] folds them into what can be
+//! had now; [`playlist`] renders it. Nothing here reads a clock or opens a socket.
 
+mod cmaf;
 pub mod log;
 pub mod playlist;
+mod segmenter;
 pub mod uri;
 pub mod window;
+
+pub use segmenter::{Config, Packager};
+
+/// What the packager cannot do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The decoder configuration record of a track cannot be written as `avcC`.
+    #[error("decoder configuration record: {0}")]
+    Record(#[source] mp4_atom::Error),
+    /// An init section cannot be written.
+    #[error("init section: {0}")]
+    Init(#[source] mp4_atom::Error),
+    /// A fragment cannot be written.
+    #[error("fragment: {0}")]
+    Fragment(#[source] mp4_atom::Error),
+}

@@ -1,0 +1,376 @@
+//! One rendition: samples in decode order become parts, and parts become segments.
+//!
+//! The lane keeps its own decode clock in ticks of the track. A part is closed before the next frame is there to tell how
+//! long its last one lasts, so that duration is estimated; the next part begins exactly where the last one ended, and
+//! its first frame takes up the error. Presentation times stay exact: the composition offset is counted from this clock.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use media::{Kind, TimeDelta, Timescale, Timestamp, Track, WallTime};
+
+use super::Output;
+use super::estimate::Estimate;
+use super::plan::PartRule;
+use crate::Error;
+use crate::cmaf::{self, Sample};
+use crate::log::{Event, Init, Part, RenditionId, SegmentEnd};
+
+/// A hole of the video longer than this is a gap in the playlist; over a shorter one the picture before it stands.
+const VIDEO_GAP: TimeDelta = TimeDelta::from_secs(1);
+/// Video frames that come this late behind what was already filled are dropped, up to the next IDR.
+const VIDEO_LATE: TimeDelta = TimeDelta::from_secs(1);
+/// Where nothing tells the frame rate yet.
+const GUESSED_FRAME: TimeDelta = TimeDelta::from_millis(33);
+
+/// A frame on the timeline of the programme.
+#[derive(Clone, Debug)]
+pub(super) struct Unit {
+    pub(super) dts: Timestamp,
+    pub(super) pts: Timestamp,
+    pub(super) key: bool,
+    pub(super) payload: Bytes,
+}
+
+/// What a segment begins with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening {
+    pub(super) msn: u64,
+    /// Where it begins on the lane's decode timeline.
+    pub(super) at: Timestamp,
+    pub(super) discontinuity: bool,
+}
+
+/// A sample of the open part.
+#[derive(Debug)]
+struct Pending {
+    start: i64,
+    dts: i64,
+    pts: i64,
+    key: bool,
+    payload: Bytes,
+}
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    rendition: RenditionId,
+    track: Track,
+    /// The init section of `track`, until a part needs it.
+    fresh_init: Option<Bytes>,
+    inits: u32,
+    scale: Timescale,
+    /// What each audio frame lasts; video frames last until the next one.
+    nominal: Option<i64>,
+    rule: Option<PartRule>,
+    estimate: Estimate,
+    /// Where the next sample starts; none at the beginning of a run.
+    clock: Option<i64>,
+    pending: Vec<Pending>,
+    sequence: u32,
+    segment: Opening,
+    parts: u32,
+    segment_ticks: i64,
+    /// It takes part in the run.
+    active: bool,
+    /// Video waits for an IDR.
+    await_key: bool,
+    /// Programme time zero in wall time, and where that is on the lane's decode timeline.
+    anchor: (WallTime, Timestamp),
+}
+
+impl Lane {
+    pub(super) fn new(track: Track) -> Result<Self, Error> {
+        let rendition = match track.kind() {
+            Kind::Video => RenditionId::VIDEO,
+            Kind::Audio => RenditionId::AUDIO,
+        };
+        let opening = Opening { msn: 0, at: Timestamp::ZERO, discontinuity: false };
+        Ok(Self {
+            rendition,
+            fresh_init: Some(cmaf::init(&track)?),
+            inits: 0,
+            scale: track.timescale(),
+            nominal: nominal(&track),
+            rule: None,
+            estimate: estimate(&track),
+            track,
+            clock: None,
+            pending: Vec::new(),
+            sequence: 0,
+            segment: opening,
+            parts: 0,
+            segment_ticks: 0,
+            active: false,
+            await_key: false,
+            anchor: (WallTime::default(), Timestamp::ZERO),
+        })
+    }
+
+    /// Changes the track; the lane must be between segments, at a discontinuity. A header that says the same needs no
+    /// new init section.
+    pub(super) fn change(&mut self, track: Track) -> Result<(), Error> {
+        if track.codec != self.track.codec {
+            self.fresh_init = Some(cmaf::init(&track)?);
+            let (old, new) = (self.scale, track.timescale());
+            if old != new {
+                self.scale = new;
+                self.clock = self.clock.map(|ticks| new.ticks(old.timestamp(ticks)));
+            }
+            self.nominal = nominal(&track);
+            self.estimate = estimate(&track);
+        }
+        self.track = track;
+        Ok(())
+    }
+
+    pub(super) fn set_rule(&mut self, rule: Option<PartRule>) {
+        self.rule = rule;
+    }
+
+    /// Begins a run: the clock takes the time of the first frame.
+    pub(super) fn begin_run(&mut self, opening: Opening, anchor: (WallTime, Timestamp)) {
+        self.segment = opening;
+        self.anchor = anchor;
+        self.clock = None;
+        self.active = true;
+        self.await_key = false;
+        self.estimate.restart();
+    }
+
+    pub(super) fn track(&self) -> &Track {
+        &self.track
+    }
+
+    /// The segment that is open, or comes next.
+    pub(super) fn msn(&self) -> u64 {
+        self.segment.msn
+    }
+
+    /// What a frame lasts, most likely.
+    pub(super) fn frame(&self) -> TimeDelta {
+        self.scale.delta(self.nominal.unwrap_or(self.estimate.value()))
+    }
+
+    /// True if the open segment has something in it.
+    pub(super) fn has_content(&self) -> bool {
+        self.parts > 0 || !self.pending.is_empty()
+    }
+
+    /// True once something of the lane was published.
+    pub(super) fn announced(&self) -> bool {
+        self.inits > 0
+    }
+
+    /// True while the lane takes part in the run.
+    pub(super) fn active(&self) -> bool {
+        self.active
+    }
+
+    /// Ends the lane's part in the run.
+    pub(super) fn rest(&mut self) {
+        self.active = false;
+    }
+
+    /// Where the open segment began, on the lane's decode timeline.
+    pub(super) fn segment_start(&self) -> Timestamp {
+        match (self.pending.first(), self.clock) {
+            (Some(first), _) => self.scale.timestamp(first.start - self.segment_ticks),
+            (None, Some(clock)) => self.scale.timestamp(clock - self.segment_ticks),
+            (None, None) => self.segment.at,
+        }
+    }
+
+    /// Where the next sample would start, on the lane's decode timeline.
+    pub(super) fn end(&self) -> Timestamp {
+        let last = self.pending.last().map(|p| p.dts.max(p.start) + self.nominal.unwrap_or(self.estimate.value()));
+        last.or(self.clock).map_or(self.segment.at, |ticks| self.scale.timestamp(ticks))
+    }
+
+    pub(super) fn push(&mut self, unit: Unit, out: &mut Output) -> Result<(), Error> {
+        match self.nominal {
+            Some(nominal) => self.push_audio(unit, nominal, out),
+            None => self.push_video(unit, out),
+        }
+    }
+
+    fn push_audio(&mut self, unit: Unit, nominal: i64, out: &mut Output) -> Result<(), Error> {
+        let dts = self.scale.ticks(unit.pts);
+        let expected = self.pending.last().map(|p| p.start + nominal).or(self.clock).unwrap_or(dts);
+        if dts - expected < -(nominal / 2) {
+            // What was already covered, by a frame or a gap, cannot be covered twice.
+            return Ok(());
+        }
+        if dts - expected > nominal / 2 {
+            self.close_part(expected, out)?;
+            self.fill(dts, out)?;
+        }
+        let start = self.pending.last().map(|p| p.start + nominal).or(self.clock).unwrap_or(dts);
+        self.pending.push(Pending { start, dts: start, pts: start, key: true, payload: unit.payload });
+        if self.rule.is_some_and(|rule| self.pending.len() >= rule.frames) {
+            self.close_part(start + nominal, out)?;
+        }
+        Ok(())
+    }
+
+    fn push_video(&mut self, unit: Unit, out: &mut Output) -> Result<(), Error> {
+        let (dts, pts) = (self.scale.ticks(unit.dts), self.scale.ticks(unit.pts));
+        if let Some(clock) = self.clock.filter(|_| self.pending.is_empty())
+            && dts < clock - self.scale.delta_ticks(VIDEO_LATE)
+        {
+            self.await_key = true;
+            return Ok(());
+        }
+        if self.await_key && !unit.key {
+            return Ok(());
+        }
+        self.await_key = false;
+        self.estimate.frame(dts);
+        let estimate = self.estimate.value();
+        if let Some(limit) = self.part_limit() {
+            if unit.key && !self.pending.is_empty() {
+                self.close_part(dts.min(limit), out)?;
+            } else if dts + estimate / 2 > limit {
+                self.close_part(limit, out)?;
+            }
+        }
+        let start = match (self.pending.last(), self.clock) {
+            (Some(last), _) => dts.max(last.start + 1),
+            (None, Some(clock)) if dts - clock > self.scale.delta_ticks(VIDEO_GAP) => {
+                self.fill(dts, out)?;
+                dts
+            }
+            (None, Some(clock)) => clock,
+            (None, None) => dts,
+        };
+        self.pending.push(Pending { start, dts, pts, key: unit.key, payload: unit.payload });
+        if let Some(limit) = self.part_limit() {
+            let full = self.rule.is_some_and(|rule| self.pending.len() >= rule.frames);
+            if full || start + estimate + estimate / 2 > limit {
+                self.close_part(dts + estimate, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the open part ends at the latest; none if it is empty or parts are not limited.
+    fn part_limit(&self) -> Option<i64> {
+        Some(self.pending.first()?.start + self.scale_floor(self.rule?.longest))
+    }
+
+    fn scale_floor(&self, delta: TimeDelta) -> i64 {
+        let ticks = self.scale.delta_ticks(delta);
+        if self.scale.delta(ticks) > delta { ticks - 1 } else { ticks }
+    }
+
+    /// Ends the open segment at `at`, on the lane's decode timeline, and opens the next one.
+    pub(super) fn end_segment(&mut self, at: Timestamp, discontinuity: bool, out: &mut Output) -> Result<(), Error> {
+        let end = self.scale.ticks(at);
+        self.close_part(end, out)?;
+        let clock = *self.clock.get_or_insert(self.scale.ticks(self.segment.at));
+        let hole = self.nominal.map_or(self.scale.delta_ticks(VIDEO_GAP), |nominal| nominal);
+        if self.parts == 0 || end - clock > hole {
+            self.fill(end.max(clock + 1), out)?;
+        }
+        let (rendition, msn) = (self.rendition, self.segment.msn);
+        let duration = self.scale.delta(self.segment_ticks);
+        out.events.push_back(Event::Segment(SegmentEnd { rendition, msn, duration }));
+        self.segment = Opening { msn: msn + 1, at, discontinuity };
+        self.parts = 0;
+        self.segment_ticks = 0;
+        Ok(())
+    }
+
+    /// Closes the open part, if there is one, at `end` or as near to it as its frames and the limit allow.
+    fn close_part(&mut self, end: i64, out: &mut Output) -> Result<(), Error> {
+        let (Some(first), Some(last)) = (self.pending.first(), self.pending.last()) else { return Ok(()) };
+        let (start, least) = (first.start, last.start + 1);
+        let end = match self.nominal {
+            Some(nominal) => last.start + nominal,
+            None => end.min(self.part_limit().unwrap_or(end)).max(least),
+        };
+        let independent = first.key;
+        let mut samples = Vec::with_capacity(self.pending.len());
+        let mut pending = self.pending.drain(..).peekable();
+        while let Some(p) = pending.next() {
+            let next = pending.peek().map_or(end, |next| next.start);
+            let duration = u32::try_from(next - p.start).unwrap_or(u32::MAX);
+            let cts = (p.pts - p.start).clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+            samples.push(Sample { duration, cts, key: p.key, payload: p.payload });
+        }
+        drop(pending);
+        self.sequence = self.sequence.wrapping_add(1);
+        let tfdt = u64::try_from(start).unwrap_or(0);
+        let data = cmaf::fragment(self.sequence, tfdt, &samples, self.nominal.is_some())?;
+        let frames = u32::try_from(samples.len()).unwrap_or(u32::MAX);
+        self.publish(start, end, frames, independent, data, out);
+        Ok(())
+    }
+
+    /// Publishes parts without frames up to `until`.
+    fn fill(&mut self, until: i64, out: &mut Output) -> Result<(), Error> {
+        let longest = self.rule.map_or(i64::from(u32::MAX), |rule| self.scale_floor(rule.longest));
+        let mut clock = self.clock.unwrap_or(until);
+        while clock < until {
+            let end = until.min(clock.saturating_add(longest.max(1)));
+            self.sequence = self.sequence.wrapping_add(1);
+            let duration = u32::try_from(end - clock).unwrap_or(u32::MAX);
+            let data = cmaf::gap(self.sequence, u64::try_from(clock).unwrap_or(0), duration)?;
+            self.publish(clock, end, 0, false, data, out);
+            clock = end;
+        }
+        Ok(())
+    }
+
+    fn publish(
+        &mut self,
+        start: i64,
+        end: i64,
+        frames: u32,
+        independent: bool,
+        data: crate::log::Payload,
+        out: &mut Output,
+    ) {
+        if let Some(bytes) = self.fresh_init.take() {
+            let init = Init { rendition: self.rendition, number: self.inits, bytes, format: cmaf::format(&self.track) };
+            self.inits += 1;
+            out.events.push_back(Event::Init(Arc::new(init)));
+        }
+        let at = self.scale.timestamp(start);
+        let part = Part {
+            rendition: self.rendition,
+            msn: self.segment.msn,
+            index: self.parts,
+            init: self.inits.saturating_sub(1),
+            start: at,
+            duration: self.scale.delta(end - start),
+            independent,
+            discontinuity: self.parts == 0 && self.segment.discontinuity,
+            wall: self.anchor.0.shifted(at - self.anchor.1),
+            frames,
+            data,
+        };
+        out.events.push_back(Event::Part(Arc::new(part)));
+        self.parts += 1;
+        self.segment_ticks += end - start;
+        self.clock = Some(end);
+    }
+}
+
+fn nominal(track: &Track) -> Option<i64> {
+    match &track.codec {
+        media::CodecConfig::Avc(_) => None,
+        media::CodecConfig::Aac(aac) => Some(aac.samples_per_frame.into()),
+    }
+}
+
+/// A first guess from the VUI, where it says something sane.
+fn estimate(track: &Track) -> Estimate {
+    let scale = track.timescale();
+    let vui = match &track.codec {
+        media::CodecConfig::Avc(avc) => avc.sps.frame_rate,
+        media::CodecConfig::Aac(_) => None,
+    };
+    let frame = vui.filter(|(frames, _)| *frames > 0).map(|(n, d)| Timescale::new(n).delta(d.into()));
+    let sane = frame.filter(|f| (TimeDelta::from_millis(4)..TimeDelta::from_secs(1)).contains(f));
+    Estimate::new(scale.delta_ticks(sane.unwrap_or(GUESSED_FRAME)))
+}

@@ -1,0 +1,292 @@
+//! The laws, checked on what a packager gave out.
+
+use std::collections::{BTreeMap, HashMap};
+
+use media::{Frame, Kind, TimeDelta, Timescale, Timestamp};
+use mp4_atom::{Decode, Moof};
+use packager::log::{Event, Part, RenditionId, Targets};
+use packager::playlist::{self, MediaOptions};
+use packager::window::Window;
+
+use super::source::{AUDIO, Fed, VIDEO};
+
+/// What a scenario may bend.
+#[derive(Clone, Copy)]
+pub struct Rules {
+    /// Every frame pushed, from the first IDR on, comes out.
+    pub lossless: bool,
+    /// Parts are at least 85 % of PART-TARGET, but for those that end early for a reason.
+    pub full_parts: bool,
+    /// Segments of the renditions start together.
+    pub aligned: bool,
+}
+
+pub const STRICT: Rules = Rules { lossless: true, full_parts: true, aligned: true };
+
+/// A sample read back.
+#[derive(Debug, PartialEq)]
+pub struct Read {
+    pub pts: i64,
+    pub key: bool,
+    pub payload: Vec<u8>,
+}
+
+/// A segment read back.
+#[derive(Debug, Default)]
+pub struct ReadSegment {
+    pub parts: Vec<std::sync::Arc<Part>>,
+    pub samples: Vec<Read>,
+    pub duration: TimeDelta,
+    pub closed: bool,
+}
+
+/// All that a broadcast gave out.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub targets: Option<Targets>,
+    pub segments: BTreeMap<(RenditionId, u64), ReadSegment>,
+}
+
+impl Report {
+    pub fn of(&self, rendition: RenditionId) -> Vec<&ReadSegment> {
+        self.segments.range((rendition, 0)..=(rendition, u64::MAX)).map(|(_, s)| s).collect()
+    }
+
+    pub fn durations_ms(&self, rendition: RenditionId) -> Vec<i64> {
+        self.of(rendition).iter().map(|s| (s.duration + TimeDelta::from_millis(0)).as_millis()).collect()
+    }
+}
+
+/// Checks everything, and gives back what was read.
+pub fn check(fed: &Fed, rules: Rules) -> Report {
+    let report = read(&fed.events);
+    let targets = report.targets.expect("targets are frozen");
+    for rendition in [RenditionId::VIDEO, RenditionId::AUDIO] {
+        continuity(&report, rendition);
+        if let Some(part) = targets.part {
+            parts(&report.of(rendition), part, rules.full_parts);
+        } else {
+            let whole = |s: &&ReadSegment| s.parts.iter().filter(|p| p.frames > 0).count() <= 1;
+            assert!(report.of(rendition).iter().all(whole), "more than one fragment in a segment");
+        }
+        for segment in report.of(rendition) {
+            let rounded = (segment.duration.as_millis() + 500) / 1_000;
+            assert!(rounded <= i64::from(targets.segment_secs), "{:?} over {targets:?}", segment.duration);
+            assert!(segment.closed);
+        }
+    }
+    if rules.aligned {
+        alignment(&report);
+    }
+    if rules.lossless {
+        lossless(&report, &fed.pushed);
+    }
+    published_never_changes(&fed.events);
+    report
+}
+
+fn scale(rendition: RenditionId, timescale: u32) -> Timescale {
+    if rendition == RenditionId::VIDEO { Timescale::NINETY_KHZ } else { Timescale::new(timescale) }
+}
+
+/// Reads the log, part by part, with somebody else's parser of boxes.
+pub fn read(events: &[Event]) -> Report {
+    let mut report = Report::default();
+    let mut scales: HashMap<(RenditionId, u32), Timescale> = HashMap::new();
+    let mut kinds = HashMap::new();
+    for event in events {
+        match event {
+            Event::Targets(targets) => {
+                assert!(report.targets.replace(*targets).is_none(), "targets come once");
+            }
+            Event::Init(init) => {
+                kinds.insert(init.rendition, init.format.kind);
+                scales.insert((init.rendition, init.number), scale(init.rendition, timescale_of(&init.bytes)));
+            }
+            Event::Part(part) => {
+                let scale = scales[&(part.rendition, part.init)];
+                let segment = report.segments.entry((part.rendition, part.msn)).or_default();
+                assert!(!segment.closed, "a part after its segment");
+                assert_eq!(part.index as usize, segment.parts.len());
+                assert!(part.index == 0 || !part.discontinuity);
+                let samples = samples(part, scale, kinds[&part.rendition]);
+                assert_eq!(part.independent, samples.first().is_some_and(|s| s.key), "{part:?}");
+                segment.samples.extend(samples);
+                segment.parts.push(part.clone());
+            }
+            Event::Segment(end) => {
+                assert!(report.targets.is_some(), "a segment before the targets");
+                let segment = report.segments.get_mut(&(end.rendition, end.msn)).expect("a segment has parts");
+                let sum = segment.parts.iter().fold(TimeDelta::ZERO, |sum, p| sum + p.duration);
+                assert_eq!(sum, end.duration);
+                segment.duration = end.duration;
+                segment.closed = true;
+            }
+            Event::End => {}
+        }
+    }
+    report
+}
+
+fn timescale_of(init: &[u8]) -> u32 {
+    let mut rest = init;
+    mp4_atom::Ftyp::decode(&mut rest).unwrap();
+    mp4_atom::Moov::decode(&mut rest).unwrap().trak[0].mdia.mdhd.timescale
+}
+
+fn samples(part: &Part, scale: Timescale, kind: Kind) -> Vec<Read> {
+    let bytes: Vec<u8> = part.data.pieces().concat();
+    let mut rest = bytes.as_slice();
+    let traf = Moof::decode(&mut rest).unwrap().traf.remove(0);
+    let moof = bytes.len() - rest.len();
+    assert_eq!(u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize, rest.len(), "mdat is the rest");
+    let mut clock = traf.tfdt.as_ref().unwrap().base_media_decode_time as i64;
+    assert_eq!(scale.timestamp(clock), part.start);
+    let start = clock;
+    let mut out = Vec::new();
+    let mut at = moof + 8;
+    if let Some(trun) = traf.trun.first() {
+        assert_eq!(trun.data_offset.unwrap() as usize, at);
+        for entry in trun.samples.iter() {
+            let size = entry.size.unwrap() as usize;
+            let flags = entry.flags.or(traf.tfhd.default_sample_flags).unwrap();
+            let duration = entry.duration.or(traf.tfhd.default_sample_duration).unwrap();
+            assert!(duration > 0);
+            assert!(
+                kind == Kind::Video || i64::from(duration) % 960 == 0 || duration % 1024 == 0,
+                "audio off its grid"
+            );
+            let pts = clock + entry.cts.unwrap_or(0);
+            out.push(Read { pts, key: flags & 0x1_0000 == 0, payload: bytes[at..at + size].to_vec() });
+            clock += i64::from(duration);
+            at += size;
+        }
+    } else {
+        clock += i64::from(traf.tfhd.default_sample_duration.unwrap());
+    }
+    assert_eq!(at, bytes.len());
+    assert_eq!(out.len(), part.frames as usize);
+    assert_eq!(scale.delta(clock - start), part.duration);
+    out
+}
+
+/// Law 2.
+fn continuity(report: &Report, rendition: RenditionId) {
+    let mut next: Option<(u64, Timestamp)> = None;
+    for ((_, msn), segment) in report.segments.range((rendition, 0)..=(rendition, u64::MAX)) {
+        for part in &segment.parts {
+            if let Some((before, at)) = next.filter(|_| !part.discontinuity) {
+                assert!(*msn == before || *msn == before + 1, "segments are counted without holes");
+                assert_eq!(part.start, at, "{rendition:?} {msn}.{}", part.index);
+            }
+            next = Some((*msn, part.start + part.duration));
+        }
+    }
+}
+
+fn parts(segments: &[&ReadSegment], target: TimeDelta, full: bool) {
+    for segment in segments {
+        for (n, part) in segment.parts.iter().enumerate() {
+            assert!(part.duration <= target, "{:?} over {target:?}", part.duration);
+            let short = part.duration.flicks() * 100 < target.flicks() * 85;
+            let excused = segment
+                .parts
+                .get(n + 1)
+                .is_none_or(|next| part.frames == 0 || next.independent && !all_independent(segment));
+            assert!(!full || !short || excused, "part {}.{n} lasts {:?} of {target:?}", part.msn, part.duration);
+        }
+    }
+}
+
+fn all_independent(segment: &ReadSegment) -> bool {
+    segment.parts.iter().all(|p| p.independent)
+}
+
+/// Law 1, on presentation times; the first segment of a run begins with whatever each rendition has.
+fn alignment(report: &Report) {
+    for ((_, msn), video) in report.segments.range((RenditionId::VIDEO, 0)..=(RenditionId::VIDEO, u64::MAX)) {
+        let Some(audio) = report.segments.get(&(RenditionId::AUDIO, *msn)) else { continue };
+        if *msn == 0 || video.parts[0].discontinuity || video.samples.is_empty() || audio.samples.is_empty() {
+            assert_eq!(video.parts[0].discontinuity, audio.parts[0].discontinuity, "{msn}");
+            continue;
+        }
+        let first = Timescale::NINETY_KHZ.timestamp(video.samples.iter().map(|s| s.pts).min().unwrap());
+        let apart = (first - audio.parts[0].start).abs();
+        let frame = video.duration.flicks() / video.samples.len() as i64;
+        let frame = frame.max(TimeDelta::from_millis(47).flicks());
+        assert!(apart.flicks() <= frame, "segment {msn}: {first:?} and {:?}", audio.parts[0].start);
+    }
+}
+
+/// What went in comes out, in order, with its presentation time moved by the same whole seconds.
+fn lossless(report: &Report, pushed: &[Frame]) {
+    let mut shift = None;
+    for (rendition, track) in [(RenditionId::VIDEO, VIDEO), (RenditionId::AUDIO, AUDIO)] {
+        let got: Vec<_> = report.of(rendition).into_iter().flat_map(|s| &s.samples).collect();
+        let from_first_key = pushed.iter().filter(|f| f.track == track).skip_while(|f| !f.key);
+        let sent: Vec<_> = from_first_key.collect();
+        // Audio from before the first picture is not shown.
+        let sent = &sent[sent.len().saturating_sub(got.len())..];
+        assert_eq!(got.len(), sent.len());
+        if track == VIDEO {
+            let all = pushed.iter().filter(|f| f.track == track).skip_while(|f| !f.key).count();
+            assert_eq!(got.len(), all, "all video comes out");
+        }
+        for (got, sent) in got.iter().zip(sent) {
+            assert_eq!(got.payload, sent.payload);
+            assert_eq!(got.key, sent.key);
+            if track == VIDEO {
+                let moved = got.pts - Timescale::NINETY_KHZ.ticks(sent.pts);
+                assert_eq!(moved % 90_000, 0);
+                assert_eq!(*shift.get_or_insert(moved), moved, "presentation times are exact");
+            }
+        }
+    }
+}
+
+/// Law 3: follows the playlists through the broadcast; what a URI stood for stays.
+fn published_never_changes(events: &[Event]) {
+    let mut window = Window::new();
+    let mut said: HashMap<String, String> = HashMap::new();
+    let mut fixed: HashMap<RenditionId, Vec<String>> = HashMap::new();
+    for event in events {
+        window.apply(event);
+        if !matches!(event, Event::Part(_) | Event::Segment(_)) {
+            continue;
+        }
+        let renditions: Vec<_> = window.renditions().map(|r| r.id()).collect();
+        for rendition in renditions {
+            let Some(text) = playlist::media(&window, rendition, &MediaOptions::default()) else { continue };
+            let lines: Vec<_> = text.lines().collect();
+            for (line, uri) in lines.iter().zip(lines.iter().skip(1)).filter(|(line, _)| line.starts_with("#EXTINF")) {
+                let before = said.entry((*uri).to_owned()).or_insert_with(|| (*line).to_owned());
+                assert_eq!(before, line);
+            }
+            for line in lines.iter().filter(|l| l.starts_with("#EXT-X-PART:")) {
+                let uri = line.split("URI=\"").nth(1).unwrap();
+                let before = said.entry(uri.to_owned()).or_insert_with(|| (*line).to_owned());
+                assert_eq!(before, line);
+            }
+            let head = |l: &&&str| {
+                ["#EXT-X-TARGETDURATION", "#EXT-X-PART-INF", "#EXT-X-SERVER-CONTROL"].iter().any(|p| l.starts_with(p))
+            };
+            let frozen: Vec<_> = lines.iter().filter(head).map(|l| (*l).to_owned()).collect();
+            assert_eq!(fixed.entry(rendition).or_insert_with(|| frozen.clone()), &frozen);
+            parts_add_up(&lines);
+        }
+    }
+}
+
+/// The printed durations of a segment's parts add up to its printed duration.
+fn parts_add_up(lines: &[&str]) {
+    let steps = |text: &str| text.replace('.', "").parse::<i64>().unwrap();
+    let mut sum = 0;
+    for line in lines {
+        if let Some(rest) = line.strip_prefix("#EXT-X-PART:DURATION=") {
+            sum += steps(rest.split(',').next().unwrap());
+        } else if let Some(rest) = line.strip_prefix("#EXTINF:") {
+            assert!(sum == 0 || sum == steps(rest.trim_end_matches(',')), "{line} after parts of {sum}");
+            sum = 0;
+        }
+    }
+}

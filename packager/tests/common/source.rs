@@ -1,0 +1,194 @@
+//! Synthetic frames: GOPs, frame rates, reordering and millisecond clocks of all kinds.
+
+use bytes::Bytes;
+use media::codec::{aac, avc};
+use media::{CodecConfig, Frame, LatencyMode, TimeDelta, Timescale, Timestamp, Track, TrackId, WallTime};
+use packager::log::Event;
+use packager::{Config, Packager};
+
+pub const VIDEO: TrackId = TrackId(1);
+pub const AUDIO: TrackId = TrackId(2);
+/// 2026-11-21T08:00:00Z.
+pub const EPOCH: i64 = 1_795_248_000_000;
+
+// x264, 1280x720 at 30 frames a second, High profile, level 3.1.
+const SPS: [u8; 25] = [
+    0x67, 0x64, 0x00, 0x1f, 0xac, 0xd9, 0x40, 0x50, 0x05, 0xbb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00,
+    0x03, 0x03, 0xc0, 0xf1, 0x83, 0x19,
+];
+
+pub fn video_track() -> Track {
+    let mut record = vec![1, SPS[1], SPS[2], SPS[3], 0xff, 0xe1, 0, SPS.len() as u8];
+    record.extend_from_slice(&SPS);
+    record.extend_from_slice(&[1, 0, 4, 0x68, 0xeb, 0xe3, 0xcb]);
+    Track { id: VIDEO, codec: CodecConfig::Avc(avc::Config::parse(record.into()).unwrap()) }
+}
+
+/// The same picture with another picture parameter set.
+pub fn other_video_track() -> Track {
+    let CodecConfig::Avc(avc) = video_track().codec else { unreachable!() };
+    let mut record = avc.record.to_vec();
+    *record.last_mut().unwrap() ^= 1;
+    Track { id: VIDEO, codec: CodecConfig::Avc(avc::Config::parse(record.into()).unwrap()) }
+}
+
+pub fn audio_track(rate: u32) -> Track {
+    let asc: &[u8] = match rate {
+        48_000 => &[0x11, 0x90],
+        44_100 => &[0x12, 0x10],
+        22_050 => &[0x13, 0x90],
+        _ => panic!("no configuration for {rate} Hz"),
+    };
+    Track { id: AUDIO, codec: CodecConfig::Aac(aac::Config::parse(Bytes::copy_from_slice(asc)).unwrap()) }
+}
+
+/// A video stream to be made up.
+#[derive(Clone)]
+pub struct Video {
+    /// Frames in `per` seconds.
+    pub frames: u32,
+    pub per: u32,
+    /// GOP lengths in milliseconds, used in turn.
+    pub gops: Vec<i64>,
+    /// Two B-frames between P-frames, when set.
+    pub reorder: bool,
+    /// Timestamps in whole milliseconds, as RTMP has them.
+    pub millis: bool,
+    pub start: i64,
+    pub length: i64,
+}
+
+impl Default for Video {
+    fn default() -> Self {
+        Self { frames: 30, per: 1, gops: vec![1_000], reorder: false, millis: true, start: 0, length: 20_000 }
+    }
+}
+
+impl Video {
+    pub fn make(&self) -> Vec<Frame> {
+        let scale = Timescale::new(self.frames);
+        let step = i64::from(self.per);
+        let mut out = Vec::new();
+        let mut gops = self.gops.iter().cycle();
+        let mut next_key = TimeDelta::ZERO;
+        let mut since_key = 0;
+        for n in 0.. {
+            let at = scale.delta(n * step);
+            if at >= TimeDelta::from_millis(self.length) {
+                break;
+            }
+            // Half a millisecond: a GOP of whole frames is meant even where rounding says otherwise.
+            let key = at + TimeDelta::from_millis(1) > next_key;
+            if key {
+                next_key += TimeDelta::from_millis(*gops.next().unwrap());
+                since_key = 0;
+            }
+            // Decode order I P B B P B B: P is shown three later than the DTS grid, B one earlier than its place.
+            let shown = match (self.reorder, since_key % 3) {
+                (false, _) => n,
+                (true, _) if key => n + 1,
+                (true, 1) => n + 3,
+                (true, _) => n,
+            };
+            since_key += 1;
+            out.push(Frame {
+                track: VIDEO,
+                dts: self.stamp(scale.delta(n * step)),
+                pts: self.stamp(scale.delta(shown * step)),
+                key,
+                payload: payload(b'v', n),
+            });
+        }
+        out
+    }
+
+    fn stamp(&self, at: TimeDelta) -> Timestamp {
+        let at = Timestamp::ZERO + TimeDelta::from_millis(self.start) + at;
+        if self.millis { Timescale::MILLIS.timestamp(Timescale::MILLIS.ticks(at)) } else { at }
+    }
+}
+
+/// An audio stream on its grid.
+pub fn audio(rate: u32, start: i64, length: i64) -> Vec<Frame> {
+    let scale = Timescale::new(rate);
+    let first = scale.ticks(Timestamp::ZERO + TimeDelta::from_millis(start));
+    let frames = TimeDelta::from_millis(length).whole(scale.delta(1_024));
+    let frame = |n| {
+        let at = scale.timestamp(first + n * 1_024);
+        Frame { track: AUDIO, dts: at, pts: at, key: true, payload: payload(b'a', n) }
+    };
+    (0..frames).map(frame).collect()
+}
+
+fn payload(kind: u8, n: i64) -> Bytes {
+    let mut bytes = vec![kind; 9 + (n % 7) as usize];
+    bytes[1..9].copy_from_slice(&n.to_be_bytes());
+    bytes.into()
+}
+
+/// Interleaves by decode time, as a good encoder does.
+pub fn mux(streams: impl IntoIterator<Item = Vec<Frame>>) -> Vec<Frame> {
+    let mut all: Vec<_> = streams.into_iter().flatten().collect();
+    all.sort_by_key(|f| f.dts);
+    all
+}
+
+/// A packager that is fed, and what came out of it.
+pub struct Fed {
+    pub packager: Packager,
+    pub events: Vec<Event>,
+    pub pushed: Vec<Frame>,
+}
+
+impl Fed {
+    pub fn new(mode: LatencyMode, tracks: &[Track]) -> Self {
+        let mut packager = Packager::new(Config { mode });
+        tracks.iter().for_each(|t| packager.add_track(t.clone()).unwrap());
+        Self { packager, events: Vec::new(), pushed: Vec::new() }
+    }
+
+    /// Pushes the frames as if each arrived at its decode time.
+    pub fn push(&mut self, frames: Vec<Frame>) -> &mut Self {
+        for frame in frames {
+            let arrival = WallTime::from_unix_millis(EPOCH).shifted(frame.dts - Timestamp::ZERO);
+            self.pushed.push(frame.clone());
+            self.packager.push(frame, arrival).unwrap();
+            self.drain();
+        }
+        self
+    }
+
+    pub fn discontinuity(&mut self) -> &mut Self {
+        self.packager.discontinuity().unwrap();
+        self.drain();
+        self
+    }
+
+    pub fn add_track(&mut self, track: Track) -> &mut Self {
+        self.packager.add_track(track).unwrap();
+        self.drain();
+        self
+    }
+
+    pub fn end(&mut self) -> &mut Self {
+        self.packager.end().unwrap();
+        self.drain();
+        self
+    }
+
+    fn drain(&mut self) {
+        while let Some(event) = self.packager.poll() {
+            self.events.push(event);
+        }
+    }
+}
+
+/// Packages a whole broadcast of up to one video and one audio stream.
+pub fn package(mode: LatencyMode, video: Option<&Video>, audio_rate: Option<u32>) -> Fed {
+    let tracks: Vec<_> = video.map(|_| video_track()).into_iter().chain(audio_rate.map(audio_track)).collect();
+    let length = video.map_or(20_000, |v| v.length);
+    let sound = audio_rate.map(|rate| audio(rate, 0, length)).unwrap_or_default();
+    let mut fed = Fed::new(mode, &tracks);
+    fed.push(mux([video.map(Video::make).unwrap_or_default(), sound])).end();
+    fed
+}
