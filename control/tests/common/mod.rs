@@ -22,6 +22,12 @@ pub(crate) const SECRET: &str = "token-secret";
 /// Hands every effect on, as `live stream id` and effect.
 pub(crate) struct Recorder(mpsc::UnboundedSender<(String, Effect)>);
 
+impl Recorder {
+    pub(crate) fn new(to: mpsc::UnboundedSender<(String, Effect)>) -> Self {
+        Self(to)
+    }
+}
+
 impl Stage for Recorder {
     fn perform(&self, settings: &Arc<StreamSettings>, effect: &Effect) {
         let _ = self.0.send((settings.id.to_string(), effect.clone()));
@@ -117,6 +123,12 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/json");
         let body = body.map_or_else(Body::empty, |json| Body::from(json.to_string()));
         self.send(request.body(body).expect("a request")).await
+    }
+
+    pub(crate) async fn call_as(&self, token: &Token, path: &str) -> Answer {
+        let basic = STANDARD.encode(format!("{}:{}", token.id, token.secret));
+        let request = Request::builder().uri(path).header(header::AUTHORIZATION, format!("Basic {basic}"));
+        self.send(request.body(Body::empty()).expect("a request")).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -1,0 +1,265 @@
+//! What outlives the process, what does not lie open on disk, and the clockwork around the lifecycle.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use common::{Client, Recorder, STREAMS, Told, config, open};
+use control::lifecycle::{DisconnectReason, Effect, Phase, Protocol};
+use control::{Config, Control, Error, KeyLookup, Snapshot, Status};
+use media::id::{ContributionId, LiveStreamId};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+async fn publish(control: &Control, id: &LiveStreamId) -> (ContributionId, Snapshot) {
+    let contribution = ContributionId::generate();
+    let snapshot = control.connected(id, contribution.clone(), Protocol::Rtmp).await.unwrap();
+    (contribution, snapshot)
+}
+
+fn parse(id: &str) -> LiveStreamId {
+    id.parse().unwrap()
+}
+
+#[tokio::test]
+async fn everything_is_there_again_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (control, mut told) = open(folder.path()).await;
+    let client = Client(control.router());
+    let (live, first) = client.create(json!({"playback_policies": ["public"], "passthrough": "p", "later": [1]})).await;
+    let (off, _) =
+        client.create(json!({"simulcast_targets": [{"url": "rtmp://a/b", "stream_key": "their-key"}]})).await;
+    client.put(&format!("{STREAMS}/{off}/disable"), json!({})).await;
+    let (contribution, _) = publish(&control, &parse(&live)).await;
+    control.flowing(&parse(&live), contribution).await.unwrap();
+    let before = client.get(STREAMS).await;
+    assert_eq!(before.data()[1]["status"], "active");
+    assert_eq!(before.data()[1]["active_ingest_protocol"], "rtmp");
+    assert_eq!(told.events(), ["created", "created", "disabled", "connected", "recording", "active"]);
+    // As kill -9 would: nothing is closed, and the files are what they are at this moment.
+    let copy = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+
+    let (control, mut told) = open(copy.path()).await;
+    let client = Client(control.router());
+    assert_eq!(told.events(), ["disconnected", "idle"]);
+    let mut expected = before.data().clone();
+    expected[1]["status"] = json!("idle");
+    expected[1].as_object_mut().unwrap().remove("active_ingest_protocol");
+    assert_eq!(client.get(STREAMS).await.data(), &expected);
+    assert!(matches!(control.find_key(first["stream_key"].as_str().unwrap()), KeyLookup::Found(_)));
+    assert!(control.find_playback(first["playback_ids"][0]["id"].as_str().unwrap()).is_some());
+    control.shutdown().await;
+    let (_, mut told) = open(copy.path()).await;
+    assert!(told.events().is_empty());
+}
+
+#[tokio::test]
+async fn secrets_do_not_lie_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let (control, _told) = open(folder.path()).await;
+    let client = Client(control.router());
+    let targets = json!([{"url": "srt://a.example:1?passphrase=their-passphrase"}, {"url": "rtmp://a/b", "stream_key": "their-key"}]);
+    let (id, stream) = client.create(json!({"passthrough": "in-the-open", "simulcast_targets": targets})).await;
+    let reset = client.post(&format!("{STREAMS}/{id}/reset-stream-key"), json!({})).await;
+    control.shutdown().await;
+    let disk: Vec<u8> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .flat_map(|file| std::fs::read(file.unwrap().path()).unwrap())
+        .collect();
+    let holds = |text: &str| disk.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds("in-the-open") && holds(&id));
+    for secret in [&stream["stream_key"], &stream["srt_passphrase"], &reset.data()["stream_key"]] {
+        assert!(!holds(secret.as_str().unwrap()));
+    }
+    assert!(!holds("their-passphrase") && !holds("their-key") && !holds(common::SECRET));
+}
+
+#[tokio::test]
+async fn another_key_file_opens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (control, _told) = open(folder.path()).await;
+    Client(control.router()).create(json!({})).await;
+    control.shutdown().await;
+    std::fs::remove_file(folder.path().join("secret.key")).unwrap();
+    let (sender, _receiver) = mpsc::unbounded_channel();
+    let again = Control::open(config(folder.path()), Arc::new(Recorder::new(sender))).await;
+    assert!(matches!(again.err(), Some(Error::Sealed(_))));
+}
+
+#[tokio::test]
+async fn an_access_token_is_made_once_and_only_its_hash_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { token: None, ..config(folder.path()) };
+    let start = async || {
+        let (sender, _receiver) = mpsc::unbounded_channel();
+        Control::open(config.clone(), Arc::new(Recorder::new(sender))).await.unwrap()
+    };
+    let (control, fresh) = start().await;
+    let fresh = fresh.expect("a token at the first start");
+    assert!(!format!("{fresh:?}").contains(&fresh.secret));
+    control.shutdown().await;
+    let (control, again) = start().await;
+    assert!(again.is_none());
+    let answer = Client(control.router()).call_as(&fresh, "/system/v1/whoami").await;
+    assert_eq!(answer.data()["access_token_name"], fresh.id);
+    let wrong = control::Token { secret: fresh.id.clone(), ..fresh.clone() };
+    Client(control.router()).call_as(&wrong, "/system/v1/whoami").await.error(401, "unauthorized");
+    let file = std::fs::read(folder.path().join("weir.db")).unwrap();
+    assert!(!file.windows(fresh.secret.len()).any(|window| window == fresh.secret.as_bytes()));
+}
+
+#[tokio::test]
+async fn the_window_ends_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (control, mut told) = open(folder.path()).await;
+    let client = Client(control.router());
+    let (id, _) = client.create(json!({"reconnect_window": 0.05})).await;
+    let (contribution, snapshot) = publish(&control, &parse(&id)).await;
+    assert_eq!((snapshot.phase, snapshot.status), (Phase::Connected, Status::Idle));
+    let broadcast = snapshot.broadcast.unwrap();
+    let flowing = control.flowing(&parse(&id), contribution.clone()).await.unwrap();
+    assert_eq!((flowing.status, flowing.broadcast.as_ref()), (Status::Active, Some(&broadcast)));
+    let gone = control.disconnected(&parse(&id), contribution).await.unwrap();
+    assert_eq!((gone.phase, gone.status), (Phase::Disconnected, Status::Active));
+    for event in ["created", "connected", "recording", "active", "disconnected", "idle"] {
+        assert_eq!(told.event().await, event);
+    }
+    assert_eq!(client.get(&format!("{STREAMS}/{id}")).await.data()["status"], "idle");
+}
+
+#[tokio::test]
+async fn a_shorter_window_holds_for_an_encoder_that_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (control, mut told) = open(folder.path()).await;
+    let client = Client(control.router());
+    let (id, _) = client.create(json!({"reconnect_window": 1800})).await;
+    let (contribution, _) = publish(&control, &parse(&id)).await;
+    control.flowing(&parse(&id), contribution.clone()).await.unwrap();
+    control.disconnected(&parse(&id), contribution).await.unwrap();
+    client.patch(&format!("{STREAMS}/{id}"), json!({"reconnect_window": 0.05})).await;
+    while told.event().await != "idle" {}
+}
+
+#[tokio::test]
+async fn the_api_reaches_the_encoder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (control, mut told) = open(folder.path()).await;
+    let client = Client(control.router());
+    for (call, reason) in [
+        ("complete", DisconnectReason::Completed),
+        ("reset-stream-key", DisconnectReason::KeyReset),
+        ("disable", DisconnectReason::Disabled),
+        ("", DisconnectReason::Deleted),
+    ] {
+        let (id, _) = client.create(json!({})).await;
+        let path = format!("{STREAMS}/{id}");
+        let (contribution, _) = publish(&control, &parse(&id)).await;
+        let target = client.post(&format!("{path}/simulcast-targets"), json!({"url": "rtmp://a/b"})).await;
+        target.error(400, "invalid_parameters");
+        let status = match call {
+            "" => client.delete(&path).await.status,
+            "reset-stream-key" => client.post(&format!("{path}/{call}"), json!({})).await.status,
+            call => client.put(&format!("{path}/{call}"), json!({})).await.status,
+        };
+        assert!(status.is_success(), "{call}: {status}");
+        loop {
+            if let Effect::DisconnectEncoder { contribution: sent_away, reason: why } = told.effect().await {
+                assert_eq!((sent_away, why), (contribution, reason));
+                break;
+            }
+        }
+    }
+    let gone = control.connected(&LiveStreamId::generate(), ContributionId::generate(), Protocol::Srt).await;
+    assert!(matches!(gone, Err(Error::NotFound(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn racing_changes_come_out_in_one_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (control, mut told) = open(folder.path()).await;
+    let client = Arc::new(Client(control.router()));
+    let (id, _) = client.create(json!({"reconnect_window": 30})).await;
+    let tasks: Vec<_> = (0..8)
+        .map(|n| {
+            let (control, client, id) = (control.clone(), client.clone(), id.clone());
+            tokio::spawn(async move {
+                for round in 0..6 {
+                    let (contribution, _) = publish(&control, &parse(&id)).await;
+                    control.flowing(&parse(&id), contribution.clone()).await.unwrap();
+                    control.disconnected(&parse(&id), contribution).await.unwrap();
+                    let later = json!({"later": format!("{n}.{round}")});
+                    assert_eq!(client.patch(&format!("{STREAMS}/{id}"), later).await.status, StatusCode::OK);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let mut events = told.events();
+    assert_eq!(events.iter().filter(|event| **event == "updated").count(), 48);
+    events.retain(|event| *event != "updated");
+    assert_eq!(events.iter().filter(|event| **event == "recording").count(), 1);
+    let (mut connected, mut active) = (false, false);
+    for event in events {
+        match event {
+            "connected" => assert!(!std::mem::replace(&mut connected, true)),
+            "active" => assert!(connected && !std::mem::replace(&mut active, true)),
+            "disconnected" => {
+                assert!(std::mem::replace(&mut connected, false));
+                active = false;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_shutdown_changes_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (control, _told): (_, Told) = open(folder.path()).await;
+    let client = Client(control.router());
+    let (id, _) = client.create(json!({})).await;
+    control.shutdown().await;
+    client.put(&format!("{STREAMS}/{id}/disable"), json!({})).await.error(503, "service_unavailable");
+}
+
+/// Set where this test binary runs as the server that is killed.
+const VICTIM: &str = "WEIR_TEST_VICTIM_FOLDER";
+
+#[tokio::test]
+async fn kill_9_loses_nothing_acknowledged() {
+    if let Ok(folder) = std::env::var(VICTIM) {
+        return victim(Path::new(&folder)).await;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "kill_9_loses_nothing_acknowledged"])
+        .env(VICTIM, folder.path())
+        .status()
+        .unwrap();
+    assert!(!status.success());
+    let (control, mut told) = open(folder.path()).await;
+    let acknowledged = std::fs::read_to_string(folder.path().join("acknowledged")).unwrap();
+    let listed = Client(control.router()).get(STREAMS).await;
+    assert_eq!(listed.data()[0]["stream_key"], acknowledged);
+    assert_eq!(told.events(), ["disconnected", "idle"]);
+}
+
+async fn victim(folder: &Path) {
+    let (control, _told) = open(folder).await;
+    let (id, stream) = Client(control.router()).create(json!({})).await;
+    let (contribution, _) = publish(&control, &parse(&id)).await;
+    control.flowing(&parse(&id), contribution).await.unwrap();
+    std::fs::write(folder.join("acknowledged"), stream["stream_key"].as_str().unwrap()).unwrap();
+    // SIGKILL to itself: no destructor and no close runs.
+    Command::new("kill").args(["-9", &std::process::id().to_string()]).status().unwrap();
+    std::future::pending::<()>().await;
+}
