@@ -1,0 +1,166 @@
+//! `/metrics`: what an operator scrapes, in Prometheus' text format.
+//!
+//! The crates below count in atomics of their own; a scrape reads them into a fresh registry, so that a stream that is
+//! gone leaves no label behind.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::core::{AtomicU64, Collector, GenericGaugeVec};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::studio::Studio;
+
+/// Buckets of the time from a read of the encoder's socket to the window, in seconds.
+const PACKAGE_BUCKETS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.025, 0.1];
+
+/// Times that are measured as they happen.
+pub(crate) struct Latencies {
+    package: Histogram,
+}
+
+impl Latencies {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let options = HistogramOpts::new("weir_package_seconds", "From a read of the encoder's socket to the window.")
+            .buckets(PACKAGE_BUCKETS.to_vec());
+        Ok(Self { package: Histogram::with_opts(options)? })
+    }
+
+    pub(crate) fn packaged(&self, took: Duration) {
+        self.package.observe(took.as_secs_f64());
+    }
+}
+
+/// Where the numbers come from.
+pub(crate) struct Sources {
+    pub(crate) studio: Arc<Studio>,
+    pub(crate) ingest: Arc<ingest::Stats>,
+    pub(crate) origin: origin::Stats,
+}
+
+impl Sources {
+    /// The text of a scrape.
+    pub(crate) fn render(&self) -> anyhow::Result<String> {
+        let page = Page(Registry::new());
+        page.0.register(Box::new(self.studio.latencies.package.clone()))?;
+        page.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        self.ingest(&page)?;
+        self.streams(&page)?;
+        self.origin(&page)?;
+        Ok(TextEncoder::new().encode_to_string(&page.0.gather())?)
+    }
+
+    fn ingest(&self, page: &Page) -> anyhow::Result<()> {
+        let stats = &self.ingest;
+        page.counter("weir_ingest_connections_total", "Encoder connections accepted.", stats.accepted())?;
+        page.gauge("weir_ingest_connections", "Encoder connections open.", stats.open())?;
+        page.counter("weir_ingest_bytes_total", "Bytes received from encoders.", stats.bytes())?;
+        let refusals = stats.refusals();
+        let reasons = [
+            ("full", refusals.full),
+            ("protocol", refusals.protocol),
+            ("timeout", refusals.timeout),
+            ("unknown_key", refusals.unknown_key),
+            ("disabled", refusals.disabled),
+            ("unavailable", refusals.unavailable),
+        ];
+        page.counters("weir_ingest_refusals_total", "Encoder connections turned away.", "reason", reasons)
+    }
+
+    fn streams(&self, page: &Page) -> anyhow::Result<()> {
+        let broadcasts = self.studio.broadcasts();
+        page.gauge("weir_broadcasts", "Broadcasts running or just ended.", broadcasts.len() as u64)?;
+        let figures: Vec<_> = broadcasts.iter().map(|b| (b.stream.to_string(), b.figures())).collect();
+        let each = |get: fn(&crate::figures::Figures) -> u64| figures.iter().map(move |(id, f)| (id.as_str(), get(f)));
+        let stream = "live_stream";
+        page.counters("weir_stream_bytes_total", "Bytes received for a live stream.", stream, each(|f| f.bytes))?;
+        page.counters("weir_stream_frames_total", "Frames received.", stream, each(|f| f.frames))?;
+        page.counters("weir_stream_keyframes_total", "IDR pictures received.", stream, each(|f| f.keyframes))?;
+        page.counters(
+            "weir_stream_contributions_total",
+            "Encoder connections of the broadcast.",
+            stream,
+            each(|f| f.contributions),
+        )?;
+        page.counters(
+            "weir_stream_clock_jumps_total",
+            "Jumps of the encoder's clock.",
+            stream,
+            each(|f| f.repairs.jumps),
+        )?;
+        page.counters(
+            "weir_stream_silent_frames_total",
+            "Audio frames put into holes.",
+            stream,
+            each(|f| f.repairs.silent_frames),
+        )?;
+        page.counters(
+            "weir_stream_dropped_frames_total",
+            "Audio frames whose time was filled.",
+            stream,
+            each(|f| f.repairs.dropped_frames),
+        )?;
+        let help = "Media time less wall time of the contribution, in milliseconds.";
+        let drift = IntGaugeVec::new(Opts::new("weir_stream_drift_milliseconds", help), &[stream])?;
+        figures.iter().for_each(|(id, f)| drift.with_label_values(&[id]).set(f.drift_millis()));
+        page.add(drift)?;
+        let help = "Bytes held in memory for viewers.";
+        let windows = GenericGaugeVec::<AtomicU64>::new(Opts::new("weir_origin_window_bytes", help), &[stream])?;
+        broadcasts
+            .iter()
+            .for_each(|b| windows.with_label_values(&[b.stream.as_str()]).set(b.origin.stats().window_bytes));
+        page.add(windows)
+    }
+
+    fn origin(&self, page: &Page) -> anyhow::Result<()> {
+        let stats = &self.origin;
+        page.counter("weir_origin_bytes_total", "Bytes sent to viewers.", stats.bytes_sent())?;
+        page.gauge("weir_origin_connections", "Viewer connections open.", stats.open_connections())?;
+        page.gauge("weir_origin_blocked_readers", "Requests that wait for media.", stats.blocked_readers())?;
+        page.counter("weir_origin_write_stalls_total", "Connections cut off for not reading.", stats.stall_closes())?;
+        let help = "Requests by kind and class of status.";
+        let requests = IntCounterVec::new(Opts::new("weir_origin_requests_total", help), &["kind", "status"])?;
+        for kind in origin::RouteKind::ALL {
+            for class in 1..=origin::STATUS_CLASSES {
+                requests.with_label_values(&[kind.label(), &format!("{class}xx")]).inc_by(stats.requests(kind, class));
+            }
+        }
+        page.add(requests)
+    }
+}
+
+/// The metrics of one scrape.
+struct Page(Registry);
+
+impl Page {
+    fn add(&self, collector: impl Collector + 'static) -> anyhow::Result<()> {
+        Ok(self.0.register(Box::new(collector))?)
+    }
+
+    fn counter(&self, name: &str, help: &str, value: u64) -> anyhow::Result<()> {
+        let counter = prometheus::IntCounter::new(name, help)?;
+        counter.inc_by(value);
+        self.add(counter)
+    }
+
+    fn gauge(&self, name: &str, help: &str, value: u64) -> anyhow::Result<()> {
+        let gauge = IntGauge::new(name, help)?;
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        self.add(gauge)
+    }
+
+    fn counters<L: Display>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) -> anyhow::Result<()> {
+        let family = IntCounterVec::new(Opts::new(name, help), &[label])?;
+        for (of, value) in values {
+            family.with_label_values(&[of.to_string()]).inc_by(value);
+        }
+        self.add(family)
+    }
+}

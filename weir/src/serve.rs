@@ -1,0 +1,271 @@
+//! `weir serve`: assembles the program, runs it, and takes it down again.
+
+use std::convert::Infallible;
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::body::Body;
+use control::{Control, Token};
+use futures_util::future::BoxFuture;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode, header};
+use ingest::{Limits, Transport};
+use origin::{Fallback, FallbackBody, Listener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::metrics::Sources;
+use crate::studio::{Doors, Studio};
+use crate::tls;
+
+/// How long going down may take; the contract says 10 s.
+const DRAIN: Duration = Duration::from_secs(8);
+/// How long answers to viewers that are under way may take when the program goes down.
+const DRAIN_VIEWERS: Duration = Duration::from_secs(5);
+
+/// Runs the server until a signal ends it.
+pub(crate) fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    let code = runtime.block_on(serve(config));
+    // What did not end in time is left behind.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    // Before anything is opened, so that a signal during the start is not lost.
+    let mut signals = Signals::new()?;
+    // All ports before the store, so that a second server by mistake touches nothing.
+    let sockets = Sockets::bind(&config)?;
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
+
+    let shutdown = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let studio = Studio::new(tasks.clone(), shutdown.clone())?;
+    let doors = Doors(Arc::clone(&studio));
+    let control = open_control(&config, doors.clone()).await?;
+    studio.set_control(control.clone());
+
+    let ingest_stats = Arc::new(ingest::Stats::default());
+    let encoders = ingest::Server::new(
+        encoder_limits(&config),
+        Arc::new(doors.clone()),
+        Arc::clone(&ingest_stats),
+        tasks.clone(),
+        shutdown.clone(),
+    );
+    let back = Arc::new(Back::new(control.router()));
+    let viewers = origin::Server::start(
+        viewer_limits(&config),
+        Arc::new(doors),
+        Arc::clone(&back) as Arc<dyn Fallback>,
+        sockets.viewers,
+        shutdown.clone(),
+    )
+    .context("starting the HTTP server")?;
+    back.ready(Sources { studio: Arc::clone(&studio), ingest: ingest_stats, origin: viewers.stats() });
+    for (socket, transport) in sockets.encoders {
+        encoders.listen(tokio::net::TcpListener::from_std(socket)?, transport);
+    }
+    info!(http = %config.http.listen, rtmp = %config.rtmp.listen, url = config.public_url(), "ready");
+
+    signals.next().await;
+    info!("going down: listeners are closed, a second signal ends at once");
+    studio.finish();
+    shutdown.cancel();
+    tasks.close();
+    let drain = async {
+        tasks.wait().await;
+        viewers.stopped().await;
+        control.shutdown().await;
+    };
+    tokio::select! {
+        done = tokio::time::timeout(DRAIN, drain) => match done {
+            Ok(()) => info!("down"),
+            Err(_) => warn!("some connections did not end in time and were cut"),
+        },
+        () = signals.next() => warn!("second signal: ending at once"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn open_control(config: &Config, doors: Doors) -> anyhow::Result<Control> {
+    let given = (!config.api.token_id.is_empty())
+        .then(|| Token { id: config.api.token_id.clone(), secret: config.api.token_secret.clone() });
+    let settings = control::Config {
+        store_url: config.store_url(),
+        key_file: config.data_dir.join("secret.key"),
+        token: given,
+        public_url: config.public_url(),
+        environment: control::Environment::default(),
+    };
+    let (control, fresh) = Control::open(settings, Arc::new(doors)).await.context("opening the store")?;
+    if let Some(token) = fresh {
+        print_token(&token);
+    }
+    Ok(control)
+}
+
+/// Shows the token of the first start, once and to whoever started the program; the logs never have it.
+fn print_token(token: &Token) {
+    use std::io::Write;
+    let text = format!(
+        "\nAn API token was made. It is shown this once, keep it:\n\n  token id      {}\n  token secret  {}\n\n",
+        token.id, token.secret
+    );
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn encoder_limits(config: &Config) -> ingest::Config {
+    let rtmp = &config.rtmp;
+    ingest::Config {
+        limits: Limits { connections: rtmp.max_connections, per_address: rtmp.max_connections_per_address },
+        handshake_timeout: Duration::from_secs(rtmp.handshake_timeout),
+        idle_timeout: Duration::from_secs(rtmp.idle_timeout),
+        max_message: rtmp.max_message,
+    }
+}
+
+fn viewer_limits(config: &Config) -> origin::Config {
+    let defaults = origin::Config::default();
+    origin::Config {
+        workers: if config.http.workers == 0 { defaults.workers } else { config.http.workers },
+        max_connections: config.http.max_connections,
+        write_stall: Duration::from_secs(config.http.write_stall),
+        drain: DRAIN_VIEWERS,
+        ..defaults
+    }
+}
+
+/// Every listening socket, bound.
+struct Sockets {
+    viewers: Vec<Listener>,
+    encoders: Vec<(TcpListener, Transport)>,
+}
+
+impl Sockets {
+    fn bind(config: &Config) -> anyhow::Result<Self> {
+        let mut viewers = vec![Listener::plain(bind("http.listen", config.http.listen)?)];
+        if let Some(address) = config.https.address()? {
+            let tls = tls::server_config(&config.https.cert, &config.https.key, &origin::ALPN_PROTOCOLS)?;
+            viewers.push(Listener::tls(bind("https.listen", address)?, Arc::new(move || Arc::clone(&tls))));
+        }
+        let mut encoders = vec![(bind("rtmp.listen", config.rtmp.listen)?, Transport::Plain)];
+        if let Some(address) = config.rtmps.address()? {
+            let (mut cert, mut key) = (config.rtmps.cert.clone(), config.rtmps.key.clone());
+            if cert.as_os_str().is_empty() {
+                (cert, key) = tls::self_signed(&config.data_dir.join("tls"))?;
+            }
+            let tls = tls::server_config(&cert, &key, &[])?;
+            encoders.push((bind("rtmps.listen", address)?, Transport::Tls(tls)));
+        }
+        Ok(Self { viewers, encoders })
+    }
+}
+
+fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listen = || {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        // A restart must not wait for the last process' connections to time out.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        // A crowd that reconnects at once waits in this queue; the kernel cuts it to its own limit.
+        socket.listen(4_096)?;
+        socket.set_nonblocking(true)?;
+        Ok::<_, std::io::Error>(TcpListener::from(socket))
+    };
+    listen().with_context(|| format!("{key}: cannot listen on {address}: is another server running there?"))
+}
+
+/// What is not playback: the API, health and metrics.
+struct Back {
+    api: axum::Router,
+    sources: std::sync::OnceLock<Sources>,
+    ready: AtomicBool,
+}
+
+impl Back {
+    fn new(api: axum::Router) -> Self {
+        Self { api, sources: std::sync::OnceLock::new(), ready: AtomicBool::new(false) }
+    }
+
+    fn ready(&self, sources: Sources) {
+        let _ = self.sources.set(sources);
+        self.ready.store(true, Ordering::Release);
+    }
+
+    fn health(&self) -> (StatusCode, String) {
+        if self.ready.load(Ordering::Acquire) {
+            (StatusCode::OK, "ok\n".to_owned())
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned())
+        }
+    }
+
+    fn metrics(&self) -> (StatusCode, String) {
+        match self.sources.get().map(Sources::render) {
+            Some(Ok(text)) => (StatusCode::OK, text),
+            Some(Err(error)) => {
+                error!("metrics could not be rendered: {error:#}");
+                (StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be rendered\n".to_owned())
+            }
+            None => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
+        }
+    }
+}
+
+impl Fallback for Back {
+    fn call(&self, request: Request<Incoming>) -> BoxFuture<'static, Response<FallbackBody>> {
+        match request.uri().path() {
+            "/healthz" => plain(self.health()),
+            "/metrics" => plain(self.metrics()),
+            _ => {
+                let api = self.api.clone();
+                Box::pin(async move {
+                    let answer: Result<Response<Body>, Infallible> = api.oneshot(request.map(Body::new)).await;
+                    let answer = answer.unwrap_or_else(|never| match never {});
+                    answer.map(|body| body.map_err(Into::into).boxed_unsync())
+                })
+            }
+        }
+    }
+}
+
+fn plain((status, text): (StatusCode, String)) -> BoxFuture<'static, Response<FallbackBody>> {
+    let body = http_body_util::Full::from(text).map_err(|never| match never {}).boxed_unsync();
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    Box::pin(std::future::ready(answer))
+}
+
+/// SIGTERM and SIGINT, in the order they come.
+struct Signals {
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}

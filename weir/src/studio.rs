@@ -1,0 +1,224 @@
+//! Where the crates of floor 2 meet: who may publish, what runs, and what viewers find.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use control::lifecycle::{DisconnectReason, Effect};
+use control::{Control, KeyLookup, Policy, Stage, StreamSettings};
+use futures_util::future::BoxFuture;
+use ingest::{Admission, Gate, Item, Publish, Refusal, Sink, Stop};
+use media::id::{BroadcastId, ContributionId, LiveStreamId};
+use origin::{Directory, Resolution};
+use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
+
+use crate::broadcast::{Broadcast, Outcome};
+use crate::metrics::Latencies;
+
+/// How long the playlists of an ended broadcast stay, so that players see its end.
+const KEEP_ENDED: Duration = Duration::from_secs(60);
+
+/// The running broadcasts and the encoders behind them.
+pub(crate) struct Studio {
+    control: OnceLock<Control>,
+    /// The newest broadcast of each live stream, running or just ended.
+    broadcasts: RwLock<HashMap<LiveStreamId, Arc<Broadcast>>>,
+    /// How to end each contribution that was let in.
+    encoders: Mutex<HashMap<ContributionId, oneshot::Sender<Stop>>>,
+    pub(crate) latencies: Latencies,
+    runtime: Handle,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Studio {
+    /// A studio with nothing on; its tasks run on the runtime it is made in.
+    pub(crate) fn new(tasks: TaskTracker, shutdown: CancellationToken) -> anyhow::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            control: OnceLock::new(),
+            broadcasts: RwLock::default(),
+            encoders: Mutex::default(),
+            latencies: Latencies::new()?,
+            runtime: Handle::current(),
+            tasks,
+            shutdown,
+        }))
+    }
+
+    /// Gives the control that decides; until then nobody is let in.
+    pub(crate) fn set_control(&self, control: Control) {
+        // It is set once, when the program starts.
+        let _ = self.control.set(control);
+    }
+
+    /// The broadcasts that viewers can see.
+    pub(crate) fn broadcasts(&self) -> Vec<Arc<Broadcast>> {
+        self.broadcasts.read().values().cloned().collect()
+    }
+
+    /// Ends all playlists: the program is going down.
+    pub(crate) fn finish(&self) {
+        self.broadcasts().iter().for_each(|broadcast| broadcast.finish());
+    }
+
+    fn start(&self, id: &BroadcastId, settings: &StreamSettings) {
+        info!(stream = %settings.id, broadcast = %id, mode = ?settings.latency_mode, "broadcast started");
+        let broadcast = Broadcast::new(id.clone(), settings.id.clone(), settings.latency_mode, settings.audio_only);
+        self.broadcasts.write().insert(settings.id.clone(), Arc::new(broadcast));
+    }
+
+    fn end(self: &Arc<Self>, id: &BroadcastId, stream: &LiveStreamId) {
+        // A broadcast of an earlier process is not here, and needs nothing.
+        let Some(broadcast) = self.broadcasts.read().get(stream).filter(|b| b.id == *id).cloned() else { return };
+        broadcast.finish();
+        info!(%stream, broadcast = %id, "broadcast ended");
+        let studio = Arc::clone(self);
+        let forget = async move {
+            tokio::select! {
+                () = tokio::time::sleep(KEEP_ENDED) => {}
+                () = studio.shutdown.cancelled() => {}
+            }
+            let mut broadcasts = studio.broadcasts.write();
+            if broadcasts.get(&broadcast.stream).is_some_and(|b| b.id == broadcast.id) {
+                broadcasts.remove(&broadcast.stream);
+            }
+        };
+        self.tasks.spawn_on(forget, &self.runtime);
+    }
+
+    async fn open(self: Arc<Self>, publish: Publish) -> Result<Admission, Refusal> {
+        let control = self.control.get().ok_or(Refusal::Unavailable)?;
+        let settings = match control.find_key(&publish.key.0) {
+            KeyLookup::Found(settings) => settings,
+            KeyLookup::Disabled => return Err(Refusal::Disabled),
+            KeyLookup::Unknown => return Err(Refusal::UnknownKey),
+        };
+        let (stop, stopped) = oneshot::channel();
+        let contribution = publish.contribution;
+        // Known before it is told of, so that it can be sent away at once.
+        self.encoders.lock().insert(contribution.clone(), stop);
+        let protocol = control::lifecycle::Protocol::Rtmp;
+        let snapshot = match control.connected(&settings.id, contribution.clone(), protocol).await {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                self.encoders.lock().remove(&contribution);
+                error!(stream = %settings.id, %error, "the encoder's connection could not be stored");
+                return Err(Refusal::Unavailable);
+            }
+        };
+        // Whatever happens from here on, dropping the contribution tells control of its end.
+        let contribution = Contribution::new(&self, control.clone(), settings.id.clone(), contribution);
+        let broadcast = self.broadcasts.read().get(&settings.id).cloned();
+        let broadcast = broadcast.filter(|b| Some(&b.id) == snapshot.broadcast.as_ref()).ok_or(Refusal::Disabled)?;
+        broadcast.begin(contribution.id.clone());
+        let sink = Feed { contribution, broadcast, flowing: false };
+        Ok(Admission { stream: settings.id.clone(), sink: Box::new(sink), stop: stopped })
+    }
+}
+
+/// The handle by which the floor below knows the studio.
+#[derive(Clone)]
+pub(crate) struct Doors(pub(crate) Arc<Studio>);
+
+impl Gate for Doors {
+    fn admit(&self, publish: Publish) -> BoxFuture<'_, Result<Admission, Refusal>> {
+        Box::pin(Arc::clone(&self.0).open(publish))
+    }
+}
+
+impl Stage for Doors {
+    fn perform(&self, settings: &Arc<StreamSettings>, effect: &Effect) {
+        match effect {
+            Effect::StartBroadcast(id) => self.0.start(id, settings),
+            Effect::EndBroadcast(id) => self.0.end(id, &settings.id),
+            Effect::DisconnectEncoder { contribution, reason } => {
+                if let Some(stop) = self.0.encoders.lock().remove(contribution) {
+                    // The encoder may be leaving by itself at this moment.
+                    let _ = stop.send(stop_for(*reason));
+                }
+            }
+            Effect::Event(_) => {}
+        }
+    }
+}
+
+impl Directory for Doors {
+    fn resolve(&self, playback_id: &str) -> Resolution {
+        // Signed playback comes with its keys; until then such an id opens nothing.
+        let Some((stream, Policy::Public)) = self.0.control.get().and_then(|c| c.find_playback(playback_id)) else {
+            return Resolution::Unknown;
+        };
+        match self.0.broadcasts.read().get(&stream) {
+            Some(broadcast) => Resolution::Live(Arc::clone(&broadcast.origin)),
+            None => Resolution::Idle,
+        }
+    }
+}
+
+fn stop_for(reason: DisconnectReason) -> Stop {
+    match reason {
+        DisconnectReason::TakenOver => Stop::TakenOver,
+        DisconnectReason::Disabled => Stop::Disabled,
+        DisconnectReason::Completed => Stop::Completed,
+        DisconnectReason::Deleted => Stop::Deleted,
+        DisconnectReason::KeyReset => Stop::KeyReset,
+        DisconnectReason::MaxDuration => Stop::TooLong,
+    }
+}
+
+/// One contribution's news for control, told in order by a task of its own: that media flows, and that it is over.
+struct Contribution {
+    id: ContributionId,
+    studio: Arc<Studio>,
+    flowing: mpsc::Sender<()>,
+}
+
+impl Contribution {
+    fn new(studio: &Arc<Studio>, control: Control, stream: LiveStreamId, id: ContributionId) -> Self {
+        // One message is ever sent; dropping the sender is the other.
+        let (flowing, mut news) = mpsc::channel(1);
+        let contribution = id.clone();
+        let tell = async move {
+            while news.recv().await.is_some() {
+                if let Err(error) = control.flowing(&stream, contribution.clone()).await {
+                    error!(%stream, %error, "the start of media could not be stored");
+                }
+            }
+            if let Err(error) = control.disconnected(&stream, contribution).await {
+                error!(%stream, %error, "the encoder's end could not be stored");
+            }
+        };
+        studio.tasks.spawn_on(tell, &studio.runtime);
+        Self { id, studio: Arc::clone(studio), flowing }
+    }
+}
+
+impl Drop for Contribution {
+    fn drop(&mut self) {
+        self.studio.encoders.lock().remove(&self.id);
+    }
+}
+
+/// Takes an encoder's frames to its broadcast.
+struct Feed {
+    contribution: Contribution,
+    broadcast: Arc<Broadcast>,
+    flowing: bool,
+}
+
+impl Sink for Feed {
+    fn push(&mut self, items: &mut Vec<Item>, bytes: usize) {
+        let began = Instant::now();
+        let outcome = self.broadcast.push(&self.contribution.id, items, bytes);
+        self.contribution.studio.latencies.packaged(began.elapsed());
+        if outcome == Outcome::Playable && !std::mem::replace(&mut self.flowing, true) {
+            // The channel has room: this happens once.
+            let _ = self.contribution.flowing.try_send(());
+        }
+    }
+}
