@@ -295,6 +295,7 @@ impl Packager {
         let targets = plan::targets(self.mode, gop, &paces);
         for (lane, pace) in [(&mut self.video, video), (&mut self.audio, audio)] {
             if let (Some(lane), Some(pace)) = (lane, pace) {
+                lane.expect(pace.frame);
                 lane.set_rule(targets.part.map(|part| plan::part_rule(part, pace.frame)));
             }
         }

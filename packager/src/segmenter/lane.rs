@@ -123,6 +123,11 @@ impl Lane {
         Ok(())
     }
 
+    /// What a frame was seen to last, before the lane got the first one.
+    pub(super) fn expect(&mut self, frame: TimeDelta) {
+        self.estimate = Estimate::new(self.scale.delta_ticks(frame));
+    }
+
     pub(super) fn set_rule(&mut self, rule: Option<PartRule>) {
         self.rule = rule;
     }
