@@ -7,6 +7,9 @@ use wire::fuzz;
 use wire::rtmp::handshake::CLIENT_LEN;
 use wire::rtmp::server::{Config, Event, RANDOM_LEN, Session};
 
+/// A target's name and body.
+type Target = (&'static str, fn(&[u8]));
+
 /// The seeds of a target, by name.
 #[allow(clippy::unwrap_used, reason = "a helper of tests")]
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -17,7 +20,7 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_target_takes_its_seeds() {
-    let targets: [(&str, fn(&[u8])); 6] = [
+    let targets: [Target; 6] = [
         ("rtmp_handshake", fuzz::rtmp_handshake),
         ("rtmp_chunks", fuzz::rtmp_chunks),
         ("amf0", fuzz::amf0),
