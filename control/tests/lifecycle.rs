@@ -1,4 +1,5 @@
 //! The lifecycle on virtual time: a table of transitions, and what holds for every course of inputs.
+#![allow(clippy::unwrap_used)] // The helpers of tests are tests too.
 
 use control::lifecycle::{
     DisconnectReason, Effect, Event, Input, Phase, Protocol, Rules, State, TEST_LIMIT, deadline, step,

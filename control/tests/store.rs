@@ -1,4 +1,5 @@
 //! What outlives the process, what does not lie open on disk, and the clockwork around the lifecycle.
+#![allow(clippy::unwrap_used)] // The helpers of tests are tests too.
 
 mod common;
 
