@@ -1,5 +1,6 @@
 //! The servers under comparison, each started with a configuration and folder of its own and stopped when dropped.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -24,17 +25,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command` on `core`, or on all where none is given.
-    pub(crate) fn start(mut command: Command, core: Option<usize>, out: Stdio, errors: Stdio) -> Result<Self> {
-        if let Some(core) = core {
-            let mut pinned = Command::new("taskset");
-            pinned.args(["-c", &core.to_string()]).arg(command.get_program()).args(command.get_args());
-            for (name, value) in command.get_envs() {
-                pinned.env(name, value.unwrap_or_default());
-            }
-            command = pinned;
-        }
-        command.stdout(out).stderr(errors);
+    /// Starts `command`.
+    pub(crate) fn start(mut command: Command) -> Result<Self> {
         Ok(Self { child: command.spawn().with_context(|| format!("{command:?} does not start"))? })
     }
 
@@ -84,6 +76,14 @@ impl Drop for Process {
         // Nothing more can be done about a process that cannot be stopped.
         let _ = self.stop();
     }
+}
+
+/// A command that runs `program` on `core`, or on all where none is given.
+pub(crate) fn command(program: impl AsRef<OsStr>, core: Option<usize>) -> Command {
+    let Some(core) = core else { return Command::new(program) };
+    let mut command = Command::new("taskset");
+    command.args(["-c", &core.to_string()]).arg(program);
+    command
 }
 
 /// A loopback address with a port that is free now.
@@ -143,9 +143,10 @@ impl Nginx {
     fn start(config: &str, address: SocketAddr, folder: TempDir, core: usize) -> Result<Self> {
         let path = folder.path().join("nginx.conf");
         fs::write(&path, config)?;
-        let mut command = Command::new("nginx");
+        let mut command = command("nginx", Some(core));
+        command.stdout(Stdio::null());
         command.arg("-p").arg(folder.path()).arg("-c").arg(&path).arg("-e").arg(folder.path().join("error.log"));
-        let mut process = Process::start(command, Some(core), Stdio::null(), Stdio::inherit())?;
+        let mut process = Process::start(command)?;
         process.await_listener(address)?;
         Ok(Self { process, address, folder })
     }
@@ -188,12 +189,13 @@ impl Weir {
         ensure!(binary.exists(), "{} is not there: `cargo build --release -p weir` makes it", binary.display());
         let (folder, http, rtmp) = (memory_folder()?, free_address()?, free_address()?);
         let log = folder.path().join("weir.log");
-        let mut command = Command::new(fs::canonicalize(binary)?);
+        let mut command = command(fs::canonicalize(binary)?, core);
         command.arg("serve").env("WEIR_DATA_DIR", folder.path().join("data"));
         command.env("WEIR_HTTP_LISTEN", http.to_string()).env("WEIR_RTMP_LISTEN", rtmp.to_string());
         command.env("WEIR_API_TOKEN_ID", TOKEN.0).env("WEIR_API_TOKEN_SECRET", TOKEN.1);
         let output = File::create(&log)?;
-        let mut process = Process::start(command, core, Stdio::from(output.try_clone()?), Stdio::from(output))?;
+        command.stdout(output.try_clone()?).stderr(output);
+        let mut process = Process::start(command)?;
         process.await_listener(http)?;
         process.await_listener(rtmp)?;
         Ok(Self { process, http, rtmp, log, _folder: folder })

@@ -4,13 +4,12 @@
 //! medians count. nginx runs with and without `sendfile`, and the better of both is the peer.
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::http::Client;
-use crate::peers::{LOAD_CORE, Nginx, SERVER_CORE, memory_folder};
+use crate::peers::{LOAD_CORE, Nginx, SERVER_CORE, command, memory_folder};
 use crate::push::loopback;
 use crate::synthetic::Synthetic;
 use crate::{proc, report, stats};
@@ -146,9 +145,9 @@ fn nginx(sendfile: bool, bodies: &[Vec<u8>]) -> Result<Nginx> {
 
 /// Loads `url` with wrk from the other core.
 fn load(pid: u32, url: &str, connections: usize, seconds: u64) -> Result<Round> {
-    let (before, core) = (proc::cpu(pid)?, LOAD_CORE.to_string());
-    let output = Command::new("taskset")
-        .args(["-c", &core, "wrk", "-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--latency", url])
+    let before = proc::cpu(pid)?;
+    let output = command("wrk", Some(LOAD_CORE))
+        .args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--latency", url])
         .output()
         .context("wrk is needed")?;
     let used = proc::cpu(pid)?.saturating_sub(before);

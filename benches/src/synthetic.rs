@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use packager::log::{Event, Format, Init, Part, Payload, RenditionId, SegmentEnd,
 use packager::uri::{File, Route};
 use tokio_util::sync::CancellationToken;
 
-use crate::peers::{Process, SERVER_CORE};
+use crate::peers::{Process, SERVER_CORE, command};
 
 /// Parts in a segment.
 const PARTS: u32 = 12;
@@ -30,7 +30,7 @@ const BOXES: usize = 640;
 const PICTURES: usize = 6;
 const PART_BYTES: usize = 100_000;
 /// Parts of the open segment, so that the playlist has about 1.5 KB.
-const OPEN_PARTS: u32 = 4;
+const OPEN_PARTS: u32 = 8;
 const PART_MS: i64 = 200;
 /// A blocked request is sent home after three of these; ten thousand readers need a while to connect.
 const TARGET_SECS: u32 = 10;
@@ -54,9 +54,9 @@ pub(crate) struct Synthetic {
 impl Synthetic {
     /// Starts it on the servers' core.
     pub(crate) fn start() -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("serve-synthetic").stdin(Stdio::piped());
-        let mut process = Process::start(command, Some(SERVER_CORE), Stdio::piped(), Stdio::inherit())?;
+        let mut command = command(std::env::current_exe()?, Some(SERVER_CORE));
+        command.arg("serve-synthetic").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process::start(command)?;
         let to = process.child().stdin.take().context("no pipe to the server")?;
         let mut from = BufReader::new(process.child().stdout.take().context("no pipe from the server")?);
         let mut line = String::new();
