@@ -16,7 +16,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type FallbackBody = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 
 /// One or many pieces of shared memory that read as one buffer, so that a whole part goes out by one vectored write.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Chunk {
     source: Source,
     /// The piece that comes next.
@@ -24,9 +24,11 @@ pub(crate) struct Chunk {
     /// Bytes of it that went before.
     offset: usize,
     remaining: usize,
+    /// Goes with the bytes, because hyper lets go of a body before the last of them are out.
+    busy: Option<InFlight>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Source {
     One(Bytes),
     Many(Arc<[Bytes]>),
@@ -43,7 +45,7 @@ impl Chunk {
             offset -= bytes.len();
             piece += 1;
         }
-        Self { source: Source::Many(pieces), piece, offset, remaining }
+        Self { source: Source::Many(pieces), piece, offset, remaining, busy: None }
     }
 
     fn get(&self, piece: usize) -> &[u8] {
@@ -58,7 +60,7 @@ impl Chunk {
 impl From<Bytes> for Chunk {
     fn from(bytes: Bytes) -> Self {
         let remaining = bytes.len();
-        Self { source: Source::One(bytes), piece: 0, offset: 0, remaining }
+        Self { source: Source::One(bytes), piece: 0, offset: 0, remaining, busy: None }
     }
 }
 
@@ -106,11 +108,11 @@ impl Buf for Chunk {
     }
 }
 
-/// The body of every answer; while it lives, its connection counts as busy.
+/// The body of every answer; while it or its bytes live, the connection counts as busy.
 #[derive(Debug)]
 pub(crate) struct Body {
     content: Content,
-    _busy: InFlight,
+    busy: Option<InFlight>,
 }
 
 #[derive(Debug)]
@@ -122,15 +124,15 @@ enum Content {
 
 impl Body {
     pub(crate) fn empty(busy: InFlight) -> Self {
-        Self { content: Content::Nothing, _busy: busy }
+        Self { content: Content::Nothing, busy: Some(busy) }
     }
 
     pub(crate) fn once(chunk: impl Into<Chunk>, busy: InFlight) -> Self {
-        Self { content: Content::Once(chunk.into()), _busy: busy.sending() }
+        Self { content: Content::Once(chunk.into()), busy: Some(busy.sending()) }
     }
 
     pub(crate) fn streamed(body: FallbackBody, busy: InFlight) -> Self {
-        Self { content: Content::Streamed(body), _busy: busy }
+        Self { content: Content::Streamed(body), busy: Some(busy) }
     }
 }
 
@@ -145,7 +147,10 @@ impl http_body::Body for Body {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| Ok(frame?.map_data(Chunk::from))))
             }
             Content::Once(_) => match std::mem::replace(&mut self.content, Content::Nothing) {
-                Content::Once(chunk) if chunk.has_remaining() => Poll::Ready(Some(Ok(Frame::data(chunk)))),
+                Content::Once(mut chunk) if chunk.has_remaining() => {
+                    chunk.busy = self.busy.take();
+                    Poll::Ready(Some(Ok(Frame::data(chunk))))
+                }
                 _ => Poll::Ready(None),
             },
         }

@@ -1,0 +1,264 @@
+//! A server with one live stream, and a client that sends exactly what it is told.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::media::{Kind, TimeDelta, Timescale, WallTime};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use origin::{
+    Broadcast, Config, Directory, Fallback, FallbackBody, Listener, PeerAddress, Resolution, Server, TlsProvider,
+};
+use packager::log::{Event, Format, Init, Part, Payload, RenditionId, SegmentEnd, Targets};
+use tokio_util::sync::CancellationToken;
+
+/// Nothing here takes as long as this; a test that waits longer has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The live stream of the stage.
+pub(crate) const LIVE: &str = "live";
+/// One without a broadcast.
+pub(crate) const IDLE: &str = "idle";
+/// Parts in a segment of the synthetic log.
+pub(crate) const PARTS: u32 = 5;
+/// Both renditions.
+pub(crate) const BOTH: [RenditionId; 2] = [RenditionId::VIDEO, RenditionId::AUDIO];
+
+/// A running server and its one broadcast.
+pub(crate) struct Stage {
+    pub(crate) server: Server,
+    pub(crate) address: SocketAddr,
+    pub(crate) broadcast: Arc<Broadcast>,
+    pub(crate) stop: CancellationToken,
+}
+
+struct OneStream(Arc<Broadcast>);
+
+impl Directory for OneStream {
+    fn resolve(&self, playback_id: &str) -> Resolution {
+        match playback_id {
+            LIVE => Resolution::Live(Arc::clone(&self.0)),
+            IDLE => Resolution::Idle,
+            _ => Resolution::Unknown,
+        }
+    }
+}
+
+fn fallback(request: Request<Incoming>) -> BoxFuture<'static, Response<FallbackBody>> {
+    Box::pin(async move {
+        let peer = request.extensions().get::<PeerAddress>().copied();
+        let path = request.uri().path().to_owned();
+        let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let text = format!("fallback {path} {} {}", peer.is_some(), String::from_utf8_lossy(&body));
+        Response::new(FallbackBody::new(Full::from(text).map_err(|never| match never {})))
+    })
+}
+
+/// Settings with two workers, whatever the machine has.
+pub(crate) fn config() -> Config {
+    Config { workers: 2, ..Config::default() }
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        Self::with(config(), None)
+    }
+
+    pub(crate) fn with(config: Config, tls: Option<TlsProvider>) -> Self {
+        let broadcast = Arc::new(Broadcast::new("b1".parse().unwrap()));
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = match tls {
+            Some(provider) => Listener::tls(socket, provider),
+            None => Listener::plain(socket),
+        };
+        let stop = CancellationToken::new();
+        let directory = Arc::new(OneStream(Arc::clone(&broadcast)));
+        let fallback: Arc<dyn Fallback> = Arc::new(fallback);
+        let server = Server::start(config, directory, fallback, vec![listener], stop.clone()).unwrap();
+        Self { server, address, broadcast, stop }
+    }
+
+    /// A stage whose broadcast has the segments 0 and 1, and three parts of segment 2.
+    pub(crate) fn playing() -> Self {
+        let stage = Self::new();
+        stage.broadcast.append(&opening());
+        (0..2).for_each(|msn| stage.broadcast.append(&segment(msn)));
+        (0..3).for_each(|index| stage.broadcast.append(&parts(2, index)));
+        stage
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.client().get(path)
+    }
+
+    pub(crate) fn await_blocked(&self, readers: u64) {
+        eventually(|| self.server.stats().blocked_readers() == readers);
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Waits for a condition that comes true without our doing.
+pub(crate) fn eventually(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "the condition did not come true");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Targets of one second and 0.2 s parts, and both init sections.
+pub(crate) fn opening() -> Vec<Event> {
+    let targets = Targets { segment_secs: 1, part: Some(TimeDelta::from_millis(200)) };
+    let mut events = vec![Event::Targets(targets)];
+    events.extend(BOTH.map(|rendition| Event::Init(init(rendition))));
+    events
+}
+
+fn init(rendition: RenditionId) -> Arc<Init> {
+    let video = rendition == RenditionId::VIDEO;
+    let format = Format {
+        kind: if video { Kind::Video } else { Kind::Audio },
+        codec: if video { "avc1.64001f" } else { "mp4a.40.2" }.to_owned(),
+        resolution: video.then_some((1280, 720)),
+        channels: (!video).then_some(2),
+    };
+    Arc::new(Init { rendition, number: 0, bytes: Bytes::from(format!("init of {rendition:?}")), format })
+}
+
+/// The bytes of a part: two pieces, one of which names it.
+pub(crate) fn part_bytes(rendition: RenditionId, msn: u64, index: u32) -> Vec<u8> {
+    format!("moof {} {msn} {index};{}", rendition.0, "x".repeat(100)).into_bytes()
+}
+
+pub(crate) fn part_with(rendition: RenditionId, msn: u64, index: u32, data: Payload) -> Event {
+    let millis = i64::try_from(msn).unwrap() * 1_000 + i64::from(index) * 200;
+    Event::Part(Arc::new(Part {
+        rendition,
+        msn,
+        index,
+        init: 0,
+        start: Timescale::MILLIS.timestamp(millis),
+        duration: TimeDelta::from_millis(200),
+        independent: index == 0 || rendition == RenditionId::AUDIO,
+        discontinuity: false,
+        wall: WallTime::from_unix_millis(millis),
+        frames: 6,
+        data,
+    }))
+}
+
+pub(crate) fn part(rendition: RenditionId, msn: u64, index: u32) -> Event {
+    let bytes = Bytes::from(part_bytes(rendition, msn, index));
+    let pieces = vec![bytes.slice(..7), bytes.slice(7..)];
+    part_with(rendition, msn, index, Payload::new(pieces))
+}
+
+/// The same part of both renditions.
+pub(crate) fn parts(msn: u64, index: u32) -> Vec<Event> {
+    BOTH.map(|rendition| part(rendition, msn, index)).into()
+}
+
+/// The end of a segment in both renditions.
+pub(crate) fn close(msn: u64) -> Vec<Event> {
+    BOTH.map(|rendition| Event::Segment(SegmentEnd { rendition, msn, duration: TimeDelta::from_secs(1) })).into()
+}
+
+/// A whole segment of both renditions.
+pub(crate) fn segment(msn: u64) -> Vec<Event> {
+    (0..PARTS).flat_map(|index| parts(msn, index)).chain(close(msn)).collect()
+}
+
+/// An HTTP/1.1 client on one connection.
+pub(crate) struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+impl Client {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Sends a request with extra header lines, each with its line end.
+    pub(crate) fn send(&mut self, method: &str, path: &str, headers: &str) {
+        self.send_raw(&format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n"));
+    }
+
+    pub(crate) fn send_raw(&mut self, text: &str) {
+        self.stream.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    pub(crate) fn get(&mut self, path: &str) -> Answer {
+        self.get_with(path, "")
+    }
+
+    pub(crate) fn get_with(&mut self, path: &str, headers: &str) -> Answer {
+        self.send("GET", path, headers);
+        self.receive(true)
+    }
+
+    /// Reads one answer; without a body if the request was `HEAD`.
+    pub(crate) fn receive(&mut self, with_body: bool) -> Answer {
+        let status = self.line().split(' ').nth(1).expect("a status line").parse().unwrap();
+        let mut headers = HashMap::new();
+        loop {
+            let line = self.line();
+            let Some((name, value)) = line.split_once(": ") else { break };
+            headers.insert(name.to_ascii_lowercase(), value.to_owned());
+        }
+        let bodiless = !with_body || status == 204 || status == 304;
+        let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; if bodiless { 0 } else { length }];
+        self.stream.read_exact(&mut body).unwrap();
+        Answer { status, headers, body }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// True if the server closed the connection.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Ok(_) => rest.is_empty(),
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Connections: protocols, TLS, limits, slow readers, garbage, the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use origin::{ALPN_PROTOCOLS, Config, RouteKind, TlsProvider};
+use packager::log::{Payload, RenditionId};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
+
+use super::support::*;
+
+async fn fetch_h2(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    paths: &[&str],
+) -> Vec<(StatusCode, Bytes)> {
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let mut answers = Vec::new();
+    for path in paths {
+        let request = Request::get(format!("http://test{path}")).body(Empty::<Bytes>::new()).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        let status = answer.status();
+        answers.push((status, answer.into_body().collect().await.unwrap().to_bytes()));
+    }
+    driver.abort();
+    answers
+}
+
+const PATHS: [&str; 4] = ["/live.m3u8", "/live/b1/video-1.3.m4s", "/nobody.m3u8", "/api"];
+
+fn check(answers: &[(StatusCode, Bytes)]) {
+    let statuses: Vec<u16> = answers.iter().map(|(status, _)| status.as_u16()).collect();
+    assert_eq!(statuses, [200, 200, 404, 200]);
+    assert_eq!(answers[1].1, part_bytes(RenditionId::VIDEO, 1, 3));
+    assert!(answers[3].1.starts_with(b"fallback /api true"));
+}
+
+#[tokio::test]
+async fn http2_is_spoken_with_prior_knowledge() {
+    let stage = Stage::playing();
+    check(&fetch_h2(TcpStream::connect(stage.address).await.unwrap(), &PATHS).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_readers_wait_beside_each_other() {
+    let stage = Stage::playing();
+    let io = TokioIo::new(TcpStream::connect(stage.address).await.unwrap());
+    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let reload = |rendition: &str| {
+        let uri = format!("http://test/live/b1/{rendition}.m3u8?_HLS_msn=2&_HLS_part=3");
+        let request = Request::get(uri).body(Empty::<Bytes>::new()).unwrap();
+        let mut sender = sender.clone();
+        tokio::spawn(async move { sender.send_request(request).await.unwrap().status() })
+    };
+    let waiting = [reload("video"), reload("audio")];
+    stage.await_blocked(2);
+    stage.broadcast.append(&parts(2, 3));
+    for answer in waiting {
+        assert_eq!(answer.await.unwrap(), 200);
+    }
+    driver.abort();
+}
+
+/// A certificate, and a client that trusts it.
+fn tls(alpn: &[&[u8]]) -> (TlsProvider, TlsConnector) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let server = ServerConfig::builder_with_provider(Arc::clone(&ring)).with_safe_default_protocol_versions().unwrap();
+    let mut server = server.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    server.alpn_protocols = ALPN_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(ring).with_safe_default_protocol_versions().unwrap();
+    let mut client = client.with_root_certificates(roots).with_no_client_auth();
+    client.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    let server = Arc::new(server);
+    (Arc::new(move || Arc::clone(&server)), TlsConnector::from(Arc::new(client)))
+}
+
+#[tokio::test]
+async fn tls_offers_both_protocols() {
+    for (offer, expected) in [(b"h2".as_slice(), b"h2".as_slice()), (b"http/1.1", b"http/1.1")] {
+        let (provider, connector) = tls(&[offer]);
+        let stage = Stage::with(config(), Some(provider));
+        stage.broadcast.append(&opening());
+        (0..2).for_each(|msn| stage.broadcast.append(&segment(msn)));
+        let stream = TcpStream::connect(stage.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = connector.connect(name, stream).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(expected));
+        if expected == b"h2" {
+            check(&fetch_h2(stream, &PATHS).await);
+            continue;
+        }
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get("/live.m3u8").header("host", "test").body(Empty::<Bytes>::new()).unwrap();
+        assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+    }
+}
+
+#[test]
+fn other_paths_go_to_the_fallback_with_their_bodies() {
+    let stage = Stage::new();
+    let mut client = stage.client();
+    client.send_raw("POST /video/v1/live-streams HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}");
+    assert_eq!(client.receive(true).text(), "fallback /video/v1/live-streams true {}");
+    assert_eq!(client.get("/healthz").text(), "fallback /healthz true ");
+    assert_eq!(stage.server.stats().requests(RouteKind::Fallback, 2), 2);
+}
+
+#[test]
+fn garbage_gets_a_cheap_answer_or_none() {
+    let stage = Stage::playing();
+    for path in
+        ["/../../etc/passwd.m3u8", "/%00.m3u8", "/live/b1/video-999999999999999999999.m4s", "/assets/x", "/watch/"]
+    {
+        assert_eq!(stage.get(path).status, 404, "{path}");
+    }
+    for raw in ["\u{0}\u{1}\u{2}\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "PRX * HTTP/2.0\r\n\r\n"] {
+        let mut client = stage.client();
+        client.send_raw(raw);
+        assert_eq!(client.receive(true).status, 400, "{raw:?}");
+        assert!(client.is_closed());
+    }
+    let mut half = stage.client();
+    half.send_raw("PR");
+    half.send_raw("OPFIND /api HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(half.receive(true).status, 200, "a beginning like HTTP/2's is not taken for it");
+    let mut long = stage.client();
+    long.send_raw(&format!("GET /live.m3u8?{} HTTP/1.1\r\nHost: test\r\n", "x".repeat(15_000)));
+    long.send_raw(&format!("X: {}\r\n\r\n", "x".repeat(8_000)));
+    assert_eq!(long.receive(true).status, 431);
+    assert_eq!(stage.get("/live.m3u8").status, 200, "the others are served as before");
+}
+
+#[test]
+fn a_reader_that_stops_reading_is_cut_off_and_the_others_are_not() {
+    let stage = Stage::with(Config { write_stall: Duration::from_millis(200), ..config() }, None);
+    stage.broadcast.append(&opening());
+    stage.broadcast.append(&segment(0));
+    let megabyte = Bytes::from(vec![7; 1 << 20]);
+    let big = Payload::new(vec![megabyte; 64]);
+    stage.broadcast.append(&[part_with(RenditionId::VIDEO, 1, 0, big)]);
+    let mut slow = stage.client();
+    slow.send("GET", "/live/b1/video-1.0.m4s", "");
+    eventually(|| stage.server.stats().stall_closes() == 1);
+    eventually(|| stage.server.stats().open_connections() == 0);
+    let mut other = stage.client();
+    assert_eq!(other.get("/live/b1/video-1.0.m4s").body.len(), 64 << 20);
+    drop(slow);
+    assert_eq!(stage.server.stats().stall_closes(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_reader_that_gives_no_window_is_cut_off() {
+    let stage = Stage::with(Config { write_stall: Duration::from_millis(200), ..config() }, None);
+    stage.broadcast.append(&opening());
+    stage.broadcast.append(&segment(0));
+    let megabyte = Bytes::from(vec![7; 1 << 20]);
+    stage.broadcast.append(&[part_with(RenditionId::VIDEO, 1, 0, Payload::new(vec![megabyte; 8]))]);
+    let io = TokioIo::new(TcpStream::connect(stage.address).await.unwrap());
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://test/live/b1/video-1.0.m4s").body(Empty::<Bytes>::new()).unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    eventually(|| stage.server.stats().stall_closes() == 1);
+    assert!(answer.into_body().collect().await.is_err());
+}
+
+#[test]
+fn connections_without_a_request_are_closed() {
+    let short = Duration::from_millis(100);
+    let stage = Stage::with(Config { header_timeout: short, idle_timeout: short, ..config() }, None);
+    stage.broadcast.append(&opening());
+    stage.broadcast.append(&segment(0));
+    let (mut silent, mut half, mut kept) = (stage.client(), stage.client(), stage.client());
+    half.send_raw("GET /live.m3u8 HTTP/1.1\r\nHo");
+    assert_eq!(kept.get("/live.m3u8").status, 200);
+    assert!(silent.is_closed() && half.is_closed() && kept.is_closed());
+    assert_eq!(stage.server.stats().timeout_closes(), 3);
+    let mut blocked = stage.client();
+    blocked.send("GET", "/live/b1/video.m3u8?_HLS_msn=1", "");
+    assert_eq!(blocked.receive(true).status, 503, "who waits for us is not idle");
+}
+
+#[test]
+fn connections_beyond_the_bound_wait_their_turn() {
+    let stage = Stage::with(Config { workers: 1, max_connections: 1, ..config() }, None);
+    let mut first = stage.client();
+    assert_eq!(first.get("/idle.m3u8").status, 412);
+    let mut second = stage.client();
+    second.send("GET", "/idle.m3u8", "");
+    assert_eq!(first.get("/idle.m3u8").status, 412);
+    assert_eq!(stage.server.stats().accepted_connections(), 1);
+    drop(first);
+    assert_eq!(second.receive(true).status, 412);
+}
+
+#[test]
+fn a_reader_that_leaves_is_not_waited_for() {
+    let stage = Stage::playing();
+    let mut client = stage.client();
+    client.send("GET", "/live/b1/video.m3u8?_HLS_msn=3", "");
+    stage.await_blocked(1);
+    drop(client);
+    stage.await_blocked(0);
+    eventually(|| stage.server.stats().open_connections() == 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_answers_the_blocked_and_closes_the_idle() {
+    let stage = Stage::playing();
+    let (mut blocked, mut idle) = (stage.client(), stage.client());
+    assert_eq!(idle.get("/live.m3u8").status, 200);
+    blocked.send("GET", "/live/b1/video.m3u8?_HLS_msn=3", "");
+    stage.await_blocked(1);
+    stage.stop.cancel();
+    let answer = blocked.receive(true);
+    assert_eq!((answer.status, answer.header("connection")), (503, "close"));
+    assert!(idle.is_closed() && blocked.is_closed());
+    tokio::time::timeout(PATIENCE, stage.server.stopped()).await.unwrap();
+    assert!(std::net::TcpStream::connect(stage.address).is_err());
+    assert_eq!(stage.server.stats().open_connections(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_a_slow_reader_without_end() {
+    let stage = Stage::with(Config { drain: Duration::from_millis(100), ..config() }, None);
+    stage.broadcast.append(&opening());
+    stage.broadcast.append(&segment(0));
+    let big = Payload::new(vec![Bytes::from(vec![7; 1 << 20]); 64]);
+    stage.broadcast.append(&[part_with(RenditionId::VIDEO, 1, 0, big)]);
+    let mut slow = stage.client();
+    slow.send("GET", "/live/b1/video-1.0.m4s", "");
+    eventually(|| stage.server.stats().requests(RouteKind::Part, 2) == 1);
+    stage.stop.cancel();
+    tokio::time::timeout(PATIENCE, stage.server.stopped()).await.unwrap();
+}
