@@ -30,7 +30,7 @@ const LONGEST_FIRST_SEGMENT: TimeDelta = TimeDelta::from_millis(20_300);
 /// No segment is meant to be shorter; a little less, for GOPs of half a second with jitter.
 const SHORTEST_SEGMENT: TimeDelta = TimeDelta::from_millis(450);
 /// Timelines are moved to begin here at the earliest, as `tfdt` has no sign.
-const EARLIEST: i64 = 1_000;
+const EARLIEST: TimeDelta = TimeDelta::from_secs(1);
 
 /// How a [`Packager`] is set up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -110,7 +110,7 @@ impl Packager {
         let kind = track.kind();
         let Some(lane) = self.lane(kind) else {
             let mut lane = Lane::new(track)?;
-            lane.set_rule(self.targets.and_then(|t| t.part).map(|part| plan::part_rule(part, lane.frame())));
+            lane.set_part_target(self.targets.and_then(|targets| targets.part));
             match kind {
                 Kind::Video => self.video = Some(lane),
                 Kind::Audio => self.audio = Some(lane),
@@ -138,8 +138,8 @@ impl Packager {
     pub fn push(&mut self, frame: Frame, arrival: WallTime) -> Result<(), Error> {
         let Some(kind) = self.kind_of(&frame) else { return Ok(()) };
         let shift = *self.shift.get_or_insert_with(|| {
-            let behind = (Timestamp::ZERO - frame.dts).as_millis() + EARLIEST;
-            TimeDelta::from_secs(if behind > 0 { behind / 1_000 + 1 } else { 0 })
+            let behind = (Timestamp::ZERO + EARLIEST - frame.dts).as_millis().max(0);
+            TimeDelta::from_secs((behind + 999) / 1_000)
         });
         let unit = Unit { dts: frame.dts + shift, pts: frame.pts + shift, key: frame.key, payload: frame.payload };
         match self.phase {
@@ -296,7 +296,7 @@ impl Packager {
         for (lane, pace) in [(&mut self.video, video), (&mut self.audio, audio)] {
             if let (Some(lane), Some(pace)) = (lane, pace) {
                 lane.expect(pace.frame);
-                lane.set_rule(targets.part.map(|part| plan::part_rule(part, pace.frame)));
+                lane.set_part_target(targets.part);
             }
         }
         self.targets = Some(targets);

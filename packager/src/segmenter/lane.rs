@@ -11,7 +11,7 @@ use media::{Kind, TimeDelta, Timescale, Timestamp, Track, WallTime};
 
 use super::Output;
 use super::estimate::Estimate;
-use super::plan::PartRule;
+use super::plan::{self, PartRule};
 use crate::Error;
 use crate::cmaf::{self, Sample};
 use crate::log::{Event, Init, Part, RenditionId, SegmentEnd};
@@ -118,18 +118,20 @@ impl Lane {
             }
             self.nominal = nominal(&track);
             self.estimate = estimate(&track);
+            self.set_part_target(self.rule.map(|rule| rule.longest));
         }
         self.track = track;
         Ok(())
     }
 
-    /// What a frame was seen to last, before the lane got the first one.
+    /// Takes what a frame was seen to last, before the lane got the first one.
     pub(super) fn expect(&mut self, frame: TimeDelta) {
         self.estimate = Estimate::new(self.scale.delta_ticks(frame));
     }
 
-    pub(super) fn set_rule(&mut self, rule: Option<PartRule>) {
-        self.rule = rule;
+    /// Offers parts of at most `longest` from now on.
+    pub(super) fn set_part_target(&mut self, longest: Option<TimeDelta>) {
+        self.rule = longest.map(|longest| plan::part_rule(longest, self.frame()));
     }
 
     /// Begins a run: the clock takes the time of the first frame.

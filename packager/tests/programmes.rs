@@ -1,0 +1,245 @@
+//! Programmes that misbehave: tracks that come late, stop, change, and breaks between contributions.
+
+mod common;
+
+use common::check::{Report, Rules, STRICT, check};
+use common::source::{AUDIO, Fed, VIDEO, Video, audio, audio_track, mux, other_video_track, video_track};
+use media::LatencyMode::{self, Low, Reduced, Standard};
+use media::{Frame, TimeDelta, Timestamp};
+use packager::log::{Event, RenditionId};
+
+const LOSSY: Rules = Rules { lossless: false, ..STRICT };
+const MODES: [LatencyMode; 3] = [Standard, Reduced, Low];
+
+fn both(mode: LatencyMode) -> Fed {
+    Fed::new(mode, &[video_track(), audio_track(48_000)])
+}
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::ZERO + TimeDelta::from_millis(ms)
+}
+
+/// The frames outside a stretch of time.
+fn without(frames: Vec<Frame>, from: i64, to: i64) -> Vec<Frame> {
+    frames.into_iter().filter(|f| f.dts < at(from) || f.dts >= at(to)).collect()
+}
+
+fn last_msn(report: &Report, rendition: RenditionId) -> u64 {
+    report.of(rendition).last().unwrap().parts[0].msn
+}
+
+fn gaps(report: &Report, rendition: RenditionId) -> usize {
+    report.of(rendition).iter().flat_map(|s| &s.parts).filter(|p| p.frames == 0).count()
+}
+
+#[test]
+fn a_break_is_a_discontinuity_in_all_renditions() {
+    for mode in MODES {
+        let mut fed = both(mode);
+        fed.push(mux([Video { length: 7_300, ..Video::default() }.make(), audio(48_000, 0, 7_250)]));
+        fed.discontinuity();
+        fed.push(mux([Video { start: 9_000, length: 6_000, ..Video::default() }.make(), audio(48_000, 9_010, 6_000)]));
+        let report = check(fed.end(), STRICT);
+        for rendition in [RenditionId::VIDEO, RenditionId::AUDIO] {
+            let broken: Vec<_> =
+                report.of(rendition).iter().filter(|s| s.parts[0].discontinuity).map(|s| s.parts[0].msn).collect();
+            assert_eq!(broken.len(), 1, "{rendition:?}");
+        }
+        assert_eq!(last_msn(&report, RenditionId::VIDEO), last_msn(&report, RenditionId::AUDIO));
+        let inits = fed.events.iter().filter(|e| matches!(e, Event::Init(_))).count();
+        assert_eq!(inits, 2, "the same tracks need no new init sections");
+    }
+}
+
+#[test]
+fn wall_time_is_anchored_anew_behind_a_break() {
+    let mut fed = both(Low);
+    fed.push(mux([Video { length: 5_000, ..Video::default() }.make(), audio(48_000, 0, 5_000)]));
+    fed.discontinuity();
+    fed.push(mux([Video { start: 60_000, length: 3_000, ..Video::default() }.make(), audio(48_000, 60_000, 3_000)]));
+    let report = check(fed.end(), STRICT);
+    let walls: Vec<_> =
+        report.of(RenditionId::VIDEO).iter().map(|s| s.parts[0].wall.unix_millis() - common::source::EPOCH).collect();
+    assert_eq!(walls, [0, 1_000, 2_000, 3_000, 4_000, 60_000, 62_000]);
+}
+
+#[test]
+fn a_changed_track_begins_a_segment_with_its_own_init() {
+    for mode in MODES {
+        let mut fed = both(mode);
+        fed.push(mux([Video { length: 6_500, ..Video::default() }.make(), audio(48_000, 0, 6_500)]));
+        fed.add_track(other_video_track());
+        let rest = Video { start: 6_500, length: 6_000, ..Video::default() }.make();
+        fed.push(mux([rest, audio(48_000, 6_528, 6_000)]));
+        let report = check(fed.end(), LOSSY);
+        let second = report.of(RenditionId::VIDEO).into_iter().find(|s| s.parts[0].init == 1).unwrap();
+        assert!(second.parts[0].discontinuity && second.parts[0].independent);
+    }
+}
+
+#[test]
+fn changed_audio_begins_a_segment_too() {
+    for mode in MODES {
+        let mut fed = both(mode);
+        fed.push(mux([Video { length: 6_500, ..Video::default() }.make(), audio(48_000, 0, 6_500)]));
+        fed.add_track(audio_track(44_100));
+        let rest = Video { start: 6_500, length: 6_000, ..Video::default() }.make();
+        fed.push(mux([rest, audio(44_100, 6_500, 6_000)]));
+        let report = check(fed.end(), Rules { aligned: false, ..LOSSY });
+        assert!(report.of(RenditionId::AUDIO).iter().any(|s| s.parts[0].init == 1 && s.parts[0].discontinuity));
+        assert_eq!(last_msn(&report, RenditionId::VIDEO), last_msn(&report, RenditionId::AUDIO));
+    }
+}
+
+#[test]
+fn audio_that_comes_late_begins_with_a_segment() {
+    for mode in MODES {
+        for late in [300, 3_400, 9_700] {
+            let mut fed = both(mode);
+            fed.push(mux([Video::default().make(), audio(48_000, late, 20_000 - late)]));
+            let report = check(fed.end(), LOSSY);
+            let first = report.of(RenditionId::AUDIO)[0].parts[0].msn;
+            assert_eq!(first == 0, late == 300);
+            assert_eq!(gaps(&report, RenditionId::AUDIO), 0);
+        }
+    }
+}
+
+#[test]
+fn audio_that_stops_leaves_gaps_and_comes_back() {
+    for mode in MODES {
+        let mut fed = both(mode);
+        let video = Video { length: 40_000, ..Video::default() };
+        fed.push(mux([video.make(), without(audio(48_000, 0, 40_000), 8_300, 25_000)]));
+        let report = check(fed.end(), LOSSY);
+        assert!(gaps(&report, RenditionId::AUDIO) > 0);
+        assert_eq!(last_msn(&report, RenditionId::VIDEO), last_msn(&report, RenditionId::AUDIO));
+    }
+}
+
+#[test]
+fn video_that_stops_leaves_gaps_and_comes_back() {
+    for mode in MODES {
+        for back in [8_900, 10_500, 25_000, 50_000] {
+            let mut fed = both(mode);
+            let video = Video { length: 60_000, ..Video::default() };
+            fed.push(mux([without(video.make(), 8_300, back), audio(48_000, 0, 60_000)]));
+            let report = check(fed.end(), Rules { full_parts: false, aligned: false, ..LOSSY });
+            let shown = report.of(RenditionId::VIDEO).iter().map(|s| s.samples.len()).sum::<usize>();
+            let sent = fed.pushed.iter().filter(|f| f.track == VIDEO).count();
+            assert!(sent - shown <= 30, "{shown} of {sent} after {back}");
+            assert_eq!(last_msn(&report, RenditionId::VIDEO), last_msn(&report, RenditionId::AUDIO));
+        }
+    }
+}
+
+#[test]
+fn video_that_stops_does_not_stop_audio() {
+    let mut fed = both(Low);
+    let video = Video { length: 5_000, ..Video::default() }.make();
+    fed.push(mux([video, audio(48_000, 0, 30_000)]));
+    let newest = fed.events.iter().rev().find_map(|e| match e {
+        Event::Part(part) if part.rendition == RenditionId::AUDIO => Some(part.start + part.duration),
+        _ => None,
+    });
+    assert!(newest.unwrap() > at(1_000 + 27_700), "audio is at {newest:?}");
+    check(fed.end(), Rules { full_parts: false, ..LOSSY });
+}
+
+#[test]
+fn video_alone_may_pause() {
+    for mode in MODES {
+        let mut fed = Fed::new(mode, &[video_track()]);
+        fed.push(without(Video { length: 40_000, ..Video::default() }.make(), 9_200, 19_000));
+        check(fed.end(), Rules { full_parts: false, ..STRICT });
+    }
+}
+
+#[test]
+fn a_jump_of_an_hour_is_a_break() {
+    let mut fed = both(Low);
+    fed.push(mux([Video { length: 5_000, ..Video::default() }.make(), audio(48_000, 0, 5_000)]));
+    let later = Video { start: 3_600_000, length: 5_000, ..Video::default() }.make();
+    fed.push(mux([later, audio(48_000, 3_600_000, 5_000)]));
+    let report = check(fed.end(), STRICT);
+    assert_eq!(report.of(RenditionId::VIDEO).iter().filter(|s| s.parts[0].discontinuity).count(), 1);
+}
+
+#[test]
+fn announced_video_that_never_comes_delays_audio_by_a_second() {
+    for mode in MODES {
+        let mut fed = both(mode);
+        fed.push(audio(48_000, 0, 2_100));
+        assert!(fed.events.iter().any(|e| matches!(e, Event::Segment(_))), "audio begins alone");
+        fed.push(audio(48_000, 2_091, 10_000));
+        check(fed.end(), LOSSY);
+    }
+}
+
+#[test]
+fn video_that_appears_in_an_audio_programme_joins_at_an_idr() {
+    for mode in MODES {
+        let mut fed = Fed::new(mode, &[audio_track(48_000)]);
+        fed.push(audio(48_000, 0, 8_192));
+        fed.add_track(video_track());
+        let video = Video { start: 8_100, length: 10_000, ..Video::default() }.make();
+        fed.push(mux([video, audio(48_000, 8_192, 10_000)]));
+        let report = check(fed.end(), Rules { full_parts: false, ..LOSSY });
+        let first = report.of(RenditionId::VIDEO)[0];
+        assert!(first.parts[0].discontinuity && first.parts[0].independent && first.parts[0].msn > 0);
+    }
+}
+
+#[test]
+fn video_is_lost_with_a_reconnect_and_found_again() {
+    for mode in MODES {
+        let mut fed = both(mode);
+        fed.push(mux([Video { length: 6_000, ..Video::default() }.make(), audio(48_000, 0, 6_000)])).discontinuity();
+        fed.push(audio(48_000, 10_000, 9_000)).discontinuity();
+        fed.push(mux([
+            Video { start: 20_000, length: 6_000, ..Video::default() }.make(),
+            audio(48_000, 20_000, 6_000),
+        ]));
+        let report = check(fed.end(), LOSSY);
+        assert!(gaps(&report, RenditionId::VIDEO) > 0);
+        assert_eq!(last_msn(&report, RenditionId::VIDEO), last_msn(&report, RenditionId::AUDIO));
+    }
+}
+
+#[test]
+fn frames_before_the_first_idr_are_dropped() {
+    let mut fed = both(Low);
+    let video: Vec<_> = Video { gops: vec![2_000], ..Video::default() }.make().into_iter().skip(20).collect();
+    fed.push(mux([video, audio(48_000, 0, 20_000)]));
+    let report = check(fed.end(), LOSSY);
+    let first = report.of(RenditionId::AUDIO)[0].parts[0].start;
+    assert!(first >= at(2_970) && first <= at(3_000), "{first:?}");
+}
+
+#[test]
+fn a_timeline_may_begin_below_zero() {
+    let mut fed = both(Low);
+    fed.push(mux([Video { start: -66, length: 5_000, ..Video::default() }.make(), audio(48_000, 0, 5_000)]));
+    check(fed.end(), STRICT);
+}
+
+#[test]
+fn nothing_comes_of_nothing() {
+    let mut fed = both(Low);
+    fed.discontinuity().end().end();
+    assert!(matches!(fed.events.as_slice(), [Event::End]));
+    let stray = Frame { track: media::TrackId(9), ..audio(48_000, 0, 100).remove(0) };
+    assert_eq!(fed.push(vec![stray]).events.len(), 1);
+    assert_eq!(AUDIO.0, 2);
+}
+
+#[test]
+fn a_broadcast_that_ends_in_its_first_gop_is_whole() {
+    for mode in MODES {
+        let mut fed = both(mode);
+        fed.push(mux([Video { length: 700, ..Video::default() }.make(), audio(48_000, 0, 700)]));
+        let report = check(fed.end(), STRICT);
+        assert_eq!(report.of(RenditionId::VIDEO).len(), 1);
+        assert_eq!(report.of(RenditionId::AUDIO).len(), 1);
+    }
+}

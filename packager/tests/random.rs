@@ -1,0 +1,76 @@
+//! Any GOP, any frame durations: the laws hold.
+
+mod common;
+
+use common::check::{Rules, STRICT, check};
+use common::source::{Fed, Video, audio, audio_track, mux, package, video_track};
+use media::{LatencyMode, TimeDelta, Timestamp};
+use proptest::prelude::*;
+
+fn mode() -> impl Strategy<Value = LatencyMode> {
+    prop_oneof![Just(LatencyMode::Standard), Just(LatencyMode::Reduced), Just(LatencyMode::Low)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn irregular_gops(
+        mode in mode(),
+        gops in proptest::collection::vec(50i64..12_000, 1..6),
+        frames in 3u32..61,
+        reorder: bool,
+        millis: bool,
+    ) {
+        let video = Video { frames, per: 1, gops, reorder, millis, length: 30_000, start: 0 };
+        check(&package(mode, Some(&video), Some(48_000)), STRICT);
+    }
+
+    #[test]
+    fn variable_frame_durations(
+        mode in mode(),
+        gop in 1usize..90,
+        steps in proptest::collection::vec(1i64..400, 50..300),
+    ) {
+        let mut frames = Video { length: 15_000, ..Video::default() }.make();
+        frames.truncate(steps.len());
+        let mut now = 0;
+        for (n, (frame, step)) in frames.iter_mut().zip(&steps).enumerate() {
+            frame.dts = Timestamp::ZERO + TimeDelta::from_millis(now);
+            frame.pts = frame.dts;
+            frame.key = n % gop == 0;
+            now += step;
+        }
+        let mut fed = Fed::new(mode, &[video_track(), audio_track(48_000)]);
+        fed.push(mux([frames, audio(48_000, 0, now)])).end();
+        check(&fed, Rules { full_parts: false, aligned: false, ..STRICT });
+    }
+
+    #[test]
+    fn any_holes_and_breaks(
+        mode in mode(),
+        holes in proptest::collection::vec((any::<bool>(), 0i64..40_000, 100i64..15_000), 0..4),
+        breaks in proptest::collection::vec(0usize..2_000, 0..3),
+    ) {
+        let outside = |audio: bool| {
+            let holes = holes.clone();
+            move |f: &media::Frame| {
+                let at = (f.dts - Timestamp::ZERO).as_millis();
+                !holes.iter().any(|(a, from, len)| *a == audio && (*from..from + len).contains(&at))
+            }
+        };
+        let video: Vec<_> = Video { length: 40_000, ..Video::default() }.make().into_iter().filter(outside(false)).collect();
+        let sound: Vec<_> = audio(48_000, 0, 40_000).into_iter().filter(outside(true)).collect();
+        let mut fed = Fed::new(mode, &[video_track(), audio_track(48_000)]);
+        for (n, frame) in mux([video, sound]).into_iter().enumerate() {
+            if breaks.contains(&n) {
+                fed.discontinuity();
+            }
+            fed.push(vec![frame]);
+        }
+        fed.end();
+        if fed.events.len() > 1 {
+            check(&fed, Rules { lossless: false, full_parts: false, aligned: false });
+        }
+    }
+}
