@@ -37,8 +37,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             };
             Problem::new(rejection.status(), kind, rejection.body_text())
         })?;
-        // A body may be left out where nothing in it is required.
-        let bytes = if bytes.trim_ascii().is_empty() { Bytes::from_static(b"{}") } else { bytes };
+        if bytes.trim_ascii().is_empty() {
+            return Err(Problem::invalid("a JSON body is required; it may be {} where nothing in it is"));
+        }
         let value: Value = serde_json::from_slice(&bytes)
             .map_err(|error| Problem::invalid(format!("the body is not JSON: {error}")))?;
         if !value.is_object() {

@@ -21,9 +21,9 @@ use crate::settings::{
 use crate::store::Filter;
 
 /// Entries on a page unless told otherwise.
-const DEFAULT_LIMIT: u32 = 25;
+const DEFAULT_LIMIT: i32 = 25;
 /// Most entries on a page.
-const MAX_LIMIT: u32 = 100;
+const MAX_LIMIT: i32 = 100;
 
 pub(super) type Answer<T> = Result<Json<Data<T>>, Problem>;
 pub(super) type Created<T> = Result<(StatusCode, Json<Data<T>>), Problem>;
@@ -43,11 +43,11 @@ pub(crate) struct ListParams {
     /// Entries on a page.
     #[serde(default)]
     #[param(minimum = 1, maximum = 100, default = 25, nullable = false)]
-    limit: Option<u32>,
+    limit: Option<i32>,
     /// The page, from 1.
     #[serde(default)]
     #[param(minimum = 1, default = 1, nullable = false)]
-    page: Option<u32>,
+    page: Option<i32>,
     /// Only the live stream with this key.
     #[serde(default)]
     #[param(nullable = false)]
@@ -94,7 +94,7 @@ pub(crate) async fn list(
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(Problem::invalid(format!("limit: must be a whole number from 1 to {MAX_LIMIT}")));
     }
-    if page == 0 {
+    if page < 1 {
         return Err(Problem::invalid("page: must be a whole number from 1"));
     }
     let stream_key = match params.stream_key.map(|key| key.parse::<StreamKey>()) {

@@ -10,65 +10,96 @@ use super::{Check, CreatePlaybackIDRequest, Extras, MAX_PASSTHROUGH, Policy, Pro
 /// Most static renditions, inputs and playback policies one live stream asks for; more are refused.
 const MAX_LIST: usize = 20;
 
-macro_rules! names {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-        pub(crate) enum $name {
-            $(#[doc = concat!("`", $text, "`")] #[serde(rename = $text)] $variant),+
-        }
-    };
+/// MP4 files beside the playlists; older than static renditions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Mp4Support {
+    None,
+    Standard,
+    #[serde(rename = "capped-1080p")]
+    Capped,
+    AudioOnly,
+    #[serde(rename = "audio-only,capped-1080p")]
+    AudioOnlyCapped,
 }
 
-names!(
-    /// MP4 files beside the playlists; older than static renditions.
-    Mp4Support {
-        None = "none",
-        Standard = "standard",
-        Capped = "capped-1080p",
-        AudioOnly = "audio-only",
-        AudioOnlyCapped = "audio-only,capped-1080p",
-    }
-);
-names!(
-    /// Access to the recording as it came in.
-    MasterAccess { None = "none", Temporary = "temporary" }
-);
-names!(
-    /// The largest picture.
-    MaxResolutionTier { Hd = "1080p", Quad = "1440p", Ultra = "2160p" }
-);
-names!(
-    /// Quality against cost; the older name.
-    EncodingTier { Smart = "smart", Baseline = "baseline", Premium = "premium" }
-);
-names!(
-    /// Quality against cost.
-    VideoQuality { Basic = "basic", Plus = "plus", Premium = "premium" }
-);
-names!(
-    /// Quality against cost, of those a live stream can change to.
-    VideoQualityUpdate { Plus = "plus", Premium = "premium" }
-);
-names!(
-    /// The size of a static rendition.
-    StaticResolution {
-        Highest = "highest",
-        AudioOnly = "audio-only",
-        P2160 = "2160p",
-        P1440 = "1440p",
-        P1080 = "1080p",
-        P720 = "720p",
-        P540 = "540p",
-        P480 = "480p",
-        P360 = "360p",
-        P270 = "270p",
-    }
-);
-names!(
-    /// What an input carries.
-    InputType { Video = "video", Audio = "audio", Text = "text" }
-);
+/// Access to the recording as it came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MasterAccess {
+    None,
+    Temporary,
+}
+
+/// The largest picture.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) enum MaxResolutionTier {
+    #[serde(rename = "1080p")]
+    P1080,
+    #[serde(rename = "1440p")]
+    P1440,
+    #[serde(rename = "2160p")]
+    P2160,
+}
+
+/// Quality against cost; the older name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EncodingTier {
+    Smart,
+    Baseline,
+    Premium,
+}
+
+/// Quality against cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum VideoQuality {
+    Basic,
+    Plus,
+    Premium,
+}
+
+/// Quality against cost, of those a live stream can change to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum VideoQualityUpdate {
+    Plus,
+    Premium,
+}
+
+/// The size of a static rendition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StaticResolution {
+    Highest,
+    AudioOnly,
+    #[serde(rename = "2160p")]
+    P2160,
+    #[serde(rename = "1440p")]
+    P1440,
+    #[serde(rename = "1080p")]
+    P1080,
+    #[serde(rename = "720p")]
+    P720,
+    #[serde(rename = "540p")]
+    P540,
+    #[serde(rename = "480p")]
+    P480,
+    #[serde(rename = "360p")]
+    P360,
+    #[serde(rename = "270p")]
+    P270,
+}
+
+/// What an input carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum InputType {
+    Video,
+    Audio,
+    Text,
+}
 
 /// A file to be made of the recording.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]

@@ -1,6 +1,7 @@
 //! The bodies that create and update a live stream, and how they become settings.
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 use utoipa::ToSchema;
 
 use super::asset::merge;
@@ -117,7 +118,7 @@ pub(crate) struct CreateLiveStreamRequest {
     #[schema(nullable = false)]
     pub(crate) simulcast_targets: Option<Vec<CreateSimulcastTargetRequest>>,
     /// Seconds a broadcast may last.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schema(nullable = false, minimum = 60, maximum = 43200)]
     max_continuous_duration: Option<u32>,
     /// What the owner tells about it.
@@ -162,7 +163,7 @@ pub(crate) struct UpdateLiveStreamRequest {
     #[schema(nullable = false, pattern = "^(https?://[A-Za-z0-9]|$)")]
     reconnect_slate_url: Option<String>,
     /// Seconds a broadcast may last.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schema(nullable = false, minimum = 60, maximum = 43200)]
     max_continuous_duration: Option<u32>,
     /// Changes to the settings of its recordings.
@@ -262,6 +263,13 @@ impl UpdateLiveStreamRequest {
         settings.check("", &mut problems);
         problems.into_result()
     }
+}
+
+/// A whole number, which JSON may also write with a fraction of zero.
+fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    let Some(number) = Option::<f64>::deserialize(from)? else { return Ok(None) };
+    // The conversion saturates, and the range is checked with the other settings.
+    if number.fract() == 0.0 { Ok(Some(number as u32)) } else { Err(D::Error::custom("must be a whole number")) }
 }
 
 fn replace_or_clear(kept: &mut Option<String>, brought: Option<String>) {
