@@ -12,7 +12,7 @@ mod view;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post, put};
@@ -56,7 +56,7 @@ pub(crate) fn router(control: Control) -> Router {
         .fallback(|| async { Problem::NO_ENDPOINT })
         .method_not_allowed_fallback(|| async { Problem::METHOD })
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn(request_id))
+        .layer(middleware::from_fn(finish))
         .with_state(control)
 }
 
@@ -82,11 +82,12 @@ fn stream() -> Router<Control> {
         )
 }
 
-/// Gives every answer an id that a log line can name.
-async fn request_id(request: Request, next: Next) -> Response {
+/// Gives every answer an id that a log line can name, and keeps it out of caches: it may hold secrets.
+async fn finish(request: Request, next: Next) -> Response {
     let id = random_hex(16).ok().and_then(|id| HeaderValue::from_str(&id).ok());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut answer = next.run(request).await;
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(id) = id {
         tracing::debug!(request = ?id, %method, path, status = answer.status().as_u16(), "api");
         answer.headers_mut().insert(REQUEST_ID, id);

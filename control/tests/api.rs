@@ -145,7 +145,7 @@ async fn wrong_settings_are_named() {
 #[tokio::test]
 async fn an_update_changes_what_it_names() {
     server!(client, control, told);
-    let (id, created) = client.create(json!({"passthrough": "a", "meta": {"title": "t", "k": 1}, "later": 1})).await;
+    let (id, created) = client.create(json!({"passthrough": "a", "audio_only": false, "embedded_subtitles": [{}], "meta": {"title": "t", "k": 1}, "later": 1, "new_asset_settings": {"passthrough": "z"}})).await;
     let path = format!("{STREAMS}/{id}");
     let changed = client.patch(&path, json!({"latency_mode": "low", "meta": {"k": 2}, "later": 2, "new": true})).await;
     assert_eq!(changed.status, StatusCode::OK);
@@ -161,9 +161,15 @@ async fn an_update_changes_what_it_names() {
     assert_eq!(cleared.data()["reconnect_window"], 10);
     let assets =
         client.patch(&path, json!({"new_asset_settings": {"video_quality": "premium", "meta": {"title": "r"}}})).await;
-    assert_eq!(assets.data()["new_asset_settings"], json!({"video_quality": "premium", "meta": {"title": "r"}}));
+    assert_eq!(
+        assets.data()["new_asset_settings"],
+        json!({"video_quality": "premium", "meta": {"title": "r"}, "passthrough": "z"})
+    );
     let message = client.patch(&path, json!({"audio_only": true, "reconnect_window": 9999})).await;
     assert_eq!(message.error(400, "invalid_parameters").lines().count(), 2);
+    let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
+    let message = client.patch(&path, json!({"later": deep})).await.error(400, "invalid_parameters");
+    assert!(message.contains("64 levels"), "{message}");
     // A client that sends back all it was given changes nothing, and nothing is told.
     let same = client.patch(&path, assets.data().clone()).await;
     assert_eq!(same.data(), assets.data());

@@ -14,6 +14,9 @@ use serde_json::Value;
 use super::problem::Problem;
 use crate::error::Error;
 
+/// Deepest nesting of a body. What is kept lies some levels deeper in the store, and must still be readable there.
+const MAX_DEPTH: usize = 64;
+
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
 
@@ -45,11 +48,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         if !value.is_object() {
             return Err(Problem::invalid("the body must be a JSON object"));
         }
+        if !is_shallow(&value, MAX_DEPTH) {
+            return Err(Problem::invalid(format!("the body must nest no deeper than {MAX_DEPTH} levels")));
+        }
         serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
             let path = error.path().to_string();
             let what = error.into_inner();
             Problem::invalid(if path == "." { what.to_string() } else { format!("{path}: {what}") })
         })
+    }
+}
+
+/// The parser has bounded the nesting already, so this recursion is bounded too.
+fn is_shallow(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(list) => levels > 0 && list.iter().all(|inner| is_shallow(inner, levels - 1)),
+        Value::Object(map) => levels > 0 && map.values().all(|inner| is_shallow(inner, levels - 1)),
+        _ => true,
     }
 }
 

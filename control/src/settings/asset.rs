@@ -296,6 +296,31 @@ impl AssetOptions {
     }
 }
 
+impl AssetOptionsUpdate {
+    /// Says what is wrong with a change of `kept`.
+    pub(crate) fn check(&mut self, kept: Option<&AssetOptions>, at: &str, problems: &mut Problems) {
+        self.meta.check(&format!("{at}.meta"), problems);
+        unchanged(&mut self.extras, &CREATE_ONLY, &kept, &format!("{at}."), problems);
+    }
+}
+
+/// Takes settings out of `extras` that an update cannot change. One that says what is kept already, as of a client that
+/// sends back all it was given, does no harm.
+pub(crate) fn unchanged<T: Serialize>(
+    extras: &mut Extras,
+    names: &[&str],
+    kept: &T,
+    at: &str,
+    problems: &mut Problems,
+) {
+    let kept = serde_json::to_value(kept).unwrap_or_default();
+    for name in names {
+        if extras.remove(*name).is_some_and(|value| kept.get(name) != Some(&value)) {
+            problems.add(&format!("{at}{name}"), "cannot be changed by an update");
+        }
+    }
+}
+
 /// Takes over unknown settings; a null takes one away.
 pub(crate) fn merge(kept: &mut Extras, brought: Extras) {
     for (name, value) in brought {
@@ -326,15 +351,6 @@ impl Check for AssetOptions {
         self.input.check(&format!("{at}.input"), problems);
         self.inputs.check(&format!("{at}.inputs"), problems);
         self.meta.check(&format!("{at}.meta"), problems);
-    }
-}
-
-impl Check for AssetOptionsUpdate {
-    fn check(&self, at: &str, problems: &mut Problems) {
-        self.meta.check(&format!("{at}.meta"), problems);
-        for name in CREATE_ONLY.iter().filter(|name| self.extras.contains_key(**name)) {
-            problems.add(&format!("{at}.{name}"), "cannot be changed by an update");
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use utoipa::ToSchema;
 
-use super::asset::merge;
+use super::asset::{merge, unchanged};
 use super::check::{embedded, text, url};
 use super::{
     AssetOptions, AssetOptionsUpdate, Check, CreatePlaybackIDRequest, CreateSimulcastTargetRequest, EmbeddedSubtitle,
@@ -233,12 +233,12 @@ impl CreateLiveStreamRequest {
 
 impl UpdateLiveStreamRequest {
     /// Takes the changes over into `settings`, or says what is wrong with them.
-    pub(crate) fn apply(self, settings: &mut Settings) -> Result<(), Vec<String>> {
+    pub(crate) fn apply(mut self, settings: &mut Settings) -> Result<(), Vec<String>> {
         let mut problems = Problems::default();
-        for name in CREATE_ONLY.iter().filter(|name| self.extras.contains_key(**name)) {
-            problems.add(name, "cannot be changed by an update");
+        unchanged(&mut self.extras, &CREATE_ONLY, settings, "", &mut problems);
+        if let Some(update) = &mut self.new_asset_settings {
+            update.check(settings.new_asset_settings.as_ref(), "new_asset_settings", &mut problems);
         }
-        self.new_asset_settings.check("new_asset_settings", &mut problems);
         if let Some(mode) = latency(self.latency_mode, self.low_latency, self.reduced_latency, &mut problems) {
             settings.latency_mode = mode;
         }
