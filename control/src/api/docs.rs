@@ -17,7 +17,11 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    info(title = "Weir", description = "Live streams: create them, control them, watch over them.", license(name = "MIT OR Apache-2.0")),
+    info(
+        title = "Weir",
+        description = "Live streams: create them, control them, watch over them.",
+        license(name = "MIT OR Apache-2.0")
+    ),
     paths(
         live_streams::create, live_streams::list, live_streams::get, live_streams::update, live_streams::delete,
         live_streams::reset_key, live_streams::enable, live_streams::disable, live_streams::complete,
