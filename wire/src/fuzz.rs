@@ -138,27 +138,26 @@ pub fn rtmp_session(data: &[u8]) {
     let config = Config { before: LIMITS, after: LIMITS, window: 0, ..Config::default() };
     let mut hello = vec![3];
     hello.resize(handshake::CLIENT_LEN as usize, 0);
-    let run = |parts: [&[u8]; 2]| {
-        let mut session = Session::new(config.clone(), [0; RANDOM_LEN]);
-        let mut told = String::new();
-        let mut out = Vec::new();
-        for part in [&hello, parts[0], parts[1]] {
+    let mut greeted = Session::new(config, [0; RANDOM_LEN]);
+    assert_eq!((greeted.input(&hello), greeted.poll()), (Ok(()), None));
+    every_cut(data, |parts| {
+        let mut session = greeted.clone();
+        let (mut events, mut out) = (Vec::new(), Vec::new());
+        for part in parts {
             let mut result = session.input(part);
             while let Some(event) = session.poll() {
                 if matches!(event, Event::Publish(_)) {
                     result = result.and_then(|()| session.accept());
                 }
-                told.push_str(&format!("{event:?}\n"));
+                events.push(event);
             }
             out.extend(session.take_output());
             if let Err(err) = result {
-                told.push_str(&err.to_string());
-                break;
+                return (events, out, Some(err));
             }
         }
-        (told, out)
-    };
-    every_cut(data, run);
+        (events, out, None)
+    });
 }
 
 /// Asserts that `run` says the same of `data` whole and in any two pieces.
@@ -166,7 +165,9 @@ fn every_cut<T: PartialEq + std::fmt::Debug>(data: &[u8], run: impl Fn([&[u8]; 2
     let whole = run([data, &[]]);
     for at in 0..data.len() {
         let (head, tail) = data.split_at(at);
-        assert_eq!(run([head, tail]), whole, "cut at {at}");
+        let cut = run([head, tail]);
+        // Where only a NaN differs, which is not itself, the texts are the same.
+        assert!(cut == whole || format!("{cut:?}") == format!("{whole:?}"), "cut at {at}: {cut:?} is not {whole:?}");
     }
 }
 

@@ -103,7 +103,7 @@ pub enum RejectionCode {
     Denied,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     Handshake(handshake::Server),
     Open,
@@ -115,7 +115,7 @@ enum Phase {
 
 /// One connection of an encoder. It holds no more than its [`Config`] allows, the events and answers of the last call
 /// of [`input`](Self::input) apart, which its slice bounds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Session {
     config: Config,
     phase: Phase,

@@ -23,7 +23,7 @@ pub struct Limits {
 ///
 /// Each message is assembled once, in an allocation of exactly its length, so a frame that is kept keeps nothing else
 /// alive; the one copy is the one out of the caller's read buffer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader {
     limits: Limits,
     chunk_size: usize,
@@ -43,14 +43,14 @@ enum State {
     Payload { stream: usize, left: usize },
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Header {
     bytes: [u8; MAX_HEADER],
     len: usize,
     start: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Carry {
     bytes: [u8; 4],
     at: usize,
@@ -58,7 +58,7 @@ struct Carry {
 }
 
 /// What is remembered of a chunk stream from one chunk to the next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Stream {
     id: u32,
     kind: u8,
