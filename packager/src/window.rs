@@ -18,12 +18,16 @@ pub use rendition::{Rendition, Segment};
 const LISTED: TimeDelta = TimeDelta::from_secs(30);
 /// Target durations that are listed at least (rfc8216bis §6.2.2).
 const LISTED_TARGETS: i64 = 3;
+/// Decisions to slide that are remembered for renditions behind the first one; past it, the oldest is made anew.
+const SLIDES: usize = 32;
 
 /// What is published of a broadcast and still there.
 #[derive(Debug, Default)]
 pub struct Window {
     targets: Option<Targets>,
     renditions: BTreeMap<RenditionId, Rendition>,
+    /// By the newest closed segment, the first one that is listed with it.
+    slides: BTreeMap<u64, u64>,
     playable: bool,
     ended: bool,
 }
@@ -67,7 +71,13 @@ impl Window {
                 let listed = self.listed_duration();
                 if let Some(rendition) = self.renditions.get_mut(&end.rendition) {
                     rendition.close(end, self.targets.map_or(0, |t| t.segment_secs));
-                    rendition.slide(listed);
+                    // Audio segments are a frame longer or shorter than those of video: were each rendition to count its
+                    // own seconds, their playlists would begin at different segments, which confuses Video.js 8.24.
+                    let first = *self.slides.entry(end.msn).or_insert_with(|| rendition.first_to_list(listed));
+                    rendition.slide(first, listed);
+                }
+                if self.slides.len() > SLIDES {
+                    self.slides.pop_first();
                 }
                 self.playable |= self.renditions.values().all(|r| r.has_segment());
             }
@@ -165,5 +175,52 @@ impl Window {
     /// Bytes held, of segments and init sections.
     pub fn bytes(&self) -> u64 {
         self.renditions.values().map(Rendition::bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Format, Payload, SegmentEnd};
+    use media::{Kind, Timestamp, WallTime};
+
+    fn segment(window: &mut Window, rendition: RenditionId, msn: u64, millis: i64) {
+        let duration = TimeDelta::from_millis(millis);
+        window.apply(&Event::Part(Arc::new(Part {
+            rendition,
+            msn,
+            index: 0,
+            init: 0,
+            start: Timestamp::ZERO,
+            duration,
+            independent: true,
+            discontinuity: false,
+            wall: WallTime::from_unix_millis(0),
+            frames: 1,
+            data: Payload::default(),
+        })));
+        window.apply(&Event::Segment(SegmentEnd { rendition, msn, duration }));
+    }
+
+    fn first_listed(window: &Window, rendition: RenditionId) -> Option<u64> {
+        window.rendition(rendition)?.listed().next().map(Segment::msn)
+    }
+
+    #[test]
+    fn playlists_of_all_renditions_begin_at_the_same_segment() {
+        let mut window = Window::new();
+        window.apply(&Event::Targets(Targets { segment_secs: 2, part: None }));
+        for (rendition, kind) in [(RenditionId::VIDEO, Kind::Video), (RenditionId::AUDIO, Kind::Audio)] {
+            let format = Format { kind, codec: String::new(), resolution: None, channels: None };
+            window.apply(&Event::Init(Arc::new(Init { rendition, number: 0, bytes: bytes::Bytes::new(), format })));
+        }
+        for msn in 0..60 {
+            segment(&mut window, RenditionId::VIDEO, msn, 2_000);
+            // Fifteen of them are a little more or a little less than thirty seconds.
+            segment(&mut window, RenditionId::AUDIO, msn, if msn % 3 == 0 { 2_005 } else { 1_984 });
+            let first = first_listed(&window, RenditionId::VIDEO);
+            assert_eq!(first_listed(&window, RenditionId::AUDIO), first, "after segment {msn}");
+            assert_eq!(first, Some((msn + 1).saturating_sub(15)));
+        }
     }
 }

@@ -20,6 +20,8 @@ use crate::log::{Event, Init, Part, RenditionId, SegmentEnd};
 const VIDEO_GAP: TimeDelta = TimeDelta::from_secs(1);
 /// Video frames that come this late behind what was already filled are dropped, up to the next IDR.
 const VIDEO_LATE: TimeDelta = TimeDelta::from_secs(1);
+/// IDR pictures closer than this many PART-TARGETs do not begin a part each.
+const KEYS_APART: i64 = 2;
 /// Where nothing tells the frame rate yet.
 const GUESSED_FRAME: TimeDelta = TimeDelta::from_millis(33);
 
@@ -66,6 +68,7 @@ pub(super) struct Lane {
     /// Where the next sample starts; none at the beginning of a run.
     clock: Option<i64>,
     pending: Vec<Pending>,
+    newest_key: Option<i64>,
     sequence: u32,
     segment: Opening,
     parts: u32,
@@ -96,6 +99,7 @@ impl Lane {
             track,
             clock: None,
             pending: Vec::new(),
+            newest_key: None,
             sequence: 0,
             segment: opening,
             parts: 0,
@@ -234,11 +238,14 @@ impl Lane {
         self.estimate.frame(dts);
         let estimate = self.estimate.value();
         if let Some(limit) = self.part_limit() {
-            if unit.key && !self.pending.is_empty() {
+            if unit.key && self.worth_a_part(dts) {
                 self.close_part(dts.min(limit), out)?;
             } else if dts + estimate / 2 > limit {
                 self.close_part(limit, out)?;
             }
+        }
+        if unit.key {
+            self.newest_key = Some(dts);
         }
         let start = match (self.pending.last(), self.clock) {
             (Some(last), _) => dts.max(last.start + 1),
@@ -259,6 +266,12 @@ impl Lane {
         Ok(())
     }
 
+    /// An IDR begins a part, for players to tune in; not where there are so many that all parts would be short.
+    fn worth_a_part(&self, dts: i64) -> bool {
+        let apart = self.rule.map_or(0, |rule| self.scale.delta_ticks(rule.longest.times(KEYS_APART)));
+        self.newest_key.is_none_or(|key| dts - key >= apart)
+    }
+
     /// Where the open part ends at the latest; none if it is empty or parts are not limited.
     fn part_limit(&self) -> Option<i64> {
         Some(self.pending.first()?.start + self.scale_floor(self.rule?.longest))
@@ -269,12 +282,22 @@ impl Lane {
         if self.scale.delta(ticks) > delta { ticks - 1 } else { ticks }
     }
 
-    /// Ends the open segment at `at`, on the lane's decode timeline, and opens the next one.
+    /// Ends the open segment at `at`, on the lane's decode timeline, and opens the next one. A small hole before `at` is
+    /// left to the frames that follow, as longer ones are not.
     pub(super) fn end_segment(&mut self, at: Timestamp, discontinuity: bool, out: &mut Output) -> Result<(), Error> {
+        let hole = self.nominal.unwrap_or(self.scale.delta_ticks(VIDEO_GAP));
+        self.end_with(at, discontinuity, hole, out)
+    }
+
+    /// Ends the open segment of a lane that is away: `at` is reached exactly, with a gap if need be.
+    pub(super) fn end_absent(&mut self, at: Timestamp, discontinuity: bool, out: &mut Output) -> Result<(), Error> {
+        self.end_with(at, discontinuity, 0, out)
+    }
+
+    fn end_with(&mut self, at: Timestamp, discontinuity: bool, hole: i64, out: &mut Output) -> Result<(), Error> {
         let end = self.scale.ticks(at);
         self.close_part(end, out)?;
         let clock = *self.clock.get_or_insert(self.scale.ticks(self.segment.at));
-        let hole = self.nominal.map_or(self.scale.delta_ticks(VIDEO_GAP), |nominal| nominal);
         if self.parts == 0 || end - clock > hole {
             self.fill(end.max(clock + 1), out)?;
         }

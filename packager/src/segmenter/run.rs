@@ -85,7 +85,8 @@ impl Run {
 
 impl Packager {
     pub(super) fn run(&mut self, kind: Kind, unit: Unit, arrival: WallTime) -> Result<(), Error> {
-        let end = self.lane(kind).filter(|lane| lane.active()).map(Lane::end);
+        let active = [&self.video, &self.audio].into_iter().flatten().filter(|lane| lane.active());
+        let end = active.map(Lane::end).max();
         if end.is_some_and(|end| unit.dts - end > LONGEST_JUMP) {
             self.end_run()?;
             self.phase = Phase::Waiting(None);
@@ -132,6 +133,7 @@ impl Packager {
             return Ok(false);
         }
         self.run.joined = true;
+        self.cut_a_hole(unit.pts);
         let opening = Opening { msn: self.cuts.newest() + 1, at: unit.dts, discontinuity: true };
         let anchor = (self.run.wall, self.run.start_pts - self.run.reorder);
         if let Some(lane) = self.video.as_mut().filter(|lane| !lane.active()) {
@@ -150,7 +152,11 @@ impl Packager {
         while let Some(cut) = self.cuts.after(lane.msn()).filter(|cut| edge >= cut.at) {
             let planned = cut.at - self.run.reorder;
             let near = unit.dts - planned < VIDEO_LATE && self.cuts.after(lane.msn() + 1).is_none();
-            lane.end_segment(if near { unit.dts } else { planned }, cut.discontinuity, &mut self.out)?;
+            if near {
+                lane.end_segment(unit.dts, cut.discontinuity, &mut self.out)?;
+            } else {
+                lane.end_absent(planned, cut.discontinuity, &mut self.out)?;
+            }
         }
         Ok(())
     }
@@ -158,9 +164,17 @@ impl Packager {
     fn catch_up_video(&mut self) -> Result<(), Error> {
         let Some(lane) = self.video.as_mut() else { return Ok(()) };
         while let Some(cut) = self.cuts.after(lane.msn()) {
-            lane.end_segment(cut.at - self.run.reorder, cut.discontinuity, &mut self.out)?;
+            lane.end_absent(cut.at - self.run.reorder, cut.discontinuity, &mut self.out)?;
         }
         Ok(())
+    }
+
+    /// Decides the cuts in a stretch where nothing came, for a cut at its end.
+    fn cut_a_hole(&mut self, end: Timestamp) {
+        let limit = self.limit(ROUNDING);
+        while end - self.cuts.start() > limit {
+            self.cuts.push(self.cuts.start() + limit, false);
+        }
     }
 
     fn cut_video(&mut self, dts: Timestamp, pts: Timestamp, discontinuity: bool) -> Result<(), Error> {
@@ -172,7 +186,8 @@ impl Packager {
     fn cut_overlong(&mut self, unit: &Unit) -> Result<(), Error> {
         let limit = self.limit(ROUNDING);
         while let Some(lane) = self.video.as_ref() {
-            let start = lane.segment_start();
+            // The boundary counts too, not only what this lane made of it: audio follows the boundary.
+            let start = lane.segment_start().min(self.cuts.start() - self.run.reorder);
             let end = if unit.key { unit.dts } else { unit.dts + lane.frame() };
             if end - start <= limit {
                 break;
@@ -268,24 +283,23 @@ impl Packager {
     /// Cuts where audio leads, where it changes, and where stalled video lets its segment grow too long.
     fn cut_by_audio(&mut self, unit: &Unit, frame: TimeDelta) -> Result<(), Error> {
         if let Some(track) = self.next_audio.take() {
+            self.cut_a_hole(unit.pts);
+            self.catch_up_audio()?;
             self.cut_audio(unit.pts, true)?;
             return self.audio.as_mut().map_or(Ok(()), |lane| lane.change(track));
         }
         let leads = self.run.leader == Kind::Audio;
-        let first = self.run.first && self.cuts.newest() == self.run.first_msn;
-        let target = if first { super::FIRST_AUDIO_SEGMENT } else { plan::segment_target(self.mode) };
-        if leads && unit.pts - self.cuts.start() >= target {
-            self.cut_audio(unit.pts, false)?;
-        }
         let limit = self.limit(if leads { ROUNDING } else { FOLLOWER_ROUNDING });
         while let Some(lane) = self.audio.as_ref() {
-            let start = lane.segment_start();
+            let start = lane.segment_start().min(self.cuts.start());
             if unit.pts + frame - start <= limit {
                 break;
             }
             self.cut_audio(unit.pts.min(start + limit), false)?;
         }
-        Ok(())
+        let first = self.run.first && self.cuts.newest() == self.run.first_msn;
+        let target = if first { super::FIRST_AUDIO_SEGMENT } else { plan::segment_target(self.mode) };
+        if leads && unit.pts - self.cuts.start() >= target { self.cut_audio(unit.pts, false) } else { Ok(()) }
     }
 
     fn cut_audio(&mut self, at: Timestamp, discontinuity: bool) -> Result<(), Error> {
@@ -350,7 +364,11 @@ impl Packager {
         if self.video.as_ref().is_some_and(Lane::active) {
             self.catch_up_video()?;
         }
-        let Some(lane) = self.audio.as_mut().filter(|lane| lane.active()) else { return Ok(()) };
+        if self.audio.as_ref().is_some_and(Lane::active) { self.catch_up_audio() } else { Ok(()) }
+    }
+
+    fn catch_up_audio(&mut self) -> Result<(), Error> {
+        let Some(lane) = self.audio.as_mut() else { return Ok(()) };
         while let Some(cut) = self.cuts.after(lane.msn()) {
             lane.end_segment(cut.at, cut.discontinuity, &mut self.out)?;
         }

@@ -91,11 +91,20 @@ impl Rendition {
         }
     }
 
-    /// Takes segments out of the list once `listed` is full without them, and drops those that were out long enough.
-    pub(super) fn slide(&mut self, listed: TimeDelta) {
+    /// The first segment that is needed for a list of `listed`.
+    pub(super) fn first_to_list(&self, listed: TimeDelta) -> u64 {
         let mut total = self.listed().fold(TimeDelta::ZERO, |sum, s| sum + s.duration);
-        while let Some(first) = self.segments.get(self.unlisted).filter(|s| s.closed && total - s.duration >= listed) {
-            total = total - first.duration;
+        let superfluous = self.listed().take_while(|s| {
+            total = total - s.duration;
+            s.closed && total >= listed
+        });
+        let count = superfluous.count();
+        self.listed().nth(count).map_or(self.next_msn, Segment::msn)
+    }
+
+    /// Takes the segments before `first` out of the list, and drops those that were out for long enough.
+    pub(super) fn slide(&mut self, first: u64, listed: TimeDelta) {
+        while self.segments.get(self.unlisted).is_some_and(|s| s.closed && s.msn < first) {
             self.unlisted += 1;
         }
         let kept = TimeDelta::from_millis(listed.as_millis() / KEPT_AFTER);
