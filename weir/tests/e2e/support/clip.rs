@@ -102,5 +102,7 @@ fn hashes(source: &str, selection: &[&str]) -> Hashes {
     assert!(run.stderr.is_empty(), "ffmpeg complained: {}", String::from_utf8_lossy(&run.stderr));
     let text = String::from_utf8_lossy(&run.stdout).into_owned();
     let frames = text.lines().filter(|line| !line.starts_with('#'));
-    frames.filter_map(|line| line.rsplit(',').next()).map(|hash| hash.trim().to_owned()).collect()
+    let hashes: Hashes = frames.filter_map(|line| line.rsplit(',').next()).map(|hash| hash.trim().to_owned()).collect();
+    assert!(!hashes.is_empty(), "{source} has no frame of the kind");
+    hashes
 }
