@@ -25,7 +25,7 @@ fn without(frames: Vec<Frame>, from: i64, to: i64) -> Vec<Frame> {
 }
 
 fn last_msn(report: &Report, rendition: RenditionId) -> u64 {
-    report.of(rendition).last().unwrap().parts[0].msn
+    report.of(rendition).last().map_or(0, |s| s.parts[0].msn)
 }
 
 fn gaps(report: &Report, rendition: RenditionId) -> usize {

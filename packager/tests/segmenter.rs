@@ -75,7 +75,7 @@ fn audio_only_and_video_only() {
 #[test]
 fn announced_audio_that_never_comes_holds_nothing_up() {
     let mut fed = common::source::Fed::new(Low, &[common::source::video_track(), common::source::audio_track(48_000)]);
-    fed.push(Video { length: 1_034, ..Video::default() }.make());
+    fed.push(Video { length: 1_030, ..Video::default() }.make());
     assert!(fed.events.iter().any(|e| matches!(e, packager::log::Event::Segment(_))), "a GOP is a segment");
-    check(fed.push(Video { start: 1_034, ..Video::default() }.make()).end(), Rules { lossless: false, ..STRICT });
+    check(fed.push(Video { start: 1_033, ..Video::default() }.make()).end(), Rules { lossless: false, ..STRICT });
 }
