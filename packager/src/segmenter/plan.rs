@@ -66,7 +66,9 @@ pub(super) fn targets(mode: LatencyMode, gop: TimeDelta, paces: &[Pace]) -> Targ
 
 /// The part rule of a rendition under a frozen PART-TARGET: as many frames as fit in it with their jitter.
 pub(super) fn part_rule(part_target: TimeDelta, frame: TimeDelta) -> PartRule {
-    let frames = (part_target - LEAST_HEADROOM).whole(frame).max(1);
+    // A millisecond of grace: a frame duration that was rounded up must not cost a frame.
+    let room = part_target - LEAST_HEADROOM + TimeDelta::from_millis(1);
+    let frames = room.whole(frame).max(1);
     PartRule { frames: usize::try_from(frames).unwrap_or(1), longest: part_target }
 }
 
