@@ -1,0 +1,124 @@
+//! The live window: what it lists, what it keeps, and what it says to those who wait.
+
+mod common;
+
+use common::source::{Fed, Video, audio, audio_track, mux, other_video_track, package, video_track};
+use media::LatencyMode::{Low, Reduced, Standard};
+use media::TimeDelta;
+use packager::log::{Event, RenditionId};
+use packager::playlist::{self, MediaOptions};
+use packager::window::{Availability, Progress, Window};
+
+const VIDEO: RenditionId = RenditionId::VIDEO;
+const AUDIO: RenditionId = RenditionId::AUDIO;
+
+fn window_of(events: &[Event]) -> Window {
+    let mut window = Window::new();
+    events.iter().for_each(|event| window.apply(event));
+    window
+}
+
+fn listed(window: &Window, rendition: RenditionId) -> Vec<u64> {
+    window.rendition(rendition).unwrap().listed().filter(|s| s.is_closed()).map(|s| s.msn()).collect()
+}
+
+#[test]
+fn lists_thirty_seconds_and_keeps_a_third_more() {
+    let fed = package(Reduced, Some(&Video { length: 90_000, ..Video::default() }), Some(48_000));
+    let mut window = Window::new();
+    for event in &fed.events {
+        window.apply(event);
+        let Some(video) = window.rendition(VIDEO) else { continue };
+        let total = video.listed().fold(TimeDelta::ZERO, |sum, s| sum + s.duration());
+        assert!(total < TimeDelta::from_secs(34), "{total:?}");
+    }
+    assert_eq!(listed(&window, VIDEO), (32..47).collect::<Vec<_>>());
+    assert!(window.segment(VIDEO, 27).is_some() && window.segment(VIDEO, 26).is_none());
+    let held: u64 =
+        (27..47).flat_map(|msn| [VIDEO, AUDIO].map(|r| window.segment(r, msn).map_or(0, |s| s.len()))).sum();
+    let inits: usize = [VIDEO, AUDIO].map(|r| window.init(r, 0).unwrap().bytes.len()).iter().sum();
+    assert_eq!(window.bytes(), held + inits as u64);
+}
+
+#[test]
+fn lists_three_target_durations_of_long_gops() {
+    let video = Video { gops: vec![20_000], length: 200_000, ..Video::default() };
+    let window = window_of(&package(Standard, Some(&video), None).events);
+    assert_eq!(window.targets().unwrap().segment_secs, 20);
+    assert_eq!(listed(&window, VIDEO).len(), 3);
+}
+
+#[test]
+fn is_playable_once_each_rendition_has_a_segment() {
+    let mut fed = Fed::new(Low, &[video_track(), audio_track(48_000)]);
+    fed.push(mux([Video { length: 1_030, ..Video::default() }.make(), audio(48_000, 0, 1_030)]));
+    let mut window = Window::new();
+    for event in &fed.events {
+        let whole = |r| window.rendition(r).is_some_and(|r| r.listed().any(|s| s.is_closed()));
+        assert_eq!(window.is_playable(), whole(VIDEO) && whole(AUDIO));
+        window.apply(event);
+    }
+    assert!(window.is_playable(), "one GOP and a frame are enough");
+    assert!(playlist::media(&window, VIDEO, &MediaOptions::default()).is_some());
+}
+
+#[test]
+fn blocking_reloads_wait_for_what_they_ask() {
+    let mut fed = Fed::new(Low, &[video_track()]);
+    fed.push(Video { length: 5_450, ..Video::default() }.make());
+    let window = window_of(&fed.events);
+    assert_eq!(window.progress(VIDEO), Some(Progress { msn: 4, parts: 7 }));
+    let holds = |msn, part| window.holds(VIDEO, msn, part);
+    assert!(holds(3, None) && !holds(4, None));
+    assert!(holds(4, Some(6)) && !holds(4, Some(7)) && !holds(5, Some(0)));
+    assert!(holds(3, Some(9)), "past the end of segment 3 stands for the first part of segment 4");
+    assert!(!window.holds(AUDIO, 0, None));
+    let part = |msn, index| window.availability(VIDEO, msn, index);
+    assert_eq!((part(4, 6), part(4, 7), part(5, 0)), (Availability::Ready, Availability::Later, Availability::Later));
+    assert_eq!((part(3, 9), window.availability(AUDIO, 0, 0)), (Availability::Never, Availability::Never));
+    let events = fed.end().events.clone();
+    assert_eq!(window_of(&events).availability(VIDEO, 9, 0), Availability::Never);
+}
+
+#[test]
+fn a_part_past_a_closed_segment_waits_for_the_next_segments_first() {
+    let mut fed = Fed::new(Low, &[video_track()]);
+    fed.push(Video { length: 4_020, ..Video::default() }.make());
+    let window = window_of(&fed.events);
+    assert_eq!(window.progress(VIDEO), Some(Progress { msn: 4, parts: 0 }));
+    assert!(window.holds(VIDEO, 3, None) && window.holds(VIDEO, 3, Some(4)));
+    assert!(!window.holds(VIDEO, 3, Some(5)));
+}
+
+#[test]
+fn init_sections_go_with_their_last_segment() {
+    let mut fed = Fed::new(Reduced, &[video_track()]);
+    fed.push(Video { length: 10_000, ..Video::default() }.make());
+    fed.add_track(other_video_track());
+    fed.push(Video { start: 10_000, length: 90_000, ..Video::default() }.make());
+    let window = window_of(&fed.events);
+    assert!(window.init(VIDEO, 0).is_none() && window.init(VIDEO, 1).is_some());
+    let text = playlist::media(&window, VIDEO, &MediaOptions::default()).unwrap();
+    assert!(text.contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n") && !text.contains("#EXT-X-DISCONTINUITY\n"));
+}
+
+#[test]
+fn a_late_rendition_counts_the_breaks_before_it() {
+    let mut fed = Fed::new(Low, &[video_track()]);
+    fed.push(Video { length: 5_000, ..Video::default() }.make()).discontinuity();
+    fed.add_track(audio_track(48_000));
+    fed.push(Video { start: 6_000, length: 4_000, ..Video::default() }.make());
+    fed.push(mux([Video { start: 10_000, length: 6_000, ..Video::default() }.make(), audio(48_000, 10_000, 6_000)]));
+    let window = window_of(&fed.events);
+    let text = playlist::media(&window, AUDIO, &MediaOptions::default()).unwrap();
+    assert!(text.contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"), "{text}");
+}
+
+#[test]
+fn gaps_are_told() {
+    let mut fed = Fed::new(Low, &[video_track(), audio_track(48_000)]);
+    fed.push(mux([Video::default().make(), audio(48_000, 0, 8_300)]));
+    let window = window_of(&fed.events);
+    let text = playlist::media(&window, AUDIO, &MediaOptions::default()).unwrap();
+    assert!(text.contains("#EXT-X-GAP\n#EXTINF:") && text.contains(",GAP=YES\n"));
+}
