@@ -29,6 +29,8 @@ const FIRST_AUDIO_SEGMENT: TimeDelta = TimeDelta::from_secs(1);
 const LONGEST_FIRST_SEGMENT: TimeDelta = TimeDelta::from_millis(20_300);
 /// No segment is meant to be shorter; a little less, for GOPs of half a second with jitter.
 const SHORTEST_SEGMENT: TimeDelta = TimeDelta::from_millis(450);
+/// The first segment is taken as whole with so many frames, whatever their times say.
+const MOST_GATHERED: usize = 10_000;
 /// Timelines are moved to begin here at the earliest, as `tfdt` has no sign.
 const EARLIEST: TimeDelta = TimeDelta::from_secs(1);
 
@@ -272,7 +274,7 @@ impl Packager {
             (Kind::Video, Kind::Audio) => newest_video.is_some_and(|video| unit.pts - video > run::AUDIO_HOLD),
         };
         units.push((kind, unit));
-        if whole { self.freeze() } else { Ok(()) }
+        if whole || units.len() >= MOST_GATHERED { self.freeze() } else { Ok(()) }
     }
 
     /// Freezes the durations with what there is, where the first segment cannot be awaited.

@@ -68,17 +68,10 @@ impl Window {
             }
             Event::Part(part) => self.add_part(part),
             Event::Segment(end) => {
-                let listed = self.listed_duration();
                 if let Some(rendition) = self.renditions.get_mut(&end.rendition) {
                     rendition.close(end, self.targets.map_or(0, |t| t.segment_secs));
-                    // Audio segments are a frame longer or shorter than those of video: were each rendition to count its
-                    // own seconds, their playlists would begin at different segments, which confuses Video.js 8.24.
-                    let first = *self.slides.entry(end.msn).or_insert_with(|| rendition.first_to_list(listed));
-                    rendition.slide(first, listed);
                 }
-                if self.slides.len() > SLIDES {
-                    self.slides.pop_first();
-                }
+                self.slide(end.rendition, end.msn);
                 self.playable |= self.renditions.values().all(|r| r.has_segment());
             }
             Event::End => self.ended = true,
@@ -96,6 +89,24 @@ impl Window {
     fn breaks_before(&self, but: RenditionId, msn: u64) -> u64 {
         let others = self.renditions.iter().filter(|(id, _)| **id != but);
         others.filter_map(|(_, r)| r.breaks_before(msn)).max().unwrap_or(0)
+    }
+
+    /// Audio segments are a frame longer or shorter than those of video: were each rendition to count its own seconds,
+    /// their playlists would begin at different segments, which confuses Video.js 8.24. So the first to close a segment
+    /// decides for all; not one that appeared late, which has little to list.
+    fn slide(&mut self, id: RenditionId, msn: u64) {
+        let listed = self.listed_duration();
+        let oldest = |r: &&Rendition| r.listed().next().map_or(u64::MAX, Segment::msn);
+        let closing = self.renditions.get(&id);
+        let Some(decides) = closing.into_iter().chain(self.renditions.values()).min_by_key(oldest) else { return };
+        let decision = decides.first_to_list(listed);
+        let first = *self.slides.entry(msn).or_insert(decision);
+        if let Some(rendition) = self.renditions.get_mut(&id) {
+            rendition.slide(first, listed);
+        }
+        if self.slides.len() > SLIDES {
+            self.slides.pop_first();
+        }
     }
 
     fn listed_duration(&self) -> TimeDelta {

@@ -15,10 +15,11 @@ use packager::uri::Query;
 use packager::window::Window;
 
 fn golden(name: &str, got: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let path = folder.join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, got).unwrap();
+        std::fs::create_dir_all(&folder).expect("the folder can be made");
+        std::fs::write(&path, got).expect("the file can be written");
     }
     let want = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(got, want, "{name} differs; UPDATE_GOLDEN=1 rewrites it");
@@ -28,7 +29,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.chunks(16).fold(String::new(), |mut out, line| {
         let hex: Vec<_> = line.iter().map(|b| format!("{b:02x}")).collect();
         let text = line.iter().map(|b| if b.is_ascii_graphic() { char::from(*b) } else { '.' });
-        writeln!(out, "{:48}{}", hex.join(" "), text.collect::<String>()).unwrap();
+        writeln!(out, "{:48}{}", hex.join(" "), text.collect::<String>()).expect("a String takes all");
         out
     })
 }

@@ -19,7 +19,13 @@ fn window_of(events: &[Event]) -> Window {
 }
 
 fn listed(window: &Window, rendition: RenditionId) -> Vec<u64> {
-    window.rendition(rendition).unwrap().listed().filter(|s| s.is_closed()).map(|s| s.msn()).collect()
+    window
+        .rendition(rendition)
+        .into_iter()
+        .flat_map(|r| r.listed())
+        .filter(|s| s.is_closed())
+        .map(|s| s.msn())
+        .collect()
 }
 
 #[test]
@@ -50,16 +56,18 @@ fn lists_three_target_durations_of_long_gops() {
 
 #[test]
 fn is_playable_once_each_rendition_has_a_segment() {
-    let mut fed = Fed::new(Low, &[video_track(), audio_track(48_000)]);
-    fed.push(mux([Video { length: 1_030, ..Video::default() }.make(), audio(48_000, 0, 1_030)]));
-    let mut window = Window::new();
-    for event in &fed.events {
-        let whole = |r| window.rendition(r).is_some_and(|r| r.listed().any(|s| s.is_closed()));
-        assert_eq!(window.is_playable(), whole(VIDEO) && whole(AUDIO));
-        window.apply(event);
+    for mode in [Standard, Reduced, Low] {
+        let mut fed = Fed::new(mode, &[video_track(), audio_track(48_000)]);
+        fed.push(mux([Video { length: 1_050, ..Video::default() }.make(), audio(48_000, 0, 1_050)]));
+        let mut window = Window::new();
+        for event in &fed.events {
+            let whole = |r| window.rendition(r).is_some_and(|r| r.listed().any(|s| s.is_closed()));
+            assert_eq!(window.is_playable(), whole(VIDEO) && whole(AUDIO));
+            window.apply(event);
+        }
+        assert!(window.is_playable(), "one GOP and a frame are enough");
+        assert!(playlist::media(&window, VIDEO, &MediaOptions::default()).is_some());
     }
-    assert!(window.is_playable(), "one GOP and a frame are enough");
-    assert!(playlist::media(&window, VIDEO, &MediaOptions::default()).is_some());
 }
 
 #[test]
@@ -112,6 +120,22 @@ fn a_late_rendition_counts_the_breaks_before_it() {
     let window = window_of(&fed.events);
     let text = playlist::media(&window, AUDIO, &MediaOptions::default()).unwrap();
     assert!(text.contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"), "{text}");
+}
+
+#[test]
+fn a_late_rendition_does_not_shorten_the_list_of_the_others() {
+    for late in 31..36 {
+        let mut fed = Fed::new(Low, &[video_track(), audio_track(48_000)]);
+        fed.push(mux([Video { length: 60_000, ..Video::default() }.make(), audio(48_000, late * 1_000, 20_000)]));
+        let mut window = Window::new();
+        for event in &fed.events {
+            window.apply(event);
+            let Some(video) = window.rendition(VIDEO) else { continue };
+            let total = video.listed().fold(TimeDelta::ZERO, |sum, s| sum + s.duration());
+            let full = video.listed().next().is_none_or(|s| s.msn() == 0) || total >= TimeDelta::from_secs(30);
+            assert!(full, "{total:?} are listed with audio from {late} s on");
+        }
+    }
 }
 
 #[test]

@@ -22,6 +22,8 @@ const VIDEO_GAP: TimeDelta = TimeDelta::from_secs(1);
 const VIDEO_LATE: TimeDelta = TimeDelta::from_secs(1);
 /// IDR pictures closer than this many PART-TARGETs do not begin a part each.
 const KEYS_APART: i64 = 2;
+/// A fragment with more frames than any segment should have is closed; 20 s at 240 Hz have fewer.
+const MOST_FRAMES: usize = 5_000;
 /// Where nothing tells the frame rate yet.
 const GUESSED_FRAME: TimeDelta = TimeDelta::from_millis(33);
 
@@ -215,9 +217,10 @@ impl Lane {
             self.close_part(expected, out)?;
             self.fill(dts, out)?;
         }
+        self.announce(out);
         let start = self.pending.last().map(|p| p.start + nominal).or(self.clock).unwrap_or(dts);
         self.pending.push(Pending { start, dts: start, pts: start, key: true, payload: unit.payload });
-        if self.rule.is_some_and(|rule| self.pending.len() >= rule.frames) {
+        if self.pending.len() >= self.most_frames() {
             self.close_part(start + nominal, out)?;
         }
         Ok(())
@@ -235,6 +238,7 @@ impl Lane {
             return Ok(());
         }
         self.await_key = false;
+        self.announce(out);
         self.estimate.frame(dts);
         let estimate = self.estimate.value();
         if let Some(limit) = self.part_limit() {
@@ -257,11 +261,9 @@ impl Lane {
             (None, None) => dts,
         };
         self.pending.push(Pending { start, dts, pts, key: unit.key, payload: unit.payload });
-        if let Some(limit) = self.part_limit() {
-            let full = self.rule.is_some_and(|rule| self.pending.len() >= rule.frames);
-            if full || start + estimate + estimate / 2 > limit {
-                self.close_part(dts + estimate, out)?;
-            }
+        let no_room = self.part_limit().is_some_and(|limit| start + estimate + estimate / 2 > limit);
+        if no_room || self.pending.len() >= self.most_frames() {
+            self.close_part(dts + estimate, out)?;
         }
         Ok(())
     }
@@ -270,6 +272,10 @@ impl Lane {
     fn worth_a_part(&self, dts: i64) -> bool {
         let apart = self.rule.map_or(0, |rule| self.scale.delta_ticks(rule.longest.times(KEYS_APART)));
         self.newest_key.is_none_or(|key| dts - key >= apart)
+    }
+
+    fn most_frames(&self) -> usize {
+        self.rule.map_or(MOST_FRAMES, |rule| rule.frames)
     }
 
     /// Where the open part ends at the latest; none if it is empty or parts are not limited.
@@ -351,6 +357,15 @@ impl Lane {
         Ok(())
     }
 
+    /// Publishes the init section as soon as the first frame is there, so that readers know what to wait for.
+    fn announce(&mut self, out: &mut Output) {
+        if let Some(bytes) = self.fresh_init.take() {
+            let init = Init { rendition: self.rendition, number: self.inits, bytes, format: cmaf::format(&self.track) };
+            self.inits += 1;
+            out.events.push_back(Event::Init(Arc::new(init)));
+        }
+    }
+
     fn publish(
         &mut self,
         start: i64,
@@ -360,11 +375,7 @@ impl Lane {
         data: crate::log::Payload,
         out: &mut Output,
     ) {
-        if let Some(bytes) = self.fresh_init.take() {
-            let init = Init { rendition: self.rendition, number: self.inits, bytes, format: cmaf::format(&self.track) };
-            self.inits += 1;
-            out.events.push_back(Event::Init(Arc::new(init)));
-        }
+        self.announce(out);
         let at = self.scale.timestamp(start);
         let part = Part {
             rendition: self.rendition,

@@ -13,6 +13,8 @@ use crate::Error;
 
 /// Audio is held for video as long as this, then it flows on.
 pub(super) const AUDIO_HOLD: TimeDelta = TimeDelta::from_secs(2);
+/// Nor are more frames held than this, whatever their times say.
+const MOST_HELD: usize = 1_000;
 /// Audio that is later than this behind video gets a gap in its place.
 const AUDIO_LATE: TimeDelta = TimeDelta::from_secs(3);
 /// Video that is this far behind a cut made by audio gets a gap in its place.
@@ -119,6 +121,10 @@ impl Packager {
         if self.video.as_ref().is_some_and(|lane| lane.msn() == self.cuts.newest()) {
             self.cut_overlong(&unit)?;
             self.cut_at_key(&unit)?;
+        }
+        if self.next_video.is_some() {
+            // Between the new header and its first IDR nothing can be decoded.
+            return Ok(());
         }
         let Some(lane) = self.video.as_mut() else { return Ok(()) };
         let dts = unit.dts;
@@ -229,7 +235,11 @@ impl Packager {
         self.settle_audio()?;
         while let (Some(front), Some(back)) = (self.held.front(), self.held.back()) {
             let reached = self.run.newest_video.is_some_and(|video| video >= front.pts);
-            if self.run.leader == Kind::Video && !reached && back.pts - front.pts <= AUDIO_HOLD {
+            if self.run.leader == Kind::Video
+                && !reached
+                && back.pts - front.pts <= AUDIO_HOLD
+                && self.held.len() < MOST_HELD
+            {
                 break;
             }
             if let Some(unit) = self.held.pop_front() {
