@@ -1,7 +1,10 @@
 //! One connection, from accept to close: TLS if told, HTTP/1.1 or HTTP/2, then requests.
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -10,7 +13,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Config;
 use crate::pulse::{Pulse, Socket};
+use crate::rewind::Rewind;
 use crate::server::TlsProvider;
 use crate::service::Visitor;
 use crate::worker::Worker;
@@ -19,7 +24,9 @@ use crate::worker::Worker;
 pub const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// How an HTTP/2 connection with prior knowledge begins (RFC 9113 §3.4); no HTTP/1.1 method does.
-const HTTP2_BEGINNING: [u8; Socket::AHEAD] = *b"PRI";
+const HTTP2_BEGINNING: &[u8; 3] = b"PRI";
+/// What hyper is given to read in place of a parked request, whose answer is there.
+const PARKED_REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
 /// Bytes an HTTP/1.1 connection may buffer of what it reads.
 const H1_BUFFER: usize = 64 * 1024;
@@ -37,16 +44,12 @@ pub(crate) async fn serve(
 ) {
     // Parts are small and urgent, and a failure to say so only makes them late.
     let _ = stream.set_nodelay(true);
-    let mut socket = Socket::new(stream, Arc::clone(&pulse));
+    let socket = Socket::new(stream, Arc::clone(&pulse));
     let visitor = Visitor::new(worker, pulse, peer);
     // The rarer ways are boxed, so that the many plain connections stay small.
     let ended = match tls {
         Some(provider) => Box::pin(secure(socket, visitor, provider, stop)).await,
-        None => match socket.begins_with(&HTTP2_BEGINNING).await {
-            Ok(true) => Box::pin(multiplexed(socket, visitor, stop)).await,
-            Ok(false) => sequential(socket, visitor).await,
-            Err(error) => Err(Ended::Io(error)),
-        },
+        None => clear(Rewind::new(socket), visitor, stop).await,
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a viewer's connection ended");
@@ -62,29 +65,63 @@ enum Ended {
     Http(#[from] hyper::Error),
 }
 
+async fn clear(mut socket: Rewind<Socket>, visitor: Visitor, stop: CancellationToken) -> Result<(), Ended> {
+    if socket.begins_with(HTTP2_BEGINNING).await? {
+        Box::pin(multiplexed(socket, visitor, stop)).await
+    } else {
+        sequential(socket, visitor).await
+    }
+}
+
 async fn secure(socket: Socket, visitor: Visitor, provider: TlsProvider, stop: CancellationToken) -> Result<(), Ended> {
     let stream = TlsAcceptor::from(provider()).accept(socket).await?;
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         multiplexed(stream, visitor, stop).await
     } else {
-        sequential(stream, visitor).await
+        sequential(Rewind::new(stream), visitor).await
     }
 }
 
-async fn sequential(io: impl AsyncRead + AsyncWrite + Unpin, visitor: Visitor) -> Result<(), Ended> {
-    let limits = visitor.config();
-    let (head, headers) = (limits.max_head_bytes, limits.max_headers);
-    let connection = http1::Builder::new()
+/// Serves HTTP/1.1. A reader that has to wait is parked: hyper's state and buffers, which are most of what a connection
+/// holds, are given up until its answer is there.
+async fn sequential<T>(mut io: Rewind<T>, mut visitor: Visitor) -> Result<(), Ended>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        let mut connection = Box::new(http1(visitor.config()).serve_connection(TokioIo::new(io), visitor.clone()));
+        let parked = poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(ended.map(|()| None)),
+            Poll::Pending => visitor.take_parked().map_or(Poll::Pending, |parked| Poll::Ready(Ok(Some(parked)))),
+        });
+        let Some(parked) = parked.await? else { return Ok(()) };
+        let parts = connection.into_parts();
+        (io, visitor) = (parts.io.into_inner(), parts.service);
+        io.put_back(&parts.read_buf);
+        drop(parts.read_buf);
+        let mut waiting = Box::pin(parked.wait(visitor.worker()));
+        let answered = poll_fn(|cx| match waiting.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => io.poll_left(cx, H1_BUFFER).map(|()| None),
+        });
+        let Some(answer) = answered.await else { return Ok(()) };
+        visitor.resume(answer);
+        io.put_back(PARKED_REQUEST);
+    }
+}
+
+fn http1(limits: &Config) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
         .keep_alive(true)
         .half_close(false)
         .writev(true)
         // The worker's rounds keep this time for all connections at once.
         .header_read_timeout(None)
-        .max_header_size(head)
-        .max_headers(headers)
-        .max_buf_size(H1_BUFFER)
-        .serve_connection(TokioIo::new(io), visitor);
-    Ok(connection.await?)
+        .max_header_size(limits.max_head_bytes)
+        .max_headers(limits.max_headers)
+        .max_buf_size(H1_BUFFER);
+    builder
 }
 
 async fn multiplexed(
@@ -92,7 +129,7 @@ async fn multiplexed(
     visitor: Visitor,
     stop: CancellationToken,
 ) -> Result<(), Ended> {
-    visitor.pulse().set_multiplexed();
+    visitor.set_multiplexed();
     let limits = visitor.config();
     let head = u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX);
     let streams = limits.max_h2_streams;

@@ -25,6 +25,7 @@ mod gate;
 mod pulse;
 mod range;
 mod rendered;
+mod rewind;
 mod route;
 mod server;
 mod service;

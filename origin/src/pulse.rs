@@ -66,7 +66,12 @@ impl Pulse {
 
     /// True if nothing is asked, and nothing waits to go out.
     fn is_idle(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) == 0 && self.stalled.load(Ordering::Relaxed) == UNSET
+        self.busy.load(Ordering::Relaxed) == 0 && self.is_flushed()
+    }
+
+    /// True if all that was written went out.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed) == UNSET
     }
 
     /// True if the peer took no byte for `limit` steps, though there were some for it.
@@ -159,49 +164,17 @@ impl Drop for InFlight {
 pub(crate) struct Socket {
     stream: TcpStream,
     pulse: Arc<Pulse>,
-    /// Bytes read to tell the protocol, which are yet to be given out.
-    ahead: [u8; Self::AHEAD],
-    given: u8,
-    filled: u8,
 }
 
 impl Socket {
-    /// Most bytes that can be read ahead.
-    pub(crate) const AHEAD: usize = 3;
-
     pub(crate) const fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse, ahead: [0; Self::AHEAD], given: 0, filled: 0 }
-    }
-
-    /// Reads ahead until the first bytes are `expected` (true), or cannot become it (false).
-    pub(crate) async fn begins_with(&mut self, expected: &[u8; Self::AHEAD]) -> io::Result<bool> {
-        use tokio::io::AsyncReadExt;
-        loop {
-            let filled = usize::from(self.filled);
-            let seen = self.ahead.get(..filled).unwrap_or_default();
-            if !expected.starts_with(seen) {
-                return Ok(false);
-            }
-            let Some(room) = self.ahead.get_mut(filled..).filter(|room| !room.is_empty()) else { return Ok(true) };
-            match self.stream.read(room).await? {
-                0 => return Ok(false),
-                n => self.filled = self.filled.saturating_add(u8::try_from(n).unwrap_or(u8::MAX)),
-            }
-        }
+        Self { stream, pulse }
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.given < this.filled {
-            let ahead = this.ahead.get(usize::from(this.given)..usize::from(this.filled)).unwrap_or_default();
-            let n = ahead.len().min(buf.remaining());
-            buf.put_slice(ahead.get(..n).unwrap_or_default());
-            this.given = this.given.saturating_add(u8::try_from(n).unwrap_or(u8::MAX));
-            this.pulse.took_bytes(n);
-            return Poll::Ready(Ok(()));
-        }
         let before = buf.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
         let n = buf.filled().len().saturating_sub(before);

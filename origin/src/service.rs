@@ -15,9 +15,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::header::{ACCEPT_ENCODING, CONNECTION, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use packager::log::RenditionId;
 use packager::uri::{self, File};
+use parking_lot::Mutex;
 
 use crate::answer::{self, Refusal, Taste};
 use crate::body::{Body, FallbackBody};
@@ -57,12 +58,22 @@ pub(crate) struct Visitor {
     worker: Arc<Worker>,
     pulse: Arc<Pulse>,
     peer: SocketAddr,
+    desk: Arc<Mutex<Desk>>,
+}
+
+/// Where a connection leaves a request that waits, and finds its answer.
+enum Desk {
+    Empty,
+    Parked(Parked),
+    Answered(Response<Body>),
 }
 
 /// An answer that is there, or a way to it.
 pub(crate) enum Answering {
     Ready(Option<Response<Body>>),
     Later(BoxFuture<'static, Response<Body>>),
+    /// The connection is about to be parked, and asks again when the answer is there.
+    Parked,
 }
 
 impl Future for Answering {
@@ -72,6 +83,7 @@ impl Future for Answering {
         match &mut *self {
             Self::Ready(answer) => answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer))),
             Self::Later(future) => future.as_mut().poll(cx).map(Ok),
+            Self::Parked => Poll::Pending,
         }
     }
 }
@@ -82,6 +94,9 @@ impl hyper::service::Service<Request<Incoming>> for Visitor {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
+        if let Some(answer) = self.take_answer() {
+            return Answering::Ready(Some(answer));
+        }
         let busy = InFlight::new(&self.pulse);
         match Route::parse(request.uri().path()) {
             Route::Other => self.hand_on(request, busy),
@@ -105,17 +120,66 @@ enum Attempt {
     Wait(Ask, Arc<Broadcast>, Position),
 }
 
+/// A request that waits for its broadcast.
+pub(crate) struct Parked {
+    kind: RouteKind,
+    ask: Ask,
+    broadcast: Arc<Broadcast>,
+    position: Position,
+}
+
 impl Visitor {
-    pub(crate) const fn new(worker: Arc<Worker>, pulse: Arc<Pulse>, peer: SocketAddr) -> Self {
-        Self { worker, pulse, peer }
+    pub(crate) fn new(worker: Arc<Worker>, pulse: Arc<Pulse>, peer: SocketAddr) -> Self {
+        Self { worker, pulse, peer, desk: Arc::new(Mutex::new(Desk::Empty)) }
+    }
+
+    pub(crate) fn worker(&self) -> Arc<Worker> {
+        Arc::clone(&self.worker)
+    }
+
+    /// The request that the connection is to be parked with, if there is one.
+    pub(crate) fn take_parked(&self) -> Option<Parked> {
+        let mut desk = self.desk.lock();
+        match std::mem::replace(&mut *desk, Desk::Empty) {
+            Desk::Parked(parked) => Some(parked),
+            other => {
+                *desk = other;
+                None
+            }
+        }
+    }
+
+    /// Answers the next request with `answer`, whatever it asks: it stands for the one that was parked.
+    pub(crate) fn resume(&self, answer: Response<Body>) {
+        *self.desk.lock() = Desk::Answered(answer);
+    }
+
+    fn take_answer(&self) -> Option<Response<Body>> {
+        let mut desk = self.desk.lock();
+        match std::mem::replace(&mut *desk, Desk::Empty) {
+            Desk::Answered(answer) => Some(answer),
+            other => {
+                *desk = other;
+                None
+            }
+        }
     }
 
     pub(crate) fn config(&self) -> &Config {
         &self.worker.shared.config
     }
 
-    pub(crate) fn pulse(&self) -> &Pulse {
-        &self.pulse
+    pub(crate) fn set_multiplexed(&self) {
+        self.pulse.set_multiplexed();
+    }
+
+    /// True if nothing would be missed by answering a plain `GET` in place of `request`.
+    fn can_park(&self, request: &Request<Incoming>) -> bool {
+        request.version() == Version::HTTP_11
+            && request.method() == Method::GET
+            && !request.headers().contains_key(CONNECTION)
+            && request.body().is_end_stream()
+            && self.pulse.is_flushed()
     }
 
     fn hand_on(&self, mut request: Request<Incoming>, busy: InFlight) -> Answering {
@@ -155,46 +219,60 @@ impl Visitor {
         match ask.attempt(&self.worker, request.headers().get(IF_NONE_MATCH)) {
             Attempt::Done(answer) => done(answer),
             Attempt::Wait(ask, broadcast, position) => {
-                Answering::Later(Box::pin(wait(Arc::clone(&self.worker), kind, ask, broadcast, position)))
+                let parked = Parked { kind, ask, broadcast, position };
+                if !self.can_park(request) {
+                    return Answering::Later(Box::pin(parked.wait(self.worker())));
+                }
+                *self.desk.lock() = Desk::Parked(parked);
+                Answering::Parked
             }
         }
     }
 }
 
-/// Attempts again whenever there is news, until there is an answer or it is too late for one.
-async fn wait(
-    worker: Arc<Worker>,
-    kind: RouteKind,
-    mut ask: Ask,
-    mut broadcast: Arc<Broadcast>,
-    mut position: Position,
-) -> Response<Body> {
-    let _blocked = Blocked::new(&worker.counters);
-    let closes = ask.closes;
-    let config = &worker.shared.config;
-    let start = worker.pump.now();
-    loop {
-        let (patience, refusal) = match position {
-            Position::Playable => (config.first_answer, Refusal::NotPlayable),
-            Position::At(..) => (Duration::from_secs(broadcast.reload_secs()), Refusal::Stalled),
-        };
-        let deadline = start.saturating_add(config.ticks(patience));
-        if let Some(ticket) = broadcast.ticket(position, &worker.pump, deadline) {
-            let refusal = match () {
-                () if worker.pump.stopping() => Some(Refusal::Stopping),
-                () if worker.pump.now() >= deadline => Some(refusal),
-                () => None,
-            };
-            if let Some(refusal) = refusal {
-                return worker.finish(kind, refusal.answer(ask.taste.head_only, ask.busy), closes);
+impl Parked {
+    /// Attempts again whenever there is news, until there is an answer or it is too late for one.
+    pub(crate) async fn wait(mut self, worker: Arc<Worker>) -> Response<Body> {
+        let _blocked = Blocked::new(&worker.counters);
+        let closes = self.ask.closes;
+        let start = worker.pump.now();
+        loop {
+            if let Some(ticket) = self.broadcast.ticket(self.position, &worker.pump, self.deadline(&worker, start)) {
+                if let Some(refusal) = self.refusal(&worker, start) {
+                    let answer = refusal.answer(self.ask.taste.head_only, self.ask.busy);
+                    return worker.finish(self.kind, answer, closes);
+                }
+                ticket.await;
+                continue;
             }
-            ticket.await;
-            continue;
+            match self.ask.attempt(&worker, None) {
+                Attempt::Done(answer) => return worker.finish(self.kind, answer, closes),
+                Attempt::Wait(ask, broadcast, position) => {
+                    self = Self { kind: self.kind, ask, broadcast, position };
+                }
+            }
         }
-        match ask.attempt(&worker, None) {
-            Attempt::Done(answer) => return worker.finish(kind, answer, closes),
-            Attempt::Wait(next, now, then) => (ask, broadcast, position) = (next, now, then),
+    }
+
+    fn deadline(&self, worker: &Worker, start: u32) -> u32 {
+        let config = &worker.shared.config;
+        let patience = match self.position {
+            Position::Playable => config.first_answer,
+            Position::At(..) => Duration::from_secs(self.broadcast.reload_secs()),
+        };
+        start.saturating_add(config.ticks(patience))
+    }
+
+    /// Why there is no use in waiting on; looked at with a ticket in hand, so that no wake-up is missed.
+    fn refusal(&self, worker: &Worker, start: u32) -> Option<Refusal> {
+        if worker.pump.stopping() {
+            return Some(Refusal::Stopping);
         }
+        let late = worker.pump.now() >= self.deadline(worker, start);
+        late.then_some(match self.position {
+            Position::Playable => Refusal::NotPlayable,
+            Position::At(..) => Refusal::Stalled,
+        })
     }
 }
 

@@ -209,6 +209,40 @@ fn connections_beyond_the_bound_wait_their_turn() {
 }
 
 #[test]
+fn requests_sent_behind_a_blocked_one_are_answered_after_it() {
+    let stage = Stage::playing();
+    let mut client = stage.client();
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.send_raw(&request("/idle.m3u8"));
+    client.send_raw(&(request("/live/b1/video-2.3.m4s") + &request("/nobody.m3u8")));
+    stage.await_blocked(1);
+    client.send_raw(&request("/live/b1/video-2.4.m4s"));
+    stage.broadcast.append(&parts(2, 3));
+    assert_eq!(client.receive(true).status, 412);
+    assert_eq!(client.receive(true).body, part_bytes(RenditionId::VIDEO, 2, 3));
+    assert_eq!(client.receive(true).status, 404);
+    stage.await_blocked(1);
+    stage.broadcast.append(&parts(2, 4));
+    assert_eq!(client.receive(true).body, part_bytes(RenditionId::VIDEO, 2, 4));
+}
+
+#[test]
+fn a_blocked_request_keeps_its_way_of_ending() {
+    let stage = Stage::playing();
+    let (mut closing, mut old, mut head) = (stage.client(), stage.client(), stage.client());
+    let path = "/live/b1/video.m3u8?_HLS_msn=2&_HLS_part=3";
+    closing.send("GET", path, "Connection: close\r\n");
+    old.send_raw(&format!("GET {path} HTTP/1.0\r\n\r\n"));
+    head.send("HEAD", path, "");
+    stage.await_blocked(3);
+    stage.broadcast.append(&parts(2, 3));
+    assert_eq!((closing.receive(true).status, old.receive(true).status), (200, 200));
+    assert!(closing.is_closed() && old.is_closed());
+    assert!(head.receive(false).header("content-length").parse::<u64>().unwrap() > 0);
+    assert_eq!(head.get("/idle.m3u8").status, 412);
+}
+
+#[test]
 fn a_reader_that_leaves_is_not_waited_for() {
     let stage = Stage::playing();
     let mut client = stage.client();

@@ -1,0 +1,157 @@
+//! A stream with bytes that are read before its own: to look at a beginning, or to take up a parked connection again.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+/// Bytes taken at once from a peer that sends ahead of its turn.
+const EARLY_READ: usize = 512;
+
+/// A stream and what comes before it.
+#[derive(Debug)]
+pub(crate) struct Rewind<T> {
+    ahead: BytesMut,
+    inner: T,
+}
+
+impl<T: AsyncRead + Unpin> Rewind<T> {
+    pub(crate) fn new(inner: T) -> Self {
+        Self { ahead: BytesMut::new(), inner }
+    }
+
+    /// Puts `bytes` before all that is still to be read.
+    pub(crate) fn put_back(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let rest = std::mem::replace(&mut self.ahead, BytesMut::from(bytes));
+        self.ahead.extend_from_slice(&rest);
+    }
+
+    /// Reads ahead until the first bytes are `expected` (true), or cannot become it (false).
+    pub(crate) async fn begins_with<const N: usize>(&mut self, expected: &[u8; N]) -> io::Result<bool> {
+        while self.ahead.len() < N && expected.starts_with(&self.ahead) {
+            let mut room = [0; N];
+            let missing = N.saturating_sub(self.ahead.len());
+            let n = self.inner.read(room.get_mut(..missing).unwrap_or_default()).await?;
+            if n == 0 {
+                return Ok(false);
+            }
+            self.ahead.extend_from_slice(room.get(..n).unwrap_or_default());
+        }
+        Ok(self.ahead.starts_with(expected))
+    }
+
+    /// Keeps what the peer sends before it is asked for, up to `most` bytes; ready when the peer leaves.
+    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
+        while self.ahead.len() < most {
+            let mut room = [0; EARLY_READ];
+            let mut buf = ReadBuf::new(&mut room);
+            match ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => self.ahead.extend_from_slice(buf.filled()),
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
+        // Beyond that nothing is read, so a peer that sends on is only noticed when it is answered.
+        Poll::Pending
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Rewind<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.ahead.is_empty() {
+            return Pin::new(&mut this.inner).poll_read(cx, buf);
+        }
+        let n = this.ahead.len().min(buf.remaining());
+        buf.put_slice(this.ahead.get(..n).unwrap_or_default());
+        this.ahead.advance(n);
+        if this.ahead.is_empty() {
+            this.ahead = BytesMut::new();
+        }
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        // The rest comes along, or a reader would make room for it twice.
+        match Pin::new(&mut this.inner).poll_read(cx, buf) {
+            Poll::Pending => Poll::Ready(Ok(())),
+            read => read,
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Rewind<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    async fn over(text: &[u8]) -> Rewind<tokio::io::DuplexStream> {
+        let (mut writer, reader) = tokio::io::duplex(1_024);
+        writer.write_all(text).await.unwrap();
+        Rewind::new(reader)
+    }
+
+    async fn rest(mut io: Rewind<tokio::io::DuplexStream>) -> Vec<u8> {
+        let mut rest = Vec::new();
+        io.read_to_end(&mut rest).await.unwrap();
+        rest
+    }
+
+    #[tokio::test]
+    async fn looking_at_the_beginning_takes_nothing_away() {
+        for (text, begins) in
+            [(&b"PRI * HTTP"[..], true), (b"PRI", true), (b"PR", false), (b"POST", false), (b"", false)]
+        {
+            let mut io = over(text).await;
+            assert_eq!(io.begins_with(b"PRI").await.unwrap(), begins);
+            assert_eq!(rest(io).await, text);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_comes_first() {
+        let mut io = over(b"ef").await;
+        io.put_back(b"cd");
+        io.put_back(b"ab");
+        io.put_back(b"");
+        assert_eq!(rest(io).await, b"abcdef");
+    }
+
+    #[tokio::test]
+    async fn what_comes_early_is_kept_up_to_the_bound_and_leaving_is_noticed() {
+        let mut io = over(&[7; 1_000]).await;
+        assert!(futures_util::poll!(std::future::poll_fn(|cx| io.poll_left(cx, 600))).is_pending());
+        assert_eq!(io.ahead.len(), 1_000, "reads are of {EARLY_READ} bytes");
+        std::future::poll_fn(|cx| io.poll_left(cx, 2_000)).await;
+        assert_eq!(rest(io).await.len(), 1_000);
+    }
+}
