@@ -146,3 +146,21 @@ fn gaps_are_told() {
     let text = playlist::media(&window, AUDIO, &MediaOptions::default()).unwrap();
     assert!(text.contains("#EXT-X-GAP\n#EXTINF:") && text.contains(",GAP=YES\n"));
 }
+
+#[test]
+fn a_regular_stream_keeps_its_hints() {
+    let fed = package(Low, Some(&Video { length: 20_000, ..Video::default() }), Some(48_000));
+    let mut window = Window::new();
+    let mut broken = Vec::new();
+    for event in &fed.events {
+        if let Event::Part(part) = event
+            && let Some(hint) = window.rendition(part.rendition).map(|r| r.hint())
+            && (hint.msn, hint.parts) != (part.msn, part.index)
+        {
+            broken.push((part.rendition, part.msn, part.index));
+        }
+        window.apply(event);
+    }
+    // Segments grow once, after the quick start, and that cannot be foreseen.
+    assert!(broken.iter().all(|(_, msn, _)| (1..=4).contains(msn)), "{broken:?}");
+}

@@ -149,7 +149,7 @@ impl List<'_> {
         }
         let query = self.options.query;
         if self.part_target.is_some() {
-            let Progress { msn, parts } = self.rendition.progress();
+            let Progress { msn, parts } = self.rendition.hint();
             let file = File::Part(self.rendition.id(), msn, parts);
             writeln!(self.out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{file}{query}\"")?;
         }

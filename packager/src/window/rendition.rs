@@ -154,6 +154,20 @@ impl Rendition {
         }
     }
 
+    /// The part that is most likely to come next: when the open segment is as long as the one before it, in parts and
+    /// in time, the next IDR begins another segment.
+    pub fn hint(&self) -> Progress {
+        let next = self.progress();
+        let mut newest = self.segments.iter().rev();
+        let (Some(open), Some(last)) = (newest.next(), newest.next()) else { return next };
+        let part = open.parts.last().map_or(TimeDelta::ZERO, |part| part.duration);
+        let as_long = (last.duration - open.duration).times(2) < part;
+        if !open.closed && open.parts.len() >= last.parts.len() && as_long {
+            return Progress { msn: open.msn + 1, parts: 0 };
+        }
+        next
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
