@@ -292,7 +292,10 @@ impl State {
             return Look::Found(part.data.pieces().iter().cloned().collect());
         }
         let offered = window.targets().is_some_and(|targets| targets.part.is_some());
-        let next = window.progress(rendition).is_some_and(|at| (msn, index) == (at.msn, at.parts));
+        let next = window.rendition(rendition).is_some_and(|rendition| {
+            // A hint is a guess: the part after the newest one may come in its stead.
+            [rendition.hint(), rendition.progress()].iter().any(|at| (msn, index) == (at.msn, at.parts))
+        });
         let later = window.availability(rendition, msn, index) == Availability::Later;
         // Only the hinted part is worth a wait; what lies further ahead may get another name.
         if offered && next && later { Look::Wait(Position::At(rendition, msn, index)) } else { Look::Missing }
