@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::pulse::{Pulse, Socket};
 use crate::rewind::Rewind;
 use crate::server::TlsProvider;
-use crate::service::Visitor;
+use crate::service::{Parked, Visitor};
 use crate::worker::Worker;
 
 /// The protocols to offer in a TLS handshake (ALPN), the better one first.
@@ -82,31 +82,58 @@ async fn secure(socket: Socket, visitor: Visitor, provider: TlsProvider, stop: C
     }
 }
 
+/// What stops hyper from serving a connection for now.
+enum Pause {
+    /// A request waits for its broadcast.
+    Parked(Box<Parked>),
+    /// The answer to a parked request is out.
+    Resting,
+    /// The connection is over.
+    Over,
+}
+
 /// Serves HTTP/1.1. A reader that has to wait is parked: hyper's state and buffers, which are most of what a connection
-/// holds, are given up until its answer is there.
+/// holds, are given up until its answer is there, and again until its next request comes.
 async fn sequential<T>(mut io: Rewind<T>, mut visitor: Visitor) -> Result<(), Ended>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut resumed = false;
     loop {
         let mut connection = Box::new(http1(visitor.config()).serve_connection(TokioIo::new(io), visitor.clone()));
-        let parked = poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(ended.map(|()| None)),
-            Poll::Pending => visitor.take_parked().map_or(Poll::Pending, |parked| Poll::Ready(Ok(Some(parked)))),
+        let pause = poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(ended.map(|()| Pause::Over)),
+            Poll::Pending => match visitor.take_parked() {
+                Some(parked) => Poll::Ready(Ok(Pause::Parked(parked))),
+                None if resumed && visitor.is_idle() => Poll::Ready(Ok(Pause::Resting)),
+                None => Poll::Pending,
+            },
         });
-        let Some(parked) = parked.await? else { return Ok(()) };
+        let pause = pause.await?;
         let parts = connection.into_parts();
         (io, visitor) = (parts.io.into_inner(), parts.service);
         io.put_back(&parts.read_buf);
         drop(parts.read_buf);
-        let mut waiting = Box::pin(parked.wait(visitor.worker()));
-        let answered = poll_fn(|cx| match waiting.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending => io.poll_left(cx, H1_BUFFER).map(|()| None),
-        });
-        let Some(answer) = answered.await else { return Ok(()) };
-        visitor.resume(answer);
-        io.put_back(PARKED_REQUEST);
+        let Some(goes_on) = rest(&mut io, &visitor, pause).await else { return Ok(()) };
+        resumed = goes_on;
+    }
+}
+
+/// Waits until hyper has something to do again: whether that is an answer, or `None` if the connection is over.
+async fn rest<T: AsyncRead + Unpin>(io: &mut Rewind<T>, visitor: &Visitor, pause: Pause) -> Option<bool> {
+    match pause {
+        Pause::Over => None,
+        Pause::Resting => poll_fn(|cx| io.poll_more(cx)).await.then_some(false),
+        Pause::Parked(parked) => {
+            let mut waiting = Box::pin(parked.wait(visitor.worker()));
+            let answered = poll_fn(|cx| match waiting.as_mut().poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending => io.poll_left(cx, H1_BUFFER).map(|()| None),
+            });
+            visitor.resume(answered.await?);
+            io.put_back(PARKED_REQUEST);
+            Some(true)
+        }
     }
 }
 

@@ -65,7 +65,7 @@ impl Pulse {
     }
 
     /// True if nothing is asked, and nothing waits to go out.
-    fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.busy.load(Ordering::Relaxed) == 0 && self.is_flushed()
     }
 

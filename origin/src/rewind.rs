@@ -45,18 +45,28 @@ impl<T: AsyncRead + Unpin> Rewind<T> {
         Ok(self.ahead.starts_with(expected))
     }
 
+    /// Waits until there is something to read (true), or the peer leaves (false).
+    pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.ahead.is_empty() { self.poll_early(cx) } else { Poll::Ready(true) }
+    }
+
     /// Keeps what the peer sends before it is asked for, up to `most` bytes; ready when the peer leaves.
     pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
         while self.ahead.len() < most {
-            let mut room = [0; EARLY_READ];
-            let mut buf = ReadBuf::new(&mut room);
-            match ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() => self.ahead.extend_from_slice(buf.filled()),
-                Ok(()) | Err(_) => return Poll::Ready(()),
+            if !ready!(self.poll_early(cx)) {
+                return Poll::Ready(());
             }
         }
         // Beyond that nothing is read, so a peer that sends on is only noticed when it is answered.
         Poll::Pending
+    }
+
+    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut room = [0; EARLY_READ];
+        let mut buf = ReadBuf::new(&mut room);
+        let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf));
+        self.ahead.extend_from_slice(buf.filled());
+        Poll::Ready(read.is_ok() && !buf.filled().is_empty())
     }
 }
 
@@ -151,6 +161,7 @@ mod tests {
         let mut io = over(&[7; 1_000]).await;
         assert!(futures_util::poll!(std::future::poll_fn(|cx| io.poll_left(cx, 600))).is_pending());
         assert_eq!(io.ahead.len(), 1_000, "reads are of {EARLY_READ} bytes");
+        assert!(std::future::poll_fn(|cx| io.poll_more(cx)).await);
         std::future::poll_fn(|cx| io.poll_left(cx, 2_000)).await;
         assert_eq!(rest(io).await.len(), 1_000);
     }

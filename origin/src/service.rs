@@ -64,7 +64,7 @@ pub(crate) struct Visitor {
 /// Where a connection leaves a request that waits, and finds its answer.
 enum Desk {
     Empty,
-    Parked(Parked),
+    Parked(Box<Parked>),
     Answered(Response<Body>),
 }
 
@@ -138,7 +138,7 @@ impl Visitor {
     }
 
     /// The request that the connection is to be parked with, if there is one.
-    pub(crate) fn take_parked(&self) -> Option<Parked> {
+    pub(crate) fn take_parked(&self) -> Option<Box<Parked>> {
         let mut desk = self.desk.lock();
         match std::mem::replace(&mut *desk, Desk::Empty) {
             Desk::Parked(parked) => Some(parked),
@@ -171,6 +171,11 @@ impl Visitor {
 
     pub(crate) fn set_multiplexed(&self) {
         self.pulse.set_multiplexed();
+    }
+
+    /// True if nothing is asked, and all answers are out.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pulse.is_idle()
     }
 
     /// True if nothing would be missed by answering a plain `GET` in place of `request`.
@@ -223,7 +228,7 @@ impl Visitor {
                 if !self.can_park(request) {
                     return Answering::Later(Box::pin(parked.wait(self.worker())));
                 }
-                *self.desk.lock() = Desk::Parked(parked);
+                *self.desk.lock() = Desk::Parked(Box::new(parked));
                 Answering::Parked
             }
         }
