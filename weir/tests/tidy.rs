@@ -41,7 +41,7 @@ const IMPURE: [&str; 15] = [
     "tokio-util",
 ];
 /// On every Debian machine that can run a shell script at all, or brought by the Rust toolchain.
-const BASE: [&str; 25] = [
+const BASE: &[&str] = &[
     "apt-get",
     "awk",
     "bash",
@@ -66,6 +66,7 @@ const BASE: [&str; 25] = [
     "sleep",
     "sudo",
     "tail",
+    "taskset",
     "tr",
 ];
 const MAX_LINES: usize = 800;
@@ -174,6 +175,10 @@ fn every_program_we_call_is_in_the_package_list() {
 
     let mut wrong = Vec::new();
     for (path, text) in with_extension("rs") {
+        // RTMP has commands too.
+        if !text.contains("process::Command") && !text.contains("process::{") {
+            continue;
+        }
         // What is started by a literal name; anything else is a path that the test or the build made itself.
         for call in text.split("Command::new(\"").skip(1) {
             let program = call.split('"').next().unwrap_or_default();
