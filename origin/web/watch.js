@@ -6,6 +6,8 @@
   const REFRESH_MS = 500;
   const LATE_SECONDS = 4;
   const FIRST_ANSWER_MS = 40000;
+  // Target durations of media a player without parts needs ahead: it learns of a segment up to one after it is whole.
+  const HEAD_START = 2;
 
   const $ = (id) => document.getElementById(id);
   const video = $("video");
@@ -76,6 +78,7 @@
   function startHls() {
     stop();
     seen.ended = false;
+    seen.started = false;
     // The first answer is held until there is something to play.
     const patient = { default: { maxTimeToFirstByteMs: FIRST_ANSWER_MS, maxLoadTimeMs: FIRST_ANSWER_MS, timeoutRetry: null, errorRetry: null } };
     hls = new Hls({
@@ -87,8 +90,21 @@
       manifestLoadPolicy: patient,
     });
     hls.on(Hls.Events.ERROR, onError);
+    hls.on(Hls.Events.LEVEL_LOADED, gatherFirst);
     hls.loadSource(source);
     hls.attachMedia(video);
+  }
+
+  // Who comes in the first seconds of a stream would catch up with it and stall: let it get ahead first.
+  function gatherFirst(_event, { details }) {
+    const young = details.live && !details.partTarget && details.totalduration < HEAD_START * details.targetduration;
+    if (young && !seen.started) {
+      video.autoplay = false;
+      veil("The stream is about to start…", "The first seconds are gathered, so that the picture does not stop again.");
+    } else if (!video.autoplay) {
+      video.autoplay = true;
+      video.play().catch(() => {});
+    }
   }
 
   function onError(_event, data) {

@@ -34,6 +34,7 @@ impl Latencies {
 
 /// Where the numbers come from.
 pub(crate) struct Sources {
+    pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) studio: Arc<Studio>,
     pub(crate) ingest: Arc<ingest::Stats>,
     pub(crate) origin: origin::Stats,
@@ -45,6 +46,8 @@ impl Sources {
         let page = Page(Registry::new());
         page.0.register(Box::new(self.studio.latencies.package.clone()))?;
         page.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let tasks = self.runtime.metrics().num_alive_tasks();
+        page.gauge("weir_tasks", "Tasks of encoders, broadcasts and timers.", tasks as u64)?;
         self.ingest(&page)?;
         self.streams(&page)?;
         self.origin(&page)?;

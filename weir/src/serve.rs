@@ -73,7 +73,12 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         shutdown.clone(),
     )
     .context("starting the HTTP server")?;
-    back.ready(Sources { studio: Arc::clone(&studio), ingest: ingest_stats, origin: viewers.stats() });
+    back.ready(Sources {
+        runtime: tokio::runtime::Handle::current(),
+        studio: Arc::clone(&studio),
+        ingest: ingest_stats,
+        origin: viewers.stats(),
+    });
     for (socket, transport) in sockets.encoders {
         encoders.listen(tokio::net::TcpListener::from_std(socket)?, transport);
     }

@@ -127,7 +127,7 @@ mod tests {
     fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let (cert, key) = self_signed(dir.path()).unwrap();
-        let files = Files { cert: cert.clone(), key: key.clone() };
+        let files = Files { cert: cert.clone(), key };
         let state = State { certified: files.load().unwrap(), changed: [None, None], looked: Instant::now() };
         let renewing = Renewing { files, state: Mutex::new(state) };
         let first = renewing.current(Duration::ZERO);
