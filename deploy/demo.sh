@@ -5,6 +5,7 @@
 #
 #   DEMO_SECONDS=20    end by itself after this time, and fail if the stream did not play
 #   DEMO_HTTP_PORT, DEMO_RTMP_PORT    other ports than 8080 and 1935
+#   DEMO_BINARY    a server that is already built
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,8 +14,11 @@ rtmp=${DEMO_RTMP_PORT:-1935}
 base=http://localhost:$http
 font=/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf
 
-cargo build --locked -p weir
-binary=${CARGO_TARGET_DIR:-target}/debug/weir
+binary=${DEMO_BINARY:-}
+if [ -z "$binary" ]; then
+    cargo build --locked -p weir
+    binary=${CARGO_TARGET_DIR:-target}/debug/weir
+fi
 
 folder=$(mktemp -d)
 server= encoder=

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stderr, reason = "a failing scenario shows what the server and the encoder said")]
 
+mod commands;
 mod fidelity;
 mod lifecycle;
 mod players;

@@ -19,5 +19,5 @@ pub(crate) use http::{Answer, Client};
 pub(crate) use machine::{alone, shared};
 pub(crate) use playback::{Playback, Rendition};
 pub(crate) use playlist::{MediaPlaylist, Segment};
-pub(crate) use server::Server;
+pub(crate) use server::{Server, free_ports};
 pub(crate) use wait::{BOUND, until, until_within};

@@ -141,7 +141,8 @@ fn log_path(folder: &TempDir) -> PathBuf {
     folder.path().join("server.log")
 }
 
-fn free_ports<const N: usize>() -> [u16; N] {
+/// Ports that nobody listens on now.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     // All are held until each is known, so that they differ.
     let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("its address").port())
