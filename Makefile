@@ -33,8 +33,10 @@ build:
 demo: packages
 	@deploy/demo.sh
 
+# Examples in the documentation first: there are few, and the last lines of a run should be those that matter.
 test: packages
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --doc
+	$(CARGO) test --workspace --locked --lib --bins --tests
 
 check: packages fmt tidy clippy doc deny fuzz-check
 
