@@ -6,15 +6,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::Response;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::body::Body;
 use crate::config::Config;
 use crate::pulse::{Pulse, Socket};
+use crate::reply;
 use crate::rewind::Rewind;
 use crate::server::TlsProvider;
 use crate::service::{Parked, Visitor};
@@ -25,8 +28,6 @@ pub const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// How an HTTP/2 connection with prior knowledge begins (RFC 9113 §3.4); no HTTP/1.1 method does.
 const HTTP2_BEGINNING: &[u8; 3] = b"PRI";
-/// What hyper is given to read in place of a parked request, whose answer is there.
-const PARKED_REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
 /// Bytes an HTTP/1.1 connection may buffer of what it reads.
 const H1_BUFFER: usize = 64 * 1024;
@@ -82,59 +83,43 @@ async fn secure(socket: Socket, visitor: Visitor, provider: TlsProvider, stop: C
     }
 }
 
-/// What stops hyper from serving a connection for now.
-enum Pause {
-    /// A request waits for its broadcast.
-    Parked(Box<Parked>),
-    /// The answer to a parked request is out.
-    Resting,
-    /// The connection is over.
-    Over,
-}
-
 /// Serves HTTP/1.1. A reader that has to wait is parked: hyper's state and buffers, which are most of what a connection
-/// holds, are given up until its answer is there, and again until its next request comes.
+/// holds, are given up until its next request comes, and its answer is written without them.
 async fn sequential<T>(mut io: Rewind<T>, mut visitor: Visitor) -> Result<(), Ended>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut resumed = false;
     loop {
         let mut connection = Box::new(http1(visitor.config()).serve_connection(TokioIo::new(io), visitor.clone()));
-        let pause = poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(ended.map(|()| Pause::Over)),
-            Poll::Pending => match visitor.take_parked() {
-                Some(parked) => Poll::Ready(Ok(Pause::Parked(parked))),
-                None if resumed && visitor.is_idle() => Poll::Ready(Ok(Pause::Resting)),
-                None => Poll::Pending,
-            },
+        let parked = poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(ended.map(|()| None)),
+            Poll::Pending => visitor.take_parked().map_or(Poll::Pending, |parked| Poll::Ready(Ok(Some(parked)))),
         });
-        let pause = pause.await?;
+        let Some(parked) = parked.await? else { return Ok(()) };
         let parts = connection.into_parts();
         (io, visitor) = (parts.io.into_inner(), parts.service);
         io.put_back(&parts.read_buf);
         drop(parts.read_buf);
-        let Some(goes_on) = rest(&mut io, &visitor, pause).await else { return Ok(()) };
-        resumed = goes_on;
+        let Some(answer) = wait(&mut io, &visitor, parked).await else { return Ok(()) };
+        let goes_on = reply::write(&mut io, answer).await?;
+        if !goes_on || !poll_fn(|cx| io.poll_more(cx)).await {
+            return Ok(io.shutdown().await?);
+        }
     }
 }
 
-/// Waits until hyper has something to do again: whether that is an answer, or `None` if the connection is over.
-async fn rest<T: AsyncRead + Unpin>(io: &mut Rewind<T>, visitor: &Visitor, pause: Pause) -> Option<bool> {
-    match pause {
-        Pause::Over => None,
-        Pause::Resting => poll_fn(|cx| io.poll_more(cx)).await.then_some(false),
-        Pause::Parked(parked) => {
-            let mut waiting = Box::pin(parked.wait(visitor.worker()));
-            let answered = poll_fn(|cx| match waiting.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                Poll::Pending => io.poll_left(cx, H1_BUFFER).map(|()| None),
-            });
-            visitor.resume(answered.await?);
-            io.put_back(PARKED_REQUEST);
-            Some(true)
-        }
-    }
+/// Waits for the answer to a parked request; `None` if the peer leaves before.
+async fn wait<T: AsyncRead + Unpin>(
+    io: &mut Rewind<T>,
+    visitor: &Visitor,
+    parked: Box<Parked>,
+) -> Option<Response<Body>> {
+    let mut waiting = Box::pin(parked.wait(visitor.worker()));
+    let answered = poll_fn(|cx| match waiting.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => io.poll_left(cx, H1_BUFFER).map(|()| None),
+    });
+    answered.await
 }
 
 fn http1(limits: &Config) -> http1::Builder {

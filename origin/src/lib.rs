@@ -25,6 +25,7 @@ mod gate;
 mod pulse;
 mod range;
 mod rendered;
+mod reply;
 mod rewind;
 mod route;
 mod server;

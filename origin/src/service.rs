@@ -58,21 +58,15 @@ pub(crate) struct Visitor {
     worker: Arc<Worker>,
     pulse: Arc<Pulse>,
     peer: SocketAddr,
-    desk: Arc<Mutex<Desk>>,
-}
-
-/// Where a connection leaves a request that waits, and finds its answer.
-enum Desk {
-    Empty,
-    Parked(Box<Parked>),
-    Answered(Response<Body>),
+    /// Where a connection leaves a request that waits.
+    desk: Arc<Mutex<Option<Box<Parked>>>>,
 }
 
 /// An answer that is there, or a way to it.
 pub(crate) enum Answering {
     Ready(Option<Response<Body>>),
     Later(BoxFuture<'static, Response<Body>>),
-    /// The connection is about to be parked, and asks again when the answer is there.
+    /// The connection is about to be parked.
     Parked,
 }
 
@@ -94,9 +88,6 @@ impl hyper::service::Service<Request<Incoming>> for Visitor {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        if let Some(answer) = self.take_answer() {
-            return Answering::Ready(Some(answer));
-        }
         let busy = InFlight::new(&self.pulse);
         match Route::parse(request.uri().path()) {
             Route::Other => self.hand_on(request, busy),
@@ -130,7 +121,7 @@ pub(crate) struct Parked {
 
 impl Visitor {
     pub(crate) fn new(worker: Arc<Worker>, pulse: Arc<Pulse>, peer: SocketAddr) -> Self {
-        Self { worker, pulse, peer, desk: Arc::new(Mutex::new(Desk::Empty)) }
+        Self { worker, pulse, peer, desk: Arc::default() }
     }
 
     pub(crate) fn worker(&self) -> Arc<Worker> {
@@ -139,30 +130,7 @@ impl Visitor {
 
     /// The request that the connection is to be parked with, if there is one.
     pub(crate) fn take_parked(&self) -> Option<Box<Parked>> {
-        let mut desk = self.desk.lock();
-        match std::mem::replace(&mut *desk, Desk::Empty) {
-            Desk::Parked(parked) => Some(parked),
-            other => {
-                *desk = other;
-                None
-            }
-        }
-    }
-
-    /// Answers the next request with `answer`, whatever it asks: it stands for the one that was parked.
-    pub(crate) fn resume(&self, answer: Response<Body>) {
-        *self.desk.lock() = Desk::Answered(answer);
-    }
-
-    fn take_answer(&self) -> Option<Response<Body>> {
-        let mut desk = self.desk.lock();
-        match std::mem::replace(&mut *desk, Desk::Empty) {
-            Desk::Answered(answer) => Some(answer),
-            other => {
-                *desk = other;
-                None
-            }
-        }
+        self.desk.lock().take()
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -171,11 +139,6 @@ impl Visitor {
 
     pub(crate) fn set_multiplexed(&self) {
         self.pulse.set_multiplexed();
-    }
-
-    /// True if nothing is asked, and all answers are out.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.pulse.is_idle()
     }
 
     /// True if nothing would be missed by answering a plain `GET` in place of `request`.
@@ -228,7 +191,7 @@ impl Visitor {
                 if !self.can_park(request) {
                     return Answering::Later(Box::pin(parked.wait(self.worker())));
                 }
-                *self.desk.lock() = Desk::Parked(Box::new(parked));
+                *self.desk.lock() = Some(Box::new(parked));
                 Answering::Parked
             }
         }

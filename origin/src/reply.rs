@@ -1,0 +1,89 @@
+//! Writes the answer to a parked request (RFC 9112 §4), without bringing hyper's connection back for it.
+//!
+//! Ten thousand readers may wait for one part. Each answer costs a head, which is a few hundred bytes, and one write.
+
+use std::io;
+use std::time::SystemTime;
+
+use bytes::{Buf, Bytes};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use crate::body::{Body, Chunk};
+
+/// Room for a head, so that it is written without growing.
+const HEAD: usize = 512;
+
+/// Writes `answer`; true if another request may follow on the connection.
+pub(crate) async fn write<T: AsyncWrite + Unpin>(io: &mut T, answer: Response<Body>) -> io::Result<bool> {
+    let (parts, mut body) = answer.into_parts();
+    let head = Bytes::from(head(&parts, body.size_hint().exact()));
+    // Answers of the window are one chunk or none.
+    match body.frame().await.transpose().map_err(io::Error::other)?.and_then(|frame| frame.into_data().ok()) {
+        Some(chunk) => io.write_all_buf(&mut head.chain(chunk)).await?,
+        None => io.write_all_buf(&mut Chunk::from(head)).await?,
+    }
+    io.flush().await?;
+    Ok(!parts.headers.contains_key(CONNECTION))
+}
+
+fn head(parts: &Parts, length: Option<u64>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEAD);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(parts.status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    for (name, value) in &parts.headers {
+        field(&mut out, name, value.as_bytes());
+    }
+    if needs_length(&parts.headers, parts.status) {
+        field(&mut out, &CONTENT_LENGTH, length.unwrap_or(0).to_string().as_bytes());
+    }
+    field(&mut out, &DATE, httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+fn field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn needs_length(headers: &HeaderMap, status: StatusCode) -> bool {
+    status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED && !headers.contains_key(CONTENT_LENGTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn lines(status: StatusCode, length: Option<u64>) -> Vec<String> {
+        let mut answer = Response::new(());
+        *answer.status_mut() = status;
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        let head = String::from_utf8(head(&answer.into_parts().0, length)).unwrap();
+        assert!(head.ends_with("\r\n\r\n"));
+        head.split_terminator("\r\n").map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_head_has_status_length_and_date() {
+        let lines = lines(StatusCode::OK, Some(12));
+        assert_eq!(lines[..3], ["HTTP/1.1 200 OK", "connection: close", "content-length: 12"]);
+        assert!(lines[3].starts_with("date: ") && lines[3].ends_with(" GMT"));
+    }
+
+    #[test]
+    fn an_answer_without_a_body_says_so() {
+        assert_eq!(lines(StatusCode::NOT_FOUND, None)[2], "content-length: 0");
+        assert!(!lines(StatusCode::NOT_MODIFIED, None).iter().any(|line| line.starts_with("content-length")));
+    }
+}
