@@ -184,9 +184,9 @@ impl Anchor {
         let looped = |n: usize| schedule.sample_sizes[n % LOOP_FRAMES];
         let first = (0..LOOP_FRAMES).find(|at| sizes.iter().enumerate().all(|(n, size)| looped(at + n) == *size));
         let end = first.context("the part's samples are not the clip's")? as u64 + sizes.len() as u64;
-        // The newest part ends at most a loop before what is due now.
-        let due = start.elapsed().as_millis() as u64 * FPS / 1_000;
-        Ok(Self { next: end + due.saturating_sub(end) / LOOP_FRAMES as u64 * LOOP_FRAMES as u64 })
+        // The newest part ends about where the clock stands: take the turn of the loop that comes nearest.
+        let (due, turn) = (start.elapsed().as_millis() as u64 * FPS / 1_000, LOOP_FRAMES as u64);
+        Ok(Self { next: end + (due + turn / 2).saturating_sub(end) / turn * turn })
     }
 
     /// Counts a part on; gives its last picture.

@@ -2,21 +2,27 @@
 //!
 //! Ten thousand readers may wait for one part. Each answer costs a head, which is a few hundred bytes, and one write.
 
+use std::cell::RefCell;
 use std::io;
 use std::time::SystemTime;
 
 use bytes::{Buf, Bytes};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
+use http::header::{self, CONNECTION, CONTENT_LENGTH};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use crate::body::{Body, Chunk};
+use crate::body::Body;
 
 /// Room for a head, so that it is written without growing.
 const HEAD: usize = 512;
+
+thread_local! {
+    /// The newest `Date` and the second it is of.
+    static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+}
 
 /// Writes `answer`; true if another request may follow on the connection.
 pub(crate) async fn write<T: AsyncWrite + Unpin>(io: &mut T, answer: Response<Body>) -> io::Result<bool> {
@@ -25,7 +31,7 @@ pub(crate) async fn write<T: AsyncWrite + Unpin>(io: &mut T, answer: Response<Bo
     // Answers of the window are one chunk or none.
     match body.frame().await.transpose().map_err(io::Error::other)?.and_then(|frame| frame.into_data().ok()) {
         Some(chunk) => io.write_all_buf(&mut head.chain(chunk)).await?,
-        None => io.write_all_buf(&mut Chunk::from(head)).await?,
+        None => io.write_all(&head).await?,
     }
     io.flush().await?;
     Ok(!parts.headers.contains_key(CONNECTION))
@@ -44,9 +50,20 @@ fn head(parts: &Parts, length: Option<u64>) -> Vec<u8> {
     if needs_length(&parts.headers, parts.status) {
         field(&mut out, &CONTENT_LENGTH, length.unwrap_or(0).to_string().as_bytes());
     }
-    field(&mut out, &DATE, httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    date(&mut out);
     out.extend_from_slice(b"\r\n");
     out
+}
+
+fn date(out: &mut Vec<u8>) {
+    let now = SystemTime::now();
+    let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    DATE.with_borrow_mut(|(of, text)| {
+        if *of != second || text.is_empty() {
+            (*of, *text) = (second, httpdate::fmt_http_date(now));
+        }
+        field(out, &header::DATE, text.as_bytes());
+    });
 }
 
 fn field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {

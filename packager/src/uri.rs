@@ -103,6 +103,13 @@ pub struct Query<'a> {
     pub extra: &'a str,
 }
 
+impl Query<'_> {
+    /// The query of media, which is the same with and without parts: so caches keep it once.
+    pub fn for_media(self) -> Self {
+        Self { low_latency: true, ..self }
+    }
+}
+
 impl Default for Query<'_> {
     fn default() -> Self {
         Self { low_latency: true, extra: "" }

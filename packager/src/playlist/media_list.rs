@@ -98,7 +98,7 @@ impl List<'_> {
 
     fn segment(&mut self, segment: &Segment, with_parts: bool, init: &mut Option<u32>) -> fmt::Result {
         let Some(first) = segment.parts().first() else { return Ok(()) };
-        let query = self.options.query;
+        let query = self.options.query.for_media();
         if segment.discontinuity() {
             self.out.push_str("#EXT-X-DISCONTINUITY\n");
         }
@@ -133,7 +133,7 @@ impl List<'_> {
 
     fn part(&mut self, part: &Part, duration: Steps) -> fmt::Result {
         let file = File::Part(part.rendition, part.msn, part.index);
-        write!(self.out, "#EXT-X-PART:DURATION={duration},URI=\"{file}{}\"", self.options.query)?;
+        write!(self.out, "#EXT-X-PART:DURATION={duration},URI=\"{file}{}\"", self.options.query.for_media())?;
         self.out.push_str(match (part.frames, part.independent) {
             (0, _) => ",GAP=YES\n",
             (_, true) => ",INDEPENDENT=YES\n",
@@ -151,7 +151,7 @@ impl List<'_> {
         if self.part_target.is_some() {
             let Progress { msn, parts } = self.rendition.hint();
             let file = File::Part(self.rendition.id(), msn, parts);
-            writeln!(self.out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{file}{query}\"")?;
+            writeln!(self.out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{file}{}\"", self.options.query.for_media())?;
         }
         for other in self.window.renditions().filter(|r| r.id() != self.rendition.id()) {
             if let Some((msn, part)) = last_of(other, self.part_target.is_some()) {
