@@ -29,6 +29,8 @@ const READ_BUFFER: usize = 64 * 1024;
 const READ_BUFFER_BEFORE: usize = 4 * 1024;
 /// How long an answer may take to leave; an encoder that does not read is taken for broken.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer gets to read our last words and close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed accept, so that running out of file descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -242,6 +244,9 @@ impl Shared {
                 }
             }
         }
+        // The end is told before the connection is: encoders like to be the ones that close it.
+        drop(sink);
+        link.close().await;
         Ok(())
     }
 
@@ -368,7 +373,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// Closes our side and waits a moment for the peer to read what was said: a reset would throw it away.
     async fn close(&mut self) {
-        let _ = timeout(WRITE_TIMEOUT, async {
+        let _ = timeout(CLOSE_TIMEOUT, async {
             self.stream.shutdown().await?;
             // Bounded by the time-out; what still comes is of no use.
             loop {
