@@ -10,7 +10,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Row, SqlSafeStr, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
 use crate::error::Error;
 use crate::record::{Playback, Record, Status};
@@ -54,7 +54,12 @@ impl Store {
             // A loss of power must not take back what was acknowledged.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true);
-        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(CONNECTIONS)
+            // On a full disk SQLite rolls back by itself, which leaves sqlx waiting for the end of that transaction for ever.
+            .before_acquire(|db, _| Box::pin(async move { Ok(!db.is_in_transaction()) }))
+            .connect_with(options)
+            .await?;
         migrator().run(&pool).await?;
         Ok(Self { pool, keyring })
     }
@@ -276,4 +281,29 @@ fn playback(of: &str, row: &SqliteRow) -> Result<Playback, Error> {
         policy: policies.into_iter().find(|p| p.as_str() == policy).ok_or_else(|| corrupt(of, "policy"))?,
         drm_configuration_id: row.try_get("drm_configuration_id")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_disk_that_was_full_is_forgotten_once_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let keyring = Keyring::open(&folder.path().join("secret.key")).unwrap();
+        let url = format!("sqlite://{}", folder.path().join("weir.db").display());
+        let store = Store::open(&url, keyring).await.unwrap();
+        let token = |length: usize| "x".repeat(length);
+        // The limit is one connection's, as a full disk is one moment's.
+        let mut full = store.change().await.unwrap();
+        sqlx::query("PRAGMA max_page_count = 1").execute(&mut *full.tx).await.unwrap();
+        let insert = "INSERT INTO access_tokens (id, secret_hash, created_at) VALUES ($1, x'00', 0)";
+        sqlx::query(insert).bind(token(1 << 20)).execute(&mut *full.tx).await.unwrap_err();
+        drop(full);
+        for length in 1..=CONNECTIONS as usize {
+            let mut change = store.change().await.unwrap();
+            sqlx::query(insert).bind(token(length)).execute(&mut *change.tx).await.unwrap();
+            change.commit().await.unwrap();
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Where the crates of floor 2 meet: who may publish, what runs, and what viewers find.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -107,7 +108,7 @@ impl Studio {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 self.encoders.lock().remove(&contribution);
-                error!(stream = %settings.id, %error, "the encoder's connection could not be stored");
+                error!(stream = %settings.id, error = &error as &dyn Error, "the encoder's connection could not be stored");
                 return Err(Refusal::Unavailable);
             }
         };
@@ -186,11 +187,11 @@ impl Contribution {
         let tell = async move {
             while news.recv().await.is_some() {
                 if let Err(error) = control.flowing(&stream, contribution.clone()).await {
-                    error!(%stream, %error, "the start of media could not be stored");
+                    error!(%stream, error = &error as &dyn Error, "the start of media could not be stored");
                 }
             }
             if let Err(error) = control.disconnected(&stream, contribution).await {
-                error!(%stream, %error, "the encoder's end could not be stored");
+                error!(%stream, error = &error as &dyn Error, "the encoder's end could not be stored");
             }
         };
         studio.tasks.spawn_on(tell, &studio.runtime);
