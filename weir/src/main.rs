@@ -19,10 +19,6 @@ use clap::{Parser, Subcommand};
 use config::Config;
 use tracing_subscriber::EnvFilter;
 
-/// Frames of all sizes come and go for hours: it keeps memory close to what is in use, and is quick across threads.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A live media server: encoders push RTMP and RTMPS, viewers pull HLS and low-latency HLS, an API controls it.
 #[derive(Parser)]
 #[command(version, after_help = AFTER_HELP)]
