@@ -156,7 +156,7 @@ impl Programme {
 struct OnlyOne(Arc<Broadcast>);
 
 impl Directory for OnlyOne {
-    fn resolve(&self, _playback_id: &str) -> Resolution {
+    fn resolve(&self, _playback_id: &str, _broadcast: Option<&BroadcastId>) -> Resolution {
         Resolution::Live(Arc::clone(&self.0))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use media::id::BroadcastId;
+
 use crate::broadcast::Broadcast;
 
 /// What a playback id stands for now.
@@ -17,6 +19,7 @@ pub enum Resolution {
 
 /// Finds the broadcast behind a playback id. It is asked for every request, so it looks up in memory only.
 pub trait Directory: Send + Sync + 'static {
-    /// What `playback_id` stands for.
-    fn resolve(&self, playback_id: &str) -> Resolution;
+    /// What `playback_id` stands for. A URL of media names its broadcast: as long as that is kept it is the answer, even
+    /// if a newer one has begun, so that its viewers see its end.
+    fn resolve(&self, playback_id: &str, broadcast: Option<&BroadcastId>) -> Resolution;
 }

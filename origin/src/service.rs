@@ -247,10 +247,11 @@ impl Parked {
 impl Ask {
     /// Answers if that is possible now.
     fn attempt(self, worker: &Worker, if_none_match: Option<&HeaderValue>) -> Attempt {
-        let playback = match &self.route {
-            uri::Route::Multivariant(playback) | uri::Route::File(playback, ..) => playback,
+        let (playback, broadcast) = match &self.route {
+            uri::Route::Multivariant(playback) => (playback, None),
+            uri::Route::File(playback, broadcast, _) => (playback, Some(broadcast)),
         };
-        let broadcast = match worker.shared.directory.resolve(playback.as_str()) {
+        let broadcast = match worker.shared.directory.resolve(playback.as_str(), broadcast) {
             Resolution::Live(broadcast) => broadcast,
             Resolution::Idle => return self.refuse(Refusal::Idle),
             Resolution::Unknown => return self.refuse(Refusal::UnknownPlayback),

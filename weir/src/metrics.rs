@@ -112,7 +112,7 @@ impl Sources {
         let windows = GenericGaugeVec::<AtomicU64>::new(Opts::new("weir_origin_window_bytes", help), &[stream])?;
         broadcasts
             .iter()
-            .for_each(|b| windows.with_label_values(&[b.stream.as_str()]).set(b.origin.stats().window_bytes));
+            .for_each(|b| windows.with_label_values(&[b.stream.as_str()]).add(b.origin.stats().window_bytes));
         page.add(windows)
     }
 

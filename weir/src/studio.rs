@@ -1,6 +1,7 @@
 //! Where the crates of floor 2 meet: who may publish, what runs, and what viewers find.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -27,8 +28,8 @@ const KEEP_ENDED: Duration = Duration::from_secs(60);
 /// The running broadcasts and the encoders behind them.
 pub(crate) struct Studio {
     control: OnceLock<Control>,
-    /// The newest broadcast of each live stream, running or just ended.
-    broadcasts: RwLock<HashMap<LiveStreamId, Arc<Broadcast>>>,
+    /// The broadcasts of each live stream, the newest last; all but that one have ended a moment ago.
+    broadcasts: RwLock<HashMap<LiveStreamId, Vec<Arc<Broadcast>>>>,
     /// How to end each contribution that was let in.
     encoders: Mutex<HashMap<ContributionId, oneshot::Sender<Stop>>>,
     pub(crate) latencies: Latencies,
@@ -59,7 +60,7 @@ impl Studio {
 
     /// The broadcasts that viewers can see.
     pub(crate) fn broadcasts(&self) -> Vec<Arc<Broadcast>> {
-        self.broadcasts.read().values().cloned().collect()
+        self.broadcasts.read().values().flatten().cloned().collect()
     }
 
     /// Ends all playlists: the program is going down.
@@ -70,12 +71,16 @@ impl Studio {
     fn start(&self, id: &BroadcastId, settings: &StreamSettings) {
         info!(stream = %settings.id, broadcast = %id, mode = ?settings.latency_mode, "broadcast started");
         let broadcast = Broadcast::new(id.clone(), settings.id.clone(), settings.latency_mode, settings.audio_only);
-        self.broadcasts.write().insert(settings.id.clone(), Arc::new(broadcast));
+        self.broadcasts.write().entry(settings.id.clone()).or_default().push(Arc::new(broadcast));
+    }
+
+    fn find(&self, stream: &LiveStreamId, id: &BroadcastId) -> Option<Arc<Broadcast>> {
+        self.broadcasts.read().get(stream)?.iter().find(|broadcast| broadcast.id == *id).cloned()
     }
 
     fn end(self: &Arc<Self>, id: &BroadcastId, stream: &LiveStreamId) {
         // A broadcast of an earlier process is not here, and needs nothing.
-        let Some(broadcast) = self.broadcasts.read().get(stream).filter(|b| b.id == *id).cloned() else { return };
+        let Some(broadcast) = self.find(stream, id) else { return };
         broadcast.finish();
         info!(%stream, broadcast = %id, "broadcast ended");
         let studio = Arc::clone(self);
@@ -85,8 +90,11 @@ impl Studio {
                 () = studio.shutdown.cancelled() => {}
             }
             let mut broadcasts = studio.broadcasts.write();
-            if broadcasts.get(&broadcast.stream).is_some_and(|b| b.id == broadcast.id) {
-                broadcasts.remove(&broadcast.stream);
+            if let Entry::Occupied(mut kept) = broadcasts.entry(broadcast.stream.clone()) {
+                kept.get_mut().retain(|b| b.id != broadcast.id);
+                if kept.get().is_empty() {
+                    kept.remove();
+                }
             }
         };
         self.tasks.spawn_on(forget, &self.runtime);
@@ -114,8 +122,7 @@ impl Studio {
         };
         // Whatever happens from here on, dropping the contribution tells control of its end.
         let contribution = Contribution::new(&self, control.clone(), settings.id.clone(), contribution);
-        let broadcast = self.broadcasts.read().get(&settings.id).cloned();
-        let broadcast = broadcast.filter(|b| Some(&b.id) == snapshot.broadcast.as_ref()).ok_or(Refusal::Disabled)?;
+        let broadcast = snapshot.broadcast.and_then(|id| self.find(&settings.id, &id)).ok_or(Refusal::Disabled)?;
         broadcast.begin(contribution.id.clone());
         let sink = Feed { contribution, broadcast, flowing: false };
         Ok(Admission { stream: settings.id.clone(), sink: Box::new(sink), stop: stopped })
@@ -149,12 +156,15 @@ impl Stage for Doors {
 }
 
 impl Directory for Doors {
-    fn resolve(&self, playback_id: &str) -> Resolution {
+    fn resolve(&self, playback_id: &str, broadcast: Option<&BroadcastId>) -> Resolution {
         // Signed playback comes with its keys; until then such an id opens nothing.
         let Some((stream, Policy::Public)) = self.0.control.get().and_then(|c| c.find_playback(playback_id)) else {
             return Resolution::Unknown;
         };
-        match self.0.broadcasts.read().get(&stream) {
+        let broadcasts = self.0.broadcasts.read();
+        let Some(kept) = broadcasts.get(&stream) else { return Resolution::Idle };
+        let named = kept.iter().find(|kept| Some(&kept.id) == broadcast);
+        match named.or(kept.last()) {
             Some(broadcast) => Resolution::Live(Arc::clone(&broadcast.origin)),
             None => Resolution::Idle,
         }

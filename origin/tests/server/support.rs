@@ -40,7 +40,7 @@ pub(crate) struct Stage {
 struct OneStream(Arc<Broadcast>);
 
 impl Directory for OneStream {
-    fn resolve(&self, playback_id: &str) -> Resolution {
+    fn resolve(&self, playback_id: &str, _broadcast: Option<&media::id::BroadcastId>) -> Resolution {
         match playback_id {
             LIVE => Resolution::Live(Arc::clone(&self.0)),
             IDLE => Resolution::Idle,

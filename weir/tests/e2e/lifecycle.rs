@@ -94,6 +94,7 @@ fn after_the_reconnect_window_the_broadcast_is_over() {
         (!list.ended && !list.segments.is_empty()).then_some(list)
     });
     assert_eq!(breaks(&fresh), 0, "a new broadcast begins clean");
+    assert!(main.playlist().ended, "who watched the last broadcast still sees its end");
 }
 
 #[test]
