@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode, header};
 use ingest::{Limits, Transport};
 use origin::{Fallback, FallbackBody, Listener};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,11 +35,22 @@ const DRAIN_VIEWERS: Duration = Duration::from_secs(5);
 
 /// Runs the server until a signal ends it.
 pub(crate) fn run(config: Config) -> anyhow::Result<ExitCode> {
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     let code = runtime.block_on(serve(config));
     // What did not end in time is left behind.
     runtime.shutdown_background();
     code
+}
+
+/// Every viewer is an open file, and shells start programs with room for 1 024: takes all that the system allows.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        warn!(%error, "the limit of open files could not be raised");
+    }
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
