@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -141,10 +142,21 @@ fn log_path(folder: &TempDir) -> PathBuf {
     folder.path().join("server.log")
 }
 
-/// Ports that nobody listens on now.
+/// Ports that nobody uses now. They lie below those that the kernel gives to connections, or a connection that some other
+/// test makes could take one before its server does.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    const FIRST: u32 = 10_240;
+    const COUNT: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let free = || {
+        (0..COUNT).find_map(|_| {
+            // Other test binaries that run now begin elsewhere.
+            let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(101));
+            TcpListener::bind(("0.0.0.0", u16::try_from(FIRST + step % COUNT).ok()?)).ok()
+        })
+    };
     // All are held until each is known, so that they differ.
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let listeners = [(); N].map(|()| free().expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("its address").port())
 }
 
