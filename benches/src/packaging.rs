@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use media::codec::avc;
-use media::{CodecConfig, Frame, LatencyMode, Timescale, Track, TrackId, WallTime};
+use media::{Access, CodecConfig, Frame, LatencyMode, Timescale, Track, TrackId, WallTime};
 use packager::log::{Event, Part};
 use packager::{Config, Packager};
 use rustix::time::{ClockId, clock_gettime};
@@ -83,13 +83,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn measure(schedule: &Schedule, size: usize, frames: i64) -> Result<Outcome> {
     let config = avc::Config::parse(schedule.avc_record())?;
-    let track = Track { id: TrackId(1), codec: CodecConfig::Avc(config) };
+    let track = Track::new(TrackId(1), CodecConfig::Avc(config));
     let mut packager = Packager::new(Config { mode: LatencyMode::Low });
     packager.add_track(track)?;
     let payload = payload(size);
     let frame = |n: i64| {
         let dts = Timescale::new(FPS as u32).timestamp(n);
-        let frame = Frame { track: TrackId(1), dts, pts: dts, key: n % FPS == 0, payload: payload.clone() };
+        let frame = Frame {
+            track: TrackId(1),
+            dts,
+            pts: dts,
+            access: Access::independent_if(n % FPS == 0),
+            payload: payload.clone(),
+        };
         (frame, WallTime::from_unix_millis(n * 1_000 / FPS))
     };
     for n in 0..WARM_UP {

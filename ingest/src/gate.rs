@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use futures_util::future::BoxFuture;
 use media::id::{ContributionId, LiveStreamId};
 use tokio::sync::oneshot;
-use wire::flv::Item;
+use wire::Item;
 
 /// Decides who may publish.
 pub trait Gate: Send + Sync + 'static {

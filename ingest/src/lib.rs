@@ -12,4 +12,4 @@ pub use gate::{Admission, Gate, Protocol, Publish, Refusal, Sink, Stop};
 pub use guard::Limits;
 pub use rtmp::{Config, Server, Transport};
 pub use stats::{RefusalCounts, Stats};
-pub use wire::flv::Item;
+pub use wire::Item;

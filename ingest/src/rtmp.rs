@@ -16,7 +16,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, warn};
-use wire::flv::{Demuxer, Item};
+use wire::Item;
+use wire::flv::Demuxer;
 use wire::rtmp::server::{self, Rejection, RejectionCode, Session};
 
 use crate::gate::{Admission, Gate, Key, Protocol, Publish, Refusal, Stop};

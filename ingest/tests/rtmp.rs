@@ -156,7 +156,7 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Encoder<S> {
 
     /// The code of the first status the server sends before it closes.
     async fn status(&mut self) -> Option<(String, String)> {
-        let limits = ChunkLimits { message: 65_536, streams: 8, pending: 65_536 };
+        let limits = ChunkLimits { message: 65_536, streams: 8, pending: 65_536, block: 0 };
         let mut reader = Reader::new(limits, 0);
         let mut bytes = Vec::new();
         let _ = tokio::time::timeout(Duration::from_secs(20), self.stream.read_to_end(&mut bytes)).await;
@@ -198,7 +198,9 @@ async fn frames_reach_the_sink_and_the_end_is_told() {
         items.extend(more);
     }
     assert!(matches!(&items[0], Item::Track(_)));
-    assert!(matches!(&items[1], Item::Frame(f) if f.key && f.payload.as_ref() == [0, 0, 0, 2, 0x65, 7]));
+    assert!(
+        matches!(&items[1], Item::Frame(f) if f.access.is_independent() && f.payload.as_ref() == [0, 0, 0, 2, 0x65, 7])
+    );
     drop(encoder);
     assert!(matches!(rig.next().await, News::Gone));
 }

@@ -14,8 +14,33 @@ pub struct Frame {
     pub dts: Timestamp,
     /// When it is presented; earlier or later than `dts` where pictures are reordered.
     pub pts: Timestamp,
-    /// Decoding may start here: an IDR picture, or any audio frame.
-    pub key: bool,
-    /// The coded bytes as an MP4 sample holds them: length-prefixed NAL units for AVC, raw data blocks for AAC.
+    /// Whether decoding may start here.
+    pub access: Access,
+    /// The coded bytes as an MP4 sample holds them: length-prefixed NAL units for AVC and HEVC, OBUs without temporal
+    /// delimiters for AV1, one raw frame or packet for the others.
     pub payload: Bytes,
+}
+
+/// Whether decoding may start at a frame: the stream access points of ISO/IEC 14496-12 annex I.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Access {
+    /// It needs frames before it.
+    Dependent,
+    /// Decoding may start here, but frames that follow in decoding order and are shown before it need earlier ones: an
+    /// open GOP (SAP type 3).
+    Open,
+    /// All that is decoded and shown from here on needs nothing before it: an IDR picture, any audio frame (SAP type 1, 2).
+    Independent,
+}
+
+impl Access {
+    /// `Independent` if so, else `Dependent`.
+    pub const fn independent_if(independent: bool) -> Self {
+        if independent { Self::Independent } else { Self::Dependent }
+    }
+
+    /// True where nothing before the frame is needed.
+    pub const fn is_independent(self) -> bool {
+        matches!(self, Self::Independent)
+    }
 }

@@ -10,6 +10,6 @@ pub mod id;
 pub mod time;
 pub mod track;
 
-pub use frame::Frame;
+pub use frame::{Access, Frame};
 pub use time::{TimeDelta, Timescale, Timestamp, WallTime};
-pub use track::{CodecConfig, Kind, LatencyMode, Track, TrackId};
+pub use track::{CodecConfig, Kind, Language, LatencyMode, Track, TrackId};

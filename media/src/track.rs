@@ -32,9 +32,34 @@ pub struct Track {
     pub id: TrackId,
     /// Its codec and header.
     pub codec: CodecConfig,
+    /// What is spoken in it, where the contribution says.
+    pub language: Option<Language>,
+}
+
+/// A language as ISO 639-2 names it: three small letters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Language([u8; 3]);
+
+impl Language {
+    /// Takes three letters of any case; none for `und`, which means that nobody knows.
+    pub fn new(code: [u8; 3]) -> Option<Self> {
+        let code = code.map(|letter| letter.to_ascii_lowercase());
+        (code.iter().all(u8::is_ascii_lowercase) && code != *b"und").then_some(Self(code))
+    }
+
+    /// Its three letters.
+    pub fn as_str(&self) -> &str {
+        // They are ASCII, see `new`.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 impl Track {
+    /// A track in no known language.
+    pub const fn new(id: TrackId, codec: CodecConfig) -> Self {
+        Self { id, codec, language: None }
+    }
+
     /// What the track carries.
     pub const fn kind(&self) -> Kind {
         match self.codec {

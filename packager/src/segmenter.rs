@@ -143,7 +143,12 @@ impl Packager {
             let behind = (Timestamp::ZERO + EARLIEST - frame.dts).as_millis().max(0);
             TimeDelta::from_secs((behind + 999) / 1_000)
         });
-        let unit = Unit { dts: frame.dts + shift, pts: frame.pts + shift, key: frame.key, payload: frame.payload };
+        let unit = Unit {
+            dts: frame.dts + shift,
+            pts: frame.pts + shift,
+            key: frame.access.is_independent(),
+            payload: frame.payload,
+        };
         match self.phase {
             Phase::Waiting(_) => self.wait(kind, unit, arrival),
             Phase::Gathering(_) => self.gather(kind, unit),

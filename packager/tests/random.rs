@@ -4,7 +4,7 @@ mod common;
 
 use common::check::{Rules, STRICT, check};
 use common::source::{Fed, Video, audio, audio_track, mux, package, video_track};
-use media::{LatencyMode, TimeDelta, Timestamp};
+use media::{Access, LatencyMode, TimeDelta, Timestamp};
 use proptest::prelude::*;
 
 fn mode() -> impl Strategy<Value = LatencyMode> {
@@ -38,7 +38,7 @@ proptest! {
         for (n, (frame, step)) in frames.iter_mut().zip(&steps).enumerate() {
             frame.dts = Timestamp::ZERO + TimeDelta::from_millis(now);
             frame.pts = frame.dts;
-            frame.key = n % gop == 0;
+            frame.access = Access::independent_if(n % gop == 0);
             now += step;
         }
         let mut fed = Fed::new(mode, &[video_track(), audio_track(48_000)]);

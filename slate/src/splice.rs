@@ -184,8 +184,8 @@ impl Grid {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use media::Timescale;
     use media::codec::{aac, avc};
+    use media::{Access, Timescale};
 
     const VIDEO: TrackId = TrackId(1);
     const AUDIO: TrackId = TrackId(2);
@@ -204,16 +204,16 @@ mod tests {
             frame_rate: None,
             pixel_aspect: None,
         };
-        Track { id: VIDEO, codec: CodecConfig::Avc(avc::Config { record: Bytes::new(), length_size: 4, sps }) }
+        Track::new(VIDEO, CodecConfig::Avc(avc::Config { record: Bytes::new(), length_size: 4, sps }))
     }
 
     fn audio() -> Track {
         let config = aac::Config::parse(Bytes::from_static(&[0x11, 0x90])).unwrap();
-        Track { id: AUDIO, codec: CodecConfig::Aac(config) }
+        Track::new(AUDIO, CodecConfig::Aac(config))
     }
 
     fn frame(track: TrackId, at: i64) -> Frame {
-        Frame { track, dts: ms(at), pts: ms(at + 40), key: true, payload: Bytes::from_static(b"x") }
+        Frame { track, dts: ms(at), pts: ms(at + 40), access: Access::Independent, payload: Bytes::from_static(b"x") }
     }
 
     /// Programme times in ms of the frames of `track` that come out when `times` go in.

@@ -31,7 +31,7 @@ impl Figures {
 
     pub(crate) fn frame(&mut self, frame: &Frame, video: bool, now: Instant) {
         self.frames += 1;
-        self.keyframes += u64::from(video && frame.key);
+        self.keyframes += u64::from(video && frame.access.is_independent());
         if self.first.is_none() {
             (self.first, self.began) = (Some(frame.dts), Some(now));
         }
@@ -57,7 +57,7 @@ fn delta(duration: Duration) -> TimeDelta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use media::{Timescale, TrackId};
+    use media::{Access, Timescale, TrackId};
 
     #[test]
     fn drift_is_media_time_less_wall_time() {
@@ -67,7 +67,8 @@ mod tests {
         assert_eq!(figures.drift_millis(), 0);
         for (media, wall) in [(5_000, 0), (6_000, 1_500)] {
             let dts = Timescale::MILLIS.timestamp(media);
-            let frame = Frame { track: TrackId(1), dts, pts: dts, key: true, payload: bytes::Bytes::new() };
+            let frame =
+                Frame { track: TrackId(1), dts, pts: dts, access: Access::Independent, payload: bytes::Bytes::new() };
             figures.frame(&frame, media == 5_000, start + Duration::from_millis(wall));
         }
         assert_eq!(figures.drift_millis(), -500);

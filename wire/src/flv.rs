@@ -7,7 +7,7 @@ use std::fmt;
 use bytes::Bytes;
 use media::codec::{aac, avc};
 
-pub use demux::{AUDIO_TRACK, Demuxer, Item, VIDEO_TRACK};
+pub use demux::{AUDIO_TRACK, Demuxer, VIDEO_TRACK};
 
 use crate::error::{Error, Place};
 

@@ -14,7 +14,7 @@ use crate::rtmp::handshake;
 use crate::rtmp::server::{Config, Event, RANDOM_LEN, Session};
 
 /// Small caps, so that short inputs reach them.
-const LIMITS: Limits = Limits { message: 600, streams: 4, pending: 1_000 };
+const LIMITS: Limits = Limits { message: 600, streams: 4, pending: 1_000, block: 700 };
 /// Longest input looked at where each cut is tried: the work grows with its square.
 const MAX_CUT: usize = 1_024;
 

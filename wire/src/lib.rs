@@ -9,6 +9,8 @@ mod error;
 pub mod flv;
 #[doc(hidden)]
 pub mod fuzz;
+mod item;
 pub mod rtmp;
 
 pub use error::{Blame, Error, Place};
+pub use item::Item;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use wire::rtmp::chunk::{Limits, RawMessage, Reader, Writer};
 
-const LIMITS: Limits = Limits { message: 1_000, streams: 4, pending: 1_500 };
+const LIMITS: Limits = Limits { message: 1_000, streams: 4, pending: 1_500, block: 0 };
 
 fn read_parts(parts: &[&[u8]]) -> Result<Vec<RawMessage>, String> {
     let mut reader = Reader::new(LIMITS, 0);

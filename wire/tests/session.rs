@@ -3,8 +3,9 @@
 mod common;
 
 use common::{AAC_HEADER, AVC_HEADER, Client, HANDSHAKE, drive, session};
+use wire::Item;
 use wire::amf0::Value;
-use wire::flv::{Demuxer, Item, Packet, Video};
+use wire::flv::{Demuxer, Packet, Video};
 use wire::rtmp::chunk::{Limits, Reader};
 use wire::rtmp::message::{Command, Message, UserControl};
 use wire::rtmp::server::{Config, End, Event, RANDOM_LEN, Rejection, RejectionCode, Session};
@@ -13,7 +14,7 @@ use wire::rtmp::server::{Config, End, Event, RANDOM_LEN, Rejection, RejectionCod
 #[allow(clippy::unwrap_used, reason = "a helper of tests")]
 fn answers(out: &[u8]) -> Vec<Message> {
     let mut input = &out[HANDSHAKE..];
-    let limits = Limits { message: 1 << 20, streams: 64, pending: 1 << 20 };
+    let limits = Limits { message: 1 << 20, streams: 64, pending: 1 << 20, block: 0 };
     let mut reader = Reader::new(limits, 0);
     let mut messages = Vec::new();
     while let Some(raw) = reader.read(&mut input).unwrap() {
@@ -73,7 +74,7 @@ fn a_session_from_the_handshake_to_the_end() {
             let millis = tag.millis;
             match demuxer.push(tag) {
                 Some(Item::Frame(frame)) if frame.track.0 == 1 => {
-                    assert!(frame.key && frame.payload.len() == 0x194, "{frame:?}");
+                    assert!(frame.access.is_independent() && frame.payload.len() == 0x194, "{frame:?}");
                     assert_eq!((frame.pts - frame.dts).as_millis(), 40);
                     times.push(millis - (1 << 32));
                 }

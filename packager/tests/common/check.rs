@@ -227,18 +227,18 @@ fn lossless(report: &Report, pushed: &[Frame]) {
     let mut shift = None;
     for (rendition, track) in [(RenditionId::VIDEO, VIDEO), (RenditionId::AUDIO, AUDIO)] {
         let got: Vec<_> = report.of(rendition).into_iter().flat_map(|s| &s.samples).collect();
-        let from_first_key = pushed.iter().filter(|f| f.track == track).skip_while(|f| !f.key);
+        let from_first_key = pushed.iter().filter(|f| f.track == track).skip_while(|f| !f.access.is_independent());
         let sent: Vec<_> = from_first_key.collect();
         // Audio from before the first picture is not shown.
         let sent = &sent[sent.len().saturating_sub(got.len())..];
         assert_eq!(got.len(), sent.len());
         if track == VIDEO {
-            let all = pushed.iter().filter(|f| f.track == track).skip_while(|f| !f.key).count();
+            let all = pushed.iter().filter(|f| f.track == track).skip_while(|f| !f.access.is_independent()).count();
             assert_eq!(got.len(), all, "all video comes out");
         }
         for (got, sent) in got.iter().zip(sent) {
             assert_eq!(got.payload, sent.payload);
-            assert_eq!(got.key, sent.key);
+            assert_eq!(got.key, sent.access.is_independent());
             if track == VIDEO {
                 let moved = got.pts - Timescale::NINETY_KHZ.ticks(sent.pts);
                 assert_eq!(moved % 90_000, 0);

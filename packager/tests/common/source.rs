@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use media::codec::{aac, avc};
-use media::{CodecConfig, Frame, LatencyMode, TimeDelta, Timescale, Timestamp, Track, TrackId, WallTime};
+use media::{Access, CodecConfig, Frame, LatencyMode, TimeDelta, Timescale, Timestamp, Track, TrackId, WallTime};
 use packager::log::Event;
 use packager::{Config, Packager};
 
@@ -21,7 +21,7 @@ pub fn video_track() -> Track {
     let mut record = vec![1, SPS[1], SPS[2], SPS[3], 0xff, 0xe1, 0, SPS.len() as u8];
     record.extend_from_slice(&SPS);
     record.extend_from_slice(&[1, 0, 4, 0x68, 0xeb, 0xe3, 0xcb]);
-    Track { id: VIDEO, codec: CodecConfig::Avc(avc::Config::parse(record.into()).unwrap()) }
+    Track::new(VIDEO, CodecConfig::Avc(avc::Config::parse(record.into()).unwrap()))
 }
 
 /// The same picture with another picture parameter set.
@@ -29,7 +29,7 @@ pub fn other_video_track() -> Track {
     let CodecConfig::Avc(avc) = video_track().codec else { unreachable!() };
     let mut record = avc.record.to_vec();
     *record.last_mut().unwrap() ^= 1;
-    Track { id: VIDEO, codec: CodecConfig::Avc(avc::Config::parse(record.into()).unwrap()) }
+    Track::new(VIDEO, CodecConfig::Avc(avc::Config::parse(record.into()).unwrap()))
 }
 
 pub fn audio_track(rate: u32) -> Track {
@@ -39,7 +39,7 @@ pub fn audio_track(rate: u32) -> Track {
         22_050 => &[0x13, 0x90],
         _ => panic!("no configuration for {rate} Hz"),
     };
-    Track { id: AUDIO, codec: CodecConfig::Aac(aac::Config::parse(Bytes::copy_from_slice(asc)).unwrap()) }
+    Track::new(AUDIO, CodecConfig::Aac(aac::Config::parse(Bytes::copy_from_slice(asc)).unwrap()))
 }
 
 /// A video stream to be made up.
@@ -95,7 +95,7 @@ impl Video {
                 track: VIDEO,
                 dts: self.stamp(scale.delta(n * step)),
                 pts: self.stamp(scale.delta(shown * step)),
-                key,
+                access: Access::independent_if(key),
                 payload: payload(b'v', n),
             });
         }
@@ -115,7 +115,7 @@ pub fn audio(rate: u32, start: i64, length: i64) -> Vec<Frame> {
     let frames = TimeDelta::from_millis(length).whole(scale.delta(1_024));
     let frame = |n| {
         let at = scale.timestamp(first + n * 1_024);
-        Frame { track: AUDIO, dts: at, pts: at, key: true, payload: payload(b'a', n) }
+        Frame { track: AUDIO, dts: at, pts: at, access: Access::Independent, payload: payload(b'a', n) }
     };
     (0..frames).map(frame).collect()
 }

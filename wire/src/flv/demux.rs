@@ -2,23 +2,15 @@
 
 use bytes::Bytes;
 use media::codec::{aac, avc};
-use media::{CodecConfig, Frame, TimeDelta, Timescale, Track, TrackId};
+use media::{Access, CodecConfig, Frame, TimeDelta, Timescale, Track, TrackId};
 
 use super::{Audio, Packet, Tag, Video};
+use crate::Item;
 
 /// The track of all video tags.
 pub const VIDEO_TRACK: TrackId = TrackId(1);
 /// The track of all audio tags.
 pub const AUDIO_TRACK: TrackId = TrackId(2);
-
-/// What a tag means for the media.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item {
-    /// A track begins, or goes on with another header.
-    Track(Track),
-    /// One access unit.
-    Frame(Frame),
-}
 
 /// Turns tags into tracks and frames, trusting the sequence headers only.
 #[derive(Clone, Debug, Default)]
@@ -40,20 +32,20 @@ impl Demuxer {
         match tag.packet {
             Packet::Video(Video::AvcHeader(config)) => {
                 let codec = changed(&mut self.video, config)?;
-                Some(Item::Track(Track { id: VIDEO_TRACK, codec: CodecConfig::Avc(codec) }))
+                Some(Item::Track(Track::new(VIDEO_TRACK, CodecConfig::Avc(codec))))
             }
             Packet::Audio(Audio::AacHeader(config)) => {
                 let codec = changed(&mut self.audio, config)?;
-                Some(Item::Track(Track { id: AUDIO_TRACK, codec: CodecConfig::Aac(codec) }))
+                Some(Item::Track(Track::new(AUDIO_TRACK, CodecConfig::Aac(codec))))
             }
             Packet::Video(Video::Avc { composition_ms, payload, .. }) => {
                 // The tag's own flag lies; the NAL units do not.
-                let key = self.video.as_ref().map(|config| config.is_idr(&payload));
-                self.frame(VIDEO_TRACK, tag.millis, composition_ms, key, payload)
+                let access = self.video.as_ref().map(|config| Access::independent_if(config.is_idr(&payload)));
+                self.frame(VIDEO_TRACK, tag.millis, composition_ms, access, payload)
             }
             Packet::Audio(Audio::Aac(payload)) => {
-                let key = self.audio.as_ref().map(|_| true);
-                self.frame(AUDIO_TRACK, tag.millis, 0, key, payload)
+                let access = self.audio.as_ref().map(|_| Access::Independent);
+                self.frame(AUDIO_TRACK, tag.millis, 0, access, payload)
             }
             Packet::Video(Video::Unsupported(_)) | Packet::Audio(Audio::Unsupported(_)) => {
                 self.dropped += 1;
@@ -68,22 +60,22 @@ impl Demuxer {
         self.dropped
     }
 
-    /// A frame `offset_ms` before its presentation; `key` is none where the track has no header yet.
+    /// A frame `offset_ms` before its presentation; `access` is none where the track has no header yet.
     fn frame(
         &mut self,
         track: TrackId,
         millis: i64,
         offset_ms: i32,
-        key: Option<bool>,
+        access: Option<Access>,
         payload: Bytes,
     ) -> Option<Item> {
-        let Some(key) = key.filter(|_| !payload.is_empty()) else {
+        let Some(access) = access.filter(|_| !payload.is_empty()) else {
             self.dropped += 1;
             return None;
         };
         let dts = Timescale::MILLIS.timestamp(millis);
         let pts = dts + TimeDelta::from_millis(offset_ms.into());
-        Some(Item::Frame(Frame { track, dts, pts, key, payload }))
+        Some(Item::Frame(Frame { track, dts, pts, access, payload }))
     }
 }
 
@@ -147,7 +139,7 @@ mod tests {
         let mut demuxer = Demuxer::new();
         demuxer.push(header());
         let mut key = |flag: u8, nal: u8| match demuxer.push(video(40, &[flag, 1, 0, 0, 80, 0, 0, 0, 1, nal])) {
-            Some(Item::Frame(frame)) => frame.key,
+            Some(Item::Frame(frame)) => frame.access.is_independent(),
             other => panic!("{other:?}"),
         };
         assert_eq!([key(0x17, 0x65), key(0x27, 0x65), key(0x17, 0x41)], [true, true, false]);

@@ -47,8 +47,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            before: Limits { message: 64 * 1_024, streams: 8, pending: 128 * 1_024 },
-            after: Limits { message: chunk::MAX_MESSAGE, streams: 64, pending: 32 * 1_024 * 1_024 },
+            before: Limits { message: 64 * 1_024, streams: 8, pending: 128 * 1_024, block: 0 },
+            after: Limits { message: chunk::MAX_MESSAGE, streams: 64, pending: 32 * 1_024 * 1_024, block: 512 * 1_024 },
             chunk_size: 4_096,
             window: 2_500_000,
         }

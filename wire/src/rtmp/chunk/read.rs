@@ -1,6 +1,6 @@
 //! The chunk reader: one buffer for each chunk stream, any cut of the input, everything capped.
 
-use bytes::Bytes;
+use bytes::BytesMut;
 
 use super::{ABORT, DEFAULT_CHUNK_SIZE, EXTENDED, MAX_MESSAGE, RawMessage, SET_CHUNK_SIZE};
 use crate::error::{Error, Place};
@@ -17,18 +17,23 @@ pub struct Limits {
     pub streams: usize,
     /// Declared bytes of all messages under assembly.
     pub pending: usize,
+    /// Bytes of memory taken at once for the messages to come; 0 gives each message its own.
+    pub block: usize,
 }
 
 /// Puts messages together from chunks.
 ///
-/// Each message is assembled once, in an allocation of exactly its length, so a frame that is kept keeps nothing else
-/// alive; the one copy is the one out of the caller's read buffer.
+/// Each message is assembled once, in memory of exactly its length; the one copy is the one out of the caller's read
+/// buffer. With [`Limits::block`] that memory is cut from larger blocks, each freed with the last of its messages: frames
+/// of a stream that are kept are kept about equally long, and so they do not riddle the heap.
 #[derive(Clone, Debug)]
 pub struct Reader {
     limits: Limits,
     chunk_size: usize,
     streams: Vec<Stream>,
     pending: usize,
+    /// What is left of the newest block.
+    block: BytesMut,
     state: State,
     header: Header,
     /// Bytes taken for an extended timestamp that proved to be payload.
@@ -70,7 +75,7 @@ struct Stream {
     extended: bool,
     /// Where the message under assembly began.
     start: u64,
-    body: Option<Vec<u8>>,
+    body: Option<BytesMut>,
 }
 
 /// The fields of one chunk header.
@@ -96,6 +101,7 @@ impl Reader {
             chunk_size: DEFAULT_CHUNK_SIZE,
             streams: Vec::new(),
             pending: 0,
+            block: BytesMut::new(),
             state: State::Header,
             header: Header::default(),
             carry: Carry::default(),
@@ -220,7 +226,7 @@ impl Reader {
             self.start_message(index, &fields, extension)?;
         }
         let Some(stream) = self.streams.get(index) else { return Ok(None) };
-        let left = stream.length - stream.body.as_ref().map_or(0, Vec::len);
+        let left = stream.length - stream.body.as_ref().map_or(0, BytesMut::len);
         self.append(index, left.min(self.chunk_size), &[])
     }
 
@@ -290,10 +296,20 @@ impl Reader {
             return Err(self.over("chunk > bytes under assembly", self.pending + length, self.limits.pending));
         }
         self.pending += length;
+        let body = self.allocate(length);
         if let Some(stream) = self.streams.get_mut(index) {
-            stream.body = Some(Vec::with_capacity(length));
+            stream.body = Some(body);
         }
         Ok(())
+    }
+
+    /// Room for `length` bytes.
+    fn allocate(&mut self, length: usize) -> BytesMut {
+        if length > self.block.capacity() {
+            self.block = BytesMut::with_capacity(length.max(self.limits.block));
+        }
+        let rest = self.block.split_off(length);
+        std::mem::replace(&mut self.block, rest)
     }
 
     /// Appends payload bytes to a message, `left` of which may still come in this chunk; returns it once it is whole.
@@ -312,7 +328,7 @@ impl Reader {
             kind: stream.kind,
             stream_id: stream.stream_id,
             timestamp: stream.timestamp,
-            payload: Bytes::from(stream.body.take().unwrap_or_default()),
+            payload: stream.body.take().unwrap_or_default().freeze(),
             offset: stream.start,
         };
         self.control(&message)?;
