@@ -1,7 +1,17 @@
 //! Codec headers: what decoders and players need to know before the first frame.
 
 pub mod aac;
+pub mod ac3;
+pub mod av1;
 pub mod avc;
+mod config;
+pub mod flac;
+pub mod hevc;
+pub mod nal;
+pub mod opus;
+pub mod vp9;
+
+pub use config::CodecConfig;
 
 /// A codec header that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,4 +40,59 @@ pub enum HeaderError {
         /// The value found.
         value: u64,
     },
+}
+
+/// How numbers become light, in the code points of ITU-T H.273.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Colour {
+    /// `ColourPrimaries`.
+    pub primaries: u8,
+    /// `TransferCharacteristics`.
+    pub transfer: u8,
+    /// `MatrixCoefficients`.
+    pub matrix: u8,
+    /// True where all code values are used, not the studio range.
+    pub full_range: bool,
+}
+
+impl Colour {
+    /// Nothing is known of the colours.
+    pub const UNSPECIFIED: Self = Self { primaries: 2, transfer: 2, matrix: 2, full_range: false };
+
+    /// True where any of the three code points says something.
+    pub const fn is_specified(&self) -> bool {
+        self.primaries != 2 || self.transfer != 2 || self.matrix != 2
+    }
+
+    /// The dynamic range that the transfer characteristics stand for.
+    pub const fn video_range(&self) -> VideoRange {
+        match self.transfer {
+            16 => VideoRange::Pq,
+            18 => VideoRange::Hlg,
+            _ => VideoRange::Sdr,
+        }
+    }
+}
+
+/// `VIDEO-RANGE` of a multivariant playlist (RFC 8216bis §4.4.6.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum VideoRange {
+    /// Standard dynamic range.
+    #[default]
+    Sdr,
+    /// Hybrid log-gamma (ARIB STD-B67).
+    Hlg,
+    /// Perceptual quantizer (SMPTE ST 2084).
+    Pq,
+}
+
+impl VideoRange {
+    /// The value of the attribute.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sdr => "SDR",
+            Self::Hlg => "HLG",
+            Self::Pq => "PQ",
+        }
+    }
 }

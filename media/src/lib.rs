@@ -10,6 +10,7 @@ pub mod id;
 pub mod time;
 pub mod track;
 
+pub use codec::{CodecConfig, VideoRange};
 pub use frame::{Access, Frame};
 pub use time::{TimeDelta, Timescale, Timestamp, WallTime};
-pub use track::{CodecConfig, Kind, Language, LatencyMode, Track, TrackId};
+pub use track::{Kind, Language, LatencyMode, Track, TrackId};

@@ -1,6 +1,6 @@
 //! Elementary streams and what is needed to describe them.
 
-use crate::codec::{aac, avc};
+use crate::codec::CodecConfig;
 use crate::time::Timescale;
 
 /// Numbers a track within a contribution.
@@ -14,15 +14,6 @@ pub enum Kind {
     Video,
     /// Sound.
     Audio,
-}
-
-/// The codec of a track with its out-of-band header.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum CodecConfig {
-    /// H.264.
-    Avc(avc::Config),
-    /// MPEG-4 AAC.
-    Aac(aac::Config),
 }
 
 /// One elementary stream.
@@ -62,26 +53,17 @@ impl Track {
 
     /// What the track carries.
     pub const fn kind(&self) -> Kind {
-        match self.codec {
-            CodecConfig::Avc(_) => Kind::Video,
-            CodecConfig::Aac(_) => Kind::Audio,
-        }
+        self.codec.kind()
     }
 
-    /// The timescale of the track in MP4: 90 kHz for video, the sample rate for audio.
+    /// The timescale of the track in MP4; see [`CodecConfig::timescale`].
     pub const fn timescale(&self) -> Timescale {
-        match &self.codec {
-            CodecConfig::Avc(_) => Timescale::NINETY_KHZ,
-            CodecConfig::Aac(aac) => Timescale::new(aac.sample_rate),
-        }
+        self.codec.timescale()
     }
 
     /// The codec parameter of RFC 6381: `avc1.64001F`, `mp4a.40.2`.
     pub fn codec_string(&self) -> String {
-        match &self.codec {
-            CodecConfig::Avc(avc) => avc.codec_string(),
-            CodecConfig::Aac(aac) => aac.codec_string(),
-        }
+        self.codec.codec_string()
     }
 }
 

@@ -113,7 +113,7 @@ impl Splice {
                 lane.last = Some(next);
                 next
             }
-            CodecConfig::Avc(_) => {
+            _ => {
                 let dts = at.max(floor);
                 self.repairs.reordered_frames += u64::from(dts != at);
                 out.push(Item::Frame(Frame { dts, pts: frame.pts + offset, ..frame }));
@@ -195,16 +195,14 @@ mod tests {
     }
 
     fn video() -> Track {
-        let sps = avc::Sps {
-            profile: 66,
-            constraints: 0,
-            level: 30,
-            width: 320,
-            height: 240,
-            frame_rate: None,
-            pixel_aspect: None,
-        };
-        Track::new(VIDEO, CodecConfig::Avc(avc::Config { record: Bytes::new(), length_size: 4, sps }))
+        // x264, baseline, 320x240.
+        const SPS: &[u8] = &[
+            0x67, 0x42, 0xc0, 0x0d, 0xd9, 0x01, 0x41, 0xfb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x03,
+            0x03, 0x20, 0xf1, 0x42, 0xa4, 0x80,
+        ];
+        const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
+        let config = avc::Config::from_parameter_sets(&[Bytes::from_static(SPS)], &[Bytes::from_static(PPS)]);
+        Track::new(VIDEO, CodecConfig::Avc(config.unwrap()))
     }
 
     fn audio() -> Track {

@@ -61,6 +61,48 @@ impl Config {
         Ok(Self { object_type, sample_rate, channels, samples_per_frame, raw })
     }
 
+    /// Builds the configuration of a core object type (1 to 4; 2 is AAC-LC) with `channels` in their usual places.
+    pub fn new(object_type: u8, sample_rate: u32, channels: u8) -> Result<Self, HeaderError> {
+        let layout = match channels {
+            1..=6 => channels,
+            8 => 7,
+            _ => return Err(HeaderError::Unsupported { place: "aac > channels", value: channels.into() }),
+        };
+        if !(1..=4).contains(&object_type) {
+            return Err(HeaderError::Unsupported { place: "aac > object type", value: object_type.into() });
+        }
+        // Left-aligned in 40 bits: object type, sampling frequency, channels, then a GASpecificConfig of three zeros.
+        let index = RATES.iter().position(|rate| *rate == sample_rate);
+        let (bits, len) = match index {
+            Some(index) => (u64::from(object_type) << 35 | (index as u64) << 31 | u64::from(layout) << 27, 2),
+            None => {
+                let rate = u64::from(sample_rate & 0xff_ffff);
+                (u64::from(object_type) << 35 | 15 << 31 | rate << 7 | u64::from(layout) << 3, 5)
+            }
+        };
+        Self::parse(Bytes::copy_from_slice(bits.to_be_bytes().get(3..3 + len).unwrap_or_default()))
+    }
+
+    /// Builds the configuration that an ADTS header stands for (ISO/IEC 14496-3 §1.A.3.2).
+    pub fn from_adts(header: &[u8]) -> Result<Self, HeaderError> {
+        let mut r = BitReader::new(header);
+        let sync = r.bits(12, "adts > syncword")?;
+        if sync != 0xfff {
+            return Err(HeaderError::Range { place: "adts > syncword", value: sync.into() });
+        }
+        r.skip(4, "adts > ID")?;
+        let object_type = r.bits(2, "adts > profile_ObjectType")? as u8 + 1;
+        let place = "adts > sampling_frequency_index";
+        let index = r.bits(4, place)?;
+        let rate = *RATES.get(index as usize).ok_or(HeaderError::Range { place, value: index.into() })?;
+        r.skip(1, "adts > private_bit")?;
+        let channels = match r.bits(3, "adts > channel_configuration")? as u8 {
+            7 => 8,
+            n => n,
+        };
+        Self::new(object_type, rate, channels)
+    }
+
     /// The codec parameter of RFC 6381, `mp4a.40.N`.
     pub fn codec_string(&self) -> String {
         format!("mp4a.40.{}", self.object_type)
@@ -99,6 +141,28 @@ mod tests {
         assert_eq!((lc.object_type, lc.sample_rate, lc.channels), (2, 44_100, 2));
         let he = parse(&[0x2b, 0x8a, 0x08, 0x00]).unwrap();
         assert_eq!((he.object_type, he.sample_rate, he.codec_string().as_str()), (5, 22_050, "mp4a.40.5"));
+    }
+
+    #[test]
+    fn builds_what_it_parses() {
+        let lc = Config::new(2, 48_000, 2).unwrap();
+        assert_eq!(&lc.raw[..], [0x11, 0x90]);
+        let odd = Config::new(2, 44_000, 8).unwrap();
+        assert_eq!((odd.raw.len(), odd.sample_rate, odd.channels), (5, 44_000, 8));
+        assert!(matches!(Config::new(2, 48_000, 7), Err(HeaderError::Unsupported { .. })));
+        assert!(matches!(Config::new(5, 48_000, 2), Err(HeaderError::Unsupported { .. })));
+        assert!(matches!(Config::new(2, 300_000, 2), Err(HeaderError::Range { .. })));
+    }
+
+    #[test]
+    fn reads_adts() {
+        // ffmpeg, 44.1 kHz stereo, no checksum.
+        let config = Config::from_adts(&[0xff, 0xf1, 0x50, 0x80, 0x2e, 0x7f, 0xfc]).unwrap();
+        assert_eq!((config.object_type, config.sample_rate, config.channels), (2, 44_100, 2));
+        assert_eq!(&config.raw[..], [0x12, 0x10]);
+        assert!(Config::from_adts(&[0xff, 0xe1, 0x50, 0x80]).is_err());
+        assert!(Config::from_adts(&[0xff, 0xf1, 0x50]).is_err());
+        assert!(Config::from_adts(&[0xff, 0xf1, 0x7c, 0x80]).is_err());
     }
 
     #[test]

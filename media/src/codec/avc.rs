@@ -3,13 +3,38 @@
 
 use bytes::Bytes;
 
-use super::HeaderError;
+use super::nal::{self, MAX_PARAMETER_SETS, Vui};
+use super::{Colour, HeaderError};
 use crate::bits::BitReader;
+use crate::frame::Access;
+
+/// `nal_unit_type` of a slice of a non-IDR picture.
+pub const NAL_SLICE: u8 = 1;
+/// `nal_unit_type` of a slice of an IDR picture.
+pub const NAL_IDR: u8 = 5;
+/// `nal_unit_type` of supplemental enhancement information: captions, recovery points.
+pub const NAL_SEI: u8 = 6;
+/// `nal_unit_type` of a sequence parameter set.
+pub const NAL_SPS: u8 = 7;
+/// `nal_unit_type` of a picture parameter set.
+pub const NAL_PPS: u8 = 8;
+/// `nal_unit_type` of an access unit delimiter.
+pub const NAL_AUD: u8 = 9;
 
 /// Largest picture side accepted, in luma samples: level 6.2 allows 16 888.
 const MAX_SIDE: u32 = 16_888;
 /// Largest configuration record accepted, in bytes.
 const MAX_RECORD: usize = 4_096;
+/// Bytes of a slice that hold `first_mb_in_slice` and `slice_type`, two Exp-Golomb codes of at most 63 bits.
+const SLICE_HEAD: usize = 16;
+/// Bytes of an SEI unit looked through for a recovery point, which stands at its front.
+const SEI_HEAD: usize = 256;
+/// `payloadType` of the SEI message that tells a recovery point.
+const SEI_RECOVERY_POINT: usize = 6;
+/// Profiles whose sequence parameter sets and records tell chroma format and bit depth.
+const fn tells_chroma(profile: u8) -> bool {
+    matches!(profile, 44 | 83 | 86 | 100 | 110 | 118 | 122 | 128 | 134 | 135 | 138 | 139 | 244)
+}
 
 /// A decoder configuration record with what its first sequence parameter set says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +56,12 @@ pub struct Sps {
     pub constraints: u8,
     /// `level_idc`, ten times the level.
     pub level: u8,
+    /// `chroma_format_idc`: 1 for 4:2:0.
+    pub chroma_format: u8,
+    /// Bits of a luma sample.
+    pub bit_depth_luma: u8,
+    /// Bits of a chroma sample.
+    pub bit_depth_chroma: u8,
     /// Visible width, in luma samples.
     pub width: u32,
     /// Visible height, in luma samples.
@@ -39,6 +70,8 @@ pub struct Sps {
     pub frame_rate: Option<(u32, u32)>,
     /// Shape of a pixel as width to height, where the VUI says so.
     pub pixel_aspect: Option<(u16, u16)>,
+    /// Colour description of the VUI, where it has one.
+    pub colour: Option<Colour>,
 }
 
 impl Config {
@@ -57,18 +90,76 @@ impl Config {
         if length_size == 3 {
             return Err(HeaderError::Range { place: "avcC > lengthSizeMinusOne", value: 2 });
         }
-        r.skip(3, "avcC > numOfSequenceParameterSets")?;
-        let count = r.bits(5, "avcC > numOfSequenceParameterSets")?;
-        if count == 0 {
+        let (sps, _) = read_sets(&record)?;
+        let Some(first) = sps.first() else {
             return Err(HeaderError::Range { place: "avcC > numOfSequenceParameterSets", value: 0 });
-        }
-        let len = r.bits(16, "avcC > sequenceParameterSetLength")? as usize;
-        let start = r.position() / 8;
-        let Some(nal) = record.get(start..start + len) else {
-            return Err(HeaderError::Short { place: "avcC > sequenceParameterSetNALUnit", bit: record.len() * 8 });
         };
-        let sps = Sps::parse(nal)?;
+        let sps = Sps::parse(first)?;
         Ok(Self { length_size, sps, record })
+    }
+
+    /// Builds the record of parameter sets found in a stream, for NAL units behind lengths of four bytes.
+    pub fn from_parameter_sets(sps: &[Bytes], pps: &[Bytes]) -> Result<Self, HeaderError> {
+        let Some(first) = sps.first() else {
+            return Err(HeaderError::Range { place: "avc > sequence parameter sets", value: 0 });
+        };
+        let head = Sps::parse(first)?;
+        let mut record = vec![1, head.profile, head.constraints, head.level, 0xff];
+        put_sets(&mut record, sps, 0xe0, "avc > sequence parameter sets")?;
+        put_sets(&mut record, pps, 0, "avc > picture parameter sets")?;
+        if tells_chroma(head.profile) {
+            record.extend([
+                0xfc | head.chroma_format,
+                0xf8 | depth(head.bit_depth_luma),
+                0xf8 | depth(head.bit_depth_chroma),
+                0,
+            ]);
+        }
+        Ok(Self { record: record.into(), length_size: 4, sps: head })
+    }
+
+    /// The sequence and picture parameter sets of the record, as slices of it.
+    pub fn parameter_sets(&self) -> (Vec<Bytes>, Vec<Bytes>) {
+        read_sets(&self.record).unwrap_or_default()
+    }
+
+    /// The header with the parameter sets of `sample` put in; none where they are the same, or absent.
+    pub fn changed_by(&self, sample: &[u8]) -> Result<Option<Self>, HeaderError> {
+        if !self.nal_units(sample).any(|nal| matches!(nal_type(nal), Some(NAL_SPS | NAL_PPS))) {
+            return Ok(None);
+        }
+        let (mut sps, mut pps) = self.parameter_sets();
+        let mut changed = false;
+        for nal in self.nal_units(sample) {
+            match nal_type(nal) {
+                Some(NAL_SPS) => changed |= nal::merge(&mut sps, nal, sps_id),
+                Some(NAL_PPS) => changed |= nal::merge(&mut pps, nal, pps_id),
+                _ => {}
+            }
+        }
+        if !changed {
+            return Ok(None);
+        }
+        // The set that came last is the one in use: it goes first, where the record's reader looks.
+        let active = self.nal_units(sample).filter(|nal| nal_type(nal) == Some(NAL_SPS)).last();
+        if let Some(at) = sps.iter().position(|set| Some(&set[..]) == active) {
+            sps.swap(0, at);
+        }
+        // Samples keep the length prefixes that they came with.
+        let mut config = Self::from_parameter_sets(&sps, &pps)?;
+        config.set_length_size(self.length_size);
+        Ok(Some(config))
+    }
+
+    fn set_length_size(&mut self, size: u8) {
+        if size != self.length_size {
+            let mut record = self.record.to_vec();
+            if let Some(byte) = record.get_mut(4) {
+                *byte = 0xfc | (size.wrapping_sub(1) & 3);
+            }
+            self.record = record.into();
+            self.length_size = size;
+        }
     }
 
     /// The codec parameter of RFC 6381, `avc1.PPCCLL`.
@@ -79,21 +170,139 @@ impl Config {
 
     /// The NAL units of a sample in its length-prefixed form; stops at the first one that does not fit.
     pub fn nal_units<'a>(&self, sample: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let prefix = usize::from(self.length_size);
-        let mut rest = sample;
-        std::iter::from_fn(move || {
-            let (len, tail) = rest.split_at_checked(prefix)?;
-            let len = len.iter().fold(0usize, |n, b| n << 8 | usize::from(*b));
-            let (nal, tail) = tail.split_at_checked(len)?;
-            rest = tail;
-            Some(nal)
-        })
+        nal::units(sample, self.length_size)
     }
 
     /// True if the sample is an IDR picture, whatever the transport says of it.
     pub fn is_idr(&self, sample: &[u8]) -> bool {
-        self.nal_units(sample).filter_map(|nal| nal.first()).map(|b| b & 0x1f).find(|t| (1..=5).contains(t)) == Some(5)
+        self.nal_units(sample).filter_map(nal_type).find(|kind| is_vcl(*kind)) == Some(NAL_IDR)
     }
+
+    /// Whether decoding may start at the sample: an IDR picture, or an intra picture from which a recovery point SEI
+    /// promises correct output at once.
+    pub fn access(&self, sample: &[u8]) -> Access {
+        let Some(slice) = self.nal_units(sample).find(|nal| nal_type(nal).is_some_and(is_vcl)) else {
+            return Access::Dependent;
+        };
+        match nal_type(slice) {
+            Some(NAL_IDR) => Access::Independent,
+            Some(NAL_SLICE) if is_intra_slice(slice) && self.nal_units(sample).any(is_exact_recovery_point) => {
+                Access::Open
+            }
+            _ => Access::Dependent,
+        }
+    }
+}
+
+/// `nal_unit_type` of a NAL unit; none if it is empty.
+pub fn nal_type(nal: &[u8]) -> Option<u8> {
+    nal.first().map(|byte| byte & 0x1f)
+}
+
+/// True for the slices of the primary picture and their partitions.
+pub const fn is_vcl(nal_type: u8) -> bool {
+    matches!(nal_type, 1..=5)
+}
+
+/// True if a slice holds the first macroblock: the first slice of a picture, as encoders order them.
+pub fn starts_picture(nal: &[u8]) -> bool {
+    // `first_mb_in_slice` is 0, and the Exp-Golomb code of 0 is a single one.
+    nal_type(nal).is_some_and(is_vcl) && nal.get(1).is_some_and(|byte| byte & 0x80 != 0)
+}
+
+fn is_intra_slice(nal: &[u8]) -> bool {
+    let head = nal::unescape(nal.get(1..).unwrap_or_default(), SLICE_HEAD);
+    let mut r = BitReader::new(&head);
+    r.ue("slice_header > first_mb_in_slice").is_ok()
+        && r.ue("slice_header > slice_type").is_ok_and(|kind| matches!(kind, 2 | 4 | 7 | 9))
+}
+
+/// True for an SEI unit with a recovery point after no frame at all.
+fn is_exact_recovery_point(nal: &[u8]) -> bool {
+    if nal_type(nal) != Some(NAL_SEI) {
+        return false;
+    }
+    let head = nal::unescape(nal.get(1..).unwrap_or_default(), SEI_HEAD);
+    let mut rest = &head[..];
+    while let Some((kind, size, body)) = sei_message(rest) {
+        if kind == SEI_RECOVERY_POINT {
+            return BitReader::new(body).ue("sei > recovery_frame_cnt") == Ok(0);
+        }
+        rest = body.get(size..).unwrap_or_default();
+    }
+    false
+}
+
+/// Type, size and what follows of the next SEI message.
+fn sei_message(bytes: &[u8]) -> Option<(usize, usize, &[u8])> {
+    let number = |bytes: &mut std::slice::Iter<'_, u8>| {
+        let mut sum = 0usize;
+        loop {
+            let byte = *bytes.next()?;
+            sum += usize::from(byte);
+            if byte != 0xff {
+                return Some(sum);
+            }
+        }
+    };
+    let mut bytes = bytes.iter();
+    let (kind, size) = (number(&mut bytes)?, number(&mut bytes)?);
+    Some((kind, size, bytes.as_slice()))
+}
+
+/// The sequence and picture parameter sets of a record; picture parameter sets may be missing.
+fn read_sets(record: &Bytes) -> Result<(Vec<Bytes>, Vec<Bytes>), HeaderError> {
+    let mut at = 5;
+    let mut sets = |mask: u8, place, len_place| -> Result<Vec<Bytes>, HeaderError> {
+        let short = |place| HeaderError::Short { place, bit: record.len() * 8 };
+        let count = record.get(at).ok_or(short(place))? & mask;
+        at += 1;
+        let mut sets = Vec::with_capacity(usize::from(count).min(MAX_PARAMETER_SETS));
+        for _ in 0..count {
+            let Some(&[high, low]) = record.get(at..at + 2) else { return Err(short(len_place)) };
+            let end = at + 2 + usize::from(u16::from_be_bytes([high, low]));
+            if end > record.len() {
+                return Err(short(len_place));
+            }
+            sets.push(record.slice(at + 2..end));
+            at = end;
+        }
+        Ok(sets)
+    };
+    let sps = sets(0x1f, "avcC > numOfSequenceParameterSets", "avcC > sequenceParameterSetNALUnit")?;
+    // Some encoders cut the record short; the picture parameter sets then come in-band.
+    let pps = sets(0xff, "avcC > numOfPictureParameterSets", "avcC > pictureParameterSetNALUnit").unwrap_or_default();
+    Ok((sps, pps))
+}
+
+fn put_sets(record: &mut Vec<u8>, sets: &[Bytes], reserved: u8, place: &'static str) -> Result<(), HeaderError> {
+    if sets.is_empty() || sets.len() > MAX_PARAMETER_SETS {
+        return Err(HeaderError::Range { place, value: sets.len() as u64 });
+    }
+    record.push(reserved | sets.len() as u8);
+    for set in sets {
+        let len = u16::try_from(set.len()).map_err(|_| HeaderError::Range { place, value: set.len() as u64 })?;
+        record.extend(len.to_be_bytes());
+        record.extend_from_slice(set);
+    }
+    if record.len() > MAX_RECORD {
+        return Err(HeaderError::Range { place, value: record.len() as u64 });
+    }
+    Ok(())
+}
+
+fn sps_id(nal: &[u8]) -> Option<u32> {
+    let head = nal::unescape(nal.get(4..)?, SLICE_HEAD);
+    BitReader::new(&head).ue("sps > seq_parameter_set_id").ok()
+}
+
+fn pps_id(nal: &[u8]) -> Option<u32> {
+    let head = nal::unescape(nal.get(1..)?, SLICE_HEAD);
+    BitReader::new(&head).ue("pps > pic_parameter_set_id").ok()
+}
+
+const fn depth(bits: u8) -> u8 {
+    bits.saturating_sub(8) & 7
 }
 
 impl Sps {
@@ -103,13 +312,13 @@ impl Sps {
         if header & 0x1f != 7 {
             return Err(HeaderError::Range { place: "sps > nal_unit_type", value: (header & 0x1f).into() });
         }
-        let rbsp = unescape(&nal[1..]);
+        let rbsp = nal::parameter_set(nal, 1, "sps")?;
         let mut r = BitReader::new(&rbsp);
         let profile = r.bits(8, "sps > profile_idc")? as u8;
         let constraints = r.bits(8, "sps > constraint_set_flags")? as u8;
         let level = r.bits(8, "sps > level_idc")? as u8;
         r.ue("sps > seq_parameter_set_id")?;
-        let chroma = chroma_format(&mut r, profile)?;
+        let Chroma { format, planes: chroma, luma_bits, chroma_bits } = chroma_format(&mut r, profile)?;
         r.ue("sps > log2_max_frame_num_minus4")?;
         picture_order(&mut r)?;
         r.ue("sps > max_num_ref_frames")?;
@@ -134,40 +343,59 @@ impl Sps {
                 *side = r.ue("sps > frame_crop_offset")?;
             }
         }
-        let side = |blocks: u32, times: u32, cut: u32, unit: u32, place| {
-            let full = u64::from(blocks) * 16 * u64::from(times);
-            let seen = full.saturating_sub(u64::from(cut) * u64::from(unit));
-            u32::try_from(seen)
-                .ok()
-                .filter(|n| (1..=MAX_SIDE).contains(n))
-                .ok_or(HeaderError::Range { place, value: seen })
-        };
         let width = side(width_mbs, 1, crop[0].saturating_add(crop[1]), crop_x, "sps > width")?;
         let height = side(height_units, fields, crop[2].saturating_add(crop[3]), crop_y, "sps > height")?;
-        let (pixel_aspect, frame_rate) = match r.flag("sps > vui_parameters_present_flag") {
+        let vui = match r.flag("sps > vui_parameters_present_flag") {
             // A broken VUI costs only the hints in it.
             Ok(true) => vui(&mut r).unwrap_or_default(),
-            _ => (None, None),
+            _ => Vui::default(),
         };
-        Ok(Self { profile, constraints, level, width, height, frame_rate, pixel_aspect })
+        Ok(Self {
+            profile,
+            constraints,
+            level,
+            chroma_format: format,
+            bit_depth_luma: luma_bits,
+            bit_depth_chroma: chroma_bits,
+            width,
+            height,
+            frame_rate: vui.frame_rate,
+            pixel_aspect: vui.pixel_aspect,
+            colour: vui.colour,
+        })
     }
 }
 
-/// Reads `chroma_format_idc` and the scaling lists of the profiles that have them; 1 (4:2:0) elsewhere.
-fn chroma_format(r: &mut BitReader<'_>, profile: u8) -> Result<u32, HeaderError> {
-    if !matches!(profile, 44 | 83 | 86 | 100 | 110 | 118 | 122 | 128 | 134 | 135 | 138 | 139 | 244) {
-        return Ok(1);
+fn side(blocks: u32, times: u32, cut: u32, unit: u32, place: &'static str) -> Result<u32, HeaderError> {
+    nal::visible(u64::from(blocks) * 16 * u64::from(times), u64::from(cut) * u64::from(unit), MAX_SIDE, place)
+}
+
+/// How colour is sampled.
+struct Chroma {
+    format: u8,
+    /// `ChromaArrayType`: 0 where the colour planes are coded apart.
+    planes: u8,
+    luma_bits: u8,
+    chroma_bits: u8,
+}
+
+/// Reads `chroma_format_idc` and the scaling lists of the profiles that have them; 4:2:0 with 8 bits elsewhere.
+fn chroma_format(r: &mut BitReader<'_>, profile: u8) -> Result<Chroma, HeaderError> {
+    let mut chroma = Chroma { format: 1, planes: 1, luma_bits: 8, chroma_bits: 8 };
+    if !tells_chroma(profile) {
+        return Ok(chroma);
     }
-    let mut chroma = r.ue("sps > chroma_format_idc")?;
-    if chroma > 3 {
-        return Err(HeaderError::Range { place: "sps > chroma_format_idc", value: chroma.into() });
+    let format = r.ue("sps > chroma_format_idc")?;
+    if format > 3 {
+        return Err(HeaderError::Range { place: "sps > chroma_format_idc", value: format.into() });
     }
-    let lists = if chroma == 3 { 12 } else { 8 };
-    if chroma == 3 && r.flag("sps > separate_colour_plane_flag")? {
-        chroma = 0;
+    (chroma.format, chroma.planes) = (format as u8, format as u8);
+    let lists = if format == 3 { 12 } else { 8 };
+    if format == 3 && r.flag("sps > separate_colour_plane_flag")? {
+        chroma.planes = 0;
     }
-    r.ue("sps > bit_depth_luma_minus8")?;
-    r.ue("sps > bit_depth_chroma_minus8")?;
+    chroma.luma_bits = bit_depth(r, "sps > bit_depth_luma_minus8")?;
+    chroma.chroma_bits = bit_depth(r, "sps > bit_depth_chroma_minus8")?;
     r.flag("sps > qpprime_y_zero_transform_bypass_flag")?;
     if r.flag("sps > seq_scaling_matrix_present_flag")? {
         for list in 0..lists {
@@ -177,6 +405,13 @@ fn chroma_format(r: &mut BitReader<'_>, profile: u8) -> Result<u32, HeaderError>
         }
     }
     Ok(chroma)
+}
+
+fn bit_depth(r: &mut BitReader<'_>, place: &'static str) -> Result<u8, HeaderError> {
+    match r.ue(place)? {
+        more @ 0..=6 => Ok(8 + more as u8),
+        other => Err(HeaderError::Range { place, value: other.into() }),
+    }
 }
 
 fn scaling_list(r: &mut BitReader<'_>, size: usize) -> Result<(), HeaderError> {
@@ -218,80 +453,13 @@ fn picture_order(r: &mut BitReader<'_>) -> Result<(), HeaderError> {
     Ok(())
 }
 
-/// Pixel aspect and frame rate of the VUI (ITU-T H.264 annex E).
-type Vui = (Option<(u16, u16)>, Option<(u32, u32)>);
-
 fn vui(r: &mut BitReader<'_>) -> Result<Vui, HeaderError> {
-    let mut aspect = None;
-    if r.flag("vui > aspect_ratio_info_present_flag")? {
-        aspect = match r.bits(8, "vui > aspect_ratio_idc")? {
-            255 => {
-                let w = r.bits(16, "vui > sar_width")? as u16;
-                let h = r.bits(16, "vui > sar_height")? as u16;
-                (w > 0 && h > 0).then_some((w, h))
-            }
-            idc => sample_aspect(idc),
-        };
-    }
-    if r.flag("vui > overscan_info_present_flag")? {
-        r.flag("vui > overscan_appropriate_flag")?;
-    }
-    if r.flag("vui > video_signal_type_present_flag")? {
-        r.skip(4, "vui > video_format")?;
-        if r.flag("vui > colour_description_present_flag")? {
-            r.skip(24, "vui > colour_primaries")?;
-        }
-    }
-    if r.flag("vui > chroma_loc_info_present_flag")? {
-        r.ue("vui > chroma_sample_loc_type_top_field")?;
-        r.ue("vui > chroma_sample_loc_type_bottom_field")?;
-    }
-    let mut rate = None;
-    if r.flag("vui > timing_info_present_flag")? {
-        let units = r.bits(32, "vui > num_units_in_tick")?;
-        let scale = r.bits(32, "vui > time_scale")?;
+    let mut vui = nal::vui_head(r)?;
+    if let Ok(true) = r.flag("vui > timing_info_present_flag") {
         // Two fields make a frame.
-        rate = units.checked_mul(2).filter(|u| *u > 0 && scale > 0).map(|u| (scale, u));
+        vui.frame_rate = nal::frame_rate(r, 2).unwrap_or_default();
     }
-    Ok((aspect, rate))
-}
-
-/// ITU-T H.264 table E-1.
-fn sample_aspect(idc: u32) -> Option<(u16, u16)> {
-    const TABLE: [(u16, u16); 16] = [
-        (1, 1),
-        (12, 11),
-        (10, 11),
-        (16, 11),
-        (40, 33),
-        (24, 11),
-        (20, 11),
-        (32, 11),
-        (80, 33),
-        (18, 11),
-        (15, 11),
-        (64, 33),
-        (160, 99),
-        (4, 3),
-        (3, 2),
-        (2, 1),
-    ];
-    TABLE.get((idc as usize).checked_sub(1)?).copied()
-}
-
-/// Takes out the emulation prevention bytes (ITU-T H.264 §7.4.1).
-fn unescape(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut zeros = 0;
-    for &byte in bytes {
-        if zeros >= 2 && byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if byte == 0 { zeros + 1 } else { 0 };
-        out.push(byte);
-    }
-    out
+    Ok(vui)
 }
 
 #[cfg(test)]

@@ -21,10 +21,7 @@ const UNDETERMINED: &str = "und";
 
 /// What a multivariant playlist says of a track.
 pub(crate) fn format(track: &Track) -> Format {
-    let (resolution, channels) = match &track.codec {
-        CodecConfig::Avc(avc) => (Some(display_size(avc)), None),
-        CodecConfig::Aac(aac) => (None, Some(aac.channels).filter(|n| *n > 0)),
-    };
+    let (resolution, channels) = (track.codec.display_size(), track.codec.channels());
     Format { kind: track.kind(), codec: track.codec_string(), resolution, channels }
 }
 
@@ -59,7 +56,7 @@ fn trak(track: &Track) -> Result<Trak, Error> {
     let mut minf = Minf { dinf: Dinf { dref: Dref { entries: vec![Url::default().into()] } }, ..Minf::default() };
     let (handler, name, codec) = match &track.codec {
         CodecConfig::Avc(avc) => {
-            let (width, height) = display_size(avc);
+            let (width, height) = track.codec.display_size().unwrap_or_default();
             tkhd.width = FixedPoint::from(side(width));
             tkhd.height = FixedPoint::from(side(height));
             minf.vmhd = Some(Vmhd::default());
@@ -70,6 +67,7 @@ fn trak(track: &Track) -> Result<Trak, Error> {
             minf.smhd = Some(Smhd::default());
             (b"soun", "Audio", Codec::from(mp4a(aac)))
         }
+        other => return Err(Error::Record(mp4_atom::Error::Unsupported(other.name()))),
     };
     minf.stbl = Stbl { stsd: Stsd { codecs: vec![codec] }, stco: Some(Stco::default()), ..Stbl::default() };
     let mdhd =
@@ -112,14 +110,6 @@ fn mp4a(aac: &aac::Config) -> Mp4a {
         btrt: None,
         taic: None,
     }
-}
-
-/// The picture's size with square pixels: the height stays.
-fn display_size(avc: &avc::Config) -> (u32, u32) {
-    let (h, v) = avc.sps.pixel_aspect.unwrap_or((1, 1));
-    let (h, v) = (u64::from(h.max(1)), u64::from(v.max(1)));
-    let width = (u64::from(avc.sps.width) * h + v / 2) / v;
-    (u32::try_from(width).unwrap_or(u32::MAX), avc.sps.height)
 }
 
 fn side(pixels: u32) -> u16 {

@@ -398,19 +398,13 @@ impl Lane {
 }
 
 fn nominal(track: &Track) -> Option<i64> {
-    match &track.codec {
-        media::CodecConfig::Avc(_) => None,
-        media::CodecConfig::Aac(aac) => Some(aac.samples_per_frame.into()),
-    }
+    track.codec.samples_per_frame().map(i64::from)
 }
 
 /// A first guess from the VUI, where it says something sane.
 fn estimate(track: &Track) -> Estimate {
     let scale = track.timescale();
-    let vui = match &track.codec {
-        media::CodecConfig::Avc(avc) => avc.sps.frame_rate,
-        media::CodecConfig::Aac(_) => None,
-    };
+    let vui = track.codec.frame_rate();
     let frame = vui.filter(|(frames, _)| *frames > 0).map(|(n, d)| Timescale::new(n).delta(d.into()));
     let sane = frame.filter(|f| (TimeDelta::from_millis(4)..TimeDelta::from_secs(1)).contains(f));
     Estimate::new(scale.delta_ticks(sane.unwrap_or(GUESSED_FRAME)))

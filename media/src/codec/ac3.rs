@@ -1,0 +1,314 @@
+//! AC-3 and Enhanced AC-3 (ETSI TS 102 366): synchronization frames, and the `dac3` and `dec3` that follow from them.
+
+use bytes::Bytes;
+
+use super::HeaderError;
+use crate::bits::BitReader;
+
+/// Samples of each channel in an AC-3 frame: six blocks of 256.
+pub const SAMPLES_PER_FRAME: u32 = 1_536;
+/// First bytes of every synchronization frame.
+pub const SYNC_WORD: [u8; 2] = [0x0b, 0x77];
+
+const BLOCK: u32 = 256;
+/// Blocks in a frame, by `numblkscod`.
+const BLOCKS: [u32; 4] = [1, 2, 3, 6];
+/// Sample rates by `fscod`.
+const RATES: [u32; 3] = [48_000, 44_100, 32_000];
+/// Bit rates in kbit/s by half of `frmsizecod` (table 4.13).
+const BIT_RATES: [u32; 19] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640];
+/// Full channels by `acmod`.
+const CHANNELS: [u8; 8] = [2, 1, 2, 3, 3, 4, 4, 5];
+/// Synchronization frames looked at in one packet: 8 independent substreams of six one-block frames, and 8 dependent ones
+/// each, are the most that the format allows.
+const MAX_FRAMES: usize = 432;
+/// Channels that each bit of `chan_loc` adds (table F.6.1): a pair or a single one.
+const LOCATION_CHANNELS: [u8; 9] = [2, 2, 1, 1, 2, 2, 2, 1, 1];
+
+/// How a synchronization frame belongs to its programme.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Substream {
+    /// It stands alone. The first programme is number 0, and AC-3 has no other.
+    Independent(u8),
+    /// It adds channels to the independent one before it.
+    Dependent(u8),
+}
+
+/// The header of a synchronization frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// True for Enhanced AC-3.
+    pub enhanced: bool,
+    /// Which substream the frame is of.
+    pub substream: Substream,
+    /// Bytes of the whole frame.
+    pub size: usize,
+    /// Samples a second.
+    pub sample_rate: u32,
+    /// Samples of each channel.
+    pub samples: u32,
+    /// Channels, the one for low frequencies included.
+    pub channels: u8,
+    /// `fscod`.
+    pub fscod: u8,
+    /// `bsid`: 8 and below is AC-3, 11 to 16 Enhanced AC-3.
+    pub bsid: u8,
+    /// `bsmod`; 0, a complete main service, where the frame does not say it up front.
+    pub bsmod: u8,
+    /// `acmod`: which full channels there are.
+    pub acmod: u8,
+    /// `lfeon`: whether there is a channel for low frequencies.
+    pub lfe: bool,
+    /// Half of `frmsizecod`; AC-3 only.
+    pub bit_rate_code: u8,
+    /// `chanmap` of a dependent substream.
+    pub channel_map: Option<u16>,
+}
+
+impl Header {
+    /// Parses the header of the frame at the front of `bytes`; ten bytes are enough for all but odd ones.
+    pub fn parse(bytes: &[u8]) -> Result<Self, HeaderError> {
+        let mut r = BitReader::new(bytes);
+        let sync = r.bits(16, "syncframe > syncword")?;
+        if sync != u32::from(u16::from_be_bytes(SYNC_WORD)) {
+            return Err(HeaderError::Range { place: "syncframe > syncword", value: sync.into() });
+        }
+        // Both formats have `bsid` in the same place.
+        let bsid = *bytes.get(5).ok_or(HeaderError::Short { place: "syncframe > bsid", bit: bytes.len() * 8 })? >> 3;
+        match bsid {
+            0..=8 => Self::basic(r, bsid),
+            11..=16 => Self::enhanced(r, bsid),
+            other => Err(HeaderError::Unsupported { place: "syncframe > bsid", value: other.into() }),
+        }
+    }
+
+    fn basic(mut r: BitReader<'_>, bsid: u8) -> Result<Self, HeaderError> {
+        r.skip(16, "syncframe > crc1")?;
+        let fscod = r.bits(2, "syncframe > fscod")? as u8;
+        let size_code = r.bits(6, "syncframe > frmsizecod")?;
+        r.skip(5, "syncframe > bsid")?;
+        let bsmod = r.bits(3, "syncframe > bsmod")? as u8;
+        let acmod = r.bits(3, "syncframe > acmod")? as u8;
+        // Mix levels of a centre and of surrounds, and the mode of plain stereo.
+        let levels = usize::from(acmod & 1 != 0 && acmod != 1) + usize::from(acmod & 4 != 0) + usize::from(acmod == 2);
+        r.skip(levels * 2, "syncframe > cmixlev")?;
+        let lfe = r.flag("syncframe > lfeon")?;
+        let sample_rate = rate(fscod)?;
+        let kilobits = *BIT_RATES
+            .get(size_code as usize / 2)
+            .ok_or(HeaderError::Range { place: "syncframe > frmsizecod", value: size_code.into() })?;
+        let words = match fscod {
+            0 => kilobits * 2,
+            // The rate does not divide: the odd codes have one word more.
+            1 => kilobits * 320 / 147 + size_code % 2,
+            _ => kilobits * 3,
+        };
+        Ok(Self {
+            enhanced: false,
+            substream: Substream::Independent(0),
+            size: words as usize * 2,
+            sample_rate,
+            samples: SAMPLES_PER_FRAME,
+            channels: channels(acmod, lfe),
+            fscod,
+            bsid,
+            bsmod,
+            acmod,
+            lfe,
+            bit_rate_code: (size_code / 2) as u8,
+            channel_map: None,
+        })
+    }
+
+    fn enhanced(mut r: BitReader<'_>, bsid: u8) -> Result<Self, HeaderError> {
+        let kind = r.bits(2, "syncframe > strmtyp")?;
+        let id = r.bits(3, "syncframe > substreamid")? as u8;
+        let size = (r.bits(11, "syncframe > frmsiz")? as usize + 1) * 2;
+        let fscod = r.bits(2, "syncframe > fscod")? as u8;
+        let code = r.bits(2, "syncframe > numblkscod")? as u8;
+        // `fscod` 3 halves the rate that stands in the place of the blocks, which then are six.
+        let (sample_rate, blocks) = if fscod == 3 { (rate(code)? / 2, 3) } else { (rate(fscod)?, usize::from(code)) };
+        let acmod = r.bits(3, "syncframe > acmod")? as u8;
+        let lfe = r.flag("syncframe > lfeon")?;
+        r.skip(5, "syncframe > bsid")?;
+        let substream = match kind {
+            0 | 2 => Substream::Independent(id),
+            1 => Substream::Dependent(id),
+            other => return Err(HeaderError::Range { place: "syncframe > strmtyp", value: other.into() }),
+        };
+        let channel_map = if kind == 1 { channel_map(&mut r, acmod)? } else { None };
+        Ok(Self {
+            enhanced: true,
+            substream,
+            size,
+            sample_rate,
+            samples: BLOCKS.get(blocks).copied().unwrap_or(1) * BLOCK,
+            channels: channels(acmod, lfe),
+            fscod,
+            bsid,
+            bsmod: 0,
+            acmod,
+            lfe,
+            bit_rate_code: 0,
+            channel_map,
+        })
+    }
+
+    /// True where a new access unit begins: at each frame of the first independent substream.
+    pub fn starts_access_unit(&self) -> bool {
+        self.substream == Substream::Independent(0)
+    }
+}
+
+fn rate(fscod: u8) -> Result<u32, HeaderError> {
+    let place = "syncframe > fscod";
+    RATES.get(usize::from(fscod)).copied().ok_or(HeaderError::Range { place, value: fscod.into() })
+}
+
+fn channels(acmod: u8, lfe: bool) -> u8 {
+    CHANNELS.get(usize::from(acmod)).copied().unwrap_or(0) + u8::from(lfe)
+}
+
+/// Passes over dialogue levels to the channel map of a dependent substream.
+fn channel_map(r: &mut BitReader<'_>, acmod: u8) -> Result<Option<u16>, HeaderError> {
+    // Two single channels have one level each.
+    for _ in 0..if acmod == 0 { 2 } else { 1 } {
+        r.skip(5, "syncframe > dialnorm")?;
+        if r.flag("syncframe > compre")? {
+            r.skip(8, "syncframe > compr")?;
+        }
+    }
+    let told = r.flag("syncframe > chanmape")?;
+    Ok(if told { Some(r.bits(16, "syncframe > chanmap")? as u16) } else { None })
+}
+
+/// The whole synchronization frames at the front of `bytes`; stops at the first that is broken or cut.
+pub fn frames(bytes: &[u8]) -> impl Iterator<Item = (Header, &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let header = Header::parse(rest).ok()?;
+        let (frame, tail) = rest.split_at_checked(header.size)?;
+        rest = tail;
+        Some((header, frame))
+    })
+    .take(MAX_FRAMES)
+}
+
+/// Samples of each channel in an access unit, or in several.
+pub fn packet_samples(packet: &[u8]) -> Option<u32> {
+    let samples =
+        frames(packet).filter(|(header, _)| header.starts_access_unit()).map(|(header, _)| header.samples).sum();
+    Some(samples).filter(|samples| *samples > 0)
+}
+
+/// An AC-3 stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The body of `dac3`.
+    pub record: Bytes,
+    /// Samples a second.
+    pub sample_rate: u32,
+    /// Channels, the one for low frequencies included.
+    pub channels: u8,
+}
+
+impl Config {
+    /// Takes the configuration out of a frame.
+    pub fn from_frame(frame: &[u8]) -> Result<Self, HeaderError> {
+        let header = Header::parse(frame)?;
+        if header.enhanced {
+            return Err(HeaderError::Unsupported { place: "ac3 > syncframe > bsid", value: header.bsid.into() });
+        }
+        let Header { fscod, bsid, bsmod, acmod, lfe, bit_rate_code, .. } = header;
+        let bits = u32::from(fscod) << 22
+            | u32::from(bsid) << 17
+            | u32::from(bsmod) << 14
+            | u32::from(acmod) << 11
+            | u32::from(lfe) << 10
+            | u32::from(bit_rate_code) << 5;
+        let [_, record @ ..] = bits.to_be_bytes();
+        Ok(Self { record: Bytes::copy_from_slice(&record), sample_rate: header.sample_rate, channels: header.channels })
+    }
+}
+
+/// An Enhanced AC-3 stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EnhancedConfig {
+    /// The body of `dec3`.
+    pub record: Bytes,
+    /// Samples a second.
+    pub sample_rate: u32,
+    /// Channels of the first programme, those of its dependent substreams included.
+    pub channels: u8,
+    /// Samples of each channel in an access unit.
+    pub samples_per_frame: u32,
+}
+
+/// An independent substream with what depends on it, as `dec3` tells them.
+struct Programme {
+    header: Header,
+    dependents: u8,
+    locations: u16,
+}
+
+impl EnhancedConfig {
+    /// Takes the configuration out of one access unit: all frames of as many samples of time.
+    pub fn from_access_unit(unit: &[u8]) -> Result<Self, HeaderError> {
+        let mut programmes: Vec<Programme> = Vec::new();
+        let mut bytes = 0;
+        for (header, frame) in frames(unit) {
+            bytes += frame.len();
+            match header.substream {
+                Substream::Independent(id) if usize::from(id) == programmes.len() => {
+                    programmes.push(Programme { header, dependents: 0, locations: 0 });
+                }
+                // More frames of a programme that is known already.
+                Substream::Independent(_) => {}
+                Substream::Dependent(id) => {
+                    if let Some(last) = programmes.last_mut() {
+                        last.dependents = last.dependents.max(id + 1);
+                        last.locations |= header.channel_map.map_or(0, locations);
+                    }
+                }
+            }
+        }
+        let Some(Programme { header, locations, .. }) = programmes.first() else {
+            // Says what is wrong with the first frame.
+            let header = Header::parse(unit)?;
+            return Err(HeaderError::Short { place: "ec3 > syncframe", bit: header.size.min(unit.len()) * 8 });
+        };
+        if !header.enhanced {
+            return Err(HeaderError::Unsupported { place: "ec3 > syncframe > bsid", value: header.bsid.into() });
+        }
+        let samples = packet_samples(unit).unwrap_or(header.samples);
+        let added: u8 =
+            LOCATION_CHANNELS.iter().enumerate().filter(|(bit, _)| locations >> bit & 1 == 1).map(|(_, n)| *n).sum();
+        Ok(Self {
+            record: record(&programmes, bytes as u64 * 8 * u64::from(header.sample_rate) / u64::from(samples) / 1_000),
+            sample_rate: header.sample_rate,
+            channels: header.channels + added,
+            samples_per_frame: samples,
+        })
+    }
+}
+
+/// `chan_loc` of a channel map, whose bits count from the highest: the fifth to the twelfth, and the second LFE channel.
+const fn locations(map: u16) -> u16 {
+    (map << 5).reverse_bits() & 0xff | (map >> 1 & 1) << 8
+}
+
+fn record(programmes: &[Programme], kilobits: u64) -> Bytes {
+    let rate = kilobits.min(0x1fff) as u16;
+    let mut out = Vec::with_capacity(2 + programmes.len() * 4);
+    out.extend((rate << 3 | programmes.len().saturating_sub(1) as u16 & 7).to_be_bytes());
+    for Programme { header, dependents, locations } in programmes {
+        out.push(header.fscod << 6 | header.bsid << 1);
+        out.push(header.bsmod << 4 | header.acmod << 1 | u8::from(header.lfe));
+        if *dependents > 0 {
+            out.extend((u16::from(*dependents) << 9 | locations).to_be_bytes());
+        } else {
+            out.push(0);
+        }
+    }
+    out.into()
+}

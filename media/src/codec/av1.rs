@@ -1,0 +1,221 @@
+//! AV1: the codec configuration record (AV1 Codec ISO Media File Format Binding §2.3), the OBUs of a temporal unit (AV1
+//! specification §5.3) and where decoding may start. The sequence header is in [`sequence`].
+
+pub mod sequence;
+
+use bytes::Bytes;
+pub use sequence::Sequence;
+
+use super::{Colour, HeaderError};
+use crate::bits::BitReader;
+use crate::frame::Access;
+
+/// `obu_type` of a sequence header.
+pub const OBU_SEQUENCE_HEADER: u8 = 1;
+/// `obu_type` of a temporal delimiter, which MP4 samples leave out.
+pub const OBU_TEMPORAL_DELIMITER: u8 = 2;
+/// `obu_type` of a frame header alone.
+pub const OBU_FRAME_HEADER: u8 = 3;
+/// `obu_type` of metadata: HDR, timecodes, captions.
+pub const OBU_METADATA: u8 = 5;
+/// `obu_type` of a frame header with its tiles.
+pub const OBU_FRAME: u8 = 6;
+
+/// Largest configuration record accepted, in bytes.
+const MAX_RECORD: usize = 4_096;
+/// Bytes of the record before its OBUs.
+const RECORD_HEAD: usize = 4;
+/// Marker and version, the first byte of a record.
+const MARKER_VERSION: u8 = 0x81;
+/// OBUs looked at in one temporal unit; the rest of one that has more is not looked at.
+const MAX_OBUS: usize = 1_024;
+/// `frame_type` of a key frame.
+const KEY_FRAME: u32 = 0;
+
+/// A codec configuration record with what its sequence header says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The record as it came or was built, for `av1C`.
+    pub record: Bytes,
+    /// What the picture looks like.
+    pub sequence: Sequence,
+}
+
+impl Config {
+    /// Parses an `AV1CodecConfigurationRecord`, which must hold a sequence header.
+    pub fn parse(record: Bytes) -> Result<Self, HeaderError> {
+        if record.len() > MAX_RECORD {
+            return Err(HeaderError::Range { place: "av1C", value: record.len() as u64 });
+        }
+        let Some((&[first, ..], config_obus)) = record.split_first_chunk::<RECORD_HEAD>() else {
+            return Err(HeaderError::Short { place: "av1C > marker", bit: record.len() * 8 });
+        };
+        if first != MARKER_VERSION {
+            return Err(HeaderError::Unsupported { place: "av1C > version", value: first.into() });
+        }
+        let sequence = Self::sequence_in(config_obus)?;
+        Ok(Self { record, sequence })
+    }
+
+    /// Builds the record of the sequence header in a temporal unit, for transports that send none.
+    pub fn from_sample(unit: &[u8]) -> Result<Self, HeaderError> {
+        let header = obus(unit)
+            .find(|obu| obu.kind == OBU_SEQUENCE_HEADER)
+            .ok_or(HeaderError::Range { place: "av1 > sequence headers", value: 0 })?;
+        Self::from_sequence_header(header.body)
+    }
+
+    /// Builds the record of the payload of a sequence header OBU.
+    pub fn from_sequence_header(payload: &[u8]) -> Result<Self, HeaderError> {
+        if payload.len() > MAX_RECORD - RECORD_HEAD - 3 {
+            return Err(HeaderError::Range { place: "av1 > sequence header", value: payload.len() as u64 });
+        }
+        let sequence = Sequence::parse(payload)?;
+        let Sequence { profile, level, high_tier, bit_depth, monochrome, subsampling: (x, y), sample_position, .. } =
+            sequence;
+        let flags = u8::from(high_tier) << 7
+            | u8::from(bit_depth > 8) << 6
+            | u8::from(bit_depth > 10) << 5
+            | u8::from(monochrome) << 4
+            | u8::from(x) << 3
+            | u8::from(y) << 2
+            | sample_position;
+        // No initial presentation delay is told. Then the OBU, with a size of its own.
+        let mut record = vec![MARKER_VERSION, profile << 5 | level, flags, 0, OBU_SEQUENCE_HEADER << 3 | 2];
+        put_leb128(&mut record, payload.len());
+        record.extend_from_slice(payload);
+        Ok(Self { record: record.into(), sequence })
+    }
+
+    fn sequence_in(bytes: &[u8]) -> Result<Sequence, HeaderError> {
+        match obus(bytes).find(|obu| obu.kind == OBU_SEQUENCE_HEADER) {
+            Some(header) => Sequence::parse(header.body),
+            None => Err(HeaderError::Range { place: "av1C > configOBUs > sequence headers", value: 0 }),
+        }
+    }
+
+    /// The header that the sequence header of a temporal unit makes; none where it is the same, or absent.
+    pub fn changed_by(&self, unit: &[u8]) -> Result<Option<Self>, HeaderError> {
+        let Some(header) = obus(unit).find(|obu| obu.kind == OBU_SEQUENCE_HEADER) else { return Ok(None) };
+        let known = obus(self.record.get(RECORD_HEAD..).unwrap_or_default())
+            .any(|obu| obu.kind == OBU_SEQUENCE_HEADER && obu.body == header.body);
+        if known { Ok(None) } else { Self::from_sequence_header(header.body).map(Some) }
+    }
+
+    /// The codec parameter: `av01.0.08M.10`, with chroma and colours where they are not the usual ones.
+    pub fn codec_string(&self) -> String {
+        let Sequence {
+            profile,
+            level,
+            high_tier,
+            bit_depth,
+            monochrome,
+            subsampling: (x, y),
+            sample_position,
+            colour,
+            ..
+        } = self.sequence;
+        let tier = if high_tier { 'H' } else { 'M' };
+        let mut out = format!("av01.{profile}.{level:02}{tier}.{bit_depth:02}");
+        let Colour { primaries, transfer, matrix, full_range } = colour.unwrap_or(Colour::UNSPECIFIED);
+        let usual_chroma = !monochrome && x && y && sample_position == 0;
+        let usual_colour = (primaries, transfer, matrix) == (1, 1, 1) || (primaries, transfer, matrix) == (2, 2, 2);
+        if !(usual_chroma && usual_colour && !full_range) {
+            let position = if x && y { sample_position } else { 0 };
+            out.push_str(&format!(
+                ".{}.{}{}{position}.{primaries:02}.{transfer:02}.{matrix:02}.{}",
+                u8::from(monochrome),
+                u8::from(x),
+                u8::from(y),
+                u8::from(full_range)
+            ));
+        }
+        out
+    }
+
+    /// Whether decoding may start at a temporal unit: its first frame is a key frame that is shown.
+    pub fn access(&self, unit: &[u8]) -> Access {
+        let Some(frame) = obus(unit).find(|obu| matches!(obu.kind, OBU_FRAME | OBU_FRAME_HEADER)) else {
+            return Access::Dependent;
+        };
+        // Headers of still pictures say no more: there is no other frame.
+        if self.sequence.reduced_still_picture {
+            return Access::Independent;
+        }
+        let mut r = BitReader::new(frame.body);
+        let key = matches!(r.bits(1, "frame_header > show_existing_frame"), Ok(0))
+            && matches!(r.bits(2, "frame_header > frame_type"), Ok(KEY_FRAME))
+            && matches!(r.bits(1, "frame_header > show_frame"), Ok(1));
+        Access::independent_if(key)
+    }
+}
+
+/// One open bitstream unit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Obu<'a> {
+    /// `obu_type`.
+    pub kind: u8,
+    /// The whole unit, its header included.
+    pub whole: &'a [u8],
+    /// Its payload.
+    pub body: &'a [u8],
+}
+
+/// The OBUs of a temporal unit in the low-overhead format; the last may go without a size. Stops at the first that is
+/// broken.
+pub fn obus(unit: &[u8]) -> impl Iterator<Item = Obu<'_>> {
+    let mut rest = unit;
+    std::iter::from_fn(move || {
+        let (&header, tail) = rest.split_first()?;
+        let extension = usize::from(header >> 2 & 1);
+        let tail = tail.get(extension..).filter(|_| header & 0x80 == 0)?;
+        let (size, tail) = if header & 2 != 0 { leb128(tail)? } else { (tail.len(), tail) };
+        let (body, tail) = tail.split_at_checked(size)?;
+        let whole = rest.get(..rest.len() - tail.len())?;
+        rest = tail;
+        Some(Obu { kind: header >> 3 & 0xf, whole, body })
+    })
+    .take(MAX_OBUS)
+}
+
+/// A temporal unit without its temporal delimiters, as MP4 samples have it. A delimiter at the front, where it belongs,
+/// costs no copy.
+pub fn without_delimiters(unit: Bytes) -> Bytes {
+    let is_delimiter = |obu: &Obu<'_>| obu.kind == OBU_TEMPORAL_DELIMITER;
+    let front: usize = obus(&unit).take_while(is_delimiter).map(|obu| obu.whole.len()).sum();
+    let unit = unit.slice(front..);
+    if !obus(&unit).any(|obu| is_delimiter(&obu)) {
+        return unit;
+    }
+    let mut out = Vec::with_capacity(unit.len());
+    let mut seen = 0;
+    for obu in obus(&unit) {
+        seen += obu.whole.len();
+        if !is_delimiter(&obu) {
+            out.extend_from_slice(obu.whole);
+        }
+    }
+    // What is broken, or beyond the cap, stays as it is.
+    out.extend_from_slice(unit.get(seen..).unwrap_or_default());
+    out.into()
+}
+
+/// A number of up to eight bytes with seven bits each, and what follows it.
+fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut value = 0u64;
+    for (at, byte) in bytes.iter().take(8).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Some((usize::try_from(value).ok()?, bytes.get(at + 1..)?));
+        }
+    }
+    None
+}
+
+fn put_leb128(out: &mut Vec<u8>, mut value: usize) {
+    while value > 0x7f {
+        out.push(0x80 | (value & 0x7f) as u8);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}

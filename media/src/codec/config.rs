@@ -1,0 +1,219 @@
+//! The one place that knows all codecs: what the rest of the program asks of a track, whatever it is coded with.
+
+use bytes::Bytes;
+
+use super::{Colour, HeaderError, VideoRange, aac, ac3, av1, avc, flac, hevc, opus, vp9};
+use crate::frame::Access;
+use crate::time::Timescale;
+use crate::track::Kind;
+
+/// The codec of a track with its out-of-band header.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CodecConfig {
+    /// H.264.
+    Avc(avc::Config),
+    /// HEVC, H.265.
+    Hevc(hevc::Config),
+    /// AV1.
+    Av1(av1::Config),
+    /// VP9.
+    Vp9(vp9::Config),
+    /// MPEG-4 AAC.
+    Aac(aac::Config),
+    /// Opus.
+    Opus(opus::Config),
+    /// AC-3.
+    Ac3(ac3::Config),
+    /// Enhanced AC-3.
+    Eac3(ac3::EnhancedConfig),
+    /// FLAC.
+    Flac(flac::Config),
+}
+
+impl CodecConfig {
+    /// What the track carries.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Avc(_) | Self::Hevc(_) | Self::Av1(_) | Self::Vp9(_) => Kind::Video,
+            Self::Aac(_) | Self::Opus(_) | Self::Ac3(_) | Self::Eac3(_) | Self::Flac(_) => Kind::Audio,
+        }
+    }
+
+    /// The codec's usual name, for people.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Avc(_) => "H.264",
+            Self::Hevc(_) => "HEVC",
+            Self::Av1(_) => "AV1",
+            Self::Vp9(_) => "VP9",
+            Self::Aac(_) => "AAC",
+            Self::Opus(_) => "Opus",
+            Self::Ac3(_) => "AC-3",
+            Self::Eac3(_) => "E-AC-3",
+            Self::Flac(_) => "FLAC",
+        }
+    }
+
+    /// The codec parameter of RFC 6381: `avc1.64001F`, `hvc1.1.6.L93.B0`, `mp4a.40.2`.
+    pub fn codec_string(&self) -> String {
+        match self {
+            Self::Avc(avc) => avc.codec_string(),
+            Self::Hevc(hevc) => hevc.codec_string(),
+            Self::Av1(av1) => av1.codec_string(),
+            Self::Vp9(vp9) => vp9.codec_string(),
+            Self::Aac(aac) => aac.codec_string(),
+            Self::Opus(_) => "Opus".to_owned(),
+            Self::Ac3(_) => "ac-3".to_owned(),
+            Self::Eac3(_) => "ec-3".to_owned(),
+            Self::Flac(_) => "fLaC".to_owned(),
+        }
+    }
+
+    /// The decoder's configuration as the codec's own box holds it, behind the version and flags of a full box: `avcC`,
+    /// `hvcC`, `av1C`, `vpcC`, `dOps`, `dac3`, `dec3`, `dfLa`; for AAC the AudioSpecificConfig of `esds`.
+    pub const fn record(&self) -> &Bytes {
+        match self {
+            Self::Avc(avc) => &avc.record,
+            Self::Hevc(hevc) => &hevc.record,
+            Self::Av1(av1) => &av1.record,
+            Self::Vp9(vp9) => &vp9.record,
+            Self::Aac(aac) => &aac.raw,
+            Self::Opus(opus) => &opus.record,
+            Self::Ac3(ac3) => &ac3.record,
+            Self::Eac3(eac3) => &eac3.record,
+            Self::Flac(flac) => &flac.record,
+        }
+    }
+
+    /// The timescale of the track in MP4: 90 kHz for video, the sample rate for audio.
+    pub const fn timescale(&self) -> Timescale {
+        match self.sample_rate() {
+            Some(rate) => Timescale::new(rate),
+            None => Timescale::NINETY_KHZ,
+        }
+    }
+
+    /// Width and height of the decoded picture. VP9 says them in its key frames only, see [`vp9::Config::size`].
+    pub const fn resolution(&self) -> Option<(u32, u32)> {
+        match self {
+            Self::Avc(avc) => Some((avc.sps.width, avc.sps.height)),
+            Self::Hevc(hevc) => Some((hevc.sps.width, hevc.sps.height)),
+            Self::Av1(av1) => Some((av1.sequence.width, av1.sequence.height)),
+            Self::Vp9(vp9) => vp9.size,
+            _ => None,
+        }
+    }
+
+    /// Shape of a pixel as width to height, where the header says so.
+    pub const fn pixel_aspect(&self) -> Option<(u16, u16)> {
+        match self {
+            Self::Avc(avc) => avc.sps.pixel_aspect,
+            Self::Hevc(hevc) => hevc.sps.pixel_aspect,
+            _ => None,
+        }
+    }
+
+    /// The picture's size with square pixels: the height stays.
+    pub fn display_size(&self) -> Option<(u32, u32)> {
+        let (width, height) = self.resolution()?;
+        let (h, v) = self.pixel_aspect().unwrap_or((1, 1));
+        let (h, v) = (u64::from(h.max(1)), u64::from(v.max(1)));
+        let width = (u64::from(width) * h + v / 2) / v;
+        Some((u32::try_from(width).unwrap_or(u32::MAX), height))
+    }
+
+    /// Frame rate as (frames, seconds), where the header has one. Encoders get it wrong: a hint only.
+    pub const fn frame_rate(&self) -> Option<(u32, u32)> {
+        match self {
+            Self::Avc(avc) => avc.sps.frame_rate,
+            Self::Hevc(hevc) => hevc.sps.frame_rate,
+            Self::Av1(av1) => av1.sequence.frame_rate,
+            _ => None,
+        }
+    }
+
+    /// The colour description of a picture, where the header has one.
+    pub const fn colour(&self) -> Option<Colour> {
+        match self {
+            Self::Avc(avc) => avc.sps.colour,
+            Self::Hevc(hevc) => hevc.sps.colour,
+            Self::Av1(av1) => av1.sequence.colour,
+            Self::Vp9(vp9) => Some(vp9.colour),
+            _ => None,
+        }
+    }
+
+    /// The dynamic range of a picture; none for sound.
+    pub fn video_range(&self) -> Option<VideoRange> {
+        (self.kind() == Kind::Video).then(|| self.colour().unwrap_or(Colour::UNSPECIFIED).video_range())
+    }
+
+    /// Samples a second of sound: what its timestamps count in.
+    pub const fn sample_rate(&self) -> Option<u32> {
+        match self {
+            Self::Aac(aac) => Some(aac.sample_rate),
+            Self::Opus(_) => Some(opus::SAMPLE_RATE),
+            Self::Ac3(ac3) => Some(ac3.sample_rate),
+            Self::Eac3(eac3) => Some(eac3.sample_rate),
+            Self::Flac(flac) => Some(flac.sample_rate),
+            _ => None,
+        }
+    }
+
+    /// Channels of sound, the one for low frequencies included; none where only the frames tell.
+    pub fn channels(&self) -> Option<u8> {
+        let channels = match self {
+            Self::Aac(aac) => aac.channels,
+            Self::Opus(opus) => opus.channels,
+            Self::Ac3(ac3) => ac3.channels,
+            Self::Eac3(eac3) => eac3.channels,
+            Self::Flac(flac) => flac.channels,
+            _ => 0,
+        };
+        (channels > 0).then_some(channels)
+    }
+
+    /// Samples of each channel in every frame, where they are always as many; see [`CodecConfig::packet_samples`].
+    pub const fn samples_per_frame(&self) -> Option<u32> {
+        match self {
+            Self::Aac(aac) => Some(aac.samples_per_frame),
+            Self::Ac3(_) => Some(ac3::SAMPLES_PER_FRAME),
+            Self::Eac3(eac3) => Some(eac3.samples_per_frame),
+            Self::Flac(flac) => flac.samples_per_frame,
+            _ => None,
+        }
+    }
+
+    /// Samples of each channel in one packet of sound, by the packet itself where the codec lets them vary.
+    pub fn packet_samples(&self, packet: &[u8]) -> Option<u32> {
+        match self {
+            Self::Opus(_) => opus::packet_samples(packet),
+            Self::Eac3(_) => ac3::packet_samples(packet),
+            Self::Flac(flac) => flac.samples_per_frame.or_else(|| flac::packet_samples(packet)),
+            _ => self.samples_per_frame(),
+        }
+    }
+
+    /// Whether decoding may start at `sample`, by what the sample holds, whatever the transport says of it.
+    pub fn access(&self, sample: &[u8]) -> Access {
+        match self {
+            Self::Avc(avc) => avc.access(sample),
+            Self::Hevc(hevc) => hevc.access(sample),
+            Self::Av1(av1) => av1.access(sample),
+            Self::Vp9(_) => Access::independent_if(vp9::FrameHeader::parse(sample).is_ok_and(|frame| frame.key)),
+            _ => Access::Independent,
+        }
+    }
+
+    /// The header with what `sample` changes of it in-band (parameter sets, a sequence header, the size of a key frame);
+    /// none where it changes nothing.
+    pub fn changed_by(&self, sample: &[u8]) -> Result<Option<Self>, HeaderError> {
+        Ok(match self {
+            Self::Avc(avc) => avc.changed_by(sample)?.map(Self::Avc),
+            Self::Hevc(hevc) => hevc.changed_by(sample)?.map(Self::Hevc),
+            Self::Av1(av1) => av1.changed_by(sample)?.map(Self::Av1),
+            Self::Vp9(vp9) => vp9.changed_by(sample).map(Self::Vp9),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,98 @@
+//! FLAC: the stream information block (RFC 9639 §8.2) and the length of a frame (§9.1).
+
+use bytes::Bytes;
+
+use super::HeaderError;
+use crate::bits::BitReader;
+
+/// Bytes of the stream information block.
+const STREAM_INFO: usize = 34;
+/// Metadata blocks looked through for the stream information, which stands first by rule.
+const MAX_BLOCKS: usize = 32;
+
+/// What the stream information says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The body of `dfLa` behind its version and flags: the stream information as the last metadata block.
+    pub record: Bytes,
+    /// Samples a second.
+    pub sample_rate: u32,
+    /// Channels, 1 to 8.
+    pub channels: u8,
+    /// Bits of a sample, 4 to 32.
+    pub bits_per_sample: u8,
+    /// Samples of each channel in a frame, where all frames have as many.
+    pub samples_per_frame: Option<u32>,
+}
+
+impl Config {
+    /// Parses what stands before the first frame: the `fLaC` marker and metadata blocks, the blocks alone, or the stream
+    /// information alone.
+    pub fn parse(header: &[u8]) -> Result<Self, HeaderError> {
+        if header.len() == STREAM_INFO {
+            return Self::from_stream_info(header);
+        }
+        let mut rest = header.strip_prefix(b"fLaC").unwrap_or(header);
+        for _ in 0..MAX_BLOCKS {
+            let place = "fLaC > METADATA_BLOCK_HEADER";
+            let short = HeaderError::Short { place, bit: header.len() * 8 };
+            let Some((&[kind, a, b, c], body)) = rest.split_first_chunk() else { return Err(short) };
+            let len = u32::from_be_bytes([0, a, b, c]) as usize;
+            let Some((block, tail)) = body.split_at_checked(len) else { return Err(short) };
+            if kind & 0x7f == 0 {
+                return Self::from_stream_info(block);
+            }
+            if kind & 0x80 != 0 {
+                break;
+            }
+            rest = tail;
+        }
+        Err(HeaderError::Range { place: "fLaC > STREAMINFO blocks", value: 0 })
+    }
+
+    fn from_stream_info(block: &[u8]) -> Result<Self, HeaderError> {
+        if block.len() != STREAM_INFO {
+            return Err(HeaderError::Range { place: "STREAMINFO", value: block.len() as u64 });
+        }
+        let mut r = BitReader::new(block);
+        let min = r.bits(16, "STREAMINFO > minimum block size")?;
+        let max = r.bits(16, "STREAMINFO > maximum block size")?;
+        if min < 16 || max < min {
+            return Err(HeaderError::Range { place: "STREAMINFO > maximum block size", value: max.into() });
+        }
+        r.skip(48, "STREAMINFO > frame sizes")?;
+        let sample_rate = r.bits(20, "STREAMINFO > sample rate")?;
+        if sample_rate == 0 {
+            return Err(HeaderError::Range { place: "STREAMINFO > sample rate", value: 0 });
+        }
+        let channels = r.bits(3, "STREAMINFO > channels")? as u8 + 1;
+        let bits_per_sample = r.bits(5, "STREAMINFO > bits per sample")? as u8 + 1;
+        if bits_per_sample < 4 {
+            return Err(HeaderError::Range { place: "STREAMINFO > bits per sample", value: bits_per_sample.into() });
+        }
+        let mut record = vec![0x80, 0, 0, STREAM_INFO as u8];
+        record.extend_from_slice(block);
+        let samples_per_frame = (min == max).then_some(max);
+        Ok(Self { record: record.into(), sample_rate, channels, bits_per_sample, samples_per_frame })
+    }
+}
+
+/// Samples of each channel in a frame, by its header.
+pub fn packet_samples(frame: &[u8]) -> Option<u32> {
+    let &[0xff, second, sizes, _, number, ..] = frame else { return None };
+    if second & 0xfe != 0xf8 {
+        return None;
+    }
+    // The frame's number stands between, coded as UTF-8 codes a character: as many bytes as it has leading ones.
+    let behind = frame.get(4 + (number.leading_ones() as usize).max(1)..)?;
+    let short = || behind.first().map(|low| u32::from(*low) + 1);
+    let long = || behind.first_chunk().map(|size| u32::from(u16::from_be_bytes(*size)) + 1);
+    match u32::from(sizes >> 4) {
+        0 => None,
+        1 => Some(192),
+        code @ 2..=5 => Some(576 << (code - 2)),
+        6 => short(),
+        7 => long(),
+        code => Some(256 << (code - 8)),
+    }
+}

@@ -1,0 +1,273 @@
+//! HEVC: the decoder configuration record (ISO/IEC 14496-15 §8.3.2), the NAL units of a sample, and where decoding may
+//! start (ITU-T H.265 §7.4.2.2). The sequence parameter set is in [`sps`].
+
+pub mod sps;
+
+use bytes::Bytes;
+pub use sps::{ProfileTierLevel, Sps};
+
+use super::HeaderError;
+use super::nal::{self, MAX_PARAMETER_SETS};
+use crate::bits::BitReader;
+use crate::frame::Access;
+
+/// `nal_unit_type` of a video parameter set.
+pub const NAL_VPS: u8 = 32;
+/// `nal_unit_type` of a sequence parameter set.
+pub const NAL_SPS: u8 = 33;
+/// `nal_unit_type` of a picture parameter set.
+pub const NAL_PPS: u8 = 34;
+/// `nal_unit_type` of an access unit delimiter.
+pub const NAL_AUD: u8 = 35;
+/// `nal_unit_type` of SEI before its picture: captions, mastering display.
+pub const NAL_PREFIX_SEI: u8 = 39;
+/// `nal_unit_type` of SEI behind its picture.
+pub const NAL_SUFFIX_SEI: u8 = 40;
+
+const NAL_BLA_W_LP: u8 = 16;
+const NAL_IDR_N_LP: u8 = 20;
+const NAL_CRA: u8 = 21;
+
+/// Bytes of a NAL unit's header.
+const HEADER: usize = 2;
+/// Bytes of the record before its arrays.
+const RECORD_HEAD: usize = 22;
+/// Largest configuration record accepted, in bytes; SEI units with encoder settings make it larger than H.264's.
+const MAX_RECORD: usize = 16_384;
+/// Most NAL units in a record.
+const MAX_UNITS: usize = 128;
+
+/// A decoder configuration record with what its first sequence parameter set says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The record as it came or was built, for `hvcC`.
+    pub record: Bytes,
+    /// Bytes in the length prefix of each NAL unit: 1, 2 or 4.
+    pub length_size: u8,
+    /// What the picture looks like.
+    pub sps: Sps,
+}
+
+/// The parameter sets of a record or a stream.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ParameterSets {
+    /// Video parameter sets.
+    pub vps: Vec<Bytes>,
+    /// Sequence parameter sets.
+    pub sps: Vec<Bytes>,
+    /// Picture parameter sets.
+    pub pps: Vec<Bytes>,
+}
+
+impl Config {
+    /// Parses an `HEVCDecoderConfigurationRecord`.
+    pub fn parse(record: Bytes) -> Result<Self, HeaderError> {
+        if record.len() > MAX_RECORD {
+            return Err(HeaderError::Range { place: "hvcC", value: record.len() as u64 });
+        }
+        let version = *record.first().ok_or(HeaderError::Short { place: "hvcC > configurationVersion", bit: 0 })?;
+        // Old encoders wrote 0 when the format was a draft; the layout is the same.
+        if version > 1 {
+            return Err(HeaderError::Unsupported { place: "hvcC > configurationVersion", value: version.into() });
+        }
+        let length_size = match record.get(RECORD_HEAD - 1).map(|byte| byte & 3) {
+            Some(2) => return Err(HeaderError::Range { place: "hvcC > lengthSizeMinusOne", value: 2 }),
+            Some(less_one) => less_one + 1,
+            None => return Err(HeaderError::Short { place: "hvcC > lengthSizeMinusOne", bit: record.len() * 8 }),
+        };
+        let sets = read_sets(&record)?;
+        let Some(first) = sets.sps.first() else {
+            return Err(HeaderError::Range { place: "hvcC > arrays > sequence parameter sets", value: 0 });
+        };
+        let sps = Sps::parse(first)?;
+        Ok(Self { length_size, sps, record })
+    }
+
+    /// Builds the record of parameter sets found in a stream, for NAL units behind lengths of four bytes.
+    pub fn from_parameter_sets(vps: &[Bytes], sps: &[Bytes], pps: &[Bytes]) -> Result<Self, HeaderError> {
+        let Some(first) = sps.first() else {
+            return Err(HeaderError::Range { place: "hevc > sequence parameter sets", value: 0 });
+        };
+        Self::build(Sps::parse(first)?, 4, [vps, sps, pps])
+    }
+
+    /// The parameter sets of the record, as slices of it.
+    pub fn parameter_sets(&self) -> ParameterSets {
+        read_sets(&self.record).unwrap_or_default()
+    }
+
+    /// The header with the parameter sets of `sample` put in; none where they are the same, or absent.
+    pub fn changed_by(&self, sample: &[u8]) -> Result<Option<Self>, HeaderError> {
+        if !self.nal_units(sample).any(|nal| nal_type(nal).is_some_and(is_parameter_set)) {
+            return Ok(None);
+        }
+        let ParameterSets { mut vps, mut sps, mut pps } = self.parameter_sets();
+        let mut changed = false;
+        for nal in self.nal_units(sample).filter(|nal| layer(nal) == 0) {
+            match nal_type(nal) {
+                Some(NAL_VPS) => changed |= nal::merge(&mut vps, nal, vps_id),
+                Some(NAL_SPS) => changed |= nal::merge(&mut sps, nal, sps::id),
+                Some(NAL_PPS) => changed |= nal::merge(&mut pps, nal, pps_id),
+                _ => {}
+            }
+        }
+        if !changed {
+            return Ok(None);
+        }
+        // The set that came last is the one in use: it goes first, where the record's reader looks.
+        let active = self.nal_units(sample).filter(|nal| nal_type(nal) == Some(NAL_SPS)).last();
+        if let Some(at) = sps.iter().position(|set| Some(&set[..]) == active) {
+            sps.swap(0, at);
+        }
+        let Some(first) = sps.first() else { return Ok(None) };
+        Self::build(Sps::parse(first)?, self.length_size, [&vps, &sps, &pps]).map(Some)
+    }
+
+    fn build(sps: Sps, length_size: u8, sets: [&[Bytes]; 3]) -> Result<Self, HeaderError> {
+        let ProfileTierLevel { space, high_tier, profile, compatibility, constraints, level } = sps.profile;
+        let mut record = vec![1, space << 6 | u8::from(high_tier) << 5 | profile];
+        record.extend(compatibility.to_be_bytes());
+        record.extend(constraints);
+        // No spatial segmentation and no parallelism are told of: 0 means unknown, under bits that are reserved as ones.
+        record.extend([level, 0xf0, 0, 0xfc, 0xfc | sps.chroma_format]);
+        record.extend([
+            0xf8 | sps.bit_depth_luma.saturating_sub(8) & 7,
+            0xf8 | sps.bit_depth_chroma.saturating_sub(8) & 7,
+        ]);
+        // Average and constant frame rate are unknown.
+        let nested = u8::from(sps.temporal_id_nesting) << 2;
+        record.extend([
+            0,
+            0,
+            sps.temporal_layers << 3 | nested | (length_size.saturating_sub(1) & 3),
+            sets.len() as u8,
+        ]);
+        for (kind, sets) in [NAL_VPS, NAL_SPS, NAL_PPS].into_iter().zip(sets) {
+            put_array(&mut record, kind, sets)?;
+        }
+        Ok(Self { record: record.into(), length_size, sps })
+    }
+
+    /// The codec parameter of RFC 6381 (ISO/IEC 14496-15 annex E): `hvc1.2.4.L123.B0`.
+    pub fn codec_string(&self) -> String {
+        let ProfileTierLevel { space, high_tier, profile, compatibility, constraints, level } = self.sps.profile;
+        let space = ["", "A", "B", "C"].get(usize::from(space)).copied().unwrap_or_default();
+        let tier = if high_tier { 'H' } else { 'L' };
+        let mut out = format!("hvc1.{space}{profile}.{:X}.{tier}{level}", compatibility.reverse_bits());
+        // Trailing zero bytes are left out.
+        let told = constraints.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        for byte in constraints.iter().take(told) {
+            out.push_str(&format!(".{byte:X}"));
+        }
+        out
+    }
+
+    /// The NAL units of a sample in its length-prefixed form; stops at the first one that does not fit.
+    pub fn nal_units<'a>(&self, sample: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        nal::units(sample, self.length_size)
+    }
+
+    /// Whether decoding may start at the sample, by the type of its first slice.
+    pub fn access(&self, sample: &[u8]) -> Access {
+        match self.nal_units(sample).filter_map(nal_type).find(|kind| is_vcl(*kind)) {
+            // Pictures that lead a CRA picture, or a broken link, may need what came before it.
+            Some(NAL_CRA | NAL_BLA_W_LP) => Access::Open,
+            Some(kind) => Access::independent_if((NAL_BLA_W_LP..=NAL_IDR_N_LP).contains(&kind)),
+            None => Access::Dependent,
+        }
+    }
+}
+
+/// `nal_unit_type` of a NAL unit; none if it is empty.
+pub fn nal_type(nal: &[u8]) -> Option<u8> {
+    nal.first().map(|byte| byte >> 1 & 0x3f)
+}
+
+/// `nuh_layer_id` of a NAL unit: above 0 for what only scalable and multiview decoders want.
+pub fn layer(nal: &[u8]) -> u8 {
+    match nal {
+        [first, second, ..] => (first & 1) << 5 | second >> 3,
+        _ => 0,
+    }
+}
+
+/// True for slices of pictures.
+pub const fn is_vcl(nal_type: u8) -> bool {
+    nal_type < NAL_VPS
+}
+
+/// True for slices of pictures at which decoding may start: BLA, IDR and CRA.
+pub const fn is_irap(nal_type: u8) -> bool {
+    matches!(nal_type, NAL_BLA_W_LP..=NAL_CRA)
+}
+
+/// True for video, sequence and picture parameter sets.
+pub const fn is_parameter_set(nal_type: u8) -> bool {
+    matches!(nal_type, NAL_VPS..=NAL_PPS)
+}
+
+/// True if a slice is the first of its picture.
+pub fn starts_picture(nal: &[u8]) -> bool {
+    nal_type(nal).is_some_and(is_vcl) && nal.get(HEADER).is_some_and(|byte| byte & 0x80 != 0)
+}
+
+/// The parameter sets of the base layer in a record.
+fn read_sets(record: &Bytes) -> Result<ParameterSets, HeaderError> {
+    let short = |place| HeaderError::Short { place, bit: record.len() * 8 };
+    let mut at = RECORD_HEAD + 1;
+    let mut found = ParameterSets::default();
+    let mut units = 0;
+    for _ in 0..*record.get(RECORD_HEAD).ok_or(short("hvcC > numOfArrays"))? {
+        let Some(&[kind, high, low]) = record.get(at..at + 3) else { return Err(short("hvcC > arrays > numNalus")) };
+        at += 3;
+        let count = usize::from(u16::from_be_bytes([high, low]));
+        units += count;
+        if units > MAX_UNITS {
+            return Err(HeaderError::Range { place: "hvcC > arrays > numNalus", value: units as u64 });
+        }
+        for _ in 0..count {
+            let Some(&[high, low]) = record.get(at..at + 2) else {
+                return Err(short("hvcC > arrays > nalUnitLength"));
+            };
+            let end = at + 2 + usize::from(u16::from_be_bytes([high, low]));
+            if end > record.len() {
+                return Err(short("hvcC > arrays > nalUnit"));
+            }
+            match kind & 0x3f {
+                NAL_VPS => found.vps.push(record.slice(at + 2..end)),
+                NAL_SPS => found.sps.push(record.slice(at + 2..end)),
+                NAL_PPS => found.pps.push(record.slice(at + 2..end)),
+                _ => {}
+            }
+            at = end;
+        }
+    }
+    Ok(found)
+}
+
+fn put_array(record: &mut Vec<u8>, kind: u8, sets: &[Bytes]) -> Result<(), HeaderError> {
+    let place = "hevc > parameter sets";
+    if sets.is_empty() || sets.len() > MAX_PARAMETER_SETS {
+        return Err(HeaderError::Range { place, value: sets.len() as u64 });
+    }
+    // The array is complete: `hvc1` has no other sets in its samples.
+    record.extend([0x80 | kind, 0, sets.len() as u8]);
+    for set in sets {
+        let len = u16::try_from(set.len()).map_err(|_| HeaderError::Range { place, value: set.len() as u64 })?;
+        record.extend(len.to_be_bytes());
+        record.extend_from_slice(set);
+    }
+    if record.len() > MAX_RECORD {
+        return Err(HeaderError::Range { place, value: record.len() as u64 });
+    }
+    Ok(())
+}
+
+fn vps_id(nal: &[u8]) -> Option<u32> {
+    nal.get(HEADER).map(|byte| u32::from(byte >> 4))
+}
+
+fn pps_id(nal: &[u8]) -> Option<u32> {
+    let head = nal::unescape(nal.get(HEADER..)?, 8);
+    BitReader::new(&head).ue("pps > pps_pic_parameter_set_id").ok()
+}

@@ -1,0 +1,220 @@
+//! VP9: the codec configuration record (VP Codec ISO Media File Format Binding, version 1) and the uncompressed header of a
+//! frame (VP9 bitstream specification §6.2).
+
+use bytes::Bytes;
+
+use super::{Colour, HeaderError};
+use crate::bits::BitReader;
+
+/// `frame_sync_code` of a key frame.
+const SYNC_CODE: u32 = 0x49_83_42;
+/// `color_space` of RGB, which has no subsampling.
+const CS_RGB: u32 = 7;
+/// `color_space`s by number: unknown, BT.601, BT.709, SMPTE 170, SMPTE 240, BT.2020, reserved and sRGB.
+const SPACES: [(u8, u8, u8); 8] =
+    [(2, 2, 2), (6, 6, 6), (1, 1, 1), (6, 6, 6), (7, 7, 7), (9, 14, 9), (2, 2, 2), (1, 13, 0)];
+/// Levels with the most luma samples of a picture that each allows.
+const LEVELS: [(u32, u8); 9] = [
+    (36_864, 10),
+    (73_728, 11),
+    (122_880, 20),
+    (245_760, 21),
+    (552_960, 30),
+    (983_040, 31),
+    (2_228_224, 40),
+    (8_912_896, 50),
+    (u32::MAX, 60),
+];
+/// Luma samples taken for granted where no key frame has told the size: 1080p.
+const USUAL_PICTURE: u32 = 1_920 * 1_080;
+
+/// A codec configuration record, and the size of the picture, which the record leaves out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The body of `vpcC` behind its version and flags.
+    pub record: Bytes,
+    /// Profile, 0 to 3.
+    pub profile: u8,
+    /// Ten times the level; 0 where the encoder does not say.
+    pub level: u8,
+    /// Bits of a sample.
+    pub bit_depth: u8,
+    /// Chroma subsampling: 0 and 1 for 4:2:0, 2 for 4:2:2, 3 for 4:4:4.
+    pub chroma_subsampling: u8,
+    /// Colour description.
+    pub colour: Colour,
+    /// Width and height, once a key frame has told them; see [`Config::changed_by`].
+    pub size: Option<(u32, u32)>,
+}
+
+impl Config {
+    /// Parses a `VPCodecConfigurationRecord`, with or without the version and flags of its box.
+    pub fn parse(record: Bytes) -> Result<Self, HeaderError> {
+        // A record that begins with these four bytes would have samples of no bits.
+        let record = if record.starts_with(&[1, 0, 0, 0]) { record.slice(4..) } else { record };
+        let mut r = BitReader::new(&record);
+        let profile = ranged(&mut r, 8, 0..=3, "vpcC > profile")?;
+        let level = ranged(&mut r, 8, 0..=62, "vpcC > level")?;
+        let bit_depth = ranged(&mut r, 4, 8..=12, "vpcC > bitDepth")?;
+        let chroma_subsampling = ranged(&mut r, 3, 0..=3, "vpcC > chromaSubsampling")?;
+        let full_range = r.flag("vpcC > videoFullRangeFlag")?;
+        let primaries = r.bits(8, "vpcC > colourPrimaries")? as u8;
+        let transfer = r.bits(8, "vpcC > transferCharacteristics")? as u8;
+        let matrix = r.bits(8, "vpcC > matrixCoefficients")? as u8;
+        // VP9 has no initialization data.
+        ranged(&mut r, 16, 0..=0, "vpcC > codecInitializationDataSize")?;
+        let record = record.slice(..r.position() / 8);
+        let colour = Colour { primaries, transfer, matrix, full_range };
+        Ok(Self { record, profile, level, bit_depth, chroma_subsampling, colour, size: None })
+    }
+
+    /// Takes the configuration out of a key frame, for transports that send no record.
+    pub fn from_key_frame(frame: &[u8]) -> Result<Self, HeaderError> {
+        let header = FrameHeader::parse(frame)?;
+        let Some(picture) = header.picture else {
+            return Err(HeaderError::Unsupported { place: "vp9 > frame_type", value: 1 });
+        };
+        let Picture { width, height, bit_depth, chroma_subsampling, colour } = picture;
+        let level = level(width.saturating_mul(height));
+        let sampling = bit_depth << 4 | chroma_subsampling << 1 | u8::from(colour.full_range);
+        let record = [header.profile, level, sampling, colour.primaries, colour.transfer, colour.matrix, 0, 0];
+        Ok(Self {
+            record: Bytes::copy_from_slice(&record),
+            profile: header.profile,
+            level,
+            bit_depth,
+            chroma_subsampling,
+            colour,
+            size: Some((width, height)),
+        })
+    }
+
+    /// The configuration with the size that a key frame tells; none for other frames, and where the size stays.
+    pub fn changed_by(&self, frame: &[u8]) -> Option<Self> {
+        let picture = FrameHeader::parse(frame).ok()?.picture?;
+        let size = Some((picture.width, picture.height));
+        (size != self.size).then(|| Self { size, ..self.clone() })
+    }
+
+    /// The codec parameter: `vp09.00.31.08`, with the colours where they are not the usual ones.
+    pub fn codec_string(&self) -> String {
+        let Colour { primaries, transfer, matrix, full_range } = self.colour;
+        // Players refuse level 0; the size of the picture is the best guess.
+        let level = match (self.level, self.size) {
+            (0, Some((width, height))) => level(width.saturating_mul(height)),
+            (0, None) => level(USUAL_PICTURE),
+            (told, _) => told,
+        };
+        let mut out = format!("vp09.{:02}.{level:02}.{:02}", self.profile, self.bit_depth);
+        let usual = (self.chroma_subsampling <= 1 && !full_range)
+            && (!self.colour.is_specified() || (primaries, transfer, matrix) == (1, 1, 1));
+        if !usual {
+            let (chroma, full) = (self.chroma_subsampling, u8::from(full_range));
+            out.push_str(&format!(".{chroma:02}.{primaries:02}.{transfer:02}.{matrix:02}.{full:02}"));
+        }
+        out
+    }
+}
+
+fn level(samples: u32) -> u8 {
+    LEVELS.iter().find(|(most, _)| samples <= *most).map_or(60, |(_, level)| *level)
+}
+
+fn ranged(
+    r: &mut BitReader<'_>,
+    bits: u32,
+    range: std::ops::RangeInclusive<u32>,
+    place: &'static str,
+) -> Result<u8, HeaderError> {
+    let value = r.bits(bits, place)?;
+    if range.contains(&value) { Ok(value as u8) } else { Err(HeaderError::Range { place, value: value.into() }) }
+}
+
+/// The part of an uncompressed header that Weir uses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FrameHeader {
+    /// Profile, 0 to 3.
+    pub profile: u8,
+    /// True for a key frame.
+    pub key: bool,
+    /// What a key frame says of the picture.
+    pub picture: Option<Picture>,
+}
+
+/// What a key frame says of the picture.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Picture {
+    /// Coded width.
+    pub width: u32,
+    /// Coded height.
+    pub height: u32,
+    /// Bits of a sample.
+    pub bit_depth: u8,
+    /// Chroma subsampling as `vpcC` numbers it.
+    pub chroma_subsampling: u8,
+    /// Colour description, as far as the colour space tells it.
+    pub colour: Colour,
+}
+
+impl FrameHeader {
+    /// Parses the header of a frame, or of the first frame in a superframe.
+    pub fn parse(frame: &[u8]) -> Result<Self, HeaderError> {
+        let mut r = BitReader::new(frame);
+        ranged(&mut r, 2, 2..=2, "vp9 > frame_marker")?;
+        let low = r.bits(1, "vp9 > profile_low_bit")? as u8;
+        let profile = (r.bits(1, "vp9 > profile_high_bit")? as u8) << 1 | low;
+        if profile == 3 {
+            r.skip(1, "vp9 > reserved_zero")?;
+        }
+        if r.flag("vp9 > show_existing_frame")? || r.flag("vp9 > frame_type")? {
+            return Ok(Self { profile, key: false, picture: None });
+        }
+        r.skip(2, "vp9 > show_frame")?;
+        let sync = r.bits(24, "vp9 > frame_sync_code")?;
+        if sync != SYNC_CODE {
+            return Err(HeaderError::Range { place: "vp9 > frame_sync_code", value: sync.into() });
+        }
+        let picture = Picture::parse(&mut r, profile)?;
+        Ok(Self { profile, key: true, picture: Some(picture) })
+    }
+}
+
+impl Picture {
+    fn parse(r: &mut BitReader<'_>, profile: u8) -> Result<Self, HeaderError> {
+        let deep = profile >= 2;
+        let bit_depth = match deep && r.flag("vp9 > color_config > ten_or_twelve_bit")? {
+            true => 12,
+            false => 8 + 2 * u8::from(deep),
+        };
+        let space = r.bits(3, "vp9 > color_config > color_space")?;
+        // Profiles 1 and 3 are for all but 4:2:0.
+        let odd = profile & 1 == 1;
+        let full_range = space == CS_RGB || r.flag("vp9 > color_config > color_range")?;
+        let chroma_subsampling = match (space, odd) {
+            (CS_RGB, false) => {
+                return Err(HeaderError::Range { place: "vp9 > color_config > color_space", value: CS_RGB.into() });
+            }
+            (CS_RGB, true) => 3,
+            (_, true) => match r.bits(2, "vp9 > color_config > subsampling_x")? {
+                0 => 3,
+                2 => 2,
+                other => {
+                    return Err(HeaderError::Unsupported {
+                        place: "vp9 > color_config > subsampling_x",
+                        value: other.into(),
+                    });
+                }
+            },
+            // 4:2:0 with chroma beside the upper left luma sample.
+            _ => 1,
+        };
+        if odd {
+            r.skip(1, "vp9 > color_config > reserved_zero")?;
+        }
+        let (primaries, transfer, matrix) = SPACES.get(space as usize).copied().unwrap_or((2, 2, 2));
+        let width = r.bits(16, "vp9 > frame_width_minus_1")? + 1;
+        let height = r.bits(16, "vp9 > frame_height_minus_1")? + 1;
+        let colour = Colour { primaries, transfer, matrix, full_range };
+        Ok(Self { width, height, bit_depth, chroma_subsampling, colour })
+    }
+}
