@@ -4,11 +4,12 @@
 //! becomes a unit test beside the code it is in.
 
 use bytes::Bytes;
+use media::Kind;
 use media::codec::{aac, avc};
 
 use crate::amf0::{self, Value};
 use crate::error::Error;
-use crate::flv::{Audio, Demuxer, Packet, Tag, Video};
+use crate::flv::{self, Demuxer, Tag};
 use crate::rtmp::chunk::{Limits, Reader};
 use crate::rtmp::handshake;
 use crate::rtmp::server::{Config, Event, RANDOM_LEN, Session};
@@ -100,16 +101,22 @@ pub fn flv_tags(data: &[u8]) {
     while let [head, tail @ ..] = rest {
         let (body, next) = tail.split_at(tail.len().min(usize::from(head >> 1)));
         rest = next;
+        let kind = if head & 1 == 0 { Kind::Video } else { Kind::Audio };
         for end in 0..=body.len() {
             let body = Bytes::copy_from_slice(body.get(..end).unwrap_or_default());
-            let packet = if head & 1 == 0 {
-                Video::parse(&body).map(Packet::Video)
-            } else {
-                Audio::parse(&body).map(Packet::Audio)
-            };
-            if let Ok(packet) = packet {
-                demuxer.push(Tag { millis: i64::from(*head), packet });
+            let (mut packets, mut bytes) = (Vec::new(), 0);
+            let _ = flv::read(kind, &body, |packet| packets.push(packet));
+            assert!(packets.len() <= flv::MAX_TRACKS);
+            for packet in packets {
+                assert!(packet.kind == kind && packet.nanos < 1_000_000);
+                if let flv::Body::Header(slice) | flv::Body::Frame { payload: slice, .. } = &packet.body {
+                    bytes += slice.len();
+                }
+                let items: Vec<_> = demuxer.push(Tag { millis: i64::from(*head), packet }).collect();
+                assert!(items.len() <= 2);
             }
+            assert!(bytes <= body.len(), "no byte is in two packets");
+            while demuxer.poll_left_out().is_some() {}
         }
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use common::{AAC_HEADER, AVC_HEADER, Client, HANDSHAKE, drive, session};
 use wire::Item;
 use wire::amf0::Value;
-use wire::flv::{Demuxer, Packet, Video};
+use wire::flv::{Body, Codec, Demuxer};
 use wire::rtmp::chunk::{Limits, Reader};
 use wire::rtmp::message::{Command, Message, UserControl};
 use wire::rtmp::server::{Config, End, Event, RANDOM_LEN, Rejection, RejectionCode, Session};
@@ -72,7 +72,7 @@ fn a_session_from_the_handshake_to_the_end() {
     for event in events {
         if let Event::Media(tag) = event {
             let millis = tag.millis;
-            match demuxer.push(tag) {
+            match demuxer.push(tag).next() {
                 Some(Item::Frame(frame)) if frame.track.0 == 1 => {
                     assert!(frame.access.is_independent() && frame.payload.len() == 0x194, "{frame:?}");
                     assert_eq!((frame.pts - frame.dts).as_millis(), 40);
@@ -123,7 +123,7 @@ fn what_comes_before_the_answer_is_kept() {
     session.accept().unwrap();
     assert!(session.is_publishing());
     assert!(
-        matches!(session.poll(), Some(Event::Media(tag)) if matches!(tag.packet, Packet::Video(Video::AvcHeader(_))))
+        matches!(session.poll(), Some(Event::Media(tag)) if matches!((tag.packet.codec, &tag.packet.body), (Codec::Avc, Body::Header(_))))
     );
     session.accept().unwrap();
 }
@@ -156,6 +156,47 @@ fn a_refused_publication_tells_the_encoder_why() {
         session.accept().unwrap();
         assert!(session.is_closed() && session.take_output().is_empty());
     }
+}
+
+#[test]
+fn a_publication_under_way_is_ended_with_a_reason() {
+    let mut session = session();
+    session.input(&Client::publishing("app", "key").bytes).unwrap();
+    session.accept().unwrap();
+    session.take_output();
+    session.reject(Rejection { code: RejectionCode::Unsupported, description: "VP8 is not carried.".into() });
+    assert!(session.is_closed());
+    let mut reader = Reader::new(Limits { message: 1 << 20, streams: 64, pending: 1 << 20, block: 0 }, 0);
+    let raw = reader.read(&mut &session.take_output()[..]).unwrap().expect("a message");
+    let Message::Command(command) = Message::decode(&raw).unwrap() else { panic!("a command") };
+    assert_eq!((command.name.as_str(), raw.stream_id), ("onStatus", 1));
+    assert_eq!(status(&command), ["error", "NetStream.Publish.Rejected", "VP8 is not carried."]);
+}
+
+#[test]
+fn enhanced_rtmp_is_answered_where_it_is_spoken() {
+    let answer = |object: Value| {
+        let mut client = Client::new();
+        client.send(3, 0, 0, &Message::Command(Command::new("connect", 1.0, object, vec![])));
+        let mut session = session();
+        session.input(&client.bytes).unwrap();
+        commands(&session.take_output()).remove(0)
+    };
+    let plain = answer(Value::object([("app", "app".into())]));
+    assert_eq!((plain.object.get("fourCcList"), plain.arguments[0].get("capsEx")), (None, None));
+
+    let list = Value::StrictArray(vec!["hvc1".into()]);
+    let enhanced = answer(Value::object([("app", "app".into()), ("fourCcList", list)]));
+    for object in [&enhanced.object, &enhanced.arguments[0]] {
+        let Some(Value::StrictArray(list)) = object.get("fourCcList") else { panic!("{object:?}") };
+        let list: Vec<_> = list.iter().filter_map(Value::as_str).collect();
+        assert_eq!(list, ["avc1", "hvc1", "av01", "vp09", "mp4a", "Opus", "ac-3", "ec-3", "fLaC"]);
+        let names = |map: &str| object.get(map).map(|map| map.properties().len());
+        assert_eq!((names("videoFourCcInfoMap"), names("audioFourCcInfoMap")), (Some(4), Some(5)));
+        let opus = object.get("audioFourCcInfoMap").and_then(|map| map.get("Opus")).and_then(Value::as_f64);
+        assert_eq!((opus, object.get("capsEx").and_then(Value::as_f64)), (Some(4.0), Some(14.0)));
+    }
+    assert_eq!(status(&enhanced)[..2], ["status", "NetConnection.Connect.Success"]);
 }
 
 #[test]
@@ -273,8 +314,8 @@ fn an_audio_chunk_inside_a_video_message_is_put_where_it_belongs() {
     let (events, _, err) = drive(&mut session(), &[&client.bytes]);
     assert_eq!(err, None);
     let [_, Event::Media(audio), Event::Media(video)] = &events[..] else { panic!("{events:?}") };
-    assert!(matches!(&audio.packet, Packet::Audio(wire::flv::Audio::Aac(b)) if b[..] == [0x21, 0x22]));
-    assert!(matches!(&video.packet, Packet::Video(Video::Avc { payload, .. }) if payload[..] == frame[5..]));
+    assert!(matches!(&audio.packet.body, Body::Frame { payload, .. } if payload[..] == [0x21, 0x22]));
+    assert!(matches!(&video.packet.body, Body::Frame { payload, .. } if payload[..] == frame[5..]));
 }
 
 #[test]

@@ -13,13 +13,16 @@ mod reply;
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+use media::Kind;
+
 use super::chunk::{self, Limits, RawMessage, Reader, Writer};
 use super::clock::Unwrap;
 use super::handshake;
 use super::message::{Command, Message, UserControl};
 use crate::amf0::Value;
 use crate::error::{Error, Place};
-use crate::flv::{Audio, Packet, Tag, Video};
+use crate::flv::{self, Tag};
 
 pub use handshake::RANDOM_LEN;
 pub use publish::{ConnectInfo, Publish, Secret};
@@ -60,7 +63,7 @@ impl Default for Config {
 pub enum Event {
     /// The peer wants to publish. Answer with [`Session::accept`] or [`Session::reject`].
     Publish(Box<Publish>),
-    /// An audio or video message.
+    /// What an audio or video message says of one track.
     Media(Tag),
     /// The value of `onMetaData`. It lies: for information only.
     Metadata(Value),
@@ -101,6 +104,8 @@ pub enum RejectionCode {
     BadName,
     /// The key is unknown, or its stream may not be published now: `NetStream.Publish.Denied`.
     Denied,
+    /// Nothing that is published can be carried: `NetStream.Publish.Rejected`.
+    Unsupported,
 }
 
 #[derive(Clone, Debug)]
@@ -109,7 +114,7 @@ enum Phase {
     Open,
     Connected,
     Waiting { stream_id: u32 },
-    Publishing,
+    Publishing { stream_id: u32 },
     Closed,
 }
 
@@ -186,13 +191,13 @@ impl Session {
 
     /// True between [`accept`](Self::accept) and the end.
     pub const fn is_publishing(&self) -> bool {
-        matches!(self.phase, Phase::Publishing)
+        matches!(self.phase, Phase::Publishing { .. })
     }
 
     /// Lets the waiting publication begin, and looks at what was kept meanwhile. Nothing waits: nothing happens.
     pub fn accept(&mut self) -> Result<(), Error> {
         let Phase::Waiting { stream_id } = self.phase else { return Ok(()) };
-        self.phase = Phase::Publishing;
+        self.phase = Phase::Publishing { stream_id };
         self.reader.set_limits(self.config.after);
         self.send(reply::CONTROL, 0, &Message::UserControl(UserControl::StreamBegin(stream_id)));
         self.send(reply::STREAM, stream_id, &reply::publish_start());
@@ -200,17 +205,17 @@ impl Session {
         self.run(&waiting)
     }
 
-    /// Refuses the waiting publication. Before there is one, it refuses the coming `connect`: for a peer that shall get
-    /// no further. The session is closed by it.
+    /// Refuses the waiting publication, or ends the one under way. Before there is one, it refuses the coming `connect`:
+    /// for a peer that shall get no further. The session is closed by it.
     pub fn reject(&mut self, rejection: Rejection) {
         match self.phase {
-            Phase::Waiting { stream_id } => {
+            Phase::Waiting { stream_id } | Phase::Publishing { stream_id } => {
                 self.waiting = Vec::new();
                 self.send(reply::STREAM, stream_id, &reply::publish_refused(&rejection));
                 self.phase = Phase::Closed;
             }
             Phase::Handshake(_) | Phase::Open => self.refusal = Some(rejection),
-            Phase::Connected | Phase::Publishing | Phase::Closed => self.phase = Phase::Closed,
+            Phase::Connected | Phase::Closed => self.phase = Phase::Closed,
         }
     }
 
@@ -275,8 +280,8 @@ impl Session {
         };
         match message {
             Message::Command(command) => self.command(command, raw)?,
-            Message::Audio(body) => self.media(raw, Audio::parse(&body).map(Packet::Audio)),
-            Message::Video(body) => self.media(raw, Video::parse(&body).map(Packet::Video)),
+            Message::Audio(body) => self.media(raw, Kind::Audio, &body),
+            Message::Video(body) => self.media(raw, Kind::Video, &body),
             Message::Data(values) => self.data(values),
             Message::UserControl(UserControl::PingRequest(time)) => {
                 self.send(reply::CONTROL, 0, &Message::UserControl(UserControl::PingResponse(time)));
@@ -294,14 +299,14 @@ impl Session {
         Ok(())
     }
 
-    fn media(&mut self, raw: &RawMessage, packet: Result<Packet, Error>) {
+    fn media(&mut self, raw: &RawMessage, kind: Kind, body: &Bytes) {
         // The clock goes on also where the body is of no use.
         let millis = self.clock.millis(raw.timestamp);
-        self.events.push_back(match packet {
-            Ok(Packet::Audio(Audio::Nothing) | Packet::Video(Video::Nothing)) => return,
-            Ok(packet) => Event::Media(Tag { millis, packet }),
-            Err(err) => Event::Skipped(err.within("rtmp", raw.offset, &format!("message type {}", raw.kind))),
-        });
+        let read = flv::read(kind, body, |packet| self.events.push_back(Event::Media(Tag { millis, packet })));
+        if let Err(err) = read {
+            let err = err.within("rtmp", raw.offset, &format!("message type {}", raw.kind));
+            self.events.push_back(Event::Skipped(err));
+        }
     }
 
     /// Finds `onMetaData`, which most encoders wrap in `@setDataFrame`.
@@ -351,7 +356,7 @@ impl Session {
         self.send(reply::CONTROL, 0, &Message::SetPeerBandwidth { size: self.config.window, limit: 2 });
         self.send(reply::CONTROL, 0, &Message::SetChunkSize(self.config.chunk_size));
         self.writer.set_chunk_size(self.config.chunk_size as usize);
-        self.send(reply::COMMAND, 0, &reply::connected(command.transaction));
+        self.send(reply::COMMAND, 0, &reply::connected(command.transaction, self.info.is_enhanced()));
         self.phase = Phase::Connected;
         Ok(())
     }

@@ -39,7 +39,8 @@ pub struct ConnectInfo {
     pub tc_url: Secret,
     /// `flashVer`: how the encoder calls itself.
     pub flash_ver: Option<String>,
-    /// `fourCcList` of Enhanced RTMP: the codecs the encoder can send.
+    /// `fourCcList` of Enhanced RTMP with the keys of `videoFourCcInfoMap` and `audioFourCcInfoMap`, each once: the codecs
+    /// the encoder can send.
     pub four_cc_list: Vec<String>,
     /// `capsEx` of Enhanced RTMP, a set of flags.
     pub caps_ex: Option<u32>,
@@ -48,17 +49,31 @@ pub struct ConnectInfo {
 impl ConnectInfo {
     pub(super) fn read(object: &Value) -> Self {
         let text = |name| object.get(name).and_then(Value::as_str);
-        let four_ccs = match object.get("fourCcList") {
+        let list = match object.get("fourCcList") {
             Some(Value::StrictArray(list)) => list.as_slice(),
             _ => &[],
         };
+        let map =
+            |name| object.get(name).map_or(&[][..], Value::properties).iter().map(|(four_cc, _)| four_cc.as_str());
+        let maps = map("videoFourCcInfoMap").chain(map("audioFourCcInfoMap"));
+        let mut four_cc_list: Vec<String> = Vec::new();
+        for four_cc in list.iter().filter_map(Value::as_str).chain(maps) {
+            if four_cc_list.len() < MAX_FOUR_CCS && !four_cc_list.iter().any(|known| known == four_cc) {
+                four_cc_list.push(four_cc.to_owned());
+            }
+        }
         Self {
             app: text("app").unwrap_or_default().into(),
             tc_url: text("tcUrl").unwrap_or_default().into(),
             flash_ver: text("flashVer").map(str::to_owned),
-            four_cc_list: four_ccs.iter().filter_map(Value::as_str).take(MAX_FOUR_CCS).map(str::to_owned).collect(),
+            four_cc_list,
             caps_ex: object.get("capsEx").and_then(Value::as_f64).map(|flags| flags as u32),
         }
+    }
+
+    /// True if the peer speaks Enhanced RTMP.
+    pub fn is_enhanced(&self) -> bool {
+        !self.four_cc_list.is_empty() || self.caps_ex.is_some()
     }
 }
 
@@ -137,6 +152,15 @@ mod tests {
         let list = Value::StrictArray(vec!["hvc1".into(), Value::Null, "av01".into()]);
         let info = ConnectInfo::read(&Value::object([("fourCcList", list), ("capsEx", 3.0.into())]));
         assert_eq!(info.four_cc_list, ["hvc1", "av01"]);
-        assert_eq!(info.caps_ex, Some(3));
+        assert_eq!((info.caps_ex, info.is_enhanced()), (Some(3), true));
+
+        let map = |four_cc| Value::object([(four_cc, 1.0.into()), ("*", 4.0.into())]);
+        let maps = [("videoFourCcInfoMap", map("hvc1")), ("audioFourCcInfoMap", map("Opus"))];
+        assert_eq!(ConnectInfo::read(&Value::object(maps)).four_cc_list, ["hvc1", "*", "Opus"]);
+        assert!(!ConnectInfo::read(&Value::object([("app", "app".into())])).is_enhanced());
+
+        let many: Vec<Value> = (0..100).map(|n| format!("{n:04}").as_str().into()).collect();
+        let info = ConnectInfo::read(&Value::object([("fourCcList", Value::StrictArray(many))]));
+        assert_eq!(info.four_cc_list.len(), MAX_FOUR_CCS);
     }
 }

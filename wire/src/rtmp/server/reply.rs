@@ -1,7 +1,10 @@
 //! What a server answers, in the words encoders look for.
 
+use media::Kind;
+
 use super::{Rejection, RejectionCode};
 use crate::amf0::Value;
+use crate::flv::Codec;
 use crate::rtmp::message::{Command, Message};
 
 /// Chunk stream of protocol control messages.
@@ -12,17 +15,47 @@ pub(super) const COMMAND: u8 = 3;
 pub(super) const STREAM: u8 = 5;
 /// The one message stream of a connection.
 const STREAM_ID: f64 = 1.0;
+/// `FourCcInfoMask`: frames of the codec go on as they came, neither decoded nor encoded.
+const CAN_FORWARD: f64 = 4.0;
+/// `CapsExMask`: multitrack, ModEx and its nanosecond offsets; no requests to reconnect.
+const CAPS_EX: f64 = 14.0;
 
-/// Takes `connect`. Clients look at the shape of the version, not at who wrote the server.
-pub(super) fn connected(transaction: f64) -> Message {
-    let properties = Value::object([("fmsVer", "FMS/3,0,1,123".into()), ("capabilities", 31.0.into())]);
-    let info = Value::object([
-        ("level", "status".into()),
-        ("code", "NetConnection.Connect.Success".into()),
-        ("description", "Connection succeeded.".into()),
-        ("objectEncoding", 0.0.into()),
-    ]);
-    result(transaction, properties, vec![info])
+/// Takes `connect`. Clients look at the shape of the version, not at who wrote the server. One that speaks Enhanced RTMP
+/// is told what Weir takes.
+pub(super) fn connected(transaction: f64, enhanced: bool) -> Message {
+    let mut properties = vec![text("fmsVer", "FMS/3,0,1,123"), number("capabilities", 31.0)];
+    let mut info = vec![
+        text("level", "status"),
+        text("code", "NetConnection.Connect.Success"),
+        text("description", "Connection succeeded."),
+        number("objectEncoding", 0.0),
+    ];
+    if enhanced {
+        // The standard does not say which of the two objects it means.
+        properties.extend(capabilities());
+        info.extend(capabilities());
+    }
+    result(transaction, Value::Object(properties), vec![Value::Object(info)])
+}
+
+/// What Weir takes of Enhanced RTMP, as the standard names it.
+fn capabilities() -> [(String, Value); 4] {
+    let codecs = |kind| Codec::carried(kind).map(|four_cc| number(four_cc, CAN_FORWARD)).collect();
+    let list = Codec::carried(Kind::Video).chain(Codec::carried(Kind::Audio)).map(Value::from).collect();
+    [
+        ("fourCcList".to_owned(), Value::StrictArray(list)),
+        ("videoFourCcInfoMap".to_owned(), Value::Object(codecs(Kind::Video))),
+        ("audioFourCcInfoMap".to_owned(), Value::Object(codecs(Kind::Audio))),
+        number("capsEx", CAPS_EX),
+    ]
+}
+
+fn text(name: &str, value: &str) -> (String, Value) {
+    (name.to_owned(), value.into())
+}
+
+fn number(name: &str, value: f64) -> (String, Value) {
+    (name.to_owned(), value.into())
 }
 
 pub(super) fn connect_refused(transaction: f64, description: &str) -> Message {
@@ -56,6 +89,7 @@ pub(super) fn publish_refused(rejection: &Rejection) -> Message {
     let code = match rejection.code {
         RejectionCode::BadName => "NetStream.Publish.BadName",
         RejectionCode::Denied => "NetStream.Publish.Denied",
+        RejectionCode::Unsupported => "NetStream.Publish.Rejected",
     };
     on_status(status("error", code, &rejection.description))
 }

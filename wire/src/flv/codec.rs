@@ -1,0 +1,134 @@
+//! Codecs as FLV and Enhanced RTMP name them, and their headers.
+
+use std::fmt;
+
+use bytes::Bytes;
+use media::codec::{HeaderError, aac, av1, avc, flac, hevc, opus, vp9};
+use media::{CodecConfig, Kind};
+
+/// Codecs that Weir carries, with their FourCC.
+const CARRIED: [(Codec, [u8; 4]); 9] = [
+    (Codec::Avc, *b"avc1"),
+    (Codec::Hevc, *b"hvc1"),
+    (Codec::Av1, *b"av01"),
+    (Codec::Vp9, *b"vp09"),
+    (Codec::Aac, *b"mp4a"),
+    (Codec::Opus, *b"Opus"),
+    (Codec::Ac3, *b"ac-3"),
+    (Codec::Eac3, *b"ec-3"),
+    (Codec::Flac, *b"fLaC"),
+];
+/// What some encoders write for `hvc1`.
+const HEV1: [u8; 4] = *b"hev1";
+/// Codecs with a FourCC that Weir does not carry.
+const KNOWN: [([u8; 4], &str); 3] = [(*b"vp08", "VP8"), (*b"vvc1", "VVC"), (*b".mp3", "MP3")];
+
+/// A codec, by the name that a tag gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// H.264: `CodecID` 7, `avc1`.
+    Avc,
+    /// HEVC: `hvc1`, or `CodecID` 12, which no standard knows but encoders from China use.
+    Hevc,
+    /// AV1: `av01`.
+    Av1,
+    /// VP9: `vp09`.
+    Vp9,
+    /// MPEG-4 AAC: `SoundFormat` 10, `mp4a`.
+    Aac,
+    /// Opus: `Opus`.
+    Opus,
+    /// AC-3: `ac-3`.
+    Ac3,
+    /// Enhanced AC-3: `ec-3`.
+    Eac3,
+    /// FLAC: `fLaC`.
+    Flac,
+    /// A `CodecID` of video that Weir does not carry.
+    VideoId(u8),
+    /// A `SoundFormat` that Weir does not carry.
+    SoundFormat(u8),
+    /// A FourCC that Weir does not carry.
+    FourCc([u8; 4]),
+}
+
+impl Codec {
+    /// The codec of `kind` with this FourCC. Encoders get the case wrong.
+    pub(super) fn from_four_cc(kind: Kind, four_cc: [u8; 4]) -> Self {
+        if kind == Kind::Video && four_cc.eq_ignore_ascii_case(&HEV1) {
+            return Self::Hevc;
+        }
+        let is_it = |(codec, cc): &&(Self, [u8; 4])| codec.kind() == Some(kind) && cc.eq_ignore_ascii_case(&four_cc);
+        CARRIED.iter().find(is_it).map_or(Self::FourCc(four_cc), |(codec, _)| *codec)
+    }
+
+    /// The codecs of `kind` that Weir carries, by FourCC.
+    pub(crate) fn carried(kind: Kind) -> impl Iterator<Item = &'static str> {
+        let of_kind = move |(codec, _): &&(Self, [u8; 4])| codec.kind() == Some(kind);
+        CARRIED.iter().filter(of_kind).filter_map(|(_, four_cc)| std::str::from_utf8(four_cc).ok())
+    }
+
+    /// What a codec that Weir carries is for.
+    const fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Avc | Self::Hevc | Self::Av1 | Self::Vp9 => Some(Kind::Video),
+            Self::Aac | Self::Opus | Self::Ac3 | Self::Eac3 | Self::Flac => Some(Kind::Audio),
+            Self::VideoId(_) | Self::SoundFormat(_) | Self::FourCc(_) => None,
+        }
+    }
+
+    /// True if Weir carries it.
+    pub(super) const fn is_carried(self) -> bool {
+        self.kind().is_some()
+    }
+
+    /// True where Enhanced RTMP puts a composition time before a frame.
+    pub(super) fn has_composition_time(self) -> bool {
+        matches!(self, Self::Avc | Self::Hevc) || self == Self::FourCc(*b"vvc1")
+    }
+
+    /// What a header says; none where it is empty and the frames tell.
+    pub(super) fn config(self, header: Bytes) -> Result<Option<CodecConfig>, HeaderError> {
+        Ok(Some(match self {
+            // Two channels are what the standard takes for granted.
+            Self::Opus if header.is_empty() => CodecConfig::Opus(opus::Config::new(2)?),
+            _ if header.is_empty() => return Ok(None),
+            Self::Avc => CodecConfig::Avc(avc::Config::parse(header)?),
+            Self::Hevc => CodecConfig::Hevc(hevc::Config::parse(header)?),
+            Self::Av1 => CodecConfig::Av1(av1::Config::parse(header)?),
+            Self::Vp9 => CodecConfig::Vp9(vp9::Config::parse(header)?),
+            Self::Aac => CodecConfig::Aac(aac::Config::parse(header)?),
+            Self::Opus => CodecConfig::Opus(opus::Config::parse(&header)?),
+            Self::Flac => CodecConfig::Flac(flac::Config::parse(&header)?),
+            // Their headers are empty by the standard: what is there instead says nothing that the frames do not.
+            Self::Ac3 | Self::Eac3 | Self::VideoId(_) | Self::SoundFormat(_) | Self::FourCc(_) => return Ok(None),
+        }))
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Avc => "H.264",
+            Self::Hevc => "HEVC",
+            Self::Av1 => "AV1",
+            Self::Vp9 => "VP9",
+            Self::Aac => "AAC",
+            Self::Opus => "Opus",
+            Self::Ac3 => "AC-3",
+            Self::Eac3 => "E-AC-3",
+            Self::Flac => "FLAC",
+            Self::VideoId(2) => "Sorenson H.263",
+            Self::VideoId(4 | 5) => "VP6",
+            Self::SoundFormat(2 | 14) => "MP3",
+            Self::SoundFormat(11) => "Speex",
+            Self::VideoId(id) => return write!(f, "FLV video codec {id}"),
+            Self::SoundFormat(id) => return write!(f, "FLV sound format {id}"),
+            Self::FourCc(cc) => match KNOWN.iter().find(|(known, _)| known == cc) {
+                Some((_, name)) => name,
+                None => return write!(f, "FourCC {}", cc.escape_ascii()),
+            },
+        };
+        f.write_str(name)
+    }
+}

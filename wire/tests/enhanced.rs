@@ -1,0 +1,240 @@
+//! What ffmpeg 9.0 sends in Enhanced RTMP, as its FLV muxer wrote it, through the demuxer.
+
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+use media::{Access, CodecConfig, Frame, Kind, Timescale, Track, TrackId};
+use wire::Item;
+use wire::flv::{self, Body, Demuxer, LeftOut, Reason, Tag, VIDEO_TRACK, audio_track};
+
+/// Bytes of a file's header with the size before the first tag, and of a tag's header.
+const FILE_HEADER: usize = 13;
+const TAG_HEADER: usize = 11;
+
+/// The audio and video tags of a file: kind, time, body.
+fn tags(name: &str) -> Vec<(Kind, i64, Bytes)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flv").join(name);
+    let bytes = Bytes::from(fs::read(path).expect("a file of the tree"));
+    let (mut tags, mut at) = (Vec::new(), FILE_HEADER);
+    while let Some(&[kind, l2, l1, l0, t2, t1, t0, t3, ..]) = bytes.get(at..at + TAG_HEADER) {
+        let len = u32::from_be_bytes([0, l2, l1, l0]) as usize;
+        let body = bytes.slice(at + TAG_HEADER..at + TAG_HEADER + len);
+        let millis = i64::from(u32::from_be_bytes([t3, t2, t1, t0]));
+        match kind {
+            8 => tags.push((Kind::Audio, millis, body)),
+            9 => tags.push((Kind::Video, millis, body)),
+            _ => {}
+        }
+        at += TAG_HEADER + len + 4;
+    }
+    tags
+}
+
+/// What the demuxer makes of tags.
+#[derive(Default)]
+struct Seen {
+    tracks: Vec<Track>,
+    frames: Vec<Frame>,
+    left_out: Vec<LeftOut>,
+    dropped: u64,
+}
+
+fn demux(tags: &[(Kind, i64, Bytes)]) -> Seen {
+    let (mut demuxer, mut seen) = (Demuxer::new(), Seen::default());
+    for (kind, millis, body) in tags {
+        let mut packets = Vec::new();
+        flv::read(*kind, body, |packet| packets.push(packet)).expect("ffmpeg keeps to the grammar");
+        for packet in packets {
+            for item in demuxer.push(Tag { millis: *millis, packet }) {
+                match item {
+                    Item::Track(track) => seen.tracks.push(track),
+                    Item::Frame(frame) => seen.frames.push(frame),
+                    #[allow(unreachable_patterns, reason = "FLV gives nothing else")]
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        seen.left_out.extend(std::iter::from_fn(|| demuxer.poll_left_out()));
+    }
+    seen.dropped = demuxer.dropped();
+    seen
+}
+
+impl Seen {
+    /// Number and codec of each track, in the order told.
+    fn codecs(&self) -> Vec<(TrackId, String)> {
+        self.tracks.iter().map(|track| (track.id, track.codec_string())).collect()
+    }
+
+    fn of(&self, id: TrackId) -> Vec<&Frame> {
+        self.frames.iter().filter(|frame| frame.track == id).collect()
+    }
+
+    /// DTS and composition time of each frame in milliseconds.
+    fn times(&self, id: TrackId) -> Vec<(i64, i64)> {
+        self.of(id).iter().map(|f| (Timescale::MILLIS.ticks(f.dts), (f.pts - f.dts).as_millis())).collect()
+    }
+
+    /// The indexes of the frames where decoding may start.
+    fn starts(&self, id: TrackId) -> Vec<usize> {
+        let frames = self.of(id);
+        (0..frames.len()).filter(|at| frames[*at].access != Access::Dependent).collect()
+    }
+}
+
+#[test]
+fn hevc_and_opus() {
+    let seen = demux(&tags("hevc_opus.flv"));
+    assert_eq!(seen.codecs(), [(VIDEO_TRACK, "hvc1.1.6.L30.90".into()), (audio_track(0), "Opus".into())]);
+    assert_eq!(seen.tracks[0].codec.resolution(), Some((64, 64)));
+    assert_eq!(seen.tracks[1].codec.channels(), Some(2));
+    let times = seen.times(VIDEO_TRACK);
+    assert_eq!(times.iter().map(|(dts, _)| *dts).collect::<Vec<_>>(), [0, 40, 80, 120, 160, 200, 240, 280]);
+    let mut shown: Vec<_> = times.iter().map(|(dts, composition)| dts + composition).collect();
+    shown.sort_unstable();
+    assert_eq!(shown, [80, 120, 160, 200, 240, 280, 320, 360], "each picture has its own time");
+    assert_eq!(seen.starts(VIDEO_TRACK).first(), Some(&0));
+    assert!(seen.starts(VIDEO_TRACK).len() >= 2, "a key frame in every five");
+    assert!(seen.of(audio_track(0)).len() > 5);
+    assert_eq!((seen.left_out, seen.dropped), (vec![], 0));
+}
+
+#[test]
+fn av1_and_flac() {
+    let seen = demux(&tags("av1_flac.flv"));
+    let video = (VIDEO_TRACK, "av01.0.00M.08".to_owned());
+    // SVT-AV1 turns coding tools on in its first frame that its header does not tell: the frame is what counts.
+    assert_eq!(seen.codecs(), [video.clone(), (audio_track(0), "fLaC".into()), video]);
+    assert_eq!(seen.tracks[2].codec.resolution(), Some((64, 64)));
+    for frame in seen.of(VIDEO_TRACK) {
+        assert_ne!(frame.payload[..2], [0x12, 0], "samples have no temporal delimiter");
+        assert_eq!(frame.pts, frame.dts);
+    }
+    assert_eq!(seen.starts(VIDEO_TRACK), [0, 5]);
+    // The header that ends FLAC tells its length and sum: no new track. The empty frame behind it is dropped.
+    assert_eq!((seen.left_out, seen.dropped), (vec![], 1));
+}
+
+#[test]
+fn vp9_and_ac3() {
+    let seen = demux(&tags("vp9_ac3.flv"));
+    assert_eq!(seen.codecs(), [(audio_track(0), "ac-3".into()), (VIDEO_TRACK, "vp09.00.10.08".into())]);
+    assert_eq!(seen.tracks[1].codec.resolution(), Some((64, 64)), "told by the key frame, not by the header");
+    assert_eq!(seen.tracks[0].codec.sample_rate(), Some(48_000), "told by the frame: the header is empty");
+    assert_eq!(seen.starts(VIDEO_TRACK), [0, 5]);
+    assert_eq!((seen.left_out, seen.dropped), (vec![], 0));
+}
+
+#[test]
+fn several_audio_tracks_and_one_video_track() {
+    let seen = demux(&tags("multitrack.flv"));
+    let expected = [
+        (VIDEO_TRACK, "avc1.64000A"),
+        (audio_track(0), "mp4a.40.2"),
+        (audio_track(1), "Opus"),
+        (audio_track(2), "ec-3"),
+    ];
+    assert_eq!(seen.codecs(), expected.map(|(id, codec)| (id, codec.to_owned())));
+    for (id, _) in expected {
+        assert!(seen.of(id).len() > 3, "{id:?}");
+    }
+    let said: Vec<_> = seen.left_out.iter().map(ToString::to_string).collect();
+    let why = "a live stream has one video track, and another one came first";
+    assert_eq!(said, [format!("video track 1 (HEVC) is left out: {why}")]);
+    assert_eq!(seen.dropped, 5, "the frames of the second video track");
+}
+
+#[test]
+fn every_body_cut_short_harms_nothing_else() {
+    for name in ["hevc_opus.flv", "av1_flac.flv", "vp9_ac3.flv", "multitrack.flv"] {
+        let tags = tags(name);
+        let mut demuxer = Demuxer::new();
+        for (kind, millis, body) in &tags {
+            for end in (0..body.len()).take(300) {
+                let _ = flv::read(*kind, &body.slice(..end), |packet| {
+                    demuxer.push(Tag { millis: *millis, packet }).for_each(drop);
+                });
+            }
+        }
+        // The whole tags are understood after all that.
+        let mut frames = 0;
+        for (kind, millis, body) in &tags {
+            let read = flv::read(*kind, body, |packet| {
+                frames += demuxer.push(Tag { millis: *millis, packet }).filter(|i| matches!(i, Item::Frame(_))).count();
+            });
+            assert_eq!(read, Ok(()));
+        }
+        assert!(frames >= demux(&tags).frames.len(), "{name}");
+    }
+}
+
+/// A file's tags with those left out that `keep` does not want.
+fn only(name: &str, keep: impl Fn(Kind, &Body) -> bool) -> Vec<(Kind, i64, Bytes)> {
+    let wanted = |(kind, _, body): &(Kind, i64, Bytes)| {
+        let mut wanted = true;
+        flv::read(*kind, body, |packet| wanted = keep(*kind, &packet.body)).expect("whole");
+        wanted
+    };
+    tags(name).into_iter().filter(wanted).collect()
+}
+
+#[test]
+fn av1_and_vp9_without_a_header_tell_it_in_their_frames() {
+    for name in ["av1_flac.flv", "vp9_ac3.flv"] {
+        let with = demux(&only(name, |kind, _| kind == Kind::Video));
+        let without = demux(&only(name, |kind, body| kind == Kind::Video && !matches!(body, Body::Header(_))));
+        assert_eq!(with.tracks.last(), without.tracks.last(), "{name}");
+        assert_eq!(with.frames, without.frames, "{name}");
+    }
+}
+
+#[test]
+fn frames_without_a_header_are_dropped_and_it_is_said() {
+    let mut tags = only("hevc_opus.flv", |_, body| !matches!(body, Body::Header(_)));
+    let cycle = tags.clone();
+    while tags.len() < 200 {
+        tags.extend_from_slice(&cycle);
+    }
+    let seen = demux(&tags);
+    assert_eq!((seen.tracks, seen.frames), (vec![], vec![]));
+    let said: Vec<_> = seen.left_out.iter().map(|left_out| (left_out.kind, left_out.reason.clone())).collect();
+    assert!(said.contains(&(Kind::Video, Reason::NoHeader)) && said.contains(&(Kind::Audio, Reason::NoHeader)));
+    assert_eq!(said.len(), 2, "once each");
+    let media_tags = tags.iter().filter(|(_, _, body)| body[0] & 0x0f != 4).count();
+    assert_eq!(seen.dropped, media_tags as u64);
+}
+
+#[test]
+fn parameter_sets_in_the_frames_make_a_new_track() {
+    let mut tags = tags("hevc_opus.flv");
+    let small = demux(&tags).tracks.remove(0);
+    // The second track of the other file is HEVC of another size; here its parameter sets ride in a frame.
+    let mut other = None;
+    for (kind, _, body) in self::tags("multitrack.flv") {
+        let _ = flv::read(kind, &body, |packet| {
+            if let (flv::Codec::Hevc, Body::Header(header)) = (packet.codec, packet.body) {
+                other = Some(media::codec::hevc::Config::parse(header).expect("a header"));
+            }
+        });
+    }
+    let other = other.expect("HEVC in the file");
+    let sets = other.parameter_sets();
+    let mut frame = b"\x91hvc1\x00\x00\x00".to_vec();
+    for set in sets.vps.iter().chain(&sets.sps).chain(&sets.pps) {
+        frame.extend((set.len() as u32).to_be_bytes());
+        frame.extend_from_slice(set);
+    }
+    frame.extend([0, 0, 0, 3, 0x26, 1, 0xaf]);
+    tags.push((Kind::Video, 400, Bytes::from(frame.clone())));
+    // The old header again says nothing: it is the frames that went on.
+    let header = tags.iter().find(|(kind, _, _)| *kind == Kind::Video).expect("a header").clone();
+    tags.push(header);
+    tags.push((Kind::Video, 440, Bytes::from(frame)));
+    let seen = demux(&tags);
+    let video: Vec<_> = seen.tracks.iter().filter(|track| track.id == VIDEO_TRACK).collect();
+    assert_eq!(video.len(), 2);
+    assert_eq!(video[0], &small);
+    assert_eq!(video[1].codec.resolution(), Some((32, 32)));
+    assert!(matches!(&video[1].codec, CodecConfig::Hevc(hevc) if hevc.parameter_sets() == sets));
+}
