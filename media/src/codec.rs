@@ -96,3 +96,21 @@ impl VideoRange {
         }
     }
 }
+
+#[cfg(test)]
+mod testing {
+    //! Headers of real encoders are written down as they are dumped.
+
+    use bytes::Bytes;
+
+    /// Bytes written as hexadecimal digits.
+    pub(super) fn hex(digits: &str) -> Bytes {
+        let nibbles: Vec<_> = digits.chars().filter_map(|digit| digit.to_digit(16)).collect();
+        nibbles.chunks(2).map(|pair| pair.iter().fold(0, |byte, nibble| byte << 4 | *nibble as u8)).collect()
+    }
+
+    /// NAL units behind lengths of four bytes.
+    pub(super) fn sample(units: &[&[u8]]) -> Vec<u8> {
+        units.iter().flat_map(|unit| [&(unit.len() as u32).to_be_bytes(), *unit].concat()).collect()
+    }
+}

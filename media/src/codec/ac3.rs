@@ -312,3 +312,76 @@ fn record(programmes: &[Programme], kilobits: u64) -> Bytes {
     }
     out.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::testing::hex;
+
+    /// A frame as long as its header says.
+    fn whole(head: &str) -> Vec<u8> {
+        let mut frame = hex(head).to_vec();
+        frame.resize(Header::parse(&frame).unwrap().size, 0);
+        frame
+    }
+
+    #[test]
+    fn reads_ac3() {
+        // ffmpeg, 5.1 at 384 kbit/s, and the box that it writes for it.
+        let frame = hex("0b771e8b1c40ebf8403e");
+        let header = Header::parse(&frame).unwrap();
+        assert_eq!((header.size, header.sample_rate, header.channels, header.samples), (1_536, 48_000, 6, 1_536));
+        let config = Config::from_frame(&frame).unwrap();
+        assert_eq!((config.record, config.channels), (hex("103dc0"), 6));
+        // 44.1 kHz: frames of two lengths.
+        let odd = Header::parse(&hex("0b77d80e544043e106f5")).unwrap();
+        assert_eq!((odd.size, odd.sample_rate, odd.channels), (834, 44_100, 2));
+        let odd = Header::parse(&hex("0b77d80e554043e106f5")).unwrap();
+        assert_eq!(odd.size, 836);
+    }
+
+    #[test]
+    fn reads_enhanced_ac3() {
+        let frame = whole("0b7702ff3f87c0002080");
+        let config = EnhancedConfig::from_access_unit(&frame).unwrap();
+        assert_eq!(config.record, hex("0c00200f00"));
+        assert_eq!((config.sample_rate, config.channels, config.samples_per_frame), (48_000, 6, 1_536));
+        assert_eq!(packet_samples(&frame.repeat(2)), Some(3_072));
+        assert!(Config::from_frame(&frame).is_err());
+        assert!(EnhancedConfig::from_access_unit(&frame[..99]).is_err());
+        assert!(EnhancedConfig::from_access_unit(&[]).is_err());
+    }
+
+    #[test]
+    fn dependent_substreams_add_their_channels() {
+        let first = whole("0b7702ff3f87c0002080");
+        // A dependent substream of 32 bytes, whose map has the rear pair.
+        let second = whole("0b77400f3480102000");
+        assert_eq!(Header::parse(&second).unwrap().substream, Substream::Dependent(0));
+        let unit = [first, second].concat();
+        let config = EnhancedConfig::from_access_unit(&unit).unwrap();
+        assert_eq!((config.channels, config.samples_per_frame), (8, 1_536));
+        assert_eq!(config.record, hex("0c40200f0202"));
+        assert_eq!(packet_samples(&unit), Some(1_536));
+    }
+
+    #[test]
+    fn channel_maps_become_locations() {
+        // Bits of the map count from the highest: 5 is the pair beside the centre, 6 the rear pair, 14 the second LFE.
+        assert_eq!(locations(0x8000 >> 5), 1);
+        assert_eq!(locations(0x8000 >> 6), 2);
+        assert_eq!(locations(0x8000 >> 12), 0x80);
+        assert_eq!(locations(0x8000 >> 14), 0x100);
+        assert_eq!(locations(0xf800), 0);
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        assert!(Header::parse(&hex("0b78")).is_err(), "no sync word");
+        assert!(Header::parse(&hex("0b771e8b1c")).is_err(), "cut");
+        assert!(Header::parse(&hex("0b771e8b1c48ebf8")).is_err(), "bsid 9");
+        assert!(Header::parse(&hex("0b771e8bdc40ebf8")).is_err(), "a reserved rate");
+        assert!(Header::parse(&hex("0b771e8b2640ebf8")).is_err(), "a reserved size");
+        assert!(Header::parse(&hex("0b77c2ff3f87c000")).is_err(), "a reserved stream type");
+    }
+}

@@ -219,3 +219,76 @@ fn put_leb128(out: &mut Vec<u8>, mut value: usize) {
     }
     out.push(value as u8);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::VideoRange;
+    use crate::codec::testing::hex;
+
+    // libaom, 640x360, ten bits, HDR10, as ffmpeg writes it.
+    const PQ: &str = "81014c000a0e0000000cc4ff6736be5424402410";
+    // The front of its first and second temporal unit, the frames cut to a few bytes.
+    const KEY: &str = "0a0e0000000cc4ff6736be5424402410 3206 140023883061";
+    const INTER: &str = "3206 2101f0200000";
+
+    #[test]
+    fn reads_a_record() {
+        let config = Config::parse(hex(PQ)).unwrap();
+        let Sequence { width, height, bit_depth, colour, .. } = config.sequence;
+        assert_eq!((width, height, bit_depth), (640, 360, 10));
+        assert_eq!(colour.map(|colour| colour.video_range()), Some(VideoRange::Pq));
+        assert_eq!(config.codec_string(), "av01.0.01M.10.0.110.09.16.09.0");
+        // SVT-AV1, eight bits, nothing said of colours.
+        let plain = Config::parse(hex("81010c000a0c0200000d2627fb3805f00080")).unwrap();
+        assert_eq!(plain.codec_string(), "av01.0.01M.08");
+        for len in 0..19 {
+            assert!(Config::parse(hex(PQ).slice(..len)).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_record_of_an_in_band_header_is_the_encoders_own() {
+        let config = Config::parse(hex(PQ)).unwrap();
+        assert_eq!(Config::from_sample(&hex(KEY)).unwrap(), config);
+        assert_eq!(config.changed_by(&hex(KEY)), Ok(None));
+        assert_eq!(config.changed_by(&hex(INTER)), Ok(None));
+        let plain = Config::parse(hex("81010c000a0c0200000d2627fb3805f00080")).unwrap();
+        assert_eq!(plain.changed_by(&hex(KEY)), Ok(Some(config)));
+        assert!(Config::from_sample(&hex(INTER)).is_err());
+    }
+
+    #[test]
+    fn access_is_a_key_frame_that_is_shown() {
+        let config = Config::parse(hex(PQ)).unwrap();
+        assert_eq!(config.access(&hex(KEY)), Access::Independent);
+        assert_eq!(config.access(&hex(INTER)), Access::Dependent);
+        // A frame that was decoded before is shown.
+        assert_eq!(config.access(&hex("1a0198")), Access::Dependent);
+        // A key frame for later: `show_frame` is not set.
+        assert_eq!(config.access(&hex("320104")), Access::Dependent);
+        assert_eq!(config.access(&[]), Access::Dependent);
+    }
+
+    #[test]
+    fn delimiters_go_without_a_copy_from_the_front() {
+        let unit = hex(&["12003200", KEY].concat());
+        let clean = without_delimiters(unit.clone());
+        assert_eq!(clean.as_ptr(), unit[2..].as_ptr());
+        let inside = without_delimiters(hex(&["1200", "3200", "1200", INTER].concat()));
+        assert_eq!(inside, hex(&["3200", INTER].concat()));
+        assert_eq!(without_delimiters(hex("1200ff")), hex("ff"));
+    }
+
+    #[test]
+    fn walks_obus_with_extensions_and_without_a_size() {
+        let unit = hex("3e08 03 aabbcc 30 0102".replace(' ', "").as_str());
+        let walked: Vec<_> = obus(&unit).map(|obu| (obu.kind, obu.body.len(), obu.whole.len())).collect();
+        assert_eq!(walked, [(7, 3, 6), (6, 2, 3)]);
+        // A size beyond the end, a size that never ends, the forbidden bit.
+        for broken in ["320aff", "32ffffffffffffffffff", "b200"] {
+            assert_eq!(obus(&hex(broken)).count(), 0, "{broken}");
+        }
+        assert_eq!(obus(&[0x32, 0].repeat(MAX_OBUS + 1)).count(), MAX_OBUS);
+    }
+}

@@ -465,6 +465,8 @@ fn vui(r: &mut BitReader<'_>) -> Result<Vui, HeaderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::VideoRange;
+    use crate::codec::testing::{hex, sample};
 
     // x264, 1280x720 at 30 frames a second, High profile, level 3.1.
     const SPS_720P: [u8; 25] = [
@@ -509,5 +511,63 @@ mod tests {
         assert!(!config.is_idr(&[0, 0, 0, 2, 0x06, 1, 0, 0, 0, 1, 0x41]));
         assert!(!config.is_idr(&[0xff, 0, 0, 2, 0x65]));
         assert!(!config.is_idr(&[]));
+    }
+
+    // x264, 640x360 with open GOPs.
+    const OPEN_SPS: &str = "6764001eacd940a02ff97011000003000100000300320f16";
+    const OPEN_PPS: &str = "68ebe3cb22c0";
+
+    fn open_gop() -> Config {
+        Config::from_parameter_sets(&[hex(OPEN_SPS)], &[hex(OPEN_PPS)]).unwrap()
+    }
+
+    #[test]
+    fn a_record_of_in_band_sets_parses_again() {
+        let config = open_gop();
+        assert_eq!(config.record, hex(&["0164001effe10018", OPEN_SPS, "010006", OPEN_PPS, "fdf8f800"].concat()));
+        assert_eq!(Config::parse(config.record.clone()).unwrap(), config);
+        assert_eq!(config.parameter_sets(), (vec![hex(OPEN_SPS)], vec![hex(OPEN_PPS)]));
+        assert!(Config::from_parameter_sets(&[hex(OPEN_SPS)], &[]).is_err());
+        assert!(Config::from_parameter_sets(&[], &[hex(OPEN_PPS)]).is_err());
+        assert!(Config::from_parameter_sets(&vec![hex(OPEN_SPS); 32], &[hex(OPEN_PPS)]).is_err());
+    }
+
+    #[test]
+    fn reads_a_deep_interlaced_set() {
+        // x264, 1080i with ten bits, 4:2:2, HLG.
+        let sps = Sps::parse(&hex("677a003eb6cd94078044fcbff80018002350912094000003000400000301907c78f658")).unwrap();
+        assert_eq!((sps.width, sps.height, sps.pixel_aspect), (1_920, 1_080, Some((3, 4))));
+        assert_eq!((sps.chroma_format, sps.bit_depth_luma, sps.bit_depth_chroma), (2, 10, 10));
+        assert_eq!(sps.colour.map(|colour| colour.video_range()), Some(VideoRange::Hlg));
+        assert_eq!(sps.frame_rate, Some((100, 2)));
+    }
+
+    #[test]
+    fn an_intra_picture_with_a_recovery_point_is_open() {
+        let config = open_gop();
+        let of = |sei: &str, slice: &str| config.access(&sample(&[&hex(sei), &hex(slice)]));
+        assert_eq!(of("060601c480", "4188aa027fd9"), Access::Open);
+        assert_eq!(of("06040211220601c480", "4188aa027fd9"), Access::Open, "behind another message");
+        assert_eq!(of("060601c480", "419acb7c9944"), Access::Dependent, "a P slice");
+        assert_eq!(of("0606014480", "4188aa027fd9"), Access::Dependent, "a recovery point after a frame");
+        assert_eq!(of("0601013280", "4188aa027fd9"), Access::Dependent, "another message");
+        assert_eq!(of("0601013280", "6588820b02df"), Access::Independent);
+        assert_eq!(of("06ffffffff", "4188aa027fd9"), Access::Dependent, "a message without end");
+    }
+
+    #[test]
+    fn in_band_sets_change_the_header_once() {
+        let config = open_gop();
+        assert_eq!(config.changed_by(&sample(&[&hex(OPEN_SPS), &hex(OPEN_PPS), &[0x65]])), Ok(None));
+        let changed = config.changed_by(&sample(&[&SPS_720P, &[0x65]])).unwrap().unwrap();
+        assert_eq!((changed.sps.width, changed.length_size), (1_280, 4));
+        assert_eq!(changed.parameter_sets(), (vec![Bytes::from_static(&SPS_720P)], vec![hex(OPEN_PPS)]));
+        assert!(config.changed_by(&sample(&[&[0x67]])).is_err(), "a broken set is told");
+    }
+
+    #[test]
+    fn unit_headers() {
+        assert!(starts_picture(&[0x65, 0x88]) && !starts_picture(&[0x65, 0x08]) && !starts_picture(&[0x67, 0x88]));
+        assert!(is_vcl(1) && is_vcl(5) && !is_vcl(6) && !is_vcl(0));
     }
 }

@@ -217,3 +217,44 @@ impl CodecConfig {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::testing::{hex, sample};
+
+    fn hevc() -> CodecConfig {
+        let set = |digits| [hex(digits)];
+        let vps = set("40010c01ffff2408000003009d08000003000096959809");
+        let sps = set("42010124080000 03009d08000003000096b002d08010e596566924e578735091209040000003004000000642");
+        CodecConfig::Hevc(hevc::Config::from_parameter_sets(&vps, &sps, &set("4401c172b46240")).unwrap())
+    }
+
+    #[test]
+    fn a_picture_has_a_size_and_a_range() {
+        let video = hevc();
+        assert_eq!((video.kind(), video.timescale()), (Kind::Video, Timescale::NINETY_KHZ));
+        assert_eq!((video.resolution(), video.display_size()), (Some((1_440, 1_080)), Some((1_920, 1_080))));
+        assert_eq!((video.frame_rate(), video.video_range()), (Some((25, 1)), Some(VideoRange::Hlg)));
+        assert_eq!((video.channels(), video.samples_per_frame(), video.sample_rate()), (None, None, None));
+        assert_eq!(video.codec_string(), "hvc1.4.10.H150.9D.8");
+        assert_eq!(video.access(&sample(&[&[0x28, 1, 0xaf]])), Access::Independent);
+    }
+
+    #[test]
+    fn sound_has_channels_and_a_rate() {
+        let opus = CodecConfig::Opus(opus::Config::new(6).unwrap());
+        assert_eq!((opus.kind(), opus.timescale().ticks_per_second(), opus.channels()), (Kind::Audio, 48_000, Some(6)));
+        assert_eq!((opus.samples_per_frame(), opus.packet_samples(&[0xfc])), (None, Some(960)));
+        assert_eq!((opus.codec_string().as_str(), opus.video_range(), opus.display_size()), ("Opus", None, None));
+        let aac = CodecConfig::Aac(aac::Config::new(2, 44_100, 2).unwrap());
+        assert_eq!((aac.samples_per_frame(), aac.packet_samples(&[])), (Some(1_024), Some(1_024)));
+        assert_eq!((aac.timescale().ticks_per_second(), aac.access(&[])), (44_100, Access::Independent));
+        assert_eq!(aac.changed_by(&[]), Ok(None));
+        let ac3 = CodecConfig::Ac3(ac3::Config::from_frame(&hex("0b771e8b1c40ebf8403e")).unwrap());
+        assert_eq!(
+            (ac3.codec_string().as_str(), ac3.channels(), ac3.packet_samples(&[])),
+            ("ac-3", Some(6), Some(1_536))
+        );
+    }
+}

@@ -96,3 +96,44 @@ pub fn packet_samples(frame: &[u8]) -> Option<u32> {
         code => Some(256 << (code - 8)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::testing::hex;
+
+    const INFO: &str = "040004000000530001750bb802f0000038401201fa4a58a117c6c9873a85739f96e9";
+
+    #[test]
+    fn reads_the_stream_information_wherever_it_stands() {
+        let alone = Config::parse(&hex(INFO)).unwrap();
+        assert_eq!((alone.sample_rate, alone.channels, alone.bits_per_sample), (48_000, 2, 16));
+        assert_eq!(alone.samples_per_frame, Some(1_024));
+        assert_eq!(alone.record, hex(&["80000022", INFO].concat()));
+        let blocks = Config::parse(&hex(&["80000022", INFO].concat()));
+        let file = Config::parse(&hex(&["664c614300000022", INFO, "84000000"].concat()));
+        assert_eq!((blocks, file), (Ok(alone.clone()), Ok(alone)));
+    }
+
+    #[test]
+    fn refuses_what_is_not_there() {
+        assert!(Config::parse(&[]).is_err());
+        assert!(Config::parse(b"fLaC").is_err());
+        assert!(Config::parse(&hex(&["664c614300000022", &INFO[..60]].concat())).is_err());
+        assert!(Config::parse(&hex("664c614384000000")).is_err(), "only a comment");
+        assert!(Config::parse(&hex("04000000").repeat(MAX_BLOCKS + 1)).is_err(), "comments without end");
+        assert!(Config::parse(&[0; 34]).is_err());
+    }
+
+    #[test]
+    fn frames_tell_their_length() {
+        assert_eq!(packet_samples(&hex("fff8aa88005b4c00")), Some(1_024));
+        assert_eq!(packet_samples(&hex("fff918880044")), Some(192));
+        assert_eq!(packet_samples(&hex("fff8588800aa")), Some(4_608));
+        assert_eq!(packet_samples(&hex("fff87888c2801fff00")), Some(8_192), "behind a number of two bytes");
+        assert_eq!(packet_samples(&hex("fff86888004f")), Some(80));
+        for broken in ["", "fff8", "fff8088800aa", "fff86888c280", "fef8aa88005b", "fffaaa88005b"] {
+            assert_eq!(packet_samples(&hex(broken)), None, "{broken}");
+        }
+    }
+}

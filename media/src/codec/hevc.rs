@@ -271,3 +271,88 @@ fn pps_id(nal: &[u8]) -> Option<u32> {
     let head = nal::unescape(nal.get(HEADER..)?, 8);
     BitReader::new(&head).ue("pps > pps_pic_parameter_set_id").ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::testing::{hex, sample};
+    use crate::codec::{Colour, VideoRange};
+
+    // x265, 1920x1080 at 50 frames a second, Main 10, HDR10, as ffmpeg writes it; the fourth array is SEI.
+    const HDR10: &str = "0102200000009000000000007bf000fcfdfafa00000f04a00001001840010c01ffff022000000300900000030000\
+        03007b959809a10001002f42010102200000030090000003000003007ba003c08010e4d96566924caf016a122012080000030008000003\
+        019040a2000100074401c172b46240270001000a4e019004000003000080";
+
+    fn hdr10() -> Config {
+        Config::parse(hex(HDR10)).unwrap()
+    }
+
+    #[test]
+    fn reads_an_hdr10_record() {
+        let config = hdr10();
+        assert_eq!((config.sps.width, config.sps.height, config.length_size), (1_920, 1_080, 4));
+        assert_eq!((config.sps.bit_depth_luma, config.sps.frame_rate), (10, Some((50, 1))));
+        assert_eq!(config.sps.colour, Some(Colour { primaries: 9, transfer: 16, matrix: 9, full_range: false }));
+        assert_eq!(config.sps.colour.unwrap().video_range(), VideoRange::Pq);
+        assert_eq!(config.codec_string(), "hvc1.2.4.L123.90");
+    }
+
+    #[test]
+    fn a_record_of_in_band_sets_is_the_encoders_own() {
+        let config = hdr10();
+        let ParameterSets { vps, sps, pps } = config.parameter_sets();
+        let built = Config::from_parameter_sets(&vps, &sps, &pps).unwrap();
+        let theirs = &config.record[..config.record.len() - 15];
+        // All but the number of arrays, three in place of four, and the mark that an array is complete.
+        let differences: Vec<_> =
+            built.record.iter().zip(theirs).filter(|(a, b)| a != b).map(|(a, b)| (*a, *b)).collect();
+        assert_eq!(built.record.len(), theirs.len());
+        assert_eq!(differences, [(3, 4)]);
+        assert_eq!(Config::parse(built.record.clone()).unwrap(), built);
+        assert!(Config::from_parameter_sets(&vps, &sps, &[]).is_err());
+        assert!(Config::from_parameter_sets(&vps, &[], &pps).is_err());
+    }
+
+    #[test]
+    fn access_follows_the_first_slice() {
+        let config = hdr10();
+        let of = |kind: u8| config.access(&sample(&[&[NAL_PREFIX_SEI << 1, 1, 0], &[kind << 1, 1, 0xaf]]));
+        assert_eq!([16, 21].map(of), [Access::Open; 2]);
+        assert_eq!([17, 18, 19, 20].map(of), [Access::Independent; 4]);
+        assert_eq!([0, 1, 9, 15, 22, 23].map(of), [Access::Dependent; 6]);
+        assert_eq!(config.access(&[]), Access::Dependent);
+    }
+
+    #[test]
+    fn in_band_sets_change_the_header_once() {
+        let config = hdr10();
+        let ParameterSets { sps, .. } = config.parameter_sets();
+        let same = sample(&[&sps[0], &[40, 1, 0xaf]]);
+        assert_eq!(config.changed_by(&same), Ok(None));
+        // The same set with another level.
+        let mut other = sps[0].to_vec();
+        other[17] = 0x78;
+        let changed = config.changed_by(&sample(&[&other])).unwrap().unwrap();
+        assert_eq!(changed.codec_string(), "hvc1.2.4.L120.90");
+        assert_eq!(changed.parameter_sets().sps.len(), 1);
+        assert_eq!(changed.changed_by(&sample(&[&other])), Ok(None));
+    }
+
+    #[test]
+    fn every_shorter_record_is_an_error_not_a_panic() {
+        let whole = hex(HDR10);
+        for len in 0..whole.len() {
+            assert!(Config::parse(whole.slice(..len)).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn unit_headers() {
+        assert_eq!((nal_type(&[0x28, 0x01]), layer(&[0x28, 0x01]), layer(&[0x29, 0x09])), (Some(20), 0, 33));
+        assert!(
+            starts_picture(&[0x28, 1, 0xaf]) && !starts_picture(&[0x28, 1, 0x2f]) && !starts_picture(&[0x46, 1, 0xff])
+        );
+        assert!(is_irap(16) && is_irap(21) && !is_irap(22) && !is_irap(1));
+        assert!(is_parameter_set(32) && is_parameter_set(34) && !is_parameter_set(35));
+    }
+}

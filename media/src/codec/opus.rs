@@ -126,3 +126,47 @@ pub fn packet_samples(packet: &[u8]) -> Option<u32> {
     };
     Some(frame * frames).filter(|samples| (1..=MAX_PACKET_SAMPLES).contains(samples))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::testing::hex;
+
+    #[test]
+    fn the_box_is_the_header_with_its_bytes_turned() {
+        let config = Config::parse(&hex("4f707573486561640102380180bb0000000000")).unwrap();
+        assert_eq!((config.channels, config.pre_skip, config.family), (2, 312, 0));
+        assert_eq!(config.record, hex("000201380000bb80000000"));
+        assert_eq!(Config::new(2), Ok(config));
+        // Six channels as libopus orders them.
+        let six = Config::parse(&hex("4f707573486561640106380180bb00000000010402000401020305")).unwrap();
+        assert_eq!(six.record, hex("000601380000bb800000010402000401020305"));
+        assert_eq!(Config::new(6), Ok(six));
+    }
+
+    #[test]
+    fn refuses_mappings_that_no_decoder_takes() {
+        let of = |tail: &str| Config::parse(&hex(&["4f70757348656164", tail].concat()));
+        assert!(of("0100380180bb0000000000").is_err(), "no channels");
+        assert!(of("0103380180bb0000000000").is_err(), "three in family 0");
+        assert!(of("1002380180bb0000000000").is_err(), "a version to come");
+        assert!(of("0102380180bb000000000101020001").is_err(), "more coupled streams than streams");
+        assert!(of("0102380180bb000000000101010002").is_err(), "a channel that is not decoded");
+        assert!(of("0102380180bb0000000001010100ff").is_ok(), "a silent one");
+        assert!(of("0102380180bb00000000010101").is_err(), "cut");
+        assert!(Config::parse(b"OpusTags").is_err());
+        assert!(Config::new(0).is_err() && Config::new(9).is_err() && Config::new(8).is_ok());
+    }
+
+    #[test]
+    fn packets_tell_their_length() {
+        assert_eq!(packet_samples(&[0xfc, 0x7e]), Some(960), "libopus, CELT of 20 ms");
+        assert_eq!(packet_samples(&[0b0001_1000]), Some(2_880), "SILK of 60 ms");
+        assert_eq!(packet_samples(&[0b0110_0001]), Some(960), "two of 10 ms");
+        assert_eq!(packet_samples(&[0b1000_0011, 48]), Some(5_760), "48 of 2.5 ms");
+        assert_eq!(packet_samples(&[0b1000_0011, 49]), None);
+        assert_eq!(packet_samples(&[0b1000_0011, 0]), None);
+        assert_eq!(packet_samples(&[0b0001_1011]), None);
+        assert_eq!(packet_samples(&[]), None);
+    }
+}

@@ -218,3 +218,55 @@ impl Picture {
         Ok(Self { width, height, bit_depth, chroma_subsampling, colour })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::testing::hex;
+
+    #[test]
+    fn reads_records_with_and_without_their_box_header() {
+        // libvpx, 640x360, as ffmpeg writes it.
+        let boxed = Config::parse(hex("010000000015820202020000")).unwrap();
+        let bare = Config::parse(hex("0015820202020000")).unwrap();
+        assert_eq!(boxed, bare);
+        assert_eq!((bare.profile, bare.level, bare.bit_depth, bare.size), (0, 21, 8, None));
+        assert_eq!(bare.codec_string(), "vp09.00.21.08");
+        let deep = Config::parse(hex("0315a70209100900 00".replace(' ', "").as_str())).unwrap_err();
+        assert!(matches!(deep, HeaderError::Range { place: "vpcC > codecInitializationDataSize", .. }));
+        let deep = Config::parse(hex("0315a70910090000")).unwrap();
+        assert_eq!(deep.codec_string(), "vp09.03.21.10.03.09.16.09.01");
+        for len in 0..8 {
+            assert!(Config::parse(hex("0015820202020000").slice(..len)).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_key_frame_tells_the_size() {
+        let key = hex("824983420027f01676063824");
+        let inter = hex("86004092f1214004");
+        let config = Config::parse(hex("0000820202020000")).unwrap();
+        assert_eq!(config.codec_string(), "vp09.00.40.08", "level 0 is guessed");
+        let sized = config.changed_by(&key).unwrap();
+        assert_eq!((sized.size, sized.codec_string().as_str()), (Some((640, 360)), "vp09.00.21.08"));
+        assert_eq!((sized.changed_by(&key), sized.changed_by(&inter)), (None, None));
+        let built = Config::from_key_frame(&key).unwrap();
+        assert_eq!((&built.record[..], built.size), (&hex("0015820202020000")[..], Some((640, 360))));
+        assert!(Config::from_key_frame(&inter).is_err());
+    }
+
+    #[test]
+    fn reads_frame_headers() {
+        let key = |bytes: &str| FrameHeader::parse(&hex(bytes)).map(|header| header.key);
+        assert_eq!(key("824983420027f0167606"), Ok(true));
+        assert_eq!(key("86004092f121"), Ok(false));
+        assert!(key("424983420027f0167606").is_err(), "no frame marker");
+        assert!(key("824983430027f0167606").is_err(), "no sync code");
+        assert!(key("8249834200").is_err(), "cut");
+        // Profile 3, 4:4:4 with ten bits.
+        let deep = FrameHeader::parse(&hex("b124c1a104013f80b3b031c120")).unwrap();
+        let picture = deep.picture.unwrap();
+        assert_eq!((deep.profile, picture.bit_depth, picture.chroma_subsampling), (3, 10, 3));
+        assert_eq!((picture.width, picture.height, picture.colour.full_range), (640, 360, true));
+    }
+}

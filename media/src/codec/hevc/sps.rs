@@ -274,3 +274,49 @@ fn timing(r: &mut BitReader<'_>) -> Result<Option<(u32, u32)>, HeaderError> {
     }
     if r.flag("vui > vui_timing_info_present_flag")? { nal::frame_rate(r, 1) } else { Ok(None) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::VideoRange;
+    use crate::codec::testing::hex;
+
+    #[test]
+    fn reads_what_x265_writes() {
+        // 640x360 at 30 000 / 1 001, Main.
+        let main = Sps::parse(&hex("42010101600000030090000003000003003fa0050201696595924932bc05a02000007d20000ea601"))
+            .unwrap();
+        assert_eq!((main.width, main.height, main.frame_rate), (640, 360, Some((30_000, 1_001))));
+        assert_eq!((main.profile.profile, main.profile.level, main.profile.compatibility), (1, 63, 0x6000_0000));
+        assert_eq!((main.chroma_format, main.bit_depth_luma, main.temporal_layers), (1, 8, 1));
+
+        // 1440x1080 with wide pixels, 4:2:2, HLG, high tier, scaling lists.
+        let wide = Sps::parse(&hex(
+            "42010124080000 03009d08000003000096b002d08010e596566924e578735091209040000003004000000642",
+        ))
+        .unwrap();
+        assert_eq!((wide.width, wide.height, wide.pixel_aspect), (1_440, 1_080, Some((4, 3))));
+        assert_eq!((wide.chroma_format, wide.profile.high_tier, wide.profile.level), (2, true, 150));
+        assert_eq!(wide.frame_rate, Some((25, 1)));
+        assert_eq!(wide.colour.map(|colour| colour.video_range()), Some(VideoRange::Hlg));
+    }
+
+    #[test]
+    fn a_broken_tail_costs_only_the_hints() {
+        let whole = hex("42010101600000030090000003000003003fa0050201696595924932bc05a02000007d20000ea601");
+        let cut = Sps::parse(&whole[..26]).unwrap();
+        assert_eq!((cut.width, cut.height, cut.frame_rate), (640, 360, None));
+        for len in 0..22 {
+            assert!(Sps::parse(&whole[..len]).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn the_cap_on_a_parameter_set_holds() {
+        let mut long = hex("42010101600000030090000003000003003fa0050201696595924932bc05a02000007d20000ea601").to_vec();
+        long.resize(nal::MAX_PARAMETER_SET, 0xff);
+        assert!(Sps::parse(&long).is_ok());
+        long.push(0xff);
+        assert_eq!(Sps::parse(&long), Err(HeaderError::Range { place: "sps", value: 4_097 }));
+    }
+}
