@@ -34,7 +34,7 @@ struct Case {
 }
 
 const CASES: [Case; 3] = [
-    Case { name: "playlist", file: "playlist.m3u8", connections: 64, goal: 1.3 },
+    Case { name: "playlist", file: "playlist.m3u8", connections: 256, goal: 1.3 },
     Case { name: "part", file: "part.mp4", connections: 32, goal: 1.0 },
     Case { name: "segment", file: "segment.mp4", connections: 16, goal: 0.9 },
 ];

@@ -1,5 +1,7 @@
 //! Answers: status, headers and body, made of what is there already.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -144,30 +146,83 @@ pub(crate) fn preflight(busy: InFlight) -> Response<Body> {
     answer
 }
 
-/// A playlist; `reload` if it answers a blocking reload.
-pub(crate) fn playlist(rendered: &Rendered, reload: bool, known: bool, taste: Taste, busy: InFlight) -> Response<Body> {
-    let zipped = if taste.gzip && !known { rendered.gzip() } else { None };
-    let mut answer = if known {
-        bare(StatusCode::NOT_MODIFIED, Body::empty(busy))
-    } else {
-        let text = zipped.unwrap_or(&rendered.plain).clone();
-        whole(StatusCode::OK, text.into(), taste.head_only, busy)
-    };
-    let headers = answer.headers_mut();
+/// A playlist on its way out.
+#[derive(Debug)]
+pub(crate) struct Playlist {
+    pub(crate) rendered: Arc<Rendered>,
+    /// It answers a blocking reload.
+    pub(crate) reload: bool,
+    /// Its reader reads gzip.
+    pub(crate) gzip: bool,
+    pub(crate) busy: InFlight,
+}
+
+impl Playlist {
+    /// The answer to `HEAD`, or to a reader that has it already.
+    pub(crate) fn head_alone(self, known: bool) -> Response<Body> {
+        if known {
+            let mut answer = bare(StatusCode::NOT_MODIFIED, Body::empty(self.busy));
+            describe(&self.rendered, self.reload, false, answer.headers_mut());
+            return answer;
+        }
+        let text = self.rendered.text(self.gzip);
+        let mut answer = bare(StatusCode::OK, Body::empty(self.busy));
+        describe(&self.rendered, self.reload, text.zipped, answer.headers_mut());
+        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(text.bytes.len()));
+        answer
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Head and body.
+    Response(Response<Body>),
+    /// A whole playlist, which has a form of its own for HTTP/1.1.
+    Playlist(Playlist),
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Response(response) => response.status(),
+            Self::Playlist(_) => StatusCode::OK,
+        }
+    }
+
+    pub(crate) fn into_response(self) -> Response<Body> {
+        match self {
+            Self::Response(response) => response,
+            Self::Playlist(Playlist { rendered, reload, gzip, busy }) => {
+                let text = rendered.text(gzip);
+                let body = Body::once(text.bytes.clone(), busy);
+                playlist_head(&rendered, reload, text.zipped).map(|()| body)
+            }
+        }
+    }
+}
+
+/// The head of the answer with a whole playlist; `reload` if it answers a blocking reload.
+pub(crate) fn playlist_head(rendered: &Rendered, reload: bool, zipped: bool) -> Response<()> {
+    let mut head = bare(StatusCode::OK, ());
+    describe(rendered, reload, zipped, head.headers_mut());
+    head
+}
+
+fn describe(rendered: &Rendered, reload: bool, zipped: bool, headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, PLAYLIST);
     headers.insert(CACHE_CONTROL, if reload { rendered.keep_reload.clone() } else { rendered.keep.clone() });
     headers.insert(ETAG, rendered.etag.clone());
     headers.insert(VARY, VARY_ENCODING);
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
-    if zipped.is_some() {
+    if zipped {
         headers.insert(CONTENT_ENCODING, GZIP);
     }
-    answer
 }
 
 /// Media: the whole of it or the range asked for, `known` if the reader has it.
 pub(crate) fn media(
-    pieces: std::sync::Arc<[Bytes]>,
+    pieces: Arc<[Bytes]>,
     content_type: HeaderValue,
     known: bool,
     taste: Taste,
@@ -210,7 +265,7 @@ pub(crate) fn whole(status: StatusCode, chunk: Chunk, head_only: bool, busy: InF
     answer
 }
 
-pub(crate) fn bare(status: StatusCode, body: Body) -> Response<Body> {
+pub(crate) fn bare<B>(status: StatusCode, body: B) -> Response<B> {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     *answer.headers_mut() = HeaderMap::with_capacity(FIELDS);
@@ -225,8 +280,8 @@ fn insert_text(headers: &mut HeaderMap, name: http::HeaderName, text: &str) {
 }
 
 /// True if an `If-None-Match` names `etag`, compared weakly as RFC 9110 §13.1.2 wants.
-pub(crate) fn is_known(if_none_match: Option<&HeaderValue>, etag: &HeaderValue) -> bool {
-    let Some(Ok(list)) = if_none_match.map(HeaderValue::to_str) else { return false };
+pub(crate) fn is_known(if_none_match: Option<&str>, etag: &HeaderValue) -> bool {
+    let Some(list) = if_none_match else { return false };
     let Ok(etag) = etag.to_str().map(opaque) else { return false };
     list.split(',').any(|tag| tag.trim() == "*" || opaque(tag) == etag)
 }
@@ -236,8 +291,8 @@ fn opaque(tag: &str) -> &str {
 }
 
 /// True if an `Accept-Encoding` takes gzip.
-pub(crate) fn takes_gzip(accept_encoding: Option<&HeaderValue>) -> bool {
-    let Some(Ok(list)) = accept_encoding.map(HeaderValue::to_str) else { return false };
+pub(crate) fn takes_gzip(accept_encoding: Option<&str>) -> bool {
+    let Some(list) = accept_encoding else { return false };
     list.split(',').any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
         let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
@@ -260,7 +315,7 @@ mod tests {
             ("\"a-2\"", false),
             ("", false),
         ] {
-            assert_eq!(is_known(Some(&HeaderValue::from_static(header)), &etag), known, "{header}");
+            assert_eq!(is_known(Some(header), &etag), known, "{header}");
         }
         assert!(!is_known(None, &etag));
     }
@@ -275,7 +330,7 @@ mod tests {
             ("gzip; q=0.0", false),
             ("br", false),
         ] {
-            assert_eq!(takes_gzip(Some(&HeaderValue::from_static(header))), takes, "{header}");
+            assert_eq!(takes_gzip(Some(header)), takes, "{header}");
         }
         assert!(!takes_gzip(None));
     }

@@ -2,11 +2,9 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::Response;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -14,13 +12,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::body::Body;
+use crate::answer::Answer;
 use crate::config::Config;
 use crate::pulse::{Pulse, Socket};
 use crate::reply;
 use crate::rewind::Rewind;
 use crate::server::TlsProvider;
-use crate::service::{Parked, Visitor};
+use crate::service::{Outcome, Parked, Visitor};
 use crate::worker::Worker;
 
 /// The protocols to offer in a TLS handshake (ALPN), the better one first.
@@ -31,6 +29,8 @@ const HTTP2_BEGINNING: &[u8; 3] = b"PRI";
 
 /// Bytes an HTTP/1.1 connection may buffer of what it reads.
 const H1_BUFFER: usize = 64 * 1024;
+/// Bytes kept of what a peer sends while its request waits.
+const EARLY: usize = H1_BUFFER;
 /// Bytes an HTTP/2 stream may buffer of what it sends, besides the shared pieces.
 const H2_SEND_BUFFER: usize = 256 * 1024;
 
@@ -83,43 +83,45 @@ async fn secure(socket: Socket, visitor: Visitor, provider: TlsProvider, stop: C
     }
 }
 
-/// Serves HTTP/1.1. A reader that has to wait is parked: hyper's state and buffers, which are most of what a connection
-/// holds, are given up until its next request comes, and its answer is written without them.
-async fn sequential<T>(mut io: Rewind<T>, mut visitor: Visitor) -> Result<(), Ended>
+/// Serves HTTP/1.1: plain requests here, the connection from the first other one on by hyper. So a reader that waits
+/// holds its request and a place at a gate, and no buffer.
+async fn sequential<T>(mut io: Rewind<T>, visitor: Visitor) -> Result<(), Ended>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
-        let mut connection = Box::new(http1(visitor.config()).serve_connection(TokioIo::new(io), visitor.clone()));
-        let parked = poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(ended.map(|()| None)),
-            Poll::Pending => visitor.take_parked().map_or(Poll::Pending, |parked| Poll::Ready(Ok(Some(parked)))),
-        });
-        let Some(parked) = parked.await? else { return Ok(()) };
-        let parts = connection.into_parts();
-        (io, visitor) = (parts.io.into_inner(), parts.service);
-        io.put_back(&parts.read_buf);
-        drop(parts.read_buf);
-        let Some(answer) = wait(&mut io, &visitor, parked).await else { return Ok(()) };
-        let goes_on = reply::write(&mut io, answer).await?;
-        if !goes_on || !poll_fn(|cx| io.poll_more(cx)).await {
+        let answer = match poll_fn(|cx| io.poll_take(cx, |bytes| visitor.take(bytes))).await? {
+            None => return Ok(()),
+            Some(None) => return hyper1(io, visitor).await,
+            Some(Some(Outcome::Answer(answer))) => answer,
+            Some(Some(Outcome::Parked(parked))) => match wait(&mut io, &visitor, parked).await {
+                None => return Ok(()),
+                Some(answer) => answer,
+            },
+        };
+        if !reply::write(&mut io, answer).await? {
             return Ok(io.shutdown().await?);
         }
     }
 }
 
 /// Waits for the answer to a parked request; `None` if the peer leaves before.
-async fn wait<T: AsyncRead + Unpin>(
-    io: &mut Rewind<T>,
-    visitor: &Visitor,
-    parked: Box<Parked>,
-) -> Option<Response<Body>> {
+async fn wait<T: AsyncRead + Unpin>(io: &mut Rewind<T>, visitor: &Visitor, parked: Parked) -> Option<Answer> {
     let mut waiting = Box::pin(parked.wait(visitor.worker()));
     let answered = poll_fn(|cx| match waiting.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
-        Poll::Pending => io.poll_left(cx, H1_BUFFER).map(|()| None),
+        Poll::Pending => io.poll_left(cx, EARLY).map(|()| None),
     });
     answered.await
+}
+
+/// Serves the rest of an HTTP/1.1 connection with requests of any kind.
+async fn hyper1<T>(io: Rewind<T>, visitor: Visitor) -> Result<(), Ended>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    // Boxed, so that the many plain connections stay small.
+    Ok(Box::pin(http1(visitor.config()).serve_connection(TokioIo::new(io), visitor.clone())).await?)
 }
 
 fn http1(limits: &Config) -> http1::Builder {

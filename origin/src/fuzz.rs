@@ -3,11 +3,17 @@
 use packager::uri;
 
 use crate::range::Range;
+use crate::request::{Head, Request};
 use crate::route::{Directives, Route};
 
-/// Reads `data` as a request's path and query, and as a `Range`. What is a path of playback has no other spelling, and a
-/// range never reaches past the end.
+/// Reads `data` as a request's head, as its path and query, and as a `Range`. A head ends where it says whatever follows,
+/// what is a path of playback has no other spelling, and a range never reaches past the end.
 pub fn request_path(data: &[u8]) {
+    if let Head::Plain(request, length) = Request::parse(data) {
+        let (head, _) = data.split_at(length);
+        assert_eq!(Request::parse(head), Head::Plain(request, length));
+        assert!((0..length).all(|cut| Request::parse(head.split_at(cut).0) == Head::Partial));
+    }
     let text = String::from_utf8_lossy(data);
     let (path, query) = text.split_once('?').unwrap_or((&text, ""));
     if let Route::Playback(route) = Route::parse(path) {
@@ -31,6 +37,7 @@ mod tests {
     #[test]
     fn known_inputs_pass_at_every_split() {
         for text in [
+            "GET /abc.m3u8?x HTTP/1.1\r\nHost: h\r\nRange: bytes=0-\r\n\r\nGET / HTTP/1.1\r\n\r\n",
             "/abc.m3u8?_HLS_msn=1&_HLS_part=2&_HLS_skip=YES",
             "/abc/def/video-18446744073709551615.4294967295.m4s",
             "bytes=0-18446744073709551615",

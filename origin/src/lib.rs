@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Invariants: a payload byte is never copied on its way to the socket; nothing about a reader is ever waited for by the
-//! writer; no connection has a timer or a buffer of its own beyond hyper's.
+//! writer; no connection has a timer, and none that is plain HTTP/1.1 a buffer, of its own.
 
 mod answer;
 mod body;
@@ -26,6 +26,7 @@ mod pulse;
 mod range;
 mod rendered;
 mod reply;
+mod request;
 mod rewind;
 mod route;
 mod server;

@@ -7,6 +7,9 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::HeaderValue;
+use parking_lot::Mutex;
+
+use crate::{answer, reply};
 
 /// A playlist of one version of a broadcast.
 #[derive(Debug)]
@@ -22,6 +25,14 @@ pub(crate) struct Rendered {
     /// How long a cache may keep it as the answer to a blocking reload.
     pub(crate) keep_reload: HeaderValue,
     gzip: OnceLock<Option<Bytes>>,
+    /// The newest reply of each kind, and the second it is of.
+    replies: [Mutex<(u64, Bytes)>; 4],
+}
+
+/// A text as it goes out.
+pub(crate) struct Text<'a> {
+    pub(crate) bytes: &'a Bytes,
+    pub(crate) zipped: bool,
 }
 
 impl Rendered {
@@ -33,11 +44,30 @@ impl Rendered {
             keep: header(&format!("public, max-age={keep_secs}")),
             keep_reload: header(&format!("public, max-age={keep_reload_secs}")),
             gzip: OnceLock::new(),
+            replies: Default::default(),
         }
     }
 
+    /// The whole answer to a plain request of HTTP/1.1, head and text in one piece, as all readers of a second get it;
+    /// `reload` if it answers a blocking reload.
+    pub(crate) fn reply(&self, reload: bool, gzip: bool) -> Bytes {
+        let text = self.text(gzip);
+        let mut kept = self.replies[usize::from(reload) * 2 + usize::from(text.zipped)].lock();
+        let now = reply::second();
+        if kept.0 != now {
+            *kept = (now, reply::whole(answer::playlist_head(self, reload, text.zipped), text.bytes));
+        }
+        kept.1.clone()
+    }
+
+    /// The text, compressed if that is wanted and possible.
+    pub(crate) fn text(&self, gzip: bool) -> Text<'_> {
+        let zipped = if gzip { self.gzip() } else { None };
+        Text { bytes: zipped.unwrap_or(&self.plain), zipped: zipped.is_some() }
+    }
+
     /// The text compressed; `None` if that failed, which memory alone can cause.
-    pub(crate) fn gzip(&self) -> Option<&Bytes> {
+    fn gzip(&self) -> Option<&Bytes> {
         self.gzip.get_or_init(|| gzip(&self.plain).ok()).as_ref()
     }
 }

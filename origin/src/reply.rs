@@ -1,10 +1,10 @@
-//! Writes the answer to a parked request (RFC 9112 §4), without bringing hyper's connection back for it.
+//! Writes the answer to a plain request (RFC 9112 §4).
 //!
 //! Ten thousand readers may wait for one part. Each answer costs a head, which is a few hundred bytes, and one write.
 
 use std::cell::RefCell;
 use std::io;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, Bytes};
 use http::header::{self, CONNECTION, CONTENT_LENGTH};
@@ -14,7 +14,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use crate::body::Body;
+use crate::answer::{Answer, Playlist};
 
 /// Room for a head, so that it is written without growing.
 const HEAD: usize = 512;
@@ -25,16 +25,39 @@ thread_local! {
 }
 
 /// Writes `answer`; true if another request may follow on the connection.
-pub(crate) async fn write<T: AsyncWrite + Unpin>(io: &mut T, answer: Response<Body>) -> io::Result<bool> {
-    let (parts, mut body) = answer.into_parts();
-    let head = Bytes::from(head(&parts, body.size_hint().exact()));
+pub(crate) async fn write<T: AsyncWrite + Unpin>(io: &mut T, answer: Answer) -> io::Result<bool> {
+    let (parts, mut body) = match answer {
+        Answer::Response(response) => response.into_parts(),
+        Answer::Playlist(Playlist { rendered, reload, gzip, busy }) => {
+            let _busy = busy.sending();
+            let bytes = rendered.reply(reload, gzip);
+            // The bytes last, and the playlist may be an old one by the time a slow reader has taken them.
+            drop(rendered);
+            io.write_all(&bytes).await?;
+            io.flush().await?;
+            return Ok(true);
+        }
+    };
+    let head = head(&parts, body.size_hint().exact());
     // Answers of the window are one chunk or none.
     match body.frame().await.transpose().map_err(io::Error::other)?.and_then(|frame| frame.into_data().ok()) {
-        Some(chunk) => io.write_all_buf(&mut head.chain(chunk)).await?,
+        Some(chunk) => io.write_all_buf(&mut (&head[..]).chain(chunk)).await?,
         None => io.write_all(&head).await?,
     }
     io.flush().await?;
     Ok(!parts.headers.contains_key(CONNECTION))
+}
+
+/// An answer in one piece.
+pub(crate) fn whole(head: Response<()>, body: &[u8]) -> Bytes {
+    let mut out = self::head(&head.into_parts().0, Some(body.len() as u64));
+    out.extend_from_slice(body);
+    out.into()
+}
+
+/// The second that a `Date` of now names.
+pub(crate) fn second() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn head(parts: &Parts, length: Option<u64>) -> Vec<u8> {
@@ -56,11 +79,10 @@ fn head(parts: &Parts, length: Option<u64>) -> Vec<u8> {
 }
 
 fn date(out: &mut Vec<u8>) {
-    let now = SystemTime::now();
-    let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let second = second();
     DATE.with_borrow_mut(|(of, text)| {
         if *of != second || text.is_empty() {
-            (*of, *text) = (second, httpdate::fmt_http_date(now));
+            (*of, *text) = (second, httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(second)));
         }
         field(out, &header::DATE, text.as_bytes());
     });

@@ -1,6 +1,7 @@
-//! A stream with bytes that are read before its own: to look at a beginning, or to take up a parked connection again.
+//! A stream with bytes that are read before its own: to look at a beginning, and to keep what comes early.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 /// Bytes taken at once from a peer that sends ahead of its turn.
 const EARLY_READ: usize = 512;
+/// Bytes read at once where a request is awaited; a browser's has about a thousand.
+const HEAD_READ: usize = 4 * 1_024;
 
 /// A stream and what comes before it.
 #[derive(Debug)]
@@ -20,15 +23,6 @@ pub(crate) struct Rewind<T> {
 impl<T: AsyncRead + Unpin> Rewind<T> {
     pub(crate) fn new(inner: T) -> Self {
         Self { ahead: BytesMut::new(), inner }
-    }
-
-    /// Puts `bytes` before all that is still to be read.
-    pub(crate) fn put_back(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        let rest = std::mem::replace(&mut self.ahead, BytesMut::from(bytes));
-        self.ahead.extend_from_slice(&rest);
     }
 
     /// Reads ahead until the first bytes are `expected` (true), or cannot become it (false).
@@ -45,9 +39,48 @@ impl<T: AsyncRead + Unpin> Rewind<T> {
         Ok(self.ahead.starts_with(expected))
     }
 
-    /// Waits until there is something to read (true), or the peer leaves (false).
-    pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.ahead.is_empty() { self.poll_early(cx) } else { Poll::Ready(true) }
+    /// Reads on until `take` finds something in what is ahead, and drops the bytes that it says it took; `None` if the
+    /// peer leaves before. `take` sees all bytes again each time, so it is to end the reading at a bound of its own.
+    pub(crate) fn poll_take<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(&[u8]) -> Option<(usize, R)>,
+    ) -> Poll<io::Result<Option<R>>> {
+        if let Some((n, taken)) = Some(&self.ahead).filter(|ahead| !ahead.is_empty()).and_then(|ahead| take(ahead)) {
+            self.skip(n);
+            return Poll::Ready(Ok(Some(taken)));
+        }
+        loop {
+            let mut room = [MaybeUninit::uninit(); HEAD_READ];
+            let mut buf = ReadBuf::uninit(&mut room);
+            ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf))?;
+            let bytes = buf.filled();
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(None));
+            }
+            // Most requests come whole and alone, and then nothing is kept.
+            if self.ahead.is_empty() {
+                if let Some((n, taken)) = take(bytes) {
+                    self.ahead.extend_from_slice(bytes.get(n..).unwrap_or_default());
+                    return Poll::Ready(Ok(Some(taken)));
+                }
+                self.ahead.extend_from_slice(bytes);
+            } else {
+                self.ahead.extend_from_slice(bytes);
+                if let Some((n, taken)) = take(&self.ahead) {
+                    self.skip(n);
+                    return Poll::Ready(Ok(Some(taken)));
+                }
+            }
+        }
+    }
+
+    /// Drops bytes that are ahead, and the memory with the last of them.
+    fn skip(&mut self, n: usize) {
+        self.ahead.advance(n.min(self.ahead.len()));
+        if self.ahead.is_empty() {
+            self.ahead = BytesMut::new();
+        }
     }
 
     /// Keeps what the peer sends before it is asked for, up to `most` bytes; ready when the peer leaves.
@@ -78,10 +111,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Rewind<T> {
         }
         let n = this.ahead.len().min(buf.remaining());
         buf.put_slice(this.ahead.get(..n).unwrap_or_default());
-        this.ahead.advance(n);
-        if this.ahead.is_empty() {
-            this.ahead = BytesMut::new();
-        }
+        this.skip(n);
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
@@ -148,12 +178,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_put_back_comes_first() {
-        let mut io = over(b"ef").await;
-        io.put_back(b"cd");
-        io.put_back(b"ab");
-        io.put_back(b"");
-        assert_eq!(rest(io).await, b"abcdef");
+    async fn what_is_taken_is_gone_and_the_rest_comes_next() {
+        let line = |bytes: &[u8]| bytes.iter().position(|b| *b == b';').map(|end| (end + 1, bytes[..end].to_vec()));
+        let mut io = over(b"ab;cd;ef").await;
+        for want in [b"ab", b"cd"] {
+            assert_eq!(std::future::poll_fn(|cx| io.poll_take(cx, line)).await.unwrap(), Some(want.to_vec()));
+        }
+        assert_eq!(std::future::poll_fn(|cx| io.poll_take(cx, line)).await.unwrap(), None, "the peer left");
+        assert_eq!(rest(io).await, b"ef");
     }
 
     #[tokio::test]
@@ -161,7 +193,6 @@ mod tests {
         let mut io = over(&[7; 1_000]).await;
         assert!(futures_util::poll!(std::future::poll_fn(|cx| io.poll_left(cx, 600))).is_pending());
         assert_eq!(io.ahead.len(), 1_000, "reads are of {EARLY_READ} bytes");
-        assert!(std::future::poll_fn(|cx| io.poll_more(cx)).await);
         std::future::poll_fn(|cx| io.poll_left(cx, 2_000)).await;
         assert_eq!(rest(io).await.len(), 1_000);
     }

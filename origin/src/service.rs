@@ -13,20 +13,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use http::header::{ACCEPT_ENCODING, CONNECTION, IF_NONE_MATCH, IF_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
-use hyper::body::{Body as _, Incoming};
+use http::header::CONNECTION;
+use http::{HeaderValue, Method, Response, Version};
+use hyper::body::Incoming;
 use packager::log::RenditionId;
 use packager::uri::{self, File};
-use parking_lot::Mutex;
 
-use crate::answer::{self, Refusal, Taste};
+use crate::answer::{self, Answer, MEDIA_ETAG, Playlist, Refusal, Taste};
 use crate::body::{Body, FallbackBody};
 use crate::broadcast::{Broadcast, Look, Position};
 use crate::config::Config;
 use crate::directory::Resolution;
 use crate::pulse::{InFlight, Pulse};
 use crate::range::Range;
+use crate::request::{Head, Request};
 use crate::route::{Directives, Route};
 use crate::stats::{Counters, RouteKind};
 use crate::watch;
@@ -36,14 +36,14 @@ use crate::worker::Worker;
 /// single-threaded runtime, so it must not block. Requests carry a [`PeerAddress`] extension.
 pub trait Fallback: Send + Sync + 'static {
     /// Answers `request`.
-    fn call(&self, request: Request<Incoming>) -> BoxFuture<'static, Response<FallbackBody>>;
+    fn call(&self, request: http::Request<Incoming>) -> BoxFuture<'static, Response<FallbackBody>>;
 }
 
 impl<F> Fallback for F
 where
-    F: Fn(Request<Incoming>) -> BoxFuture<'static, Response<FallbackBody>> + Send + Sync + 'static,
+    F: Fn(http::Request<Incoming>) -> BoxFuture<'static, Response<FallbackBody>> + Send + Sync + 'static,
 {
-    fn call(&self, request: Request<Incoming>) -> BoxFuture<'static, Response<FallbackBody>> {
+    fn call(&self, request: http::Request<Incoming>) -> BoxFuture<'static, Response<FallbackBody>> {
         self(request)
     }
 }
@@ -58,16 +58,20 @@ pub(crate) struct Visitor {
     worker: Arc<Worker>,
     pulse: Arc<Pulse>,
     peer: SocketAddr,
-    /// Where a connection leaves a request that waits.
-    desk: Arc<Mutex<Option<Box<Parked>>>>,
 }
 
-/// An answer that is there, or a way to it.
+/// What became of a request for playback.
+pub(crate) enum Outcome {
+    /// It is answered.
+    Answer(Answer),
+    /// It has to wait.
+    Parked(Parked),
+}
+
+/// An answer that is there, or a way to it, for hyper.
 pub(crate) enum Answering {
     Ready(Option<Response<Body>>),
     Later(BoxFuture<'static, Response<Body>>),
-    /// The connection is about to be parked.
-    Parked,
 }
 
 impl Future for Answering {
@@ -77,21 +81,26 @@ impl Future for Answering {
         match &mut *self {
             Self::Ready(answer) => answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer))),
             Self::Later(future) => future.as_mut().poll(cx).map(Ok),
-            Self::Parked => Poll::Pending,
         }
     }
 }
 
-impl hyper::service::Service<Request<Incoming>> for Visitor {
+impl hyper::service::Service<http::Request<Incoming>> for Visitor {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Answering;
 
-    fn call(&self, request: Request<Incoming>) -> Answering {
-        let busy = InFlight::new(&self.pulse);
-        match Route::parse(request.uri().path()) {
-            Route::Other => self.hand_on(request, busy),
-            route => self.answer(&request, route, busy),
+    fn call(&self, request: http::Request<Incoming>) -> Answering {
+        let asked = Request::of(&request);
+        match Route::parse(asked.path) {
+            Route::Other => self.hand_on(request),
+            route => match self.answer(&asked, route) {
+                Outcome::Answer(answer) => Answering::Ready(Some(answer.into_response())),
+                Outcome::Parked(parked) => {
+                    let waiting = parked.wait(self.worker());
+                    Answering::Later(Box::pin(async move { waiting.await.into_response() }))
+                }
+            },
         }
     }
 }
@@ -101,13 +110,13 @@ struct Ask {
     route: uri::Route,
     directives: Directives,
     taste: Taste,
-    closes: bool,
+    sequential: bool,
     busy: InFlight,
 }
 
 /// The outcome of an attempt at an answer.
 enum Attempt {
-    Done(Response<Body>),
+    Done(Answer),
     Wait(Ask, Arc<Broadcast>, Position),
 }
 
@@ -121,16 +130,11 @@ pub(crate) struct Parked {
 
 impl Visitor {
     pub(crate) fn new(worker: Arc<Worker>, pulse: Arc<Pulse>, peer: SocketAddr) -> Self {
-        Self { worker, pulse, peer, desk: Arc::default() }
+        Self { worker, pulse, peer }
     }
 
     pub(crate) fn worker(&self) -> Arc<Worker> {
         Arc::clone(&self.worker)
-    }
-
-    /// The request that the connection is to be parked with, if there is one.
-    pub(crate) fn take_parked(&self) -> Option<Box<Parked>> {
-        self.desk.lock().take()
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -141,80 +145,83 @@ impl Visitor {
         self.pulse.set_multiplexed();
     }
 
-    /// True if nothing would be missed by answering a plain `GET` in place of `request`.
-    fn can_park(&self, request: &Request<Incoming>) -> bool {
-        request.version() == Version::HTTP_11
-            && request.method() == Method::GET
-            && !request.headers().contains_key(CONNECTION)
-            && request.body().is_end_stream()
-            && self.pulse.is_flushed()
+    /// Answers the plain request that `bytes` begin with; says how long it is. `None` if it is not whole; no length and no
+    /// outcome if it is not plain or not for playback.
+    pub(crate) fn take(&self, bytes: &[u8]) -> Option<(usize, Option<Outcome>)> {
+        match Request::parse(bytes) {
+            // hyper has the words for a head that is too long.
+            Head::Partial if bytes.len() < self.config().max_head_bytes => None,
+            Head::Partial | Head::Other => Some((0, None)),
+            Head::Plain(request, length) => match Route::parse(request.path) {
+                Route::Other => Some((0, None)),
+                route => Some((length, Some(self.answer(&request, route)))),
+            },
+        }
     }
 
-    fn hand_on(&self, mut request: Request<Incoming>, busy: InFlight) -> Answering {
+    fn hand_on(&self, mut request: http::Request<Incoming>) -> Answering {
+        let busy = InFlight::new(&self.pulse);
         let worker = Arc::clone(&self.worker);
         let sequential = request.version() < Version::HTTP_2;
         request.extensions_mut().insert(PeerAddress(self.peer));
         let answering = worker.shared.fallback.call(request);
         Answering::Later(Box::pin(async move {
             let answer = answering.await.map(|body| Body::streamed(body, busy));
-            worker.finish(RouteKind::Fallback, answer, sequential)
+            worker.finish(RouteKind::Fallback, Answer::Response(answer), sequential).into_response()
         }))
     }
 
-    fn answer(&self, request: &Request<Incoming>, route: Route, busy: InFlight) -> Answering {
-        let closes = request.version() < Version::HTTP_2;
-        let head_only = request.method() == Method::HEAD;
+    /// The answer, or the request if it has to wait.
+    fn answer(&self, request: &Request<'_>, route: Route) -> Outcome {
+        let busy = InFlight::new(&self.pulse);
+        let sequential = request.sequential;
+        let head_only = request.method == Method::HEAD;
         let kind = kind(&route);
-        let done = |answer| Answering::Ready(Some(self.worker.finish(kind, answer, closes)));
-        if request.method() == Method::OPTIONS {
+        let done = |answer| Outcome::Answer(self.worker.finish(kind, Answer::Response(answer), sequential));
+        if request.method == Method::OPTIONS {
             return done(answer::preflight(busy));
         }
-        if !head_only && request.method() != Method::GET {
+        if !head_only && request.method != Method::GET {
             return done(Refusal::Method.answer(head_only, busy));
         }
-        let taste = taste(head_only, request.headers());
+        let taste = taste(head_only, request);
         let route = match route {
             Route::Playback(route) => route,
             Route::Watch(id) => return done(watch::page(&id, taste, busy)),
-            Route::Asset(asset) => return done(watch::file(asset, taste, request.headers(), busy)),
+            Route::Asset(asset) => return done(watch::file(asset, taste, request.if_none_match, busy)),
             Route::Unknown | Route::Other => return done(Refusal::UnknownPath.answer(head_only, busy)),
         };
-        let directives = match Directives::parse(request.uri().query().unwrap_or_default()) {
+        let directives = match Directives::parse(request.query) {
             Ok(directives) => directives,
             Err(bad) => return done(Refusal::Directive(bad).answer(head_only, busy)),
         };
-        let ask = Ask { route, directives, taste, closes, busy };
-        match ask.attempt(&self.worker, request.headers().get(IF_NONE_MATCH)) {
-            Attempt::Done(answer) => done(answer),
-            Attempt::Wait(ask, broadcast, position) => {
-                let parked = Parked { kind, ask, broadcast, position };
-                if !self.can_park(request) {
-                    return Answering::Later(Box::pin(parked.wait(self.worker())));
-                }
-                *self.desk.lock() = Some(Box::new(parked));
-                Answering::Parked
-            }
+        let ask = Ask { route, directives, taste, sequential, busy };
+        match ask.attempt(&self.worker, None, request.if_none_match) {
+            Attempt::Done(answer) => Outcome::Answer(self.worker.finish(kind, answer, sequential)),
+            Attempt::Wait(ask, broadcast, position) => Outcome::Parked(Parked { kind, ask, broadcast, position }),
         }
     }
 }
 
 impl Parked {
     /// Attempts again whenever there is news, until there is an answer or it is too late for one.
-    pub(crate) async fn wait(mut self, worker: Arc<Worker>) -> Response<Body> {
+    pub(crate) async fn wait(mut self, worker: Arc<Worker>) -> Answer {
         let _blocked = Blocked::new(&worker.counters);
-        let closes = self.ask.closes;
+        let sequential = self.ask.sequential;
         let start = worker.pump.now();
         loop {
             if let Some(ticket) = self.broadcast.ticket(self.position, &worker.pump, self.deadline(&worker, start)) {
                 if let Some(refusal) = self.refusal(&worker, start) {
                     let answer = refusal.answer(self.ask.taste.head_only, self.ask.busy);
-                    return worker.finish(self.kind, answer, closes);
+                    return worker.finish(self.kind, Answer::Response(answer), sequential);
                 }
                 ticket.await;
                 continue;
             }
-            match self.ask.attempt(&worker, None) {
-                Attempt::Done(answer) => return worker.finish(self.kind, answer, closes),
+            // What names a broadcast still means this one.
+            let known = Some(self.broadcast).filter(|_| self.position != Position::Playable);
+            match self.ask.attempt(&worker, known, None) {
+                Attempt::Done(answer) => return worker.finish(self.kind, answer, sequential),
                 Attempt::Wait(ask, broadcast, position) => {
                     self = Self { kind: self.kind, ask, broadcast, position };
                 }
@@ -245,13 +252,10 @@ impl Parked {
 }
 
 impl Ask {
-    /// Answers if that is possible now.
-    fn attempt(self, worker: &Worker, if_none_match: Option<&HeaderValue>) -> Attempt {
-        let (playback, broadcast) = match &self.route {
-            uri::Route::Multivariant(playback) => (playback, None),
-            uri::Route::File(playback, broadcast, _) => (playback, Some(broadcast)),
-        };
-        let broadcast = match worker.shared.directory.resolve(playback.as_str(), broadcast) {
+    /// Answers if that is possible now, from the broadcast that is `known` or the one that the directory has.
+    fn attempt(self, worker: &Worker, known: Option<Arc<Broadcast>>, if_none_match: Option<&str>) -> Attempt {
+        let resolution = known.map_or_else(|| self.resolve(worker), Resolution::Live);
+        let broadcast = match resolution {
             Resolution::Live(broadcast) => broadcast,
             Resolution::Idle => return self.refuse(Refusal::Idle),
             Resolution::Unknown => return self.refuse(Refusal::UnknownPlayback),
@@ -268,8 +272,13 @@ impl Ask {
         match look {
             Look::Found(rendered) => {
                 let known = answer::is_known(if_none_match, &rendered.etag);
-                let reload = self.directives.msn.is_some();
-                Attempt::Done(answer::playlist(&rendered, reload, known, self.taste, self.busy))
+                let Taste { head_only, gzip, .. } = self.taste;
+                let playlist = Playlist { rendered, reload: self.directives.msn.is_some(), gzip, busy: self.busy };
+                Attempt::Done(if known || head_only {
+                    Answer::Response(playlist.head_alone(known))
+                } else {
+                    Answer::Playlist(playlist)
+                })
             }
             Look::Wait(position) => Attempt::Wait(self, broadcast, position),
             Look::Missing => self.refuse(Refusal::UnknownMedia),
@@ -277,11 +286,20 @@ impl Ask {
         }
     }
 
-    fn media(self, broadcast: Arc<Broadcast>, file: File, if_none_match: Option<&HeaderValue>) -> Attempt {
+    fn resolve(&self, worker: &Worker) -> Resolution {
+        let (playback, broadcast) = match &self.route {
+            uri::Route::Multivariant(playback) => (playback, None),
+            uri::Route::File(playback, broadcast, _) => (playback, Some(broadcast)),
+        };
+        worker.shared.directory.resolve(playback.as_str(), broadcast)
+    }
+
+    fn media(self, broadcast: Arc<Broadcast>, file: File, if_none_match: Option<&str>) -> Attempt {
         match broadcast.file(file) {
             Look::Found(pieces) => {
-                let known = answer::is_known(if_none_match, &answer::MEDIA_ETAG);
-                Attempt::Done(answer::media(pieces, content_type(file), known, self.taste, self.busy))
+                let known = answer::is_known(if_none_match, &MEDIA_ETAG);
+                let answer = answer::media(pieces, content_type(file), known, self.taste, self.busy);
+                Attempt::Done(Answer::Response(answer))
             }
             Look::Wait(position) => Attempt::Wait(self, broadcast, position),
             Look::Missing | Look::TooFar => self.refuse(Refusal::UnknownMedia),
@@ -289,18 +307,20 @@ impl Ask {
     }
 
     fn refuse(self, refusal: Refusal) -> Attempt {
-        Attempt::Done(refusal.answer(self.taste.head_only, self.busy))
+        Attempt::Done(Answer::Response(refusal.answer(self.taste.head_only, self.busy)))
     }
 }
 
 impl Worker {
     /// Counts an answer; when the server stops, it is the last one on its connection.
-    fn finish(&self, kind: RouteKind, mut answer: Response<Body>, sequential: bool) -> Response<Body> {
+    fn finish(&self, kind: RouteKind, answer: Answer, sequential: bool) -> Answer {
         self.counters.count(kind, answer.status());
-        if sequential && self.pump.stopping() {
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        if !sequential || !self.pump.stopping() {
+            return answer;
         }
-        answer
+        let mut last = answer.into_response();
+        last.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        Answer::Response(last)
     }
 }
 
@@ -342,13 +362,12 @@ fn content_type(file: File) -> HeaderValue {
     }
 }
 
-fn taste(head_only: bool, headers: &HeaderMap) -> Taste {
-    let range = headers.get(RANGE).and_then(|range| Range::parse(range.to_str().ok()?));
+fn taste(head_only: bool, request: &Request<'_>) -> Taste {
     // A range of something else than what the reader has a part of is of no use to it.
-    let same = headers.get(IF_RANGE).is_none_or(|tag| *tag == answer::MEDIA_ETAG);
+    let same = request.if_range.is_none_or(|tag| MEDIA_ETAG.as_bytes() == tag.as_bytes());
     Taste {
         head_only,
-        gzip: answer::takes_gzip(headers.get(ACCEPT_ENCODING)),
-        range: range.filter(|_| same && !head_only),
+        gzip: answer::takes_gzip(request.accept_encoding),
+        range: request.range.and_then(Range::parse).filter(|_| same && !head_only),
     }
 }

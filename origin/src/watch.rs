@@ -4,10 +4,10 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, VARY,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use media::id::PlaybackId;
 
 use crate::answer::{self, FOR_EVER, MEDIA_ETAG, Taste};
@@ -81,10 +81,10 @@ pub(crate) fn page(playback: &PlaybackId, taste: Taste, busy: InFlight) -> Respo
 }
 
 /// A file of the page.
-pub(crate) fn file(asset: &Asset, taste: Taste, asked: &HeaderMap, busy: InFlight) -> Response<Body> {
+pub(crate) fn file(asset: &Asset, taste: Taste, if_none_match: Option<&str>, busy: InFlight) -> Response<Body> {
     let zipped = asset.gzip.as_ref().filter(|_| taste.gzip);
     let bytes = zipped.unwrap_or(&asset.plain).clone();
-    let mut answer = if answer::is_known(asked.get(IF_NONE_MATCH), &MEDIA_ETAG) {
+    let mut answer = if answer::is_known(if_none_match, &MEDIA_ETAG) {
         answer::bare(StatusCode::NOT_MODIFIED, Body::empty(busy))
     } else {
         answer::whole(StatusCode::OK, bytes.into(), taste.head_only, busy)

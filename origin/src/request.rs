@@ -1,0 +1,159 @@
+//! What playback needs to know of a request, whoever read it.
+//!
+//! Plain requests of HTTP/1.1, which are almost all there are, are read here; whatever is out of the ordinary is left to
+//! hyper, byte by byte as it came.
+
+use std::mem::MaybeUninit;
+
+use http::header::{ACCEPT_ENCODING, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::{HeaderName, Method, Version};
+use httparse::{Header, Status};
+
+/// Header fields of a plain request; one with more is not plain.
+const FIELDS: usize = 32;
+/// Fields that change how a connection goes on, or announce a body.
+const EXTRAORDINARY: [&str; 6] = ["content-length", "transfer-encoding", "expect", "upgrade", "trailer", "te"];
+
+/// A request as playback sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: &'a str,
+    /// Without its `?`; empty for none.
+    pub(crate) query: &'a str,
+    /// One request after another on its connection: not HTTP/2.
+    pub(crate) sequential: bool,
+    pub(crate) if_none_match: Option<&'a str>,
+    pub(crate) if_range: Option<&'a str>,
+    pub(crate) range: Option<&'a str>,
+    pub(crate) accept_encoding: Option<&'a str>,
+}
+
+/// What bytes hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Head<'a> {
+    /// The beginning of a request.
+    Partial,
+    /// A plain request, in so many bytes.
+    Plain(Request<'a>, usize),
+    /// Something else, right or wrong.
+    Other,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a head (RFC 9112 §2).
+    pub(crate) fn parse(bytes: &'a [u8]) -> Head<'a> {
+        let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; FIELDS];
+        let mut head = httparse::Request::new(&mut []);
+        let length = match head.parse_with_uninit_headers(bytes, &mut fields) {
+            Ok(Status::Complete(length)) => length,
+            Ok(Status::Partial) => return Head::Partial,
+            Err(_) => return Head::Other,
+        };
+        let (Some("GET"), Some(1), Some(target)) = (head.method, head.version, head.path) else { return Head::Other };
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let mut request = Self {
+            method: Method::GET,
+            path,
+            query,
+            sequential: true,
+            if_none_match: None,
+            if_range: None,
+            range: None,
+            accept_encoding: None,
+        };
+        for field in head.headers.iter() {
+            if !request.take(field) {
+                return Head::Other;
+            }
+        }
+        Head::Plain(request, length)
+    }
+
+    /// A request that hyper read.
+    pub(crate) fn of<B>(request: &'a http::Request<B>) -> Self {
+        let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+        Self {
+            method: request.method().clone(),
+            path: request.uri().path(),
+            query: request.uri().query().unwrap_or_default(),
+            sequential: request.version() < Version::HTTP_2,
+            if_none_match: text(IF_NONE_MATCH),
+            if_range: text(IF_RANGE),
+            range: text(RANGE),
+            accept_encoding: text(ACCEPT_ENCODING),
+        }
+    }
+
+    /// Notes a field; false if the request is not plain with it.
+    fn take(&mut self, field: &Header<'a>) -> bool {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        if is("connection") {
+            return field.value.eq_ignore_ascii_case(b"keep-alive");
+        }
+        if EXTRAORDINARY.into_iter().any(is) {
+            return false;
+        }
+        let place = if is("accept-encoding") {
+            &mut self.accept_encoding
+        } else if is("range") {
+            &mut self.range
+        } else if is("if-range") {
+            &mut self.if_range
+        } else if is("if-none-match") {
+            &mut self.if_none_match
+        } else {
+            return true;
+        };
+        // The first one counts, as with hyper's map.
+        *place = place.or(std::str::from_utf8(field.value).ok());
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(text: &str) -> Option<Request<'_>> {
+        match Request::parse(text.as_bytes()) {
+            Head::Plain(request, _) => Some(request),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_plain_request_is_read_up_to_its_end() {
+        let text = "GET /a.m3u8?x=1&y HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\naccept-encoding: gzip\r\n\r\nGET /b";
+        let Head::Plain(request, length) = Request::parse(text.as_bytes()) else { panic!("a plain request") };
+        assert_eq!((request.path, request.query), ("/a.m3u8", "x=1&y"));
+        assert_eq!((request.range, request.accept_encoding), (Some("bytes=0-1"), Some("gzip")));
+        assert_eq!((request.if_range, request.if_none_match), (None, None));
+        assert_eq!(&text[length..], "GET /b");
+        for cut in 0..length {
+            assert_eq!(Request::parse(&text.as_bytes()[..cut]), Head::Partial, "{cut}");
+        }
+    }
+
+    #[test]
+    fn it_is_the_request_that_hyper_would_have_read() {
+        let text =
+            "GET /a?b HTTP/1.1\r\nIf-None-Match: \"x\"\r\nif-none-match: \"y\"\r\nConnection: Keep-Alive\r\n\r\n";
+        let built = http::Request::get("/a?b").header(IF_NONE_MATCH, "\"x\"").body(()).unwrap();
+        assert_eq!(plain(text).unwrap(), Request::of(&built));
+    }
+
+    #[test]
+    fn what_is_out_of_the_ordinary_is_left_to_hyper() {
+        for head in
+            ["POST / HTTP/1.1", "HEAD / HTTP/1.1", "GET / HTTP/1.0", "GET / HTTP/3.0", "\u{0}", "PRI * HTTP/2.0"]
+        {
+            assert_eq!(Request::parse(format!("{head}\r\n\r\n").as_bytes()), Head::Other, "{head:?}");
+        }
+        for field in ["Connection: close", "Content-Length: 0", "Transfer-Encoding: chunked", "Expect: 100-continue"] {
+            assert_eq!(plain(&format!("GET / HTTP/1.1\r\n{field}\r\n\r\n")), None, "{field}");
+        }
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(FIELDS + 1));
+        assert_eq!(Request::parse(many.as_bytes()), Head::Other);
+    }
+}
