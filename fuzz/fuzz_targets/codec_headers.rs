@@ -1,4 +1,4 @@
-//! See `wire::fuzz::codec_headers`.
+//! See `media::codec::fuzz::codec_headers`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| wire::fuzz::codec_headers(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| media::codec::fuzz::codec_headers(data));

@@ -6,6 +6,8 @@ pub mod av1;
 pub mod avc;
 mod config;
 pub mod flac;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hevc;
 pub mod nal;
 pub mod opus;

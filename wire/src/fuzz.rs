@@ -5,7 +5,6 @@
 
 use bytes::Bytes;
 use media::Kind;
-use media::codec::{aac, avc};
 
 use crate::amf0::{self, Value};
 use crate::error::Error;
@@ -121,24 +120,6 @@ pub fn flv_tags(data: &[u8]) {
     }
 }
 
-/// The codec headers that ride in FLV: the AVC record, its parameter set alone, and the AAC configuration.
-pub fn codec_headers(data: &[u8]) {
-    let data = data.get(..MAX_CUT).unwrap_or(data);
-    for end in 0..=data.len() {
-        let cut = data.get(..end).unwrap_or_default();
-        if let Ok(sps) = avc::Sps::parse(cut) {
-            assert!(sps.width > 0 && sps.height > 0);
-        }
-        if let Ok(config) = avc::Config::parse(Bytes::copy_from_slice(cut)) {
-            assert!(config.nal_units(data).map(<[u8]>::len).sum::<usize>() <= data.len());
-            let _ = (config.is_idr(data), config.codec_string());
-        }
-        if let Ok(config) = aac::Config::parse(Bytes::copy_from_slice(cut)) {
-            assert!(config.sample_rate >= 7_350 && config.samples_per_frame > 0);
-        }
-    }
-}
-
 /// A session from behind the handshake on; every publication is accepted.
 pub fn rtmp_session(data: &[u8]) {
     let data = data.get(..MAX_CUT).unwrap_or(data);
@@ -184,7 +165,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Every body.
-    const BODIES: [fn(&[u8]); 6] = [rtmp_handshake, rtmp_chunks, amf0, flv_tags, codec_headers, rtmp_session];
+    const BODIES: [fn(&[u8]); 5] = [rtmp_handshake, rtmp_chunks, amf0, flv_tags, rtmp_session];
 
     #[test]
     fn every_body_takes_nothing_and_little() {

@@ -128,22 +128,18 @@ impl Config {
         if !self.nal_units(sample).any(|nal| matches!(nal_type(nal), Some(NAL_SPS | NAL_PPS))) {
             return Ok(None);
         }
-        let (mut sps, mut pps) = self.parameter_sets();
-        let mut changed = false;
+        let known = self.parameter_sets();
+        let (mut sps, mut pps) = known.clone();
         for nal in self.nal_units(sample) {
             match nal_type(nal) {
-                Some(NAL_SPS) => changed |= nal::merge(&mut sps, nal, sps_id),
-                Some(NAL_PPS) => changed |= nal::merge(&mut pps, nal, pps_id),
+                Some(NAL_SPS) => nal::merge(&mut sps, nal, sps_id),
+                Some(NAL_PPS) => nal::merge(&mut pps, nal, pps_id),
                 _ => {}
             }
         }
-        if !changed {
+        nal::bring_forward(&mut sps, self.nal_units(sample).filter(|nal| nal_type(nal) == Some(NAL_SPS)));
+        if (&sps, &pps) == (&known.0, &known.1) {
             return Ok(None);
-        }
-        // The set that came last is the one in use: it goes first, where the record's reader looks.
-        let active = self.nal_units(sample).filter(|nal| nal_type(nal) == Some(NAL_SPS)).last();
-        if let Some(at) = sps.iter().position(|set| Some(&set[..]) == active) {
-            sps.swap(0, at);
         }
         // Samples keep the length prefixes that they came with.
         let mut config = Self::from_parameter_sets(&sps, &pps)?;

@@ -101,26 +101,25 @@ impl Config {
         if !self.nal_units(sample).any(|nal| nal_type(nal).is_some_and(is_parameter_set)) {
             return Ok(None);
         }
-        let ParameterSets { mut vps, mut sps, mut pps } = self.parameter_sets();
-        let mut changed = false;
-        for nal in self.nal_units(sample).filter(|nal| layer(nal) == 0) {
+        let known = self.parameter_sets();
+        let mut sets = known.clone();
+        let units = || self.nal_units(sample).filter(|nal| layer(nal) == 0);
+        for nal in units() {
             match nal_type(nal) {
-                Some(NAL_VPS) => changed |= nal::merge(&mut vps, nal, vps_id),
-                Some(NAL_SPS) => changed |= nal::merge(&mut sps, nal, sps::id),
-                Some(NAL_PPS) => changed |= nal::merge(&mut pps, nal, pps_id),
+                Some(NAL_VPS) => nal::merge(&mut sets.vps, nal, vps_id),
+                Some(NAL_SPS) => nal::merge(&mut sets.sps, nal, sps::id),
+                Some(NAL_PPS) => nal::merge(&mut sets.pps, nal, pps_id),
                 _ => {}
             }
         }
-        if !changed {
-            return Ok(None);
+        nal::bring_forward(&mut sets.sps, units().filter(|nal| nal_type(nal) == Some(NAL_SPS)));
+        match sets.sps.first() {
+            Some(first) if sets != known => {
+                let sps = Sps::parse(first)?;
+                Self::build(sps, self.length_size, [&sets.vps, &sets.sps, &sets.pps]).map(Some)
+            }
+            _ => Ok(None),
         }
-        // The set that came last is the one in use: it goes first, where the record's reader looks.
-        let active = self.nal_units(sample).filter(|nal| nal_type(nal) == Some(NAL_SPS)).last();
-        if let Some(at) = sps.iter().position(|set| Some(&set[..]) == active) {
-            sps.swap(0, at);
-        }
-        let Some(first) = sps.first() else { return Ok(None) };
-        Self::build(Sps::parse(first)?, self.length_size, [&vps, &sps, &pps]).map(Some)
     }
 
     fn build(sps: Sps, length_size: u8, sets: [&[Bytes]; 3]) -> Result<Self, HeaderError> {

@@ -49,19 +49,23 @@ pub(crate) fn parameter_set(nal: &[u8], header: usize, place: &'static str) -> R
     Ok(unescape(nal.get(header..).unwrap_or_default(), MAX_PARAMETER_SET))
 }
 
-/// Puts `new` in the place of the set that has its kind and number, or at the end; true if that changed anything.
-pub(crate) fn merge(sets: &mut Vec<Bytes>, new: &[u8], id: impl Fn(&[u8]) -> Option<u32>) -> bool {
+/// Puts `new` in the place of the set that has its number, or at the end.
+pub(crate) fn merge(sets: &mut Vec<Bytes>, new: &[u8], id: impl Fn(&[u8]) -> Option<u32>) {
     let number = id(new);
     match sets.iter_mut().find(|set| id(set) == number) {
-        Some(old) if old == new => false,
-        Some(old) => {
-            *old = Bytes::copy_from_slice(new);
-            true
-        }
-        None => {
-            sets.push(Bytes::copy_from_slice(new));
-            true
-        }
+        Some(old) if old == new => {}
+        Some(old) => *old = Bytes::copy_from_slice(new),
+        None => sets.push(Bytes::copy_from_slice(new)),
+    }
+}
+
+/// Puts the set that a sample brought first, where the reader of a record looks; not where it brought several, of which
+/// only the picture parameter sets tell the one in use.
+pub(crate) fn bring_forward<'a>(sets: &mut [Bytes], mut brought: impl Iterator<Item = &'a [u8]>) {
+    if let (Some(only), None) = (brought.next(), brought.next())
+        && let Some(at) = sets.iter().position(|set| set == only)
+    {
+        sets.swap(0, at);
     }
 }
 
@@ -168,9 +172,12 @@ mod tests {
     fn sets_are_replaced_by_number() {
         let id = |set: &[u8]| set.first().map(|n| u32::from(*n));
         let mut sets = vec![Bytes::from_static(&[1, 1])];
-        assert!(!merge(&mut sets, &[1, 1], id));
-        assert!(merge(&mut sets, &[1, 2], id));
-        assert!(merge(&mut sets, &[2, 2], id));
+        merge(&mut sets, &[1, 2], id);
+        merge(&mut sets, &[2, 2], id);
         assert_eq!(sets, [&[1, 2][..], &[2, 2]]);
+        bring_forward(&mut sets, [&[2, 2][..]].into_iter());
+        assert_eq!(sets, [&[2, 2][..], &[1, 2]]);
+        bring_forward(&mut sets, [&[1, 2][..], &[2, 2]].into_iter());
+        assert_eq!(sets, [&[2, 2][..], &[1, 2]]);
     }
 }
