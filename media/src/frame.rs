@@ -44,3 +44,23 @@ impl Access {
         matches!(self, Self::Independent)
     }
 }
+
+/// Something that belongs to an instant of the programme but is neither picture nor sound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// What it is.
+    pub kind: MetadataKind,
+    /// The instant that it is about.
+    pub pts: Timestamp,
+    /// Its bytes as its own standard has them.
+    pub payload: Bytes,
+}
+
+/// What the bytes of a [`Metadata`] are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MetadataKind {
+    /// ID3 tags.
+    Id3,
+    /// A splice_info_section of SCTE-35, CRC included.
+    Scte35,
+}

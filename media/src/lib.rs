@@ -11,6 +11,6 @@ pub mod time;
 pub mod track;
 
 pub use codec::{CodecConfig, VideoRange};
-pub use frame::{Access, Frame};
+pub use frame::{Access, Frame, Metadata, MetadataKind};
 pub use time::{TimeDelta, Timescale, Timestamp, WallTime};
 pub use track::{Kind, Language, LatencyMode, Track, TrackId};

@@ -137,6 +137,8 @@ impl Programme {
                 self.figures.frame(&frame, self.video == Some(frame.track), Instant::now());
                 self.splice.frame(frame, &mut self.spliced);
             }
+            // No rendition carries it yet.
+            Item::Metadata(_) => {}
         }
         for item in self.spliced.drain(..) {
             match item {

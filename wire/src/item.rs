@@ -1,6 +1,6 @@
-//! What every demuxer gives: tracks and their frames.
+//! What every demuxer gives: tracks, their frames, timed metadata.
 
-use media::{Frame, Track};
+use media::{Frame, Metadata, Track};
 
 /// What bytes from an encoder mean for the media.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,4 +9,6 @@ pub enum Item {
     Track(Track),
     /// One access unit.
     Frame(Frame),
+    /// Timed metadata.
+    Metadata(Metadata),
 }

@@ -1,0 +1,243 @@
+//! PES packets (ISO/IEC 13818-1 §2.4.3.6), from the payloads of one PID.
+
+/// Bytes up to and with the packet's length.
+const PREFIX: usize = 6;
+/// Bytes up to and with the length of the optional fields.
+const HEAD: usize = 9;
+
+/// Times of a PES packet, in ticks of 90 kHz modulo 2^33.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    /// Presentation.
+    pub(super) pts: u64,
+    /// Decoding.
+    pub(super) dts: u64,
+}
+
+/// What comes out of a [`Reader`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Piece<'a> {
+    /// A packet begins; its times, if it has some.
+    Begin(Option<Stamp>),
+    /// Bytes of its payload.
+    Data(&'a [u8]),
+    /// It is whole.
+    End,
+    /// It is not whole, wrong, encrypted, or over the limit: what was given of it is not to be used.
+    Broken,
+}
+
+/// Takes PES packets apart.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reader {
+    state: State,
+    /// A header that is not whole yet.
+    header: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    /// Until a packet begins.
+    #[default]
+    Idle,
+    Header,
+    /// Bytes of payload to come, if that is known, and those that were.
+    Body {
+        left: Option<usize>,
+        taken: usize,
+    },
+}
+
+/// What a header says.
+enum Header {
+    /// More bytes are needed.
+    Short,
+    Wrong,
+    /// A packet without media, as padding.
+    Other,
+    /// Its own length, the payload's, and its times.
+    Media {
+        length: usize,
+        payload: Option<usize>,
+        stamp: Option<Stamp>,
+    },
+}
+
+impl Reader {
+    /// Takes the payload of a packet, `start` as its header says. A PES packet with more than `limit` bytes is broken
+    /// off there.
+    pub(super) fn push(&mut self, payload: &[u8], start: bool, limit: usize, out: &mut impl FnMut(Piece<'_>)) {
+        if start {
+            self.finish(out);
+            self.state = State::Header;
+        }
+        match self.state {
+            State::Idle => {}
+            State::Header if self.header.is_empty() => self.begin(payload, limit, out),
+            State::Header => {
+                let mut header = std::mem::take(&mut self.header);
+                header.extend_from_slice(payload);
+                self.begin(&header, limit, out);
+            }
+            State::Body { left, taken } => self.body(payload, left, taken, limit, out),
+        }
+    }
+
+    /// No more comes of the packet under way: gives its end, and true if it was cut short.
+    pub(super) fn finish(&mut self, out: &mut impl FnMut(Piece<'_>)) {
+        match std::mem::take(&mut self.state) {
+            State::Idle => {}
+            State::Body { left: None, .. } => out(Piece::End),
+            State::Header | State::Body { .. } => out(Piece::Broken),
+        }
+        self.header.clear();
+    }
+
+    /// Bytes are missing here: nothing more is given before a packet begins.
+    pub(super) fn lose(&mut self) {
+        self.state = State::Idle;
+        self.header.clear();
+    }
+
+    fn begin(&mut self, bytes: &[u8], limit: usize, out: &mut impl FnMut(Piece<'_>)) {
+        match header(bytes) {
+            // At most 264 bytes, for then it is whole.
+            Header::Short => self.header.extend_from_slice(bytes),
+            Header::Other => self.state = State::Idle,
+            Header::Wrong => {
+                self.state = State::Idle;
+                out(Piece::Broken);
+            }
+            Header::Media { length, payload, stamp } => {
+                out(Piece::Begin(stamp));
+                self.body(bytes.get(length..).unwrap_or_default(), payload, 0, limit, out);
+            }
+        }
+    }
+
+    fn body(&mut self, bytes: &[u8], left: Option<usize>, taken: usize, limit: usize, out: &mut impl FnMut(Piece<'_>)) {
+        // What is behind the packet's end belongs to none.
+        let bytes = bytes.get(..left.unwrap_or(bytes.len())).unwrap_or(bytes);
+        let taken = taken + bytes.len();
+        if taken > limit {
+            self.state = State::Idle;
+            out(Piece::Broken);
+            return;
+        }
+        out(Piece::Data(bytes));
+        let left = left.map(|left| left - bytes.len());
+        self.state = State::Body { left, taken };
+        if left == Some(0) {
+            self.state = State::Idle;
+            out(Piece::End);
+        }
+    }
+}
+
+fn header(bytes: &[u8]) -> Header {
+    let [0, 0, 1, stream, high, low, rest @ ..] = bytes else {
+        let wrong = bytes.iter().zip([0, 0, 1]).any(|(byte, wanted)| *byte != wanted);
+        return if wrong { Header::Wrong } else { Header::Short };
+    };
+    // Maps, padding, directories and the like have no times and no media.
+    if matches!(stream, 0xbc | 0xbe | 0xbf | 0xf0..=0xf2 | 0xf8 | 0xff) {
+        return Header::Other;
+    }
+    let [marker, flags, length, fields @ ..] = rest else { return Header::Short };
+    if marker & 0xf0 != 0x80 {
+        return Header::Wrong;
+    }
+    let length = usize::from(*length);
+    let Some(fields) = fields.get(..length) else { return Header::Short };
+    let payload = match usize::from(u16::from_be_bytes([*high, *low])) {
+        0 => None,
+        total => match total.checked_sub(HEAD - PREFIX + length) {
+            Some(payload) => Some(payload),
+            None => return Header::Wrong,
+        },
+    };
+    let stamp = match (flags >> 6, fields) {
+        (2, [a, b, c, d, e, ..]) => {
+            let pts = time([*a, *b, *c, *d, *e]);
+            Some(Stamp { pts, dts: pts })
+        }
+        (3, [a, b, c, d, e, f, g, h, i, j, ..]) => {
+            Some(Stamp { pts: time([*a, *b, *c, *d, *e]), dts: time([*f, *g, *h, *i, *j]) })
+        }
+        _ => None,
+    };
+    Header::Media { length: HEAD + length, payload, stamp }
+}
+
+/// 33 bits between markers.
+fn time([a, b, c, d, e]: [u8; 5]) -> u64 {
+    let [a, b, c, d, e] = [a, b, c, d, e].map(u64::from);
+    (a >> 1 & 7) << 30 | b << 22 | (c >> 1) << 15 | d << 7 | e >> 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What came out, payload bytes gathered.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Got(Vec<String>);
+
+    impl Got {
+        fn take(&mut self, piece: Piece<'_>) {
+            match (piece, self.0.last_mut()) {
+                (Piece::Data(bytes), Some(last)) if last.starts_with("data") => {
+                    bytes.iter().for_each(|byte| last.push_str(&format!(" {byte}")));
+                }
+                (Piece::Data(bytes), _) => {
+                    self.0.push(bytes.iter().fold("data".to_owned(), |text, byte| format!("{text} {byte}")));
+                }
+                (Piece::Begin(Some(Stamp { pts, dts })), _) => self.0.push(format!("begin {pts} {dts}")),
+                (other, _) => self.0.push(format!("{other:?}")),
+            }
+        }
+    }
+
+    fn run(payloads: &[(&[u8], bool)]) -> Vec<String> {
+        let (mut reader, mut got) = (Reader::default(), Got::default());
+        for (payload, start) in payloads {
+            reader.push(payload, *start, 10, &mut |piece| got.take(piece));
+        }
+        reader.finish(&mut |piece| got.take(piece));
+        got.0
+    }
+
+    /// PTS 2^33 - 1, DTS 1; five bytes of payload.
+    const BOUNDED: [u8; 24] =
+        [0, 0, 1, 0xe0, 0, 18, 0x80, 0xc0, 10, 0x3f, 0xff, 0xff, 0xff, 0xff, 0x11, 0, 1, 0, 3, 1, 2, 3, 4, 5];
+
+    #[test]
+    fn any_cut_gives_the_same_packet() {
+        let whole = ["begin 8589934591 1", "data 1 2 3 4 5", "End"];
+        for at in 0..BOUNDED.len() {
+            let (head, tail) = BOUNDED.split_at(at);
+            assert_eq!(run(&[(head, true), (&[tail, &[0xff; 3]].concat(), false)]), whole, "cut at {at}");
+        }
+        assert_eq!(run(&[(&BOUNDED, false)]), Vec::<String>::new(), "joined in the middle");
+    }
+
+    #[test]
+    fn an_unbounded_packet_ends_where_the_next_begins() {
+        let mut open = BOUNDED;
+        open[5] = 0;
+        let got = run(&[(&open, true), (&[6], false), (&BOUNDED, true)]);
+        assert_eq!(got[1..4], ["data 1 2 3 4 5 6", "End", "begin 8589934591 1"]);
+    }
+
+    #[test]
+    fn what_is_cut_short_or_too_long_is_broken() {
+        assert_eq!(run(&[(&BOUNDED[..22], true)]).last().unwrap(), "Broken");
+        assert_eq!(run(&[(&BOUNDED[..7], true)]), ["Broken"]);
+        assert_eq!(run(&[(&[0, 0, 2, 1], true)]), ["Broken"]);
+        assert_eq!(run(&[(&[0, 0, 1, 0xe0, 0, 2, 0x80, 0x80, 5, 1, 1, 1, 1, 1], true)]), ["Broken"]);
+        let mut open = BOUNDED;
+        open[5] = 0;
+        assert_eq!(run(&[(&open, true), (&[0; 5], false), (&[0], false)]).last().unwrap(), "Broken");
+        assert_eq!(run(&[(&[0, 0, 1, 0xbe, 0, 9, 1, 2], true)]), Vec::<String>::new(), "padding");
+    }
+}

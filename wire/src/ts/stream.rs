@@ -1,0 +1,217 @@
+//! One elementary stream: from the payloads of its PID to items.
+
+use bytes::Bytes;
+use media::{Access, CodecConfig, Frame, Language, Metadata, MetadataKind, Timestamp, Track, TrackId};
+
+use super::audio::{self, Splitter};
+use super::clock::Clock;
+use super::framing::{Format, opus_channels};
+use super::metadata;
+use super::pes::{self, Piece};
+use super::psi::{self, Content};
+use super::video::{self, Pictures, Times};
+use super::{Limits, Stats};
+use crate::Item;
+use crate::annexb::Codec;
+
+/// What streams share.
+pub(super) struct Context<'a> {
+    pub(super) limits: &'a Limits,
+    pub(super) stats: &'a mut Stats,
+    pub(super) clock: &'a mut Clock,
+    pub(super) items: &'a mut Vec<Item>,
+}
+
+/// An elementary stream.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    /// What it carries, as its map says.
+    pub(super) content: Content,
+    label: Label,
+    pes: pes::Reader,
+    body: Body,
+}
+
+/// What a track is called.
+#[derive(Clone, Copy, Debug)]
+struct Label {
+    track: TrackId,
+    language: Option<Language>,
+}
+
+#[derive(Clone, Debug)]
+enum Body {
+    Video(Box<Pictures>),
+    Audio(Box<Splitter>),
+    /// The ID3 tags of a PES packet and their time.
+    Id3(Vec<u8>, Option<Timestamp>),
+    Scte35(psi::Assembler),
+}
+
+impl Stream {
+    /// A stream of `content` that makes `track`; none where it has a form that is not carried.
+    pub(super) fn new(content: Content, track: TrackId, language: Option<Language>, limits: &Limits) -> Option<Self> {
+        let audio = |format| Body::Audio(Box::new(Splitter::new(format, limits.block)));
+        let video = |codec| Body::Video(Box::new(Pictures::new(codec, limits.block, limits.unit)));
+        let body = match content {
+            Content::Avc => video(Codec::Avc),
+            Content::Hevc => video(Codec::Hevc),
+            Content::Adts => audio(Format::Adts),
+            Content::Latm => audio(Format::Loas),
+            Content::Ac3 | Content::Eac3 => audio(Format::Dolby),
+            Content::Opus(code) => audio(Format::Opus(opus_channels(code)?)),
+            Content::Id3 => Body::Id3(Vec::new(), None),
+            Content::Scte35 => Body::Scte35(psi::Assembler::default()),
+        };
+        Some(Self { content, label: Label { track, language }, pes: pes::Reader::default(), body })
+    }
+
+    /// The track that it makes.
+    pub(super) const fn track(&self) -> TrackId {
+        self.label.track
+    }
+
+    /// Takes the payload of a packet.
+    pub(super) fn push(&mut self, payload: &[u8], start: bool, cx: &mut Context<'_>) {
+        let Self { pes, body, label, .. } = self;
+        let limit = cx.limits.pes;
+        match body {
+            Body::Video(pictures) => pes.push(payload, start, limit, &mut |piece| picture(pictures, *label, piece, cx)),
+            Body::Audio(splitter) => pes.push(payload, start, limit, &mut |piece| sound(splitter, *label, piece, cx)),
+            Body::Id3(tags, pts) => pes.push(payload, start, limit, &mut |piece| id3(tags, pts, piece, cx)),
+            Body::Scte35(assembler) => {
+                let over = assembler.push(payload, start, cx.limits.section, &mut |section| splice(section, cx));
+                cx.stats.oversized_sections += over;
+            }
+        }
+    }
+
+    /// Packets are missing here: what they were part of is dropped.
+    pub(super) fn lose(&mut self, stats: &mut Stats) {
+        self.pes.lose();
+        let lost = match &mut self.body {
+            Body::Video(pictures) => pictures.lose(),
+            Body::Audio(splitter) => splitter.lose(),
+            Body::Id3(tags, _) => !std::mem::take(tags).is_empty(),
+            Body::Scte35(assembler) => {
+                assembler.reset();
+                false
+            }
+        };
+        stats.dropped += u64::from(lost);
+    }
+
+    /// The stream ends: gives what is whole.
+    pub(super) fn finish(&mut self, cx: &mut Context<'_>) {
+        let Self { pes, body, label, .. } = self;
+        match body {
+            Body::Video(pictures) => {
+                pes.finish(&mut |piece| picture(pictures, *label, piece, cx));
+                pictures.flush(&mut |output| pictured(*label, output, cx));
+            }
+            Body::Audio(splitter) => pes.finish(&mut |piece| sound(splitter, *label, piece, cx)),
+            Body::Id3(tags, pts) => pes.finish(&mut |piece| id3(tags, pts, piece, cx)),
+            Body::Scte35(_) => {}
+        }
+    }
+
+    /// Its map now says another language: the track is announced again.
+    pub(super) fn set_language(&mut self, language: Option<Language>, cx: &mut Context<'_>) {
+        if self.label.language == language {
+            return;
+        }
+        self.label.language = language;
+        let config = match &self.body {
+            Body::Video(pictures) => pictures.config(),
+            Body::Audio(splitter) => splitter.config(),
+            Body::Id3(..) | Body::Scte35(_) => None,
+        };
+        if let Some(config) = config {
+            announce(self.label, config.clone(), cx);
+        }
+    }
+}
+
+fn announce(Label { track, language }: Label, codec: CodecConfig, cx: &mut Context<'_>) {
+    let mut track = Track::new(track, codec);
+    track.language = language;
+    cx.items.push(Item::Track(track));
+}
+
+fn emit(label: Label, Times { dts, pts }: Times, access: Access, payload: Bytes, cx: &mut Context<'_>) {
+    cx.items.push(Item::Frame(Frame { track: label.track, dts, pts, access, payload }));
+}
+
+fn picture(pictures: &mut Pictures, label: Label, piece: Piece<'_>, cx: &mut Context<'_>) {
+    match piece {
+        Piece::Data(bytes) => pictures.push(bytes, &mut |output| pictured(label, output, cx)),
+        Piece::Begin(stamp) => pictures.begin(stamp.map(|stamp| {
+            let dts = cx.clock.unwrap(stamp.dts);
+            Times { dts, pts: cx.clock.near(stamp.pts) }
+        })),
+        // Only the beginning of the next access unit ends one: it may have several PES packets.
+        Piece::End => {}
+        Piece::Broken => cx.stats.dropped += u64::from(pictures.lose()),
+    }
+}
+
+fn pictured(label: Label, output: video::Output, cx: &mut Context<'_>) {
+    match output {
+        video::Output::Config(config) => announce(label, config, cx),
+        video::Output::Frame { payload, times, access } => emit(label, times, access, payload, cx),
+        video::Output::Dropped => cx.stats.dropped += 1,
+        video::Output::Early => cx.stats.early += 1,
+    }
+}
+
+fn sound(splitter: &mut Splitter, label: Label, piece: Piece<'_>, cx: &mut Context<'_>) {
+    match piece {
+        Piece::Data(bytes) => splitter.push(bytes, &mut |output| sounded(label, output, cx)),
+        Piece::Begin(stamp) => splitter.begin(stamp.map(|stamp| cx.clock.unwrap(stamp.pts))),
+        Piece::End => splitter.end(&mut |output| sounded(label, output, cx)),
+        Piece::Broken => cx.stats.dropped += u64::from(splitter.lose()),
+    }
+}
+
+fn sounded(label: Label, output: audio::Output, cx: &mut Context<'_>) {
+    match output {
+        audio::Output::Config(config) => announce(label, config, cx),
+        audio::Output::Frame(payload, pts) => emit(label, Times { dts: pts, pts }, Access::Independent, payload, cx),
+        audio::Output::Dropped => cx.stats.dropped += 1,
+    }
+}
+
+fn id3(tags: &mut Vec<u8>, pts: &mut Option<Timestamp>, piece: Piece<'_>, cx: &mut Context<'_>) {
+    match piece {
+        Piece::Begin(stamp) => {
+            tags.clear();
+            *pts = stamp.map(|stamp| cx.clock.near(stamp.pts));
+        }
+        Piece::Data(bytes) if tags.len() + bytes.len() <= cx.limits.metadata => tags.extend_from_slice(bytes),
+        // Too long: without a time it is dropped at its end.
+        Piece::Data(_) => *pts = None,
+        Piece::Broken => {
+            (*tags, *pts) = (Vec::new(), None);
+            cx.stats.dropped += 1;
+        }
+        Piece::End => match (pts.take(), tags.starts_with(b"ID3")) {
+            (Some(pts), true) => metadata_item(MetadataKind::Id3, pts, std::mem::take(tags).into(), cx),
+            _ => cx.stats.dropped += 1,
+        },
+    }
+}
+
+fn splice(section: &[u8], cx: &mut Context<'_>) {
+    if psi::checked(section).is_none() {
+        cx.stats.bad_crc += 1;
+        return;
+    }
+    let Ok(time) = metadata::splice_time(section) else { return };
+    // What is to happen at once happens at the latest time there was.
+    let Some(pts) = time.map(|ticks| cx.clock.near(ticks)).or(cx.clock.last()) else { return };
+    metadata_item(MetadataKind::Scte35, pts, Bytes::copy_from_slice(section), cx);
+}
+
+fn metadata_item(kind: MetadataKind, pts: Timestamp, payload: Bytes, cx: &mut Context<'_>) {
+    cx.items.push(Item::Metadata(Metadata { kind, pts, payload }));
+}

@@ -1,0 +1,217 @@
+//! The grid of packets: finds it, keeps to it over any cut of the input, and finds it again.
+
+use super::packet::{PACKET, SYNC};
+
+/// Distances from sync byte to sync byte: plain, behind a 4-byte time code (M2TS), with 16 bytes of Reed-Solomon code.
+const STRIDES: [usize; 3] = [188, 192, 204];
+/// Largest of them.
+const MAX_STRIDE: usize = 204;
+/// Sync bytes in a row that make a grid.
+const LOCK: usize = 5;
+/// Bytes that are enough to tell whether a grid begins at the first of them.
+const WINDOW: usize = MAX_STRIDE * (LOCK - 1) + 1;
+
+/// What comes out of [`Sync::push`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found<'a> {
+    /// A packet, its sync byte first.
+    Packet(&'a [u8; PACKET]),
+    /// The grid was lost: what comes next does not follow on what was before.
+    Lost,
+}
+
+/// Cuts bytes into packets.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sync {
+    /// Bytes from one packet to the next; 0 while the grid is unknown.
+    stride: usize,
+    /// While locked, the packet that the input cut; otherwise all that may be part of a grid.
+    held: Vec<u8>,
+    /// Bytes behind the packet that belong to none and are still to come.
+    skip: usize,
+    /// Bytes passed over since the grid was last there.
+    passed: usize,
+}
+
+impl Sync {
+    /// Bytes passed over since the grid was last there.
+    pub(super) const fn passed(&self) -> usize {
+        self.passed
+    }
+
+    /// Bytes from packet to packet, once that is known.
+    pub(super) fn stride(&self) -> Option<usize> {
+        (self.stride > 0).then_some(self.stride)
+    }
+
+    /// Takes all of `input` and hands the packets in it to `out`.
+    pub(super) fn push(&mut self, mut input: &[u8], out: &mut impl FnMut(Found<'_>)) {
+        loop {
+            input = if self.stride == 0 { self.hunt(input, out) } else { self.follow(input, out) };
+            if input.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// At the end of the input: packets of a grid too short for [`Sync::push`] to trust.
+    pub(super) fn finish(&mut self, out: &mut impl FnMut(Found<'_>)) {
+        if self.stride > 0 {
+            return;
+        }
+        let held = std::mem::take(&mut self.held);
+        let Some((at, stride)) = grid(&held, 1) else { return };
+        for chunk in held.get(at..).unwrap_or_default().chunks(stride) {
+            match chunk.first_chunk() {
+                Some(packet) if packet[0] == SYNC => out(Found::Packet(packet)),
+                _ => return,
+            }
+        }
+    }
+
+    /// Collects until a grid shows, then gives what of the input lies behind the collected bytes.
+    fn hunt<'a>(&mut self, input: &'a [u8], out: &mut impl FnMut(Found<'_>)) -> &'a [u8] {
+        // A little at a time: the rest is followed in place once the grid is there.
+        let (taken, rest) = input.split_at(input.len().min((2 * WINDOW).saturating_sub(self.held.len()).max(1)));
+        self.held.extend_from_slice(taken);
+        if let Some((at, stride)) = grid(&self.held, LOCK) {
+            let held = std::mem::take(&mut self.held);
+            (self.stride, self.skip, self.passed) = (stride, 0, 0);
+            let mut left = held.get(at..).unwrap_or_default();
+            while !left.is_empty() && self.stride > 0 {
+                left = self.follow(left, out);
+            }
+            if self.stride == 0 {
+                let left = left.to_vec();
+                self.held.extend_from_slice(&left);
+            }
+        } else if self.held.len() >= WINDOW {
+            // No grid begins at a byte that has a whole window behind it.
+            let gone = self.held.len() + 1 - WINDOW;
+            self.held.drain(..gone);
+            self.passed = self.passed.saturating_add(gone);
+        }
+        rest
+    }
+
+    /// Goes along the grid; gives what is left of the input where the grid ends.
+    fn follow<'a>(&mut self, mut input: &'a [u8], out: &mut impl FnMut(Found<'_>)) -> &'a [u8] {
+        loop {
+            let (skipped, rest) = input.split_at(input.len().min(self.skip));
+            self.skip -= skipped.len();
+            input = rest;
+            let Some(first) = self.held.first().or(input.first()) else { return input };
+            if *first != SYNC {
+                self.stride = 0;
+                out(Found::Lost);
+                return input;
+            }
+            if self.held.is_empty() {
+                if let Some((packet, rest)) = input.split_first_chunk() {
+                    out(Found::Packet(packet));
+                    input = rest;
+                } else {
+                    self.held.extend_from_slice(input);
+                    return &[];
+                }
+            } else {
+                let (taken, rest) = input.split_at(input.len().min(PACKET - self.held.len()));
+                self.held.extend_from_slice(taken);
+                input = rest;
+                let Some(packet) = self.held.first_chunk() else { return input };
+                out(Found::Packet(packet));
+                self.held.clear();
+            }
+            self.skip = self.stride - PACKET;
+        }
+    }
+}
+
+/// The first place of `bytes`, and the stride, where up to `lock` sync bytes lie in a row; fewer count only where the
+/// bytes end sooner and `lock` is 1.
+fn grid(bytes: &[u8], lock: usize) -> Option<(usize, usize)> {
+    memchr::memchr_iter(SYNC, bytes).find_map(|at| {
+        let stride = STRIDES.into_iter().find(|stride| {
+            let mut marks = bytes.get(at..).unwrap_or_default().iter().step_by(*stride);
+            if lock > 1 {
+                marks.by_ref().take(lock).filter(|byte| **byte == SYNC).count() == lock
+            } else {
+                bytes.len() - at >= PACKET && marks.all(|byte| *byte == SYNC)
+            }
+        })?;
+        Some((at, stride))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `count` packets numbered in their second byte, each `stride` long with `lead` bytes in front.
+    fn stream(stride: usize, lead: usize, count: u8) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for n in 0..count {
+            bytes.extend(std::iter::repeat_n(0xee, lead));
+            bytes.extend([SYNC, n]);
+            bytes.extend(std::iter::repeat_n(0xaa, PACKET - 2));
+            bytes.extend(std::iter::repeat_n(0xcc, stride - lead - PACKET));
+        }
+        bytes
+    }
+
+    /// The numbers of the packets found; 255 where the grid was lost.
+    fn found(parts: &[&[u8]]) -> Vec<u8> {
+        let (mut sync, mut numbers) = (Sync::default(), Vec::new());
+        let mut out = |found: Found<'_>| match found {
+            Found::Packet(packet) => numbers.push(packet[1]),
+            Found::Lost => numbers.push(255),
+        };
+        for part in parts {
+            sync.push(part, &mut out);
+            assert!(sync.held.len() <= 2 * WINDOW);
+        }
+        sync.finish(&mut out);
+        numbers
+    }
+
+    #[test]
+    fn every_stride_at_every_cut() {
+        for (stride, lead) in [(188, 0), (192, 4), (204, 0)] {
+            let bytes = [&[0x47, 1, 2, 0x47][..], &stream(stride, lead, 9)].concat();
+            for at in 0..=bytes.len() {
+                let (head, tail) = bytes.split_at(at);
+                assert_eq!(found(&[head, tail]), (0..9).collect::<Vec<u8>>(), "stride {stride}, cut at {at}");
+            }
+            let single: Vec<&[u8]> = bytes.chunks(1).collect();
+            assert_eq!(found(&single), (0..9).collect::<Vec<u8>>(), "stride {stride}, byte by byte");
+        }
+    }
+
+    #[test]
+    fn a_lost_grid_is_found_again() {
+        let mut bytes = stream(188, 0, 20);
+        bytes.splice(188 * 8..188 * 8 + 50, []);
+        let numbers = found(&[&bytes]);
+        assert_eq!(numbers[..9], [0, 1, 2, 3, 4, 5, 6, 7, 8], "the shortened packet still begins well");
+        assert_eq!(numbers[9], 255);
+        assert_eq!(numbers[10..], (10..20).collect::<Vec<u8>>());
+        bytes[188 * 3] = 0;
+        assert_eq!(found(&[&bytes])[..5], [0, 1, 2, 255, 4], "one bad sync byte costs one packet");
+    }
+
+    #[test]
+    fn a_short_stream_is_taken_at_its_end() {
+        assert_eq!(found(&[&stream(188, 0, 3)]), [0, 1, 2]);
+        assert_eq!(found(&[&stream(192, 4, 2)]), [0, 1]);
+        assert!(found(&[&[SYNC; 100]]).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_transport_stream_is_passed_over() {
+        let mut sync = Sync::default();
+        for _ in 0..100 {
+            sync.push(&[0x55; 1_000], &mut |found| panic!("{found:?}"));
+        }
+        assert!(sync.passed() > 98_000 && sync.stride().is_none());
+    }
+}
