@@ -50,7 +50,6 @@ fn demux(tags: &[(Kind, i64, Bytes)]) -> Seen {
                 match item {
                     Item::Track(track) => seen.tracks.push(track),
                     Item::Frame(frame) => seen.frames.push(frame),
-                    #[allow(unreachable_patterns, reason = "FLV gives nothing else")]
                     other => panic!("{other:?}"),
                 }
             }
