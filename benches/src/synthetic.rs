@@ -111,12 +111,7 @@ impl Programme {
         let picture = (PART_BYTES - BOXES) / PICTURES;
         let mut pieces = vec![Bytes::from(vec![0x5a; PART_BYTES - picture * PICTURES])];
         pieces.extend((0..PICTURES).map(|n| Bytes::from(vec![n as u8; picture])));
-        let format = Format {
-            kind: Kind::Video,
-            codec: "avc1.64001F".to_owned(),
-            resolution: Some((1_920, 1_080)),
-            channels: None,
-        };
+        let format = Format { resolution: Some((1_920, 1_080)), ..Format::new(Kind::Video, "avc1.64001F") };
         let init = Init { rendition: RenditionId::VIDEO, number: 0, bytes: Bytes::from(vec![1; 700]), format };
         let targets = Targets { segment_secs: TARGET_SECS, part: Some(TimeDelta::from_millis(PART_MS)) };
         broadcast.append(&[Event::Targets(targets), Event::Init(Arc::new(init))]);

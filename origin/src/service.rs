@@ -16,7 +16,6 @@ use futures_util::future::BoxFuture;
 use http::header::CONNECTION;
 use http::{HeaderValue, Method, Response, Version};
 use hyper::body::Incoming;
-use packager::log::RenditionId;
 use packager::uri::{self, File};
 
 use crate::answer::{self, Answer, MEDIA_ETAG, Playlist, Refusal, Taste};
@@ -355,9 +354,9 @@ const fn kind(route: &Route) -> RouteKind {
 
 fn content_type(file: File) -> HeaderValue {
     match file {
-        File::Segment(RenditionId::AUDIO, _)
-        | File::Part(RenditionId::AUDIO, ..)
-        | File::Init(RenditionId::AUDIO, _) => HeaderValue::from_static("audio/mp4"),
+        File::Segment(rendition, _) | File::Part(rendition, ..) | File::Init(rendition, _) if rendition.is_audio() => {
+            HeaderValue::from_static("audio/mp4")
+        }
         _ => HeaderValue::from_static("video/mp4"),
     }
 }

@@ -1,5 +1,6 @@
 //! CMAF boxes (ISO/IEC 14496-12, 23000-19): init sections and fragments.
 
+mod entry;
 mod fragment;
 mod init;
 
@@ -8,3 +9,8 @@ pub(crate) use init::{format, init};
 
 /// The one track of every file: renditions are demuxed.
 const TRACK_ID: u32 = 1;
+
+/// A side of a picture in the fields that hold one.
+fn side(pixels: u32) -> u16 {
+    u16::try_from(pixels).unwrap_or(u16::MAX)
+}

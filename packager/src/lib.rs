@@ -12,10 +12,16 @@ pub mod window;
 
 pub use segmenter::{Config, Packager};
 
-/// What the packager cannot do.
+/// What the packager cannot do. All but [`Error::LongGop`] is about what cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The decoder configuration record of a track cannot be written as `avcC`.
+    /// The encoder makes key frames too rarely: no viewer could tune in.
+    #[error("no key frame for more than {secs} s")]
+    LongGop {
+        /// The longest GOP that is carried.
+        secs: i64,
+    },
+    /// The decoder configuration record of a track cannot be written as a box.
     #[error("decoder configuration record: {0}")]
     Record(#[source] mp4_atom::Error),
     /// An init section cannot be written.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use media::{Kind, TimeDelta, Timestamp, WallTime};
+use media::{Kind, Language, TimeDelta, Timestamp, VideoRange, WallTime};
 
 /// Numbers a rendition within a broadcast, from 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -15,8 +15,20 @@ pub struct RenditionId(pub u32);
 impl RenditionId {
     /// The pictures as they came from the encoder.
     pub const VIDEO: Self = Self(0);
-    /// The sound as it came from the encoder; has this number also where there are no pictures.
+    /// The first sound as it came from the encoder; has this number also where there are no pictures.
     pub const AUDIO: Self = Self(1);
+    /// Audio renditions of a broadcast at the most; they are numbered one after another.
+    pub const MOST_AUDIO: u32 = 8;
+
+    /// The `n`th audio rendition, from 0; none beyond [`RenditionId::MOST_AUDIO`].
+    pub fn audio(n: usize) -> Option<Self> {
+        u32::try_from(n).ok().filter(|n| *n < Self::MOST_AUDIO).map(|n| Self(Self::AUDIO.0 + n))
+    }
+
+    /// True if it is sound.
+    pub const fn is_audio(self) -> bool {
+        self.0 >= Self::AUDIO.0 && self.0 < Self::AUDIO.0 + Self::MOST_AUDIO
+    }
 }
 
 /// One step of a broadcast's packaged log.
@@ -66,8 +78,19 @@ pub struct Format {
     pub codec: String,
     /// Visible width and height in pixels, with pixels made square; video only.
     pub resolution: Option<(u32, u32)>,
+    /// How bright it may get; video only.
+    pub range: Option<VideoRange>,
     /// Channels; audio only.
     pub channels: Option<u8>,
+    /// What is spoken, where the contribution says.
+    pub language: Option<Language>,
+}
+
+impl Format {
+    /// A format that says nothing but its codec.
+    pub fn new(kind: Kind, codec: impl Into<String>) -> Self {
+        Self { kind, codec: codec.into(), resolution: None, range: None, channels: None, language: None }
+    }
 }
 
 /// A closed part: one `moof` and its `mdat`.
@@ -85,7 +108,8 @@ pub struct Part {
     pub start: Timestamp,
     /// How long it lasts.
     pub duration: TimeDelta,
-    /// It begins with an IDR picture or is audio, so a decoder may start here.
+    /// It begins with an IDR picture or is audio, so a decoder may start here. An open GOP does not count: some of its
+    /// pictures need earlier ones.
     pub independent: bool,
     /// A break of the programme lies before this part; only ever on the first part of a segment.
     pub discontinuity: bool,

@@ -1,5 +1,6 @@
 //! Playlists as a pure render: a [`Window`](crate::window::Window) in, text out (RFC 8216 and rfc8216bis).
 
+mod language;
 mod media_list;
 mod multivariant;
 

@@ -1,28 +1,36 @@
 //! Frames in, events out: where segments and parts begin and end.
 //!
 //! A programme is a row of *runs*, with a break of the programme (a discontinuity) between two of them. A run begins at
-//! an IDR. The frames of the very first segment are gathered until it is whole, because nobody may see a playlist before
-//! that anyway, and only then is enough known to freeze the durations that hold for the whole broadcast.
+//! a picture that decoding may start with. The frames of the very first segment are gathered until it is whole, because
+//! nobody may see a playlist before that anyway, and only then is enough known to freeze the durations that hold for the
+//! whole broadcast.
 
 mod cuts;
 mod estimate;
+mod gop;
 mod lane;
 mod plan;
 mod run;
+mod sound;
 
 use std::collections::VecDeque;
 
-use media::{Frame, Kind, LatencyMode, TimeDelta, Timescale, Timestamp, Track, WallTime};
+use media::{Access, Frame, Kind, LatencyMode, TimeDelta, Timescale, Timestamp, Track, TrackId, WallTime};
 
 use crate::Error;
-use crate::log::{Event, Targets};
+use crate::log::{Event, RenditionId, Targets};
 use cuts::Cuts;
+use gop::GopGuard;
 use lane::{Lane, Opening, Unit};
 use plan::Pace;
 use run::Run;
+use sound::Sound;
 
-/// Audio that waits for announced video longer than this begins without it.
-const START_HOLD: TimeDelta = TimeDelta::from_secs(1);
+/// Audio that waits for announced video longer than this begins without it. A header came already, so pictures are
+/// likely to follow; a viewer who is shown a programme without pictures will not see them when they come.
+const START_HOLD: TimeDelta = TimeDelta::from_secs(4);
+/// Audio is not dated further ahead of video than this: beyond it, video that came once is not alive any more.
+const MOST_APART: TimeDelta = TimeDelta::from_secs(10);
 /// First segment of a programme that is audio only.
 const FIRST_AUDIO_SEGMENT: TimeDelta = TimeDelta::from_secs(1);
 /// Longest first segment: a GOP that is longer is cut in the middle.
@@ -43,23 +51,21 @@ pub struct Config {
 
 /// Turns the frames of one broadcast into its packaged log.
 ///
-/// It takes at most one video and one audio track. Frames are on the programme's timeline, DTS never going back within a
-/// track. What comes out is taken with [`Packager::poll`] after each call.
+/// It takes at most one video track and [`RenditionId::MOST_AUDIO`] audio tracks. Frames are on the programme's
+/// timeline, DTS never going back within a track. What comes out is taken with [`Packager::poll`] after each call.
 #[derive(Debug)]
 pub struct Packager {
     mode: LatencyMode,
     out: Output,
     video: Option<Lane>,
-    audio: Option<Lane>,
+    sounds: Vec<Sound>,
     targets: Option<Targets>,
     phase: Phase,
     run: Run,
     cuts: Cuts,
-    /// Audio that video has not reached yet; bounded by the holds, after which it flows on without video.
-    held: VecDeque<Unit>,
-    /// A track that replaces one in mid-run takes over at its next chance to begin a segment.
+    gop: GopGuard,
+    /// A video track that replaces one in mid-run takes over at its next chance to begin a segment.
     next_video: Option<Track>,
-    next_audio: Option<Track>,
     next_msn: u64,
     /// Moves the programme's timeline by whole seconds, so that it is not negative.
     shift: Option<TimeDelta>,
@@ -71,12 +77,20 @@ struct Output {
     events: VecDeque<Event>,
 }
 
+/// The rendition that a frame goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Slot {
+    Video,
+    /// The place in the list of sounds.
+    Audio(usize),
+}
+
 #[derive(Debug)]
 enum Phase {
-    /// No run: for the first IDR, or audio where there is no video. Remembers the newest video frame.
+    /// No run: for the first picture to start with, or audio where there is no video. Remembers the newest video frame.
     Waiting(Option<Timestamp>),
     /// The first segment is not whole; bounded by [`LONGEST_FIRST_SEGMENT`].
-    Gathering(Vec<(Kind, Unit)>),
+    Gathering(Vec<(Slot, Unit)>),
     Running,
     Ended,
 }
@@ -88,14 +102,13 @@ impl Packager {
             mode: config.mode,
             out: Output::default(),
             video: None,
-            audio: None,
+            sounds: Vec::new(),
             targets: None,
             phase: Phase::Waiting(None),
             run: Run::default(),
             cuts: Cuts::default(),
-            held: VecDeque::new(),
+            gop: GopGuard::default(),
             next_video: None,
-            next_audio: None,
             next_msn: 0,
             shift: None,
         }
@@ -106,66 +119,47 @@ impl Packager {
         self.out.events.pop_front()
     }
 
-    /// Announces a track, or changes the one of its kind: a new codec header begins a new segment behind a
-    /// discontinuity, with a new init section.
+    /// Announces a track, or changes one: a new codec header begins a new segment behind a discontinuity, with a new
+    /// init section. Audio tracks beyond the most that a broadcast carries are ignored.
     pub fn add_track(&mut self, track: Track) -> Result<(), Error> {
-        let kind = track.kind();
-        let Some(lane) = self.lane(kind) else {
-            let mut lane = Lane::new(track)?;
-            lane.set_part_target(self.targets.and_then(|targets| targets.part));
-            match kind {
-                Kind::Video => self.video = Some(lane),
-                Kind::Audio => self.audio = Some(lane),
-            }
-            self.reconsider_audio_only(kind);
-            return Ok(());
-        };
-        let same = lane.track().codec == track.codec;
-        let idle = matches!(self.phase, Phase::Waiting(_)) || !lane.active() && matches!(self.phase, Phase::Running);
-        if same || idle {
-            return self.lane_mut(kind).map_or(Ok(()), |lane| lane.change(track));
+        match track.kind() {
+            Kind::Video => self.add_video(track),
+            Kind::Audio => self.add_audio(track),
         }
-        self.freeze_early()?;
-        match kind {
-            Kind::Video => self.next_video = Some(track),
-            Kind::Audio => {
-                self.commit_held()?;
-                self.next_audio = Some(track);
-            }
-        }
-        Ok(())
     }
 
-    /// Takes the next frame; `arrival` is when it came in. Frames of unknown tracks are ignored.
+    /// Takes the next frame; `arrival` is when it came in. Frames of unknown tracks are ignored. After an error nothing
+    /// of the contribution can be used; another may follow behind a [`Packager::discontinuity`].
     pub fn push(&mut self, frame: Frame, arrival: WallTime) -> Result<(), Error> {
-        let Some(kind) = self.kind_of(&frame) else { return Ok(()) };
+        let Some(slot) = self.slot_of(frame.track) else { return Ok(()) };
+        if slot == Slot::Video {
+            self.gop.frame(frame.dts, frame.access)?;
+        }
         let shift = *self.shift.get_or_insert_with(|| {
             let behind = (Timestamp::ZERO + EARLIEST - frame.dts).as_millis().max(0);
             TimeDelta::from_secs((behind + 999) / 1_000)
         });
-        let unit = Unit {
-            dts: frame.dts + shift,
-            pts: frame.pts + shift,
-            key: frame.access.is_independent(),
-            payload: frame.payload,
-        };
+        let unit =
+            Unit { dts: frame.dts + shift, pts: frame.pts + shift, access: frame.access, payload: frame.payload };
         match self.phase {
-            Phase::Waiting(_) => self.wait(kind, unit, arrival),
-            Phase::Gathering(_) => self.gather(kind, unit),
-            Phase::Running => self.run(kind, unit, arrival),
+            Phase::Waiting(_) => self.wait(slot, unit, arrival),
+            Phase::Gathering(_) => self.gather(slot, unit),
+            Phase::Running => self.run(slot, unit, arrival),
             Phase::Ended => Ok(()),
         }
     }
 
     /// The programme breaks here: all renditions close their segments, and their next ones begin with a discontinuity.
+    /// The tracks that are announced next are another contribution's.
     pub fn discontinuity(&mut self) -> Result<(), Error> {
         self.freeze_early()?;
         if matches!(self.phase, Phase::Running) {
             self.end_run()?;
         }
+        self.gop = GopGuard::default();
+        self.sounds.iter_mut().for_each(Sound::release);
         if !matches!(self.phase, Phase::Ended) {
             self.phase = Phase::Waiting(None);
-            self.held.clear();
         }
         Ok(())
     }
@@ -180,86 +174,136 @@ impl Packager {
         Ok(())
     }
 
-    fn kind_of(&self, frame: &Frame) -> Option<Kind> {
-        let named = [&self.next_video, &self.next_audio].into_iter().flatten();
-        let tracks = named.chain([&self.video, &self.audio].into_iter().flatten().map(Lane::track));
-        tracks.into_iter().find(|t| t.id == frame.track).map(Track::kind)
+    fn add_video(&mut self, track: Track) -> Result<(), Error> {
+        let waiting = matches!(self.phase, Phase::Waiting(_));
+        let running = matches!(self.phase, Phase::Running);
+        let Some(lane) = self.video.as_mut() else {
+            let mut lane = Lane::new(RenditionId::VIDEO, track)?;
+            lane.set_part_target(self.targets.and_then(|targets| targets.part));
+            self.video = Some(lane);
+            self.reconsider_audio_only();
+            return Ok(());
+        };
+        if lane.describes(&track) || waiting || !lane.active() && running {
+            self.next_video = None;
+            return lane.change(track);
+        }
+        self.freeze_early()?;
+        self.next_video = Some(track);
+        Ok(())
     }
 
-    fn lane(&self, kind: Kind) -> Option<&Lane> {
-        match kind {
-            Kind::Video => self.video.as_ref(),
-            Kind::Audio => self.audio.as_ref(),
+    fn add_audio(&mut self, track: Track) -> Result<(), Error> {
+        let waiting = matches!(self.phase, Phase::Waiting(_));
+        let running = matches!(self.phase, Phase::Running);
+        let Some(n) = sound::place_for(&self.sounds, &track) else {
+            if let Some(id) = RenditionId::audio(self.sounds.len()) {
+                let mut lane = Lane::new(id, track)?;
+                lane.set_part_target(self.targets.and_then(|targets| targets.part));
+                self.sounds.push(Sound::new(lane));
+            }
+            return Ok(());
+        };
+        let Some(sound) = self.sounds.get_mut(n) else { return Ok(()) };
+        sound.bound = true;
+        if sound.lane.describes(&track) || waiting || !sound.lane.active() && running {
+            sound.next = None;
+            return sound.lane.change(track);
         }
+        self.freeze_early()?;
+        self.commit_held(n)?;
+        if let Some(sound) = self.sounds.get_mut(n) {
+            sound.next = Some(track);
+        }
+        Ok(())
     }
 
-    fn lane_mut(&mut self, kind: Kind) -> Option<&mut Lane> {
-        match kind {
-            Kind::Video => self.video.as_mut(),
-            Kind::Audio => self.audio.as_mut(),
+    fn slot_of(&self, track: TrackId) -> Option<Slot> {
+        let video = self.next_video.as_ref().or(self.video.as_ref().map(Lane::track));
+        if video.is_some_and(|video| video.id == track) {
+            return Some(Slot::Video);
         }
+        let bound = self.sounds.iter().position(|sound| sound.bound && sound.track().id == track);
+        bound.or_else(|| self.sounds.iter().position(|sound| sound.track().id == track)).map(Slot::Audio)
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        self.video.iter().chain(self.sounds.iter().map(|sound| &sound.lane))
     }
 
     /// Video that is announced while audio gathers alone gets its chance to lead.
-    fn reconsider_audio_only(&mut self, added: Kind) {
-        if added == Kind::Video
-            && self.run.leader == Kind::Audio
+    fn reconsider_audio_only(&mut self) {
+        if self.run.leader == Kind::Audio
             && let Phase::Gathering(units) = &mut self.phase
         {
-            self.held = std::mem::take(units).into_iter().map(|(_, unit)| unit).collect();
+            for (slot, unit) in std::mem::take(units) {
+                if let Slot::Audio(n) = slot
+                    && let Some(sound) = self.sounds.get_mut(n)
+                {
+                    sound.held.push_back(unit);
+                }
+            }
             self.phase = Phase::Waiting(None);
         }
     }
 
-    fn wait(&mut self, kind: Kind, unit: Unit, arrival: WallTime) -> Result<(), Error> {
+    fn wait(&mut self, slot: Slot, unit: Unit, arrival: WallTime) -> Result<(), Error> {
         let Phase::Waiting(newest_video) = &mut self.phase else { return Ok(()) };
-        if kind == Kind::Video {
+        let Slot::Audio(n) = slot else {
             *newest_video = Some(unit.dts);
-            if unit.key {
-                self.begin_run(Kind::Video, unit.dts, unit.pts, arrival);
-                let held: Vec<_> = self.held.drain(..).collect();
-                for audio in held {
-                    self.forward(Kind::Audio, audio, arrival)?;
-                }
-                self.forward(Kind::Video, unit, arrival)?;
+            if unit.access == Access::Dependent {
+                return Ok(());
             }
-            return Ok(());
-        }
+            self.begin_run(Kind::Video, unit.dts, unit.pts, arrival);
+            self.forward_held(arrival)?;
+            return self.forward(Slot::Video, unit, arrival);
+        };
         let newest_video = *newest_video;
         let newest = unit.pts;
-        self.held.push_back(unit);
-        while let Some((dts, pts)) = self.held.front().map(|first| (first.dts, first.pts)) {
-            let overdue = newest - pts > START_HOLD;
+        let Some(sound) = self.sounds.get_mut(n) else { return Ok(()) };
+        sound.held.push_back(unit);
+        let full = sound.held.len() > sound::MOST_HELD;
+        while let Some((n, dts, pts)) = sound::oldest_held(&self.sounds) {
+            let overdue = full || newest - pts > START_HOLD;
             if self.video.is_some() && !overdue {
                 break;
             }
-            if overdue && newest_video.is_some_and(|video| video >= pts) {
+            if overdue && newest_video.is_some_and(|video| video + MOST_APART >= pts) {
                 // Video is alive but between two IDRs: sound without pictures would be the wrong start.
-                self.held.pop_front();
+                self.sounds.get_mut(n).map(|sound| sound.held.pop_front());
                 continue;
             }
             self.begin_run(Kind::Audio, dts, pts, arrival.shifted(pts - newest));
-            let held: Vec<_> = self.held.drain(..).collect();
-            return held.into_iter().try_for_each(|audio| self.forward(Kind::Audio, audio, arrival));
+            return self.forward_held(arrival);
         }
         Ok(())
     }
 
     /// Hands a frame to the phase that follows waiting.
-    fn forward(&mut self, kind: Kind, unit: Unit, arrival: WallTime) -> Result<(), Error> {
+    fn forward(&mut self, slot: Slot, unit: Unit, arrival: WallTime) -> Result<(), Error> {
         match self.phase {
-            Phase::Gathering(_) => self.gather(kind, unit),
-            _ => self.run(kind, unit, arrival),
+            Phase::Gathering(_) => self.gather(slot, unit),
+            _ => self.run(slot, unit, arrival),
         }
+    }
+
+    /// Hands all audio that waited to the phase that follows, in the order of its times.
+    fn forward_held(&mut self, arrival: WallTime) -> Result<(), Error> {
+        let mut held: Vec<(Slot, Unit)> = Vec::new();
+        for (n, sound) in self.sounds.iter_mut().enumerate() {
+            held.extend(sound.held.drain(..).map(|unit| (Slot::Audio(n), unit)));
+        }
+        held.sort_by_key(|(_, unit)| unit.pts);
+        held.into_iter().try_for_each(|(slot, unit)| self.forward(slot, unit, arrival))
     }
 
     fn begin_run(&mut self, leader: Kind, dts: Timestamp, pts: Timestamp, wall: WallTime) {
         let first = self.targets.is_none();
         self.run = Run::new(leader, dts, pts, wall, self.next_msn, first);
-        self.cuts.begin(self.next_msn, pts);
-        let anchors = [(&mut self.video, dts), (&mut self.audio, pts)];
-        for (lane, at) in anchors.into_iter().filter_map(|(lane, at)| Some((lane.as_mut()?, at))) {
-            let leads = lane.track().kind() == leader;
+        self.cuts.begin(self.next_msn, pts, !first);
+        let sounds = self.sounds.iter_mut().map(|sound| (&mut sound.lane, pts));
+        for (lane, at) in self.video.iter_mut().map(|lane| (lane, dts)).chain(sounds) {
+            let leads = lane.track().kind() == leader && leader == Kind::Video;
             if leads || lane.announced() {
                 lane.begin_run(Opening { msn: self.next_msn, at, discontinuity: !first }, (wall, at));
             }
@@ -267,18 +311,20 @@ impl Packager {
         self.phase = if first { Phase::Gathering(Vec::new()) } else { Phase::Running };
     }
 
-    fn gather(&mut self, kind: Kind, unit: Unit) -> Result<(), Error> {
+    fn gather(&mut self, slot: Slot, unit: Unit) -> Result<(), Error> {
         let Phase::Gathering(units) = &mut self.phase else { return Ok(()) };
-        let newest_video = units.iter().rev().find(|(k, _)| *k == Kind::Video).map(|(_, u)| u.dts);
+        self.run.notice(slot, &unit);
         let elapsed = unit.pts - self.run.start_pts;
-        let whole = match (self.run.leader, kind) {
+        let whole = match (self.run.leader, slot) {
             (Kind::Audio, _) => elapsed >= FIRST_AUDIO_SEGMENT,
-            (Kind::Video, Kind::Video) => {
-                (unit.key && newest_video.is_some() && elapsed >= SHORTEST_SEGMENT) || elapsed >= LONGEST_FIRST_SEGMENT
+            (Kind::Video, Slot::Video) => {
+                let entry = unit.access != Access::Dependent;
+                let followed = units.iter().any(|(slot, _)| *slot == Slot::Video);
+                (entry && followed && elapsed >= SHORTEST_SEGMENT) || elapsed >= LONGEST_FIRST_SEGMENT
             }
-            (Kind::Video, Kind::Audio) => newest_video.is_some_and(|video| unit.pts - video > run::AUDIO_HOLD),
+            (Kind::Video, Slot::Audio(_)) => self.run.video_stalls(),
         };
-        units.push((kind, unit));
+        units.push((slot, unit));
         if whole || units.len() >= MOST_GATHERED { self.freeze() } else { Ok(()) }
     }
 
@@ -289,27 +335,32 @@ impl Packager {
 
     fn freeze(&mut self) -> Result<(), Error> {
         let Phase::Gathering(units) = std::mem::replace(&mut self.phase, Phase::Running) else { return Ok(()) };
-        let of = |kind| units.iter().filter(move |(k, _)| *k == kind).map(|(_, unit)| unit);
-        let mut keys = of(Kind::Video).filter(|u| u.key).map(|u| u.pts);
+        let of = |wanted| units.iter().filter(move |(slot, _)| *slot == wanted).map(|(_, unit)| unit);
+        let mut keys = of(Slot::Video).filter(|u| u.access != Access::Dependent).map(|u| u.pts);
         let gop = match (keys.next(), keys.next()) {
             (Some(first), Some(second)) => second - first,
-            (Some(first), None) => of(Kind::Video).map(|u| u.pts - first).max().unwrap_or_default(),
+            (Some(first), None) => of(Slot::Video).map(|u| u.pts - first).max().unwrap_or_default(),
             _ => plan::segment_target(self.mode),
         };
-        let video = self.video.as_ref().map(|lane| pace(of(Kind::Video).map(|u| u.dts), lane.frame()));
-        let audio = self.audio.as_ref().map(|lane| Pace { frame: lane.frame(), jitter: TimeDelta::ZERO });
-        let paces: Vec<_> = video.into_iter().chain(audio).collect();
-        let targets = plan::targets(self.mode, gop, &paces);
-        for (lane, pace) in [(&mut self.video, video), (&mut self.audio, audio)] {
-            if let (Some(lane), Some(pace)) = (lane, pace) {
-                lane.expect(pace.frame);
-                lane.set_part_target(targets.part);
-            }
+        let mut paces = Vec::new();
+        if let Some(lane) = self.video.as_mut() {
+            let pace = pace(of(Slot::Video).map(|u| u.dts), lane.frame());
+            lane.expect(pace.frame);
+            paces.push(pace);
         }
+        for (n, sound) in self.sounds.iter_mut().enumerate() {
+            if let Some(unit) = of(Slot::Audio(n)).next() {
+                sound.lane.expect_like(&unit.payload);
+            }
+            paces.push(Pace { frame: sound.lane.frame(), jitter: TimeDelta::ZERO });
+        }
+        let targets = plan::targets(self.mode, gop, &paces);
+        let lanes = self.video.iter_mut().chain(self.sounds.iter_mut().map(|sound| &mut sound.lane));
+        lanes.for_each(|lane| lane.set_part_target(targets.part));
         self.targets = Some(targets);
         self.out.events.push_back(Event::Targets(targets));
         let wall = self.run.wall;
-        units.into_iter().try_for_each(|(kind, unit)| self.run(kind, unit, wall))
+        units.into_iter().try_for_each(|(slot, unit)| self.run(slot, unit, wall))
     }
 }
 

@@ -6,6 +6,7 @@
 //! /{PLAYBACK_ID}/{BROADCAST_ID}/video-init-0.mp4        init section
 //! /{PLAYBACK_ID}/{BROADCAST_ID}/video-17.m4s            segment 17
 //! /{PLAYBACK_ID}/{BROADCAST_ID}/video-17.3.m4s          part 3 of segment 17
+//! /{PLAYBACK_ID}/{BROADCAST_ID}/audio2.m3u8             media playlist of the second audio rendition
 //! ```
 //!
 //! Every resource has exactly one path, so that a cache never holds it twice: numbers with a sign or leading zeros are
@@ -143,6 +144,7 @@ impl fmt::Display for Name {
         match self.0 {
             RenditionId::VIDEO => f.write_str("video"),
             RenditionId::AUDIO => f.write_str("audio"),
+            RenditionId(n) if self.0.is_audio() => write!(f, "audio{n}"),
             RenditionId(n) => write!(f, "rendition{n}"),
         }
     }
@@ -153,8 +155,11 @@ fn parse_rendition(name: &str) -> Option<RenditionId> {
         "video" => Some(RenditionId::VIDEO),
         "audio" => Some(RenditionId::AUDIO),
         other => {
-            let number = parse_number(other.strip_prefix("rendition")?)?;
-            (number > u64::from(RenditionId::AUDIO.0)).then_some(RenditionId(number.try_into().ok()?))
+            let audio = other.strip_prefix("audio");
+            let number = parse_number(audio.or_else(|| other.strip_prefix("rendition"))?)?;
+            let rendition = RenditionId(number.try_into().ok()?);
+            let has_own_name = matches!(rendition, RenditionId::VIDEO | RenditionId::AUDIO);
+            (!has_own_name && rendition.is_audio() == audio.is_some()).then_some(rendition)
         }
     }
 }
@@ -177,7 +182,9 @@ mod tests {
             file(File::Playlist(RenditionId::VIDEO)),
             file(File::Init(RenditionId::AUDIO, 3)),
             file(File::Segment(RenditionId::VIDEO, u64::MAX)),
-            file(File::Part(RenditionId(7), 0, 10)),
+            file(File::Init(RenditionId(2), 0)),
+            file(File::Part(RenditionId(8), 0, 10)),
+            file(File::Part(RenditionId(9), 0, 10)),
         ] {
             assert_eq!(Route::parse(&route.to_string()), Some(route));
         }
@@ -204,6 +211,9 @@ mod tests {
             "/p/b/video-1.4294967296.m4s",
             "/p/b/video-18446744073709551616.m4s",
             "/p/b/rendition0-1.m4s",
+            "/p/b/rendition2-1.m4s",
+            "/p/b/audio1-1.m4s",
+            "/p/b/audio9-1.m4s",
             "/p/b/video-init-00.mp4",
             "/p/b/-init-0.mp4",
             "/p%2e/b/video.m3u8",

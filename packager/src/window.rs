@@ -222,7 +222,7 @@ mod tests {
         let mut window = Window::new();
         window.apply(&Event::Targets(Targets { segment_secs: 2, part: None }));
         for (rendition, kind) in [(RenditionId::VIDEO, Kind::Video), (RenditionId::AUDIO, Kind::Audio)] {
-            let format = Format { kind, codec: String::new(), resolution: None, channels: None };
+            let format = Format::new(kind, "");
             window.apply(&Event::Init(Arc::new(Init { rendition, number: 0, bytes: bytes::Bytes::new(), format })));
         }
         for msn in 0..60 {

@@ -22,7 +22,7 @@ proptest! {
         reorder: bool,
         millis: bool,
     ) {
-        let video = Video { frames, per: 1, gops, reorder, millis, length: 30_000, start: 0 };
+        let video = Video { frames, per: 1, gops, reorder, millis, length: 30_000, ..Video::default() };
         check(&package(mode, Some(&video), Some(48_000)), STRICT);
     }
 

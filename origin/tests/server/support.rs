@@ -135,7 +135,9 @@ fn init(rendition: RenditionId) -> Arc<Init> {
         kind: if video { Kind::Video } else { Kind::Audio },
         codec: if video { "avc1.64001f" } else { "mp4a.40.2" }.to_owned(),
         resolution: video.then_some((1280, 720)),
+        range: None,
         channels: (!video).then_some(2),
+        language: None,
     };
     Arc::new(Init { rendition, number: 0, bytes: Bytes::from(format!("init of {rendition:?}")), format })
 }

@@ -1,6 +1,7 @@
 //! Fragments: one `moof` and the header of its `mdat`, in front of payloads that stay where they are.
 
 use bytes::Bytes;
+use media::Access;
 use mp4_atom::{Encode, Mfhd, Moof, Tfdt, Tfhd, Traf, Trun, TrunEntry, TrunSamples};
 
 use super::TRACK_ID;
@@ -9,6 +10,8 @@ use crate::log::Payload;
 
 /// Sample flags (ISO/IEC 14496-12 §8.8.3.1): depends on no other sample.
 const SYNC: u32 = 0x0200_0000;
+/// Depends on no other sample, but is no sync sample: those shown before it need earlier ones (SAP type 3).
+const OPEN: u32 = 0x0201_0000;
 /// Depends on others, and is no sync sample.
 const NON_SYNC: u32 = 0x0101_0000;
 /// Size of a box header without and with a 64-bit size.
@@ -20,7 +23,7 @@ pub(crate) struct Sample {
     pub(crate) duration: u32,
     /// From decode time to presentation time.
     pub(crate) cts: i32,
-    pub(crate) key: bool,
+    pub(crate) access: Access,
     pub(crate) payload: Bytes,
 }
 
@@ -32,12 +35,12 @@ pub(crate) fn fragment(sequence: u32, tfdt: u64, samples: &[Sample], every_key: 
     let entry = |s: &Sample| TrunEntry {
         duration: if common.is_some() { None } else { Some(s.duration) },
         size: Some(u32::try_from(s.payload.len()).unwrap_or(u32::MAX)),
-        flags: (!every_key).then_some(if s.key { SYNC } else { NON_SYNC }),
+        flags: (!every_key).then_some(flags(s.access)),
         cts: (!every_key).then_some(s.cts.into()),
     };
     let mut entries: Vec<_> = samples.iter().map(entry).collect();
     if let [_, rest @ ..] = entries.as_mut_slice()
-        && samples.iter().skip(1).all(|s| !s.key)
+        && samples.iter().skip(1).all(|s| s.access == Access::Dependent)
     {
         // Only the first differs, or none: the default of the run serves the others.
         rest.iter_mut().for_each(|e| e.flags = None);
@@ -53,6 +56,14 @@ pub(crate) fn fragment(sequence: u32, tfdt: u64, samples: &[Sample], every_key: 
     pieces.push(head);
     pieces.extend(samples.iter().map(|s| s.payload.clone()));
     Ok(Payload::new(pieces))
+}
+
+fn flags(access: Access) -> u32 {
+    match access {
+        Access::Independent => SYNC,
+        Access::Open => OPEN,
+        Access::Dependent => NON_SYNC,
+    }
 }
 
 /// Builds a fragment without samples: a rendition that has nothing to show.
@@ -110,14 +121,15 @@ mod tests {
     use super::*;
     use mp4_atom::{Decode, DecodeMaybe};
 
-    fn samples(keys: &[bool]) -> Vec<Sample> {
+    fn samples(accesses: &[Access]) -> Vec<Sample> {
         let payload = Bytes::from_static(b"0123456789");
-        keys.iter().map(|key| Sample { duration: 3_000, cts: -5, key: *key, payload: payload.clone() }).collect()
+        let sample = |access: &Access| Sample { duration: 3_000, cts: -5, access: *access, payload: payload.clone() };
+        accesses.iter().map(sample).collect()
     }
 
     #[test]
     fn a_fragment_reads_back() {
-        let payload = fragment(7, 1 << 33, &samples(&[true, false]), false).unwrap();
+        let payload = fragment(7, 1 << 33, &samples(&[Access::Independent, Access::Dependent]), false).unwrap();
         let bytes: Vec<u8> = payload.pieces().concat();
         assert_eq!(payload.len(), bytes.len() as u64);
         let moof = Moof::decode(&mut bytes.as_slice()).unwrap();
@@ -132,15 +144,15 @@ mod tests {
 
     #[test]
     fn keys_inside_keep_their_flags() {
-        let payload = fragment(1, 0, &samples(&[false, true]), false).unwrap();
+        let payload = fragment(1, 0, &samples(&[Access::Dependent, Access::Independent, Access::Open]), false).unwrap();
         let moof = Moof::decode(&mut payload.pieces()[0].as_ref()).unwrap();
         let flags: Vec<_> = moof.traf[0].trun[0].samples.iter().map(|e| e.flags).collect();
-        assert_eq!(flags, [Some(NON_SYNC), Some(SYNC)]);
+        assert_eq!(flags, [Some(NON_SYNC), Some(SYNC), Some(OPEN)]);
     }
 
     #[test]
     fn payloads_are_shared() {
-        let samples = samples(&[true]);
+        let samples = samples(&[Access::Independent]);
         let payload = fragment(1, 0, &samples, true).unwrap();
         assert_eq!(payload.pieces()[1].as_ptr(), samples[0].payload.as_ptr());
     }

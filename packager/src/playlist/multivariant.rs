@@ -1,13 +1,21 @@
 //! The multivariant playlist.
+//!
+//! Audio renditions stand in one group for each codec, and each group has a variant of its own: so `CODECS` names what a
+//! player really needs, and one that cannot decode AC-3 still plays the AAC next to it. The first rendition of each
+//! group is its default.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use media::Kind;
 use media::id::{BroadcastId, PlaybackId};
 
-use super::VERSION;
+use super::{VERSION, language};
+use crate::log::{Format, RenditionId};
 use crate::uri::{File, Query};
 use crate::window::{Rendition, Segment, Window};
+
+/// The group of the first audio codec; those of others have the codec behind it.
+const GROUP: &str = "audio";
 
 /// What a multivariant playlist depends on besides the window.
 #[derive(Clone, Copy, Debug)]
@@ -23,63 +31,159 @@ pub struct MultivariantOptions<'a> {
 /// Renders the multivariant playlist. It lists the renditions that have a whole segment: ask only once
 /// [`Window::is_playable`].
 pub fn multivariant(window: &Window, options: &MultivariantOptions<'_>) -> String {
-    let ready = |kind| window.renditions().find(move |r| r.format().kind == kind && r.listed().any(Segment::is_closed));
-    let (video, audio) = (ready(Kind::Video), ready(Kind::Audio));
+    let ready = |kind| {
+        window.renditions().filter(move |r| r.format().kind == kind && r.listed().any(Segment::is_closed)).collect()
+    };
+    let (video, audio): (Vec<&Rendition>, Vec<&Rendition>) = (ready(Kind::Video), ready(Kind::Audio));
     let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n");
     if window.renditions().flat_map(Rendition::listed).all(|s| s.independent() || s.is_gap()) {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
     // Writing to a String cannot fail.
-    let _ = match (video, audio) {
-        (Some(video), Some(audio)) => {
-            audio_group(&mut out, audio, options).and_then(|()| variant(&mut out, video, Some(audio), options))
-        }
-        (Some(only), None) | (None, Some(only)) => variant(&mut out, only, None, options),
-        (None, None) => Ok(()),
-    };
+    let _ = Master { video: video.first().copied(), groups: groups(&audio), options, out: &mut out }.write();
     out
 }
 
-fn audio_group(out: &mut String, audio: &Rendition, options: &MultivariantOptions<'_>) -> std::fmt::Result {
-    out.push_str("#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio\",DEFAULT=YES,AUTOSELECT=YES");
-    if let Some(channels) = audio.format().channels {
-        write!(out, ",CHANNELS=\"{channels}\"")?;
-    }
-    out.push_str(",URI=\"");
-    child(out, audio, options)?;
-    out.push_str("\"\n");
-    Ok(())
+/// Audio renditions of one codec.
+struct Group<'a> {
+    id: String,
+    members: Vec<Member<'a>>,
 }
 
-fn variant(
-    out: &mut String,
-    main: &Rendition,
-    audio: Option<&Rendition>,
-    options: &MultivariantOptions<'_>,
-) -> std::fmt::Result {
-    let peak = main.bandwidth() + audio.map_or(0, Rendition::bandwidth);
-    let average = main.average_bandwidth() + audio.map_or(0, Rendition::average_bandwidth);
-    write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{}", main.format().codec)?;
-    if let Some(audio) = audio {
-        write!(out, ",{}", audio.format().codec)?;
-    }
-    out.push('"');
-    if let Some((width, height)) = main.format().resolution {
-        write!(out, ",RESOLUTION={width}x{height}")?;
-        if let Some(rate) = main.millihertz() {
-            write!(out, ",FRAME-RATE={}.{:03}", rate / 1_000, rate % 1_000)?;
+/// An audio rendition and the name it goes by.
+struct Member<'a> {
+    rendition: &'a Rendition,
+    name: String,
+    /// A player may choose it by its viewer's language: the first of each language.
+    auto: bool,
+}
+
+fn groups<'a>(audio: &[&'a Rendition]) -> Vec<Group<'a>> {
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    for rendition in audio {
+        let codec = sample_entry(rendition.format());
+        let known = groups.iter_mut().find(|g| g.members.iter().any(|m| sample_entry(m.rendition.format()) == codec));
+        if let Some(group) = known {
+            group.add(rendition);
+            continue;
         }
+        let id = if groups.is_empty() { GROUP.to_owned() } else { format!("{GROUP}-{codec}") };
+        let mut group = Group { id, members: Vec::new() };
+        group.add(rendition);
+        groups.push(group);
     }
-    if audio.is_some() {
-        out.push_str(",AUDIO=\"audio\"");
-    }
-    out.push('\n');
-    child(out, main, options)?;
-    out.push('\n');
-    Ok(())
+    groups
 }
 
-fn child(out: &mut String, rendition: &Rendition, options: &MultivariantOptions<'_>) -> std::fmt::Result {
-    let MultivariantOptions { playback, broadcast, query } = options;
-    write!(out, "{playback}/{broadcast}/{}{query}", File::Playlist(rendition.id()))
+/// The four characters in front of a codec's parameters.
+fn sample_entry(format: &Format) -> &str {
+    format.codec.split('.').next().unwrap_or_default()
+}
+
+impl<'a> Group<'a> {
+    fn add(&mut self, rendition: &'a Rendition) {
+        let language = rendition.format().language;
+        let auto = self.members.is_empty()
+            || language.is_some() && self.members.iter().all(|m| m.rendition.format().language != language);
+        self.members.push(Member { rendition, name: self.name(rendition), auto });
+    }
+
+    /// A name that no other member has, and that stays when others come.
+    fn name(&self, rendition: &Rendition) -> String {
+        let number = rendition.id().0 - RenditionId::AUDIO.0 + 1;
+        let language = rendition.format().language;
+        let Some(name) = language.as_ref().and_then(language::name) else { return format!("Audio {number}") };
+        let taken = self.members.iter().any(|member| member.name == name);
+        if taken { format!("{name} {number}") } else { name.to_owned() }
+    }
+}
+
+struct Master<'a> {
+    video: Option<&'a Rendition>,
+    groups: Vec<Group<'a>>,
+    options: &'a MultivariantOptions<'a>,
+    out: &'a mut String,
+}
+
+impl Master<'_> {
+    fn write(&mut self) -> fmt::Result {
+        let groups = std::mem::take(&mut self.groups);
+        let Some(video) = self.video else {
+            return groups.iter().try_for_each(|group| self.audio_only(group));
+        };
+        for group in &groups {
+            group.members.iter().enumerate().try_for_each(|(n, m)| self.media(&group.id, m, n == 0, true))?;
+        }
+        if groups.is_empty() {
+            return self.variant(video, None, &[]);
+        }
+        groups.iter().try_for_each(|group| self.variant(video, Some(&group.id), &group.members))
+    }
+
+    /// A group where there are no pictures: its first rendition is the variant itself, and needs no URI in the group.
+    fn audio_only(&mut self, group: &Group<'_>) -> fmt::Result {
+        let [main, others @ ..] = group.members.as_slice() else { return Ok(()) };
+        if others.is_empty() {
+            return self.variant(main.rendition, None, &[]);
+        }
+        self.media(&group.id, main, true, false)?;
+        others.iter().try_for_each(|member| self.media(&group.id, member, false, true))?;
+        self.variant(main.rendition, Some(&group.id), others)
+    }
+
+    fn media(&mut self, group: &str, member: &Member<'_>, default: bool, uri: bool) -> fmt::Result {
+        let Member { rendition, name, auto } = member;
+        write!(self.out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{group}\",NAME=\"{name}\"")?;
+        if let Some(language) = &rendition.format().language {
+            write!(self.out, ",LANGUAGE=\"{}\"", language::tag(language))?;
+        }
+        let yes = |it| if it { "YES" } else { "NO" };
+        write!(self.out, ",DEFAULT={},AUTOSELECT={}", yes(default), yes(*auto))?;
+        if let Some(channels) = rendition.format().channels {
+            write!(self.out, ",CHANNELS=\"{channels}\"")?;
+        }
+        if uri {
+            self.out.push_str(",URI=\"");
+            self.child(rendition)?;
+            self.out.push('"');
+        }
+        self.out.push('\n');
+        Ok(())
+    }
+
+    /// A variant needs as much as its main rendition and the most demanding of the group, and every codec in them.
+    fn variant(&mut self, main: &Rendition, group: Option<&str>, members: &[Member<'_>]) -> fmt::Result {
+        let most = |of: fn(&Rendition) -> u64| members.iter().map(|member| of(member.rendition)).max().unwrap_or(0);
+        let peak = main.bandwidth() + most(Rendition::bandwidth);
+        let average = main.average_bandwidth() + most(Rendition::average_bandwidth);
+        let mut codecs = vec![main.format().codec.as_str()];
+        for codec in members.iter().map(|member| member.rendition.format().codec.as_str()) {
+            if !codecs.contains(&codec) {
+                codecs.push(codec);
+            }
+        }
+        let codecs = codecs.join(",");
+        write!(self.out, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\"")?;
+        if let Some((width, height)) = main.format().resolution {
+            write!(self.out, ",RESOLUTION={width}x{height}")?;
+            if let Some(rate) = main.millihertz() {
+                write!(self.out, ",FRAME-RATE={}.{:03}", rate / 1_000, rate % 1_000)?;
+            }
+        }
+        if let Some(range) = main.format().range {
+            write!(self.out, ",VIDEO-RANGE={}", range.as_str())?;
+        }
+        if let Some(group) = group {
+            write!(self.out, ",AUDIO=\"{group}\"")?;
+        }
+        self.out.push('\n');
+        self.child(main)?;
+        self.out.push('\n');
+        Ok(())
+    }
+
+    fn child(&mut self, rendition: &Rendition) -> fmt::Result {
+        let MultivariantOptions { playback, broadcast, query } = self.options;
+        write!(self.out, "{playback}/{broadcast}/{}{query}", File::Playlist(rendition.id()))
+    }
 }

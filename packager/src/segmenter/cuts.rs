@@ -20,20 +20,22 @@ pub(super) struct Cuts {
     /// The segment that the first cut ends.
     first: u64,
     cuts: VecDeque<Cut>,
-    /// Where the newest segment begins.
+    /// Where the newest segment begins, and whether behind a discontinuity.
     start: Timestamp,
+    start_breaks: bool,
 }
 
 impl Cuts {
-    /// A run that begins with segment `msn` at `start`.
-    pub(super) fn begin(&mut self, msn: u64, start: Timestamp) {
-        *self = Self { first: msn, cuts: VecDeque::new(), start };
+    /// A run that begins with segment `msn` at `start`; all but the first of a broadcast begin behind a discontinuity.
+    pub(super) fn begin(&mut self, msn: u64, start: Timestamp, start_breaks: bool) {
+        *self = Self { first: msn, cuts: VecDeque::new(), start, start_breaks };
     }
 
     /// Ends the newest segment at `at`.
     pub(super) fn push(&mut self, at: Timestamp, discontinuity: bool) {
         self.cuts.push_back(Cut { at, discontinuity });
         self.start = at;
+        self.start_breaks = discontinuity;
     }
 
     /// The cut that ends segment `msn`, if it is decided.
@@ -49,6 +51,11 @@ impl Cuts {
     /// Where the newest segment begins.
     pub(super) fn start(&self) -> Timestamp {
         self.start
+    }
+
+    /// Whether the newest segment begins behind a discontinuity.
+    pub(super) fn start_breaks(&self) -> bool {
+        self.start_breaks
     }
 
     /// Forgets the cuts that every rendition has made: all work on `msn` or later.

@@ -4,10 +4,12 @@
 //! long its last one lasts, so that duration is estimated; the next part begins exactly where the last one ended, and
 //! its first frame takes up the error. Presentation times stay exact: the composition offset is counted from this clock.
 
+mod intake;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use media::{Kind, TimeDelta, Timescale, Timestamp, Track, WallTime};
+use media::{Access, CodecConfig, TimeDelta, Timescale, Timestamp, Track, WallTime};
 
 use super::Output;
 use super::estimate::Estimate;
@@ -18,21 +20,20 @@ use crate::log::{Event, Init, Part, RenditionId, SegmentEnd};
 
 /// A hole of the video longer than this is a gap in the playlist; over a shorter one the picture before it stands.
 const VIDEO_GAP: TimeDelta = TimeDelta::from_secs(1);
-/// Video frames that come this late behind what was already filled are dropped, up to the next IDR.
-const VIDEO_LATE: TimeDelta = TimeDelta::from_secs(1);
-/// IDR pictures closer than this many PART-TARGETs do not begin a part each.
-const KEYS_APART: i64 = 2;
-/// A fragment with more frames than any segment should have is closed; 20 s at 240 Hz have fewer.
-const MOST_FRAMES: usize = 5_000;
+/// A fragment with more frames than any segment should have is closed; 20 s of 2.5 ms packets have fewer.
+const MOST_FRAMES: usize = 10_000;
 /// Where nothing tells the frame rate yet.
 const GUESSED_FRAME: TimeDelta = TimeDelta::from_millis(33);
+/// Samples in an audio frame where neither the header nor a packet tells: 20 ms of Opus, a block of FLAC.
+const GUESSED_OPUS: u32 = 960;
+const GUESSED_FLAC: u32 = 4_096;
 
 /// A frame on the timeline of the programme.
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
     pub(super) dts: Timestamp,
     pub(super) pts: Timestamp,
-    pub(super) key: bool,
+    pub(super) access: Access,
     pub(super) payload: Bytes,
 }
 
@@ -49,9 +50,11 @@ pub(super) struct Opening {
 #[derive(Debug)]
 struct Pending {
     start: i64,
+    /// An audio frame says so itself; a picture lasts until the next one.
+    lasts: i64,
     dts: i64,
     pts: i64,
-    key: bool,
+    access: Access,
     payload: Bytes,
 }
 
@@ -63,7 +66,7 @@ pub(super) struct Lane {
     fresh_init: Option<Bytes>,
     inits: u32,
     scale: Timescale,
-    /// What each audio frame lasts; video frames last until the next one.
+    /// What an audio frame lasts, most likely; none for video.
     nominal: Option<i64>,
     rule: Option<PartRule>,
     estimate: Estimate,
@@ -77,18 +80,16 @@ pub(super) struct Lane {
     segment_ticks: i64,
     /// It takes part in the run.
     active: bool,
-    /// Video waits for an IDR.
-    await_key: bool,
+    /// Nothing that was decoded can be relied on: video waits for a key frame.
+    afresh: bool,
+    /// Decoding began with an open GOP that is shown at this time.
+    leading_to: Option<i64>,
     /// Programme time zero in wall time, and where that is on the lane's decode timeline.
     anchor: (WallTime, Timestamp),
 }
 
 impl Lane {
-    pub(super) fn new(track: Track) -> Result<Self, Error> {
-        let rendition = match track.kind() {
-            Kind::Video => RenditionId::VIDEO,
-            Kind::Audio => RenditionId::AUDIO,
-        };
+    pub(super) fn new(rendition: RenditionId, track: Track) -> Result<Self, Error> {
         let opening = Opening { msn: 0, at: Timestamp::ZERO, discontinuity: false };
         Ok(Self {
             rendition,
@@ -107,7 +108,8 @@ impl Lane {
             parts: 0,
             segment_ticks: 0,
             active: false,
-            await_key: false,
+            afresh: true,
+            leading_to: None,
             anchor: (WallTime::default(), Timestamp::ZERO),
         })
     }
@@ -115,7 +117,7 @@ impl Lane {
     /// Changes the track; the lane must be between segments, at a discontinuity. A header that says the same needs no
     /// new init section.
     pub(super) fn change(&mut self, track: Track) -> Result<(), Error> {
-        if track.codec != self.track.codec {
+        if !self.describes(&track) {
             self.fresh_init = Some(cmaf::init(&track)?);
             let (old, new) = (self.scale, track.timescale());
             if old != new {
@@ -124,15 +126,36 @@ impl Lane {
             }
             self.nominal = nominal(&track);
             self.estimate = estimate(&track);
+            self.afresh = true;
             self.set_part_target(self.rule.map(|rule| rule.longest));
         }
         self.track = track;
         Ok(())
     }
 
-    /// Takes what a frame was seen to last, before the lane got the first one.
+    /// True if the init section serves `track` too.
+    pub(super) fn describes(&self, track: &Track) -> bool {
+        self.track.codec == track.codec && self.track.language == track.language
+    }
+
+    /// Takes what a picture was seen to last, before the lane got the first one.
     pub(super) fn expect(&mut self, frame: TimeDelta) {
         self.estimate = Estimate::new(self.scale.delta_ticks(frame));
+    }
+
+    /// Takes an audio frame as an example of what they last, before the lane got the first one.
+    pub(super) fn expect_like(&mut self, payload: &[u8]) {
+        if let Some(samples) = self.track.codec.packet_samples(payload) {
+            self.learn(i64::from(samples).max(1));
+        }
+    }
+
+    /// An audio frame lasts so long; parts are planned anew where that is news.
+    fn learn(&mut self, lasts: i64) {
+        if self.nominal.is_some_and(|nominal| nominal != lasts) {
+            self.nominal = Some(lasts);
+            self.set_part_target(self.rule.map(|rule| rule.longest));
+        }
     }
 
     /// Offers parts of at most `longest` from now on.
@@ -146,7 +169,7 @@ impl Lane {
         self.anchor = anchor;
         self.clock = None;
         self.active = true;
-        self.await_key = false;
+        self.afresh = true;
         self.estimate.restart();
     }
 
@@ -195,83 +218,9 @@ impl Lane {
 
     /// Where the next sample would start, on the lane's decode timeline.
     pub(super) fn end(&self) -> Timestamp {
-        let last = self.pending.last().map(|p| p.dts.max(p.start) + self.nominal.unwrap_or(self.estimate.value()));
+        let lasts = |p: &Pending| if self.nominal.is_some() { p.lasts } else { self.estimate.value() };
+        let last = self.pending.last().map(|p| p.dts.max(p.start) + lasts(p));
         last.or(self.clock).map_or(self.segment.at, |ticks| self.scale.timestamp(ticks))
-    }
-
-    pub(super) fn push(&mut self, unit: Unit, out: &mut Output) -> Result<(), Error> {
-        match self.nominal {
-            Some(nominal) => self.push_audio(unit, nominal, out),
-            None => self.push_video(unit, out),
-        }
-    }
-
-    fn push_audio(&mut self, unit: Unit, nominal: i64, out: &mut Output) -> Result<(), Error> {
-        let dts = self.scale.ticks(unit.pts);
-        let expected = self.pending.last().map(|p| p.start + nominal).or(self.clock).unwrap_or(dts);
-        if dts - expected < -(nominal / 2) {
-            // What was already covered, by a frame or a gap, cannot be covered twice.
-            return Ok(());
-        }
-        if dts - expected > nominal / 2 {
-            self.close_part(expected, out)?;
-            self.fill(dts, out)?;
-        }
-        self.announce(out);
-        let start = self.pending.last().map(|p| p.start + nominal).or(self.clock).unwrap_or(dts);
-        self.pending.push(Pending { start, dts: start, pts: start, key: true, payload: unit.payload });
-        if self.pending.len() >= self.most_frames() {
-            self.close_part(start + nominal, out)?;
-        }
-        Ok(())
-    }
-
-    fn push_video(&mut self, unit: Unit, out: &mut Output) -> Result<(), Error> {
-        let (dts, pts) = (self.scale.ticks(unit.dts), self.scale.ticks(unit.pts));
-        if let Some(clock) = self.clock.filter(|_| self.pending.is_empty())
-            && dts < clock - self.scale.delta_ticks(VIDEO_LATE)
-        {
-            self.await_key = true;
-            return Ok(());
-        }
-        if self.await_key && !unit.key {
-            return Ok(());
-        }
-        self.await_key = false;
-        self.announce(out);
-        self.estimate.frame(dts);
-        let estimate = self.estimate.value();
-        if let Some(limit) = self.part_limit() {
-            if unit.key && self.worth_a_part(dts) {
-                self.close_part(dts.min(limit), out)?;
-            } else if dts + estimate / 2 > limit {
-                self.close_part(limit, out)?;
-            }
-        }
-        if unit.key {
-            self.newest_key = Some(dts);
-        }
-        let start = match (self.pending.last(), self.clock) {
-            (Some(last), _) => dts.max(last.start + 1),
-            (None, Some(clock)) if dts - clock > self.scale.delta_ticks(VIDEO_GAP) => {
-                self.fill(dts, out)?;
-                dts
-            }
-            (None, Some(clock)) => clock,
-            (None, None) => dts,
-        };
-        self.pending.push(Pending { start, dts, pts, key: unit.key, payload: unit.payload });
-        let no_room = self.part_limit().is_some_and(|limit| start + estimate + estimate / 2 > limit);
-        if no_room || self.pending.len() >= self.most_frames() {
-            self.close_part(dts + estimate, out)?;
-        }
-        Ok(())
-    }
-
-    /// An IDR begins a part, for players to tune in; not where there are so many that all parts would be short.
-    fn worth_a_part(&self, dts: i64) -> bool {
-        let apart = self.rule.map_or(0, |rule| self.scale.delta_ticks(rule.longest.times(KEYS_APART)));
-        self.newest_key.is_none_or(|key| dts - key >= apart)
     }
 
     fn most_frames(&self) -> usize {
@@ -321,17 +270,17 @@ impl Lane {
         let (Some(first), Some(last)) = (self.pending.first(), self.pending.last()) else { return Ok(()) };
         let (start, least) = (first.start, last.start + 1);
         let end = match self.nominal {
-            Some(nominal) => last.start + nominal,
+            Some(_) => last.start + last.lasts,
             None => end.min(self.part_limit().unwrap_or(end)).max(least),
         };
-        let independent = first.key;
+        let independent = first.access.is_independent();
         let mut samples = Vec::with_capacity(self.pending.len());
         let mut pending = self.pending.drain(..).peekable();
         while let Some(p) = pending.next() {
             let next = pending.peek().map_or(end, |next| next.start);
             let duration = u32::try_from(next - p.start).unwrap_or(u32::MAX);
             let cts = (p.pts - p.start).clamp(i32::MIN.into(), i32::MAX.into()) as i32;
-            samples.push(Sample { duration, cts, key: p.key, payload: p.payload });
+            samples.push(Sample { duration, cts, access: p.access, payload: p.payload });
         }
         drop(pending);
         self.sequence = self.sequence.wrapping_add(1);
@@ -398,14 +347,18 @@ impl Lane {
 }
 
 fn nominal(track: &Track) -> Option<i64> {
-    track.codec.samples_per_frame().map(i64::from)
+    let guess = match &track.codec {
+        CodecConfig::Opus(_) => GUESSED_OPUS,
+        _ => GUESSED_FLAC,
+    };
+    track.codec.sample_rate().map(|_| track.codec.samples_per_frame().unwrap_or(guess).into())
 }
 
-/// A first guess from the VUI, where it says something sane.
+/// A first guess from the header, where it says something sane.
 fn estimate(track: &Track) -> Estimate {
     let scale = track.timescale();
-    let vui = track.codec.frame_rate();
-    let frame = vui.filter(|(frames, _)| *frames > 0).map(|(n, d)| Timescale::new(n).delta(d.into()));
+    let frame =
+        track.codec.frame_rate().filter(|(frames, _)| *frames > 0).map(|(n, d)| Timescale::new(n).delta(d.into()));
     let sane = frame.filter(|f| (TimeDelta::from_millis(4)..TimeDelta::from_secs(1)).contains(f));
     Estimate::new(scale.delta_ticks(sane.unwrap_or(GUESSED_FRAME)))
 }

@@ -8,7 +8,7 @@ use packager::log::{Event, Part, RenditionId, Targets};
 use packager::playlist::{self, MediaOptions};
 use packager::window::Window;
 
-use super::source::{AUDIO, Fed, VIDEO};
+use super::source::{Fed, VIDEO, audio_id};
 
 /// What a scenario may bend.
 #[derive(Clone, Copy)]
@@ -52,6 +52,13 @@ impl Report {
         self.segments.range((rendition, 0)..=(rendition, u64::MAX)).map(|(_, s)| s).collect()
     }
 
+    /// The renditions that something came of.
+    pub fn renditions(&self) -> Vec<RenditionId> {
+        let mut all: Vec<_> = self.segments.keys().map(|(rendition, _)| *rendition).collect();
+        all.dedup();
+        all
+    }
+
     pub fn durations_ms(&self, rendition: RenditionId) -> Vec<i64> {
         self.of(rendition).iter().map(|s| (s.duration + TimeDelta::from_millis(0)).as_millis()).collect()
     }
@@ -61,7 +68,7 @@ impl Report {
 pub fn check(fed: &Fed, rules: Rules) -> Report {
     let report = read(&fed.events);
     let targets = report.targets.expect("targets are frozen");
-    for rendition in [RenditionId::VIDEO, RenditionId::AUDIO] {
+    for rendition in report.renditions() {
         continuity(&report, rendition);
         if let Some(part) = targets.part {
             parts(&report.of(rendition), part, rules.full_parts);
@@ -205,8 +212,14 @@ fn all_independent(segment: &ReadSegment) -> bool {
 
 /// Law 1, on presentation times; the first segment of a run begins with whatever each rendition has.
 fn alignment(report: &Report) {
+    for audio in report.renditions().into_iter().filter(|rendition| rendition.is_audio()) {
+        align(report, audio);
+    }
+}
+
+fn align(report: &Report, audio: RenditionId) {
     for ((_, msn), video) in report.segments.range((RenditionId::VIDEO, 0)..=(RenditionId::VIDEO, u64::MAX)) {
-        let Some(audio) = report.segments.get(&(RenditionId::AUDIO, *msn)) else { continue };
+        let Some(audio) = report.segments.get(&(audio, *msn)) else { continue };
         if *msn == 0 || video.parts[0].discontinuity || video.samples.is_empty() || audio.samples.is_empty() {
             assert_eq!(video.parts[0].discontinuity, audio.parts[0].discontinuity, "{msn}");
             continue;
@@ -225,7 +238,8 @@ fn alignment(report: &Report) {
 /// What went in comes out, in order, with its presentation time moved by the same whole seconds.
 fn lossless(report: &Report, pushed: &[Frame]) {
     let mut shift = None;
-    for (rendition, track) in [(RenditionId::VIDEO, VIDEO), (RenditionId::AUDIO, AUDIO)] {
+    let sounds = (0..8).map(|n| (RenditionId::audio(n).unwrap(), audio_id(n as u32)));
+    for (rendition, track) in std::iter::once((RenditionId::VIDEO, VIDEO)).chain(sounds) {
         let got: Vec<_> = report.of(rendition).into_iter().flat_map(|s| &s.samples).collect();
         let from_first_key = pushed.iter().filter(|f| f.track == track).skip_while(|f| !f.access.is_independent());
         let sent: Vec<_> = from_first_key.collect();

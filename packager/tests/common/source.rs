@@ -2,12 +2,20 @@
 
 use bytes::Bytes;
 use media::codec::{aac, avc};
-use media::{Access, CodecConfig, Frame, LatencyMode, TimeDelta, Timescale, Timestamp, Track, TrackId, WallTime};
+use media::{
+    Access, CodecConfig, Frame, Language, LatencyMode, TimeDelta, Timescale, Timestamp, Track, TrackId, WallTime,
+};
 use packager::log::Event;
 use packager::{Config, Packager};
 
 pub const VIDEO: TrackId = TrackId(1);
 pub const AUDIO: TrackId = TrackId(2);
+
+/// The `n`th audio track, from 0.
+pub fn audio_id(n: u32) -> TrackId {
+    TrackId(AUDIO.0 + n)
+}
+
 /// 2026-11-21T08:00:00Z.
 pub const EPOCH: i64 = 1_795_248_000_000;
 
@@ -42,6 +50,11 @@ pub fn audio_track(rate: u32) -> Track {
     Track::new(AUDIO, CodecConfig::Aac(aac::Config::parse(Bytes::copy_from_slice(asc)).unwrap()))
 }
 
+/// Another audio track with a language.
+pub fn audio_track_in(n: u32, rate: u32, language: &[u8; 3]) -> Track {
+    Track { id: audio_id(n), language: Language::new(*language), ..audio_track(rate) }
+}
+
 /// A video stream to be made up.
 #[derive(Clone)]
 pub struct Video {
@@ -52,6 +65,9 @@ pub struct Video {
     pub gops: Vec<i64>,
     /// Two B-frames between P-frames, when set.
     pub reorder: bool,
+    /// GOPs but the first are open: B-frames that need the GOP before are shown before the I-frame. With `reorder`, at 1,
+    /// 4, 7 frames and so on from the start.
+    pub open: bool,
     /// Timestamps in whole milliseconds, as RTMP has them.
     pub millis: bool,
     pub start: i64,
@@ -60,7 +76,16 @@ pub struct Video {
 
 impl Default for Video {
     fn default() -> Self {
-        Self { frames: 30, per: 1, gops: vec![1_000], reorder: false, millis: true, start: 0, length: 20_000 }
+        Self {
+            frames: 30,
+            per: 1,
+            gops: vec![1_000],
+            reorder: false,
+            open: false,
+            millis: true,
+            start: 0,
+            length: 20_000,
+        }
     }
 }
 
@@ -84,8 +109,13 @@ impl Video {
                 since_key = 0;
             }
             // Decode order I P B B P B B: P is shown three later than the DTS grid, B one earlier than its place.
+            let open = key && self.open && n > 0;
             let shown = match (self.reorder, since_key % 3) {
                 (false, _) => n,
+                (true, _) if open => {
+                    since_key = 1;
+                    n + 3
+                }
                 (true, _) if key => n + 1,
                 (true, 1) => n + 3,
                 (true, _) => n,
@@ -95,7 +125,7 @@ impl Video {
                 track: VIDEO,
                 dts: self.stamp(scale.delta(n * step)),
                 pts: self.stamp(scale.delta(shown * step)),
-                access: Access::independent_if(key),
+                access: if open { Access::Open } else { Access::independent_if(key) },
                 payload: payload(b'v', n),
             });
         }
@@ -118,6 +148,11 @@ pub fn audio(rate: u32, start: i64, length: i64) -> Vec<Frame> {
         Frame { track: AUDIO, dts: at, pts: at, access: Access::Independent, payload: payload(b'a', n) }
     };
     (0..frames).map(frame).collect()
+}
+
+/// The same frames in another audio track.
+pub fn on_track(n: u32, frames: Vec<Frame>) -> Vec<Frame> {
+    frames.into_iter().map(|frame| Frame { track: audio_id(n), ..frame }).collect()
 }
 
 fn payload(kind: u8, n: i64) -> Bytes {

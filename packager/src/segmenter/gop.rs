@@ -1,0 +1,71 @@
+//! Refuses what nobody could tune in to: pictures without one that decoding may start with.
+
+use media::{Access, TimeDelta, Timestamp};
+
+use crate::Error;
+
+/// The longest GOP that is carried; the rest is jitter of clocks.
+const LONGEST: TimeDelta = TimeDelta::from_millis(20_500);
+/// A pause of the pictures counts as no more than this: it says nothing of how often an encoder makes key frames.
+const LONGEST_STEP: TimeDelta = TimeDelta::from_secs(1);
+
+/// How long the GOP at hand lasts by now; before the first key frame, how long there was none.
+#[derive(Debug, Default)]
+pub(super) struct GopGuard {
+    last: Option<Timestamp>,
+    length: TimeDelta,
+}
+
+impl GopGuard {
+    /// Takes the next picture.
+    pub(super) fn frame(&mut self, dts: Timestamp, access: Access) -> Result<(), Error> {
+        let step = self.last.replace(dts).map_or(TimeDelta::ZERO, |last| dts - last);
+        if access != Access::Dependent {
+            self.length = TimeDelta::ZERO;
+            return Ok(());
+        }
+        self.length += step.clamp(TimeDelta::ZERO, LONGEST_STEP);
+        if self.length > LONGEST { Err(Error::LongGop { secs: LONGEST.as_millis() / 1_000 }) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed(guard: &mut GopGuard, from: i64, to: i64, access: Access) -> Result<(), Error> {
+        (from..to).try_for_each(|n| guard.frame(Timestamp::ZERO + TimeDelta::from_millis(n * 40), access))
+    }
+
+    #[test]
+    fn twenty_seconds_pass_and_more_is_refused() {
+        let mut guard = GopGuard::default();
+        for gop in 0..3 {
+            feed(&mut guard, gop * 500, gop * 500 + 1, Access::Independent).unwrap();
+            feed(&mut guard, gop * 500 + 1, gop * 500 + 500, Access::Dependent).unwrap();
+        }
+        assert!(feed(&mut guard, 1_500, 1_520, Access::Dependent).is_err());
+    }
+
+    #[test]
+    fn open_gops_are_gops() {
+        let mut guard = GopGuard::default();
+        for gop in 0..10 {
+            feed(&mut guard, gop * 250, gop * 250 + 1, Access::Open).unwrap();
+            feed(&mut guard, gop * 250 + 1, gop * 250 + 250, Access::Dependent).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_pause_is_no_long_gop() {
+        let mut guard = GopGuard::default();
+        feed(&mut guard, 0, 1, Access::Independent).unwrap();
+        feed(&mut guard, 1, 25, Access::Dependent).unwrap();
+        feed(&mut guard, 10_000, 10_100, Access::Dependent).unwrap();
+    }
+
+    #[test]
+    fn never_a_key_frame_is_refused_too() {
+        assert!(feed(&mut GopGuard::default(), 0, 600, Access::Dependent).is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! Several audio tracks: each a rendition of its own, aligned with the first, and none in the way of the others.
+
+mod common;
+
+use common::check::{Report, Rules, STRICT, check};
+use common::source::{Fed, Video, audio, audio_track, audio_track_in, mux, on_track, video_track};
+use media::LatencyMode::{self, Low, Reduced, Standard};
+use media::id::{BroadcastId, PlaybackId};
+use media::{Frame, Kind, TimeDelta, Timestamp, Track};
+use packager::log::{Event, RenditionId};
+use packager::playlist::{self, MultivariantOptions};
+use packager::uri::Query;
+use packager::window::Window;
+
+const LOSSY: Rules = Rules { lossless: false, ..STRICT };
+const MODES: [LatencyMode; 3] = [Standard, Reduced, Low];
+
+fn sound(n: usize) -> RenditionId {
+    RenditionId::audio(n).unwrap()
+}
+
+/// Video and two audio tracks, of 20 s.
+fn three(mode: LatencyMode) -> Fed {
+    Fed::new(mode, &[video_track(), audio_track_in(0, 48_000, b"eng"), audio_track_in(1, 44_100, b"fra")])
+}
+
+fn before(frames: Vec<Frame>, ms: i64) -> Vec<Frame> {
+    let end = Timestamp::ZERO + TimeDelta::from_millis(ms);
+    frames.into_iter().filter(|frame| frame.dts < end).collect()
+}
+
+fn numbers(report: &Report, rendition: RenditionId) -> Vec<u64> {
+    report.of(rendition).iter().map(|segment| segment.parts[0].msn).collect()
+}
+
+fn gaps(report: &Report, rendition: RenditionId) -> usize {
+    report.of(rendition).iter().flat_map(|s| &s.parts).filter(|p| p.frames == 0).count()
+}
+
+fn multivariant(fed: &Fed) -> String {
+    let mut window = Window::new();
+    fed.events.iter().for_each(|event| window.apply(event));
+    let (playback, broadcast): (PlaybackId, BroadcastId) = ("play".parse().unwrap(), "cast".parse().unwrap());
+    let options = MultivariantOptions { playback: &playback, broadcast: &broadcast, query: Query::default() };
+    playlist::multivariant(&window, &options)
+}
+
+#[test]
+fn every_track_is_a_rendition_and_all_are_aligned() {
+    for mode in MODES {
+        for gops in [vec![1_000], vec![2_500, 700], vec![5_000]] {
+            let mut fed = three(mode);
+            fed.add_track(Track { id: common::source::audio_id(2), ..audio_track(22_050) });
+            let second = on_track(1, audio(44_100, 0, 20_000));
+            let third = on_track(2, audio(22_050, 0, 20_000));
+            let video = Video { gops, reorder: true, ..Video::default() };
+            fed.push(mux([video.make(), audio(48_000, 0, 20_000), second, third]));
+            let report = check(fed.end(), STRICT);
+            assert_eq!(report.renditions(), [RenditionId::VIDEO, sound(0), sound(1), sound(2)]);
+            for n in 0..3 {
+                assert_eq!(numbers(&report, RenditionId::VIDEO), numbers(&report, sound(n)));
+            }
+        }
+    }
+}
+
+#[test]
+fn tracks_beyond_the_most_are_left_out() {
+    let mut fed = Fed::new(Low, &[video_track()]);
+    for n in 0..12 {
+        fed.add_track(Track { id: common::source::audio_id(n), ..audio_track(48_000) });
+    }
+    let sounds = (0..12).map(|n| on_track(n, audio(48_000, 0, 4_000)));
+    fed.push(mux(std::iter::once(Video { length: 4_000, ..Video::default() }.make()).chain(sounds)));
+    let report = check(fed.end(), STRICT);
+    assert_eq!(report.renditions().len(), 9);
+}
+
+#[test]
+fn a_track_that_comes_late_stops_or_never_comes_holds_nobody_up() {
+    for mode in MODES {
+        for (from, to) in [(0, 8_300), (9_400, 20_000), (0, 0)] {
+            let mut fed = three(mode);
+            let second = on_track(1, audio(44_100, from, to - from));
+            fed.push(mux([Video::default().make(), audio(48_000, 0, 20_000), second]));
+            let newest = |id| {
+                fed.events.iter().rev().find_map(|event| match event {
+                    Event::Part(part) if part.rendition == id => Some(part.msn),
+                    _ => None,
+                })
+            };
+            assert!(newest(sound(0)) >= newest(RenditionId::VIDEO).map(|msn| msn - 1));
+            let report = check(fed.end(), LOSSY);
+            assert_eq!(gaps(&report, sound(0)), 0);
+            assert_eq!(gaps(&report, sound(1)) > 0, to == 8_300);
+            let expected = numbers(&report, RenditionId::VIDEO);
+            assert!(numbers(&report, sound(1)).is_empty() == (to == 0));
+            assert!(expected.ends_with(&numbers(&report, sound(1))));
+        }
+    }
+}
+
+#[test]
+fn two_tracks_of_sound_without_pictures() {
+    for mode in MODES {
+        for end in [20_000, 6_100] {
+            let tracks = [audio_track_in(0, 48_000, b"eng"), audio_track_in(1, 44_100, b"fra")];
+            let mut fed = Fed::new(mode, &tracks);
+            fed.push(mux([before(audio(48_000, 0, 20_000), end), on_track(1, audio(44_100, 0, 20_000))]));
+            let report = check(fed.end(), LOSSY);
+            assert_eq!(numbers(&report, sound(0)), numbers(&report, sound(1)));
+            assert_eq!(gaps(&report, sound(1)), 0);
+            let text = multivariant(&fed);
+            assert_eq!(text.matches("#EXT-X-STREAM-INF").count(), 1);
+            assert_eq!(text.matches("TYPE=AUDIO").count(), 2);
+            assert_eq!(text.matches("URI=\"play/cast/audio2.m3u8\"").count(), 1);
+        }
+    }
+}
+
+#[test]
+fn the_next_contribution_finds_its_languages_again() {
+    let mut fed = three(Low);
+    let second = on_track(1, audio(44_100, 0, 5_000));
+    fed.push(mux([Video { length: 5_000, ..Video::default() }.make(), audio(48_000, 0, 5_000), second]));
+    fed.discontinuity();
+    // Another transport numbers its tracks in another way, and another order.
+    fed.add_track(video_track())
+        .add_track(audio_track_in(0, 44_100, b"fra"))
+        .add_track(audio_track_in(7, 48_000, b"eng"));
+    let french = audio(44_100, 6_000, 5_000);
+    let english = on_track(7, audio(48_000, 6_000, 5_000));
+    fed.push(mux([Video { start: 6_000, length: 5_000, ..Video::default() }.make(), french, english]));
+    let report = check(fed.end(), LOSSY);
+    assert_eq!(report.renditions().len(), 3);
+    let inits = fed.events.iter().filter(|event| matches!(event, Event::Init(_))).count();
+    assert_eq!(inits, 3, "the same languages need no new init sections");
+    assert_eq!(gaps(&report, sound(0)) + gaps(&report, sound(1)), 0);
+}
+
+#[test]
+fn a_changed_track_changes_its_own_rendition_only() {
+    for mode in MODES {
+        let mut fed = three(mode);
+        let second = on_track(1, audio(44_100, 0, 6_500));
+        fed.push(mux([Video { length: 6_500, ..Video::default() }.make(), audio(48_000, 0, 6_500), second]));
+        fed.add_track(audio_track_in(1, 48_000, b"fra"));
+        let rest = Video { start: 6_500, length: 6_000, ..Video::default() }.make();
+        fed.push(mux([rest, audio(48_000, 6_506, 6_000), on_track(1, audio(48_000, 6_506, 6_000))]));
+        let report = check(fed.end(), Rules { aligned: false, ..LOSSY });
+        let inits = |rendition| {
+            let all = fed.events.iter().filter(|e| matches!(e, Event::Init(init) if init.rendition == rendition));
+            all.count()
+        };
+        assert_eq!([inits(RenditionId::VIDEO), inits(sound(0)), inits(sound(1))], [1, 1, 2]);
+        assert_eq!(numbers(&report, RenditionId::VIDEO), numbers(&report, sound(1)));
+    }
+}
+
+#[test]
+fn names_are_unique_and_the_first_track_is_the_default() {
+    let mut fed = three(Low);
+    fed.add_track(audio_track_in(2, 48_000, b"eng"));
+    fed.add_track(Track { id: common::source::audio_id(3), ..audio_track(48_000) });
+    let sounds = [(0, 48_000), (1, 44_100), (2, 48_000), (3, 48_000)];
+    let sounds = sounds.map(|(n, rate)| on_track(n, audio(rate, 0, 5_000)));
+    fed.push(mux(std::iter::once(Video { length: 5_000, ..Video::default() }.make()).chain(sounds)));
+    let text = multivariant(&fed);
+    let lines: Vec<_> = text.lines().filter(|line| line.starts_with("#EXT-X-MEDIA")).collect();
+    let start = "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=";
+    let wanted = [
+        "\"English\",LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",URI=\"play/cast/audio.m3u8\"",
+        "\"French\",LANGUAGE=\"fr\",DEFAULT=NO,AUTOSELECT=YES,CHANNELS=\"2\",URI=\"play/cast/audio2.m3u8\"",
+        "\"English 3\",LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=NO,CHANNELS=\"2\",URI=\"play/cast/audio3.m3u8\"",
+        "\"Audio 4\",DEFAULT=NO,AUTOSELECT=NO,CHANNELS=\"2\",URI=\"play/cast/audio4.m3u8\"",
+    ];
+    assert_eq!(lines, wanted.map(|rest| format!("{start}{rest}")));
+}
+
+#[test]
+fn formats_tell_the_language() {
+    let mut fed = three(Low);
+    let second = on_track(1, audio(44_100, 0, 2_000));
+    fed.push(mux([Video { length: 2_000, ..Video::default() }.make(), audio(48_000, 0, 2_000), second]));
+    let languages = fed.events.iter().filter_map(|event| match event {
+        Event::Init(init) if init.format.kind == Kind::Audio => {
+            Some(init.format.language.map(|l| l.as_str().to_owned()))
+        }
+        _ => None,
+    });
+    assert_eq!(languages.collect::<Vec<_>>(), [Some("eng".to_owned()), Some("fra".to_owned())]);
+}
