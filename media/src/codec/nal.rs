@@ -12,7 +12,8 @@ pub const MAX_PARAMETER_SETS: usize = 31;
 
 /// The NAL units of a sample in its length-prefixed form; stops at the first one that does not fit.
 pub fn units(sample: &[u8], length_size: u8) -> impl Iterator<Item = &[u8]> {
-    let prefix = usize::from(length_size);
+    // Without a prefix the walk would not advance.
+    let prefix = usize::from(length_size.max(1));
     let mut rest = sample;
     std::iter::from_fn(move || {
         let (len, tail) = rest.split_at_checked(prefix)?;
