@@ -1,9 +1,11 @@
 //! CMAF boxes (ISO/IEC 14496-12, 23000-19): init sections and fragments.
 
 mod entry;
+mod event;
 mod fragment;
 mod init;
 
+pub(crate) use event::event;
 pub(crate) use fragment::{Sample, fragment, gap};
 pub(crate) use init::{format, init};
 

@@ -15,7 +15,7 @@ mod sound;
 
 use std::collections::VecDeque;
 
-use media::{Access, Frame, Kind, LatencyMode, TimeDelta, Timescale, Timestamp, Track, TrackId, WallTime};
+use media::{Access, Frame, Kind, LatencyMode, Metadata, TimeDelta, Timescale, Timestamp, Track, TrackId, WallTime};
 
 use crate::Error;
 use crate::log::{Event, RenditionId, Targets};
@@ -146,6 +146,17 @@ impl Packager {
             Phase::Gathering(_) => self.gather(slot, unit),
             Phase::Running => self.run(slot, unit, arrival),
             Phase::Ended => Ok(()),
+        }
+    }
+
+    /// Takes metadata: it goes with the pictures of its time, or where there are none with the first sound. What comes
+    /// before the first frame is of no use to anyone.
+    pub fn metadata(&mut self, metadata: Metadata) {
+        let Some(shift) = self.shift else { return };
+        let metadata = Metadata { pts: metadata.pts + shift, ..metadata };
+        let video = self.video.as_mut().filter(|lane| lane.active());
+        if let Some(lane) = video.or(self.sounds.first_mut().map(|sound| &mut sound.lane)) {
+            lane.tell(metadata);
         }
     }
 

@@ -5,7 +5,8 @@ mod common;
 use common::check::{Rules, STRICT, check};
 use common::source::{Fed, Video, audio, audio_track, mux, package, video_track};
 use media::LatencyMode::{self, Low, Reduced, Standard};
-use media::{Access, Frame, TimeDelta, WallTime};
+use media::{Access, Frame, Metadata, MetadataKind, TimeDelta, Timestamp, WallTime};
+use mp4_atom::Decode;
 use packager::Error;
 use packager::log::{Event, RenditionId};
 use packager::playlist::{self, MediaOptions};
@@ -134,6 +135,43 @@ fn sound_far_ahead_of_the_pictures_waits_for_them() {
             let gaps = report.of(RenditionId::VIDEO).iter().flat_map(|s| &s.parts).filter(|p| p.frames == 0).count();
             assert!(gaps <= 60, "pictures end before the sound does: {gaps}");
         }
+    }
+}
+
+#[test]
+fn metadata_goes_with_the_part_of_its_time() {
+    for (mode, with_video) in [(Low, true), (Standard, true), (Low, false)] {
+        let tracks = [video_track(), audio_track(48_000)];
+        let mut fed = Fed::new(mode, if with_video { &tracks } else { &tracks[1..] });
+        let video = if with_video { Video { reorder: true, ..Video::default() }.make() } else { Vec::new() };
+        for frame in mux([video, audio(48_000, 0, 20_000)]) {
+            let at = frame.dts;
+            fed.push(vec![frame]);
+            let (ms, kind) = ((at - Timestamp::ZERO).as_millis(), MetadataKind::Id3);
+            if ms % 1_000 == 0 && ms > 0 {
+                // Told half a second ahead.
+                let pts = at + TimeDelta::from_millis(500);
+                fed.packager.metadata(Metadata { kind, pts, payload: bytes::Bytes::from_static(b"ID3") });
+            }
+        }
+        fed.end();
+        let wanted = if with_video { RenditionId::VIDEO } else { RenditionId::AUDIO };
+        let mut told = 0;
+        for event in &fed.events {
+            let Event::Part(part) = event else { continue };
+            let bytes: Vec<u8> = part.data.pieces().concat();
+            let mut rest = bytes.as_slice();
+            while rest.get(4..8) == Some(b"emsg") {
+                let emsg = mp4_atom::Emsg::decode(&mut rest).unwrap();
+                let mp4_atom::EmsgTimestamp::Absolute(time) = emsg.presentation_time else { panic!("version 1") };
+                let at = media::Timescale::new(emsg.timescale).timestamp(time as i64);
+                let slack = TimeDelta::from_millis(100);
+                assert!(at >= part.start - slack && at < part.start + part.duration + slack, "{at:?} in {part:?}");
+                assert_eq!((part.rendition, emsg.id), (wanted, told));
+                told += 1;
+            }
+        }
+        assert!(told >= 1, "{told} events");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use media::{Access, Frame, Kind, TimeDelta, Timestamp, Track, TrackId};
+use media::{Access, Frame, Kind, Metadata, TimeDelta, Timestamp, Track, TrackId};
 
 use crate::audio::{Filling, Grid, Place};
 
@@ -146,6 +146,14 @@ impl Splice {
         };
         self.end = Some(end.max(lane_end));
         self.fill_silence(out);
+    }
+
+    /// Dates metadata on the programme's timeline; none where the contribution has no frame yet, or none near it.
+    pub fn metadata(&self, metadata: Metadata) -> Option<Metadata> {
+        let (end, offsets) = (self.end?, self.lanes.values().map(|lane| lane.offset).chain([self.offset]));
+        let dated = offsets.flatten().map(|offset| metadata.pts + offset);
+        let pts = dated.min_by_key(|at| (*at - end).abs()).filter(|at| (*at - end).abs() <= JUMP)?;
+        Some(Metadata { pts, ..metadata })
     }
 
     /// Tracks of sound that do not keep up are silent: a viewer's player waits for every track that it plays.

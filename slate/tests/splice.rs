@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use media::codec::{aac, avc};
-use media::{Access, CodecConfig, Frame, TimeDelta, Timescale, Timestamp, Track, TrackId};
+use media::{Access, CodecConfig, Frame, Metadata, MetadataKind, TimeDelta, Timescale, Timestamp, Track, TrackId};
 use slate::{Item, Splice};
 
 const VIDEO: TrackId = TrackId(1);
@@ -243,6 +243,24 @@ fn frames_that_are_empty_or_come_twice_count_for_nothing() {
     let (pictures, sounds, splice) = feed(frames);
     assert_eq!((pictures.len() + sounds.len()) as u64 * 3, count);
     assert_eq!(splice.repairs().void_frames, count / 3 * 2);
+}
+
+#[test]
+fn metadata_keeps_its_place_among_the_frames() {
+    let dated = |splice: &Splice, at| {
+        let metadata = Metadata { kind: MetadataKind::Scte35, pts: ms(at), payload: Bytes::from_static(b"m") };
+        splice.metadata(metadata).map(|metadata| Timescale::MILLIS.ticks(metadata.pts))
+    };
+    let mut splice = started();
+    assert_eq!(dated(&splice, 90_000), None);
+    run(&mut splice, mixed((90_000, 92_000), (90_000, 92_000), 0));
+    assert_eq!(
+        [dated(&splice, 91_000), dated(&splice, 95_000), dated(&splice, 190_000)],
+        [Some(11_000), Some(15_000), None]
+    );
+    splice.begin();
+    splice.track(video(), &mut Vec::new());
+    assert_eq!(dated(&splice, 92_500), None);
 }
 
 #[test]

@@ -27,9 +27,15 @@ pub(crate) struct Sample {
     pub(crate) payload: Bytes,
 }
 
-/// Builds a fragment that decodes at `tfdt`. The payloads are shared, not copied. `every_key` leaves out what the
-/// samples of an audio track have in common.
-pub(crate) fn fragment(sequence: u32, tfdt: u64, samples: &[Sample], every_key: bool) -> Result<Payload, Error> {
+/// Builds a fragment that decodes at `tfdt`, behind `events`. The payloads are shared, not copied. `every_key` leaves out
+/// what the samples of an audio track have in common.
+pub(crate) fn fragment(
+    sequence: u32,
+    tfdt: u64,
+    samples: &[Sample],
+    every_key: bool,
+    events: &[u8],
+) -> Result<Payload, Error> {
     let first = samples.first().map(|s| s.duration);
     let common = first.filter(|first| samples.iter().all(|s| s.duration == *first));
     let entry = |s: &Sample| TrunEntry {
@@ -53,7 +59,7 @@ pub(crate) fn fragment(sequence: u32, tfdt: u64, samples: &[Sample], every_key: 
     let payload_len = samples.iter().map(|s| s.payload.len() as u64).sum();
     let head = encode(sequence, tfdt, tfhd, Some(entries), payload_len)?;
     let mut pieces = Vec::with_capacity(1 + samples.len());
-    pieces.push(head);
+    pieces.push(if events.is_empty() { head } else { [events, &head].concat().into() });
     pieces.extend(samples.iter().map(|s| s.payload.clone()));
     Ok(Payload::new(pieces))
 }
@@ -129,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_fragment_reads_back() {
-        let payload = fragment(7, 1 << 33, &samples(&[Access::Independent, Access::Dependent]), false).unwrap();
+        let payload = fragment(7, 1 << 33, &samples(&[Access::Independent, Access::Dependent]), false, &[]).unwrap();
         let bytes: Vec<u8> = payload.pieces().concat();
         assert_eq!(payload.len(), bytes.len() as u64);
         let moof = Moof::decode(&mut bytes.as_slice()).unwrap();
@@ -144,7 +150,8 @@ mod tests {
 
     #[test]
     fn keys_inside_keep_their_flags() {
-        let payload = fragment(1, 0, &samples(&[Access::Dependent, Access::Independent, Access::Open]), false).unwrap();
+        let payload =
+            fragment(1, 0, &samples(&[Access::Dependent, Access::Independent, Access::Open]), false, &[]).unwrap();
         let moof = Moof::decode(&mut payload.pieces()[0].as_ref()).unwrap();
         let flags: Vec<_> = moof.traf[0].trun[0].samples.iter().map(|e| e.flags).collect();
         assert_eq!(flags, [Some(NON_SYNC), Some(SYNC), Some(OPEN)]);
@@ -153,7 +160,7 @@ mod tests {
     #[test]
     fn payloads_are_shared() {
         let samples = samples(&[Access::Independent]);
-        let payload = fragment(1, 0, &samples, true).unwrap();
+        let payload = fragment(1, 0, &samples, true, &[]).unwrap();
         assert_eq!(payload.pieces()[1].as_ptr(), samples[0].payload.as_ptr());
     }
 

@@ -6,10 +6,11 @@
 
 mod intake;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use media::{Access, CodecConfig, TimeDelta, Timescale, Timestamp, Track, WallTime};
+use media::{Access, CodecConfig, Metadata, TimeDelta, Timescale, Timestamp, Track, WallTime};
 
 use super::Output;
 use super::estimate::Estimate;
@@ -22,6 +23,8 @@ use crate::log::{Event, Init, Part, RenditionId, SegmentEnd};
 const VIDEO_GAP: TimeDelta = TimeDelta::from_secs(1);
 /// A fragment with more frames than any segment should have is closed; 20 s of 2.5 ms packets have fewer.
 const MOST_FRAMES: usize = 10_000;
+/// Metadata waits for its part; when there is more, the oldest goes.
+const MOST_EVENTS: usize = 64;
 /// Where nothing tells the frame rate yet.
 const GUESSED_FRAME: TimeDelta = TimeDelta::from_millis(33);
 /// Samples in an audio frame where neither the header nor a packet tells: 20 ms of Opus, a block of FLAC.
@@ -74,6 +77,8 @@ pub(super) struct Lane {
     clock: Option<i64>,
     pending: Vec<Pending>,
     newest_key: Option<i64>,
+    events: VecDeque<Metadata>,
+    next_event: u32,
     sequence: u32,
     segment: Opening,
     parts: u32,
@@ -103,6 +108,8 @@ impl Lane {
             clock: None,
             pending: Vec::new(),
             newest_key: None,
+            events: VecDeque::new(),
+            next_event: 0,
             sequence: 0,
             segment: opening,
             parts: 0,
@@ -161,6 +168,14 @@ impl Lane {
     /// Offers parts of at most `longest` from now on.
     pub(super) fn set_part_target(&mut self, longest: Option<TimeDelta>) {
         self.rule = longest.map(|longest| plan::part_rule(longest, self.frame()));
+    }
+
+    /// Takes what is to be told along with the frames of its time.
+    pub(super) fn tell(&mut self, metadata: Metadata) {
+        if self.events.len() == MOST_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(metadata);
     }
 
     /// Begins a run: the clock takes the time of the first frame.
@@ -274,6 +289,8 @@ impl Lane {
             None => end.min(self.part_limit().unwrap_or(end)).max(least),
         };
         let independent = first.access.is_independent();
+        let shown_until = self.pending.iter().map(|p| p.pts).max().unwrap_or(end) + (end - last.start);
+        let events = self.due_events(shown_until)?;
         let mut samples = Vec::with_capacity(self.pending.len());
         let mut pending = self.pending.drain(..).peekable();
         while let Some(p) = pending.next() {
@@ -285,10 +302,20 @@ impl Lane {
         drop(pending);
         self.sequence = self.sequence.wrapping_add(1);
         let tfdt = u64::try_from(start).unwrap_or(0);
-        let data = cmaf::fragment(self.sequence, tfdt, &samples, self.nominal.is_some())?;
+        let data = cmaf::fragment(self.sequence, tfdt, &samples, self.nominal.is_some(), &events)?;
         let frames = u32::try_from(samples.len()).unwrap_or(u32::MAX);
         self.publish(start, end, frames, independent, data, out);
         Ok(())
+    }
+
+    /// The boxes of the metadata that is due before `until`, on the presentation timeline.
+    fn due_events(&mut self, until: i64) -> Result<Vec<u8>, Error> {
+        let mut boxes = Vec::new();
+        while let Some(due) = self.events.pop_front_if(|event| self.scale.ticks(event.pts) < until) {
+            boxes.extend(cmaf::event(&due, self.next_event, self.scale)?);
+            self.next_event = self.next_event.wrapping_add(1);
+        }
+        Ok(boxes)
     }
 
     /// Publishes parts without frames up to `until`.
