@@ -1,4 +1,5 @@
 //! Several audio tracks: each a rendition of its own, aligned with the first, and none in the way of the others.
+#![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
 mod common;
 
