@@ -4,13 +4,14 @@
 # programs: cargo cat curl date dirname ffmpeg grep jq kill mktemp rm seq sleep tail
 #
 #   DEMO_SECONDS=20    end by itself after this time, and fail if the stream did not play
-#   DEMO_HTTP_PORT, DEMO_RTMP_PORT    other ports than 8080 and 1935
+#   DEMO_HTTP_PORT, DEMO_RTMP_PORT, DEMO_SRT_PORT    other ports than 8080, 1935 and 6001
 #   DEMO_BINARY    a server that is already built
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 http=${DEMO_HTTP_PORT:-8080}
 rtmp=${DEMO_RTMP_PORT:-1935}
+srt=${DEMO_SRT_PORT:-6001}
 base=http://localhost:$http
 font=/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf
 
@@ -53,6 +54,7 @@ patiently() {
 # Its own token and folder, so that it neither finds nor leaves anything.
 export WEIR_API_TOKEN_ID=demo WEIR_API_TOKEN_SECRET=demo
 WEIR_DATA_DIR=$folder/data WEIR_HTTP_LISTEN=0.0.0.0:$http WEIR_RTMP_LISTEN=0.0.0.0:$rtmp \
+    WEIR_SRT_LISTEN=0.0.0.0:$srt \
     "$binary" serve >"$folder/server.log" 2>&1 &
 server=$!
 healthy() { curl -sf -o /dev/null "$base/healthz"; }

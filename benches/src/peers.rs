@@ -192,6 +192,7 @@ impl Weir {
         let mut command = command(fs::canonicalize(binary)?, core);
         command.arg("serve").env("WEIR_DATA_DIR", folder.path().join("data"));
         command.env("WEIR_HTTP_LISTEN", http.to_string()).env("WEIR_RTMP_LISTEN", rtmp.to_string());
+        command.env("WEIR_SRT_LISTEN", "");
         command.env("WEIR_API_TOKEN_ID", TOKEN.0).env("WEIR_API_TOKEN_SECRET", TOKEN.1);
         let output = File::create(&log)?;
         command.stdout(output.try_clone()?).stderr(output);

@@ -159,6 +159,11 @@ impl Control {
         self.0.index.find_key(presented)
     }
 
+    /// The secret that SRT connections of a live stream are encrypted with: not to be printed. Looks in memory only.
+    pub fn srt_passphrase(&self, id: &LiveStreamId) -> Option<String> {
+        self.0.index.srt_passphrase(id)
+    }
+
     /// The live stream of a playback id, and who may watch through it. Looks in memory only.
     pub fn find_playback(&self, playback_id: &str) -> Option<(LiveStreamId, Policy)> {
         self.0.index.find_playback(playback_id)

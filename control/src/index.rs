@@ -62,6 +62,7 @@ struct Maps {
 struct Entry {
     door: Door,
     key: StreamKey,
+    srt_passphrase: String,
     enabled: bool,
     playback_ids: Vec<PlaybackId>,
     settings: Arc<StreamSettings>,
@@ -79,7 +80,9 @@ impl Index {
             maps.playback.insert(playback.id.clone(), (record.id.clone(), playback.policy));
         }
         let playback_ids = record.playback_ids.iter().map(|p| p.id.clone()).collect();
-        let entry = Entry { door, key, enabled: record.state.enabled, playback_ids, settings: settings.clone() };
+        let srt_passphrase = record.secrets.srt_passphrase.clone();
+        let enabled = record.state.enabled;
+        let entry = Entry { door, key, srt_passphrase, enabled, playback_ids, settings: settings.clone() };
         maps.streams.insert(record.id.clone(), entry);
         settings
     }
@@ -105,6 +108,11 @@ impl Index {
             Some(Entry { enabled: false, .. }) => KeyLookup::Disabled,
             Some(entry) => KeyLookup::Found(entry.settings.clone()),
         }
+    }
+
+    /// What SRT connections of a live stream are encrypted with.
+    pub(crate) fn srt_passphrase(&self, id: &LiveStreamId) -> Option<String> {
+        self.0.read().streams.get(id).map(|entry| entry.srt_passphrase.clone())
     }
 
     /// The live stream of a playback id, and who may watch through it.

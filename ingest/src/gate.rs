@@ -1,6 +1,7 @@
 //! What ingest needs from the rest of the program, in its own words.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use media::id::{ContributionId, LiveStreamId};
@@ -11,6 +12,10 @@ use wire::Item;
 pub trait Gate: Send + Sync + 'static {
     /// Looks the stream key up and, if it opens a live stream, gives the way for its frames.
     fn admit(&self, publish: Publish) -> BoxFuture<'_, Result<Admission, Refusal>>;
+
+    /// What an SRT connection with this key must be encrypted with. It is asked for in the middle of a handshake, on the
+    /// thread that receives for every SRT connection: it looks in memory only.
+    fn passphrase(&self, key: &Key) -> Result<Encryption, Refusal>;
 }
 
 /// How an encoder is connected.
@@ -20,6 +25,8 @@ pub enum Protocol {
     Rtmp,
     /// RTMP over TLS.
     Rtmps,
+    /// SRT.
+    Srt,
 }
 
 /// A request to publish.
@@ -36,11 +43,43 @@ pub struct Publish {
 }
 
 /// A stream key as an encoder presented it; never printed.
+#[derive(Clone)]
 pub struct Key(pub String);
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Key(hidden)")
+    }
+}
+
+/// How the connection of a live stream is encrypted.
+#[derive(Clone, Debug)]
+pub struct Encryption {
+    /// The live stream, for the logs and to tell attempts on one from attempts on another.
+    pub stream: LiveStreamId,
+    /// The secret.
+    pub passphrase: Passphrase,
+}
+
+/// The secret that SRT derives its keys from; never printed.
+#[derive(Clone)]
+pub struct Passphrase(String);
+
+impl Passphrase {
+    /// Wraps the secret.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The secret, for the handshake.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passphrase(hidden)")
     }
 }
 
@@ -58,6 +97,38 @@ pub struct Admission {
 pub trait Sink: Send {
     /// Takes the items out of `items`; `bytes` is what came over the network for them. Must not block.
     fn push(&mut self, items: &mut Vec<Item>, bytes: usize);
+
+    /// Takes note of how the contribution's link does: about once a second, from protocols that can tell.
+    fn link(&mut self, figures: &LinkFigures) {
+        let _ = figures;
+    }
+}
+
+/// How the link of a contribution does. Counts are since it was connected, packets are those with media.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct LinkFigures {
+    /// Round-trip time, smoothed.
+    pub round_trip: Duration,
+    /// The latency that both sides agreed on.
+    pub latency: Duration,
+    /// Media that was received and waits for its time to be delivered.
+    pub buffered: Duration,
+    /// Bits a second received over the last second or so, with what was sent again.
+    pub receive_rate: u64,
+    /// Bits a second sent over the last second or so.
+    pub send_rate: u64,
+    /// The line's capacity in bits a second, as estimated from pairs of packets.
+    pub capacity: u64,
+    /// Packets received.
+    pub packets: u64,
+    /// Packets that were found missing when they were due to arrive.
+    pub lost: u64,
+    /// Packets that came because they were sent again.
+    pub retransmitted: u64,
+    /// Packets given up, because they had not come when their media was due.
+    pub dropped: u64,
+    /// Packets that could not be decrypted.
+    pub undecrypted: u64,
 }
 
 /// Why a publisher is not let in.

@@ -43,8 +43,45 @@ struct Table {
 #[derive(Debug, Default)]
 struct Entry {
     open: usize,
+    backoff: Backoff,
+}
+
+/// Failures in a row, and how long they make the next attempt wait.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
     failures: u32,
     last_failure: Option<Instant>,
+}
+
+impl Backoff {
+    /// How long the next attempt waits.
+    pub(crate) fn wait(&self, now: Instant) -> Duration {
+        if self.forgiven(now) || self.failures < FREE_FAILURES {
+            return Duration::ZERO;
+        }
+        FIRST_WAIT.saturating_mul(1 << (self.failures - FREE_FAILURES).min(16)).min(LONGEST_WAIT)
+    }
+
+    /// Whether an attempt now, which cannot be made to wait, comes before its time.
+    pub(crate) fn is_too_soon(&self, now: Instant) -> bool {
+        self.last_failure.is_some_and(|last| now.saturating_duration_since(last) < self.wait(now))
+    }
+
+    /// Notes a failed attempt.
+    pub(crate) fn failed(&mut self, now: Instant) {
+        let failures = if self.forgiven(now) { 0 } else { self.failures };
+        self.failures = failures.saturating_add(1);
+        self.last_failure = Some(now);
+    }
+
+    /// When an attempt failed last.
+    pub(crate) fn last_failure(&self) -> Option<Instant> {
+        self.last_failure
+    }
+
+    fn forgiven(&self, now: Instant) -> bool {
+        self.last_failure.is_none_or(|at| now.saturating_duration_since(at) >= FORGIVE_AFTER)
+    }
 }
 
 /// A connection that was let in; gives its place back when dropped.
@@ -88,27 +125,20 @@ impl Permit {
     /// How long this address waits for its answer because of earlier failures.
     pub(crate) fn wait(&self, now: Instant) -> Duration {
         let table = self.guard.table.lock();
-        let Some(entry) = table.addresses.get(&self.address) else { return Duration::ZERO };
-        if entry.forgiven(now) || entry.failures < FREE_FAILURES {
-            return Duration::ZERO;
-        }
-        FIRST_WAIT.saturating_mul(1 << (entry.failures - FREE_FAILURES).min(16)).min(LONGEST_WAIT)
+        table.addresses.get(&self.address).map_or(Duration::ZERO, |entry| entry.backoff.wait(now))
     }
 
     /// Notes a failed attempt.
     pub(crate) fn failed(&self, now: Instant) {
         if let Some(entry) = self.guard.table.lock().addresses.get_mut(&self.address) {
-            let failures = if entry.forgiven(now) { 0 } else { entry.failures };
-            entry.failures = failures.saturating_add(1);
-            entry.last_failure = Some(now);
+            entry.backoff.failed(now);
         }
     }
 
     /// Notes a good attempt: what went before is forgotten.
     pub(crate) fn succeeded(&self) {
         if let Some(entry) = self.guard.table.lock().addresses.get_mut(&self.address) {
-            entry.failures = 0;
-            entry.last_failure = None;
+            entry.backoff = Backoff::default();
         }
     }
 }
@@ -119,16 +149,10 @@ impl Drop for Permit {
         table.open = table.open.saturating_sub(1);
         if let Some(entry) = table.addresses.get_mut(&self.address) {
             entry.open = entry.open.saturating_sub(1);
-            if entry.open == 0 && entry.failures == 0 {
+            if entry.open == 0 && entry.backoff.failures == 0 {
                 table.addresses.remove(&self.address);
             }
         }
-    }
-}
-
-impl Entry {
-    fn forgiven(&self, now: Instant) -> bool {
-        self.last_failure.is_none_or(|at| now.saturating_duration_since(at) >= FORGIVE_AFTER)
     }
 }
 
@@ -138,15 +162,16 @@ impl Table {
         if self.addresses.len() < MAX_ADDRESSES {
             return;
         }
-        let mut idle: Vec<_> = self.addresses.values().filter(|e| e.open == 0).filter_map(|e| e.last_failure).collect();
+        let mut idle: Vec<_> =
+            self.addresses.values().filter(|e| e.open == 0).filter_map(|e| e.backoff.last_failure).collect();
         idle.sort_unstable();
         let Some(cut) = idle.get(idle.len() / 2).copied() else { return };
-        self.addresses.retain(|_, e| e.open > 0 || e.last_failure.is_some_and(|at| at > cut));
+        self.addresses.retain(|_, e| e.open > 0 || e.backoff.last_failure.is_some_and(|at| at > cut));
     }
 }
 
 /// The unit an attacker cannot cheaply change: the address, or the /64 of IPv6.
-fn network(ip: IpAddr) -> IpAddr {
+pub(crate) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

@@ -6,10 +6,13 @@
 mod gate;
 mod guard;
 mod rtmp;
+mod server;
+pub mod srt;
 mod stats;
 
-pub use gate::{Admission, Gate, Protocol, Publish, Refusal, Sink, Stop};
+pub use gate::{Admission, Encryption, Gate, Key, LinkFigures, Passphrase, Protocol, Publish, Refusal, Sink, Stop};
 pub use guard::Limits;
-pub use rtmp::{Config, Server, Transport};
+pub use rtmp::Transport;
+pub use server::{Config, Server};
 pub use stats::{RefusalCounts, Stats};
 pub use wire::Item;

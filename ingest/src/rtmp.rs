@@ -1,7 +1,6 @@
-//! The RTMP and RTMPS listeners, and the task of each contribution.
+//! RTMP and RTMPS: the listeners, and the task of each connection.
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -10,18 +9,16 @@ use bytes::BytesMut;
 use media::id::ContributionId;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, warn};
 use wire::Item;
 use wire::flv::Demuxer;
 use wire::rtmp::server::{self, Rejection, RejectionCode, Session};
 
-use crate::gate::{Admission, Gate, Key, Protocol, Publish, Refusal, Stop};
-use crate::guard::{Full, Guard, Limits, Permit};
+use crate::gate::{Key, Protocol, Publish, Refusal};
+use crate::guard::{Full, Permit};
+use crate::server::{End, Server, Shared, Source};
 use crate::stats::Stats;
 
 /// Read buffer of a connection: about one large picture of a 5 Mbit/s stream in one call.
@@ -35,19 +32,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed accept, so that running out of file descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Limits of RTMP connections.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// How many there may be.
-    pub limits: Limits,
-    /// From accept to a publish request.
-    pub handshake_timeout: Duration,
-    /// Without a byte, once publishing.
-    pub idle_timeout: Duration,
-    /// Largest message an admitted encoder may send, in bytes.
-    pub max_message: usize,
-}
-
 /// What lies between TCP and RTMP.
 #[derive(Clone)]
 pub enum Transport {
@@ -57,34 +41,8 @@ pub enum Transport {
     Tls(Arc<rustls::ServerConfig>),
 }
 
-/// The RTMP server; one may serve several listeners.
-pub struct Server {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    config: Config,
-    gate: Arc<dyn Gate>,
-    guard: Arc<Guard>,
-    stats: Arc<Stats>,
-    tasks: TaskTracker,
-    shutdown: CancellationToken,
-}
-
 impl Server {
-    /// A server that asks `gate` and ends with `shutdown`; its connections run on `tasks`.
-    pub fn new(
-        config: Config,
-        gate: Arc<dyn Gate>,
-        stats: Arc<Stats>,
-        tasks: TaskTracker,
-        shutdown: CancellationToken,
-    ) -> Self {
-        let guard = Guard::new(config.limits);
-        Self { shared: Arc::new(Shared { config, gate, guard, stats, tasks, shutdown }) }
-    }
-
-    /// Starts to accept connections.
+    /// Starts to accept RTMP connections.
     pub fn listen(&self, listener: TcpListener, transport: Transport) {
         let shared = Arc::clone(&self.shared);
         self.shared.tasks.spawn(async move { shared.accept(listener, transport).await });
@@ -162,7 +120,7 @@ impl Shared {
     }
 
     /// Speaks RTMP on `stream` until one side ends.
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &self,
         stream: S,
         peer: SocketAddr,
@@ -173,7 +131,12 @@ impl Shared {
     ) -> Result<(), End> {
         let mut session = server::Config::default();
         session.after.message = self.config.max_message;
-        let mut link = Link { stream, session: Session::new(session, handshake_bytes()), buffer: BytesMut::new() };
+        let mut link = Link {
+            stream,
+            session: Session::new(session, handshake_bytes()),
+            buffer: BytesMut::new(),
+            demuxer: Demuxer::new(),
+        };
         let left = self.config.handshake_timeout.saturating_sub(started.elapsed());
         let key = tokio::select! {
             asked = timeout(left, link.publish_request(&self.stats)) => asked.map_err(|_| End::Late)??,
@@ -187,7 +150,13 @@ impl Shared {
                 link.session.accept()?;
                 link.flush().await?;
                 info!(stream = %admission.stream, ?protocol, "publishing");
-                self.pump(&mut link, admission).await
+                let ended = self.pump(&mut link, admission).await;
+                if let Err(End::Unsupported(reason)) = &ended {
+                    link.session.reject(Rejection { code: RejectionCode::Unsupported, description: reason.clone() });
+                    link.flush().await?;
+                    link.close().await;
+                }
+                ended
             }
             Err(refusal) => {
                 let code = match refusal {
@@ -201,97 +170,6 @@ impl Shared {
             }
         }
     }
-
-    /// Hands frames to the sink until the encoder, the program or time ends the contribution.
-    async fn pump<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        link: &mut Link<S>,
-        admission: Admission,
-    ) -> Result<(), End> {
-        let Admission { mut sink, stop, .. } = admission;
-        let mut stop = pin!(stopped(stop));
-        // One timer looks now and then instead of one set anew for each read.
-        let idle = self.config.idle_timeout;
-        let mut heard = Instant::now();
-        let mut look = pin!(sleep(idle));
-        let mut demuxer = Demuxer::new();
-        let mut items: Vec<Item> = Vec::new();
-        // What came behind the publish request is in the session already.
-        let mut going = link.demux(&mut demuxer, &mut items);
-        sink.push(&mut items, 0);
-        while going {
-            tokio::select! {
-                read = link.read(READ_BUFFER, &self.stats) => {
-                    let bytes = read?;
-                    if bytes == 0 {
-                        return Ok(());
-                    }
-                    heard = Instant::now();
-                    going = link.demux(&mut demuxer, &mut items);
-                    sink.push(&mut items, bytes);
-                    link.flush().await?;
-                }
-                reason = &mut stop => {
-                    info!(%reason, "contribution ended");
-                    return Ok(());
-                }
-                () = self.shutdown.cancelled() => return Ok(()),
-                () = &mut look => {
-                    let quiet = heard.elapsed();
-                    if quiet >= idle {
-                        return Err(End::Idle);
-                    }
-                    look.as_mut().reset(tokio::time::Instant::now() + (idle - quiet));
-                }
-            }
-        }
-        // The end is told before the connection is: encoders like to be the ones that close it.
-        drop(sink);
-        link.close().await;
-        Ok(())
-    }
-
-    /// Counts and logs how a connection ended: the one place where it is told.
-    fn account(&self, permit: &Permit, ended: Result<(), End>) {
-        let Err(end) = ended else {
-            debug!("connection closed");
-            return;
-        };
-        match &end {
-            End::Refused(refusal) => {
-                self.stats.refused(*refusal);
-                info!(reason = %refusal, "publisher refused");
-                if *refusal != Refusal::Unavailable {
-                    permit.failed(Instant::now());
-                }
-            }
-            End::Late | End::Idle => {
-                self.stats.timeout.fetch_add(1, Relaxed);
-                info!("{end}");
-            }
-            End::Protocol(_) => {
-                self.stats.protocol.fetch_add(1, Relaxed);
-                permit.failed(Instant::now());
-                warn!("{end}");
-            }
-            End::Io(_) => info!("{end}"),
-        }
-    }
-}
-
-/// Why a contribution ended other than by its encoder's word.
-#[derive(Debug, thiserror::Error)]
-enum End {
-    #[error("closed: no publish request in time")]
-    Late,
-    #[error("closed: nothing was received for too long")]
-    Idle,
-    #[error("closed: {0}")]
-    Protocol(#[from] wire::Error),
-    #[error("connection lost: {0}")]
-    Io(#[from] std::io::Error),
-    #[error("refused: {0}")]
-    Refused(Refusal),
 }
 
 /// Filler of the handshake; it need not be secret, so zeros do when the system gives no randomness.
@@ -301,28 +179,20 @@ fn handshake_bytes() -> [u8; server::RANDOM_LEN] {
     bytes
 }
 
-/// A reason, or never: a sender that is gone has nothing to say.
-async fn stopped(stop: oneshot::Receiver<Stop>) -> Stop {
-    match stop.await {
-        Ok(reason) => reason,
-        Err(_) => std::future::pending().await,
-    }
-}
-
 /// A socket with its protocol state.
 struct Link<S> {
     stream: S,
     session: Session,
     buffer: BytesMut,
+    demuxer: Demuxer,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Reads once and feeds the session; gives the number of bytes, 0 at the end of the stream.
-    async fn read(&mut self, size: usize, stats: &Stats) -> Result<usize, End> {
+    async fn fill(&mut self, size: usize) -> Result<usize, End> {
         self.buffer.clear();
         self.buffer.reserve(size);
         let bytes = self.stream.read_buf(&mut self.buffer).await?;
-        stats.bytes.fetch_add(bytes as u64, Relaxed);
         self.session.input(&self.buffer)?;
         Ok(bytes)
     }
@@ -330,7 +200,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Goes through handshake and commands up to the request to publish.
     async fn publish_request(&mut self, stats: &Stats) -> Result<Key, End> {
         loop {
-            let bytes = self.read(READ_BUFFER_BEFORE, stats).await?;
+            let bytes = self.fill(READ_BUFFER_BEFORE).await?;
+            stats.bytes.fetch_add(bytes as u64, Relaxed);
             self.flush().await?;
             while let Some(event) = self.session.poll() {
                 if let server::Event::Publish(publish) = event {
@@ -341,22 +212,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 return Err(End::Io(std::io::ErrorKind::UnexpectedEof.into()));
             }
         }
-    }
-
-    /// Turns what the session has into items; false once the encoder has ended its stream.
-    fn demux(&mut self, demuxer: &mut Demuxer, items: &mut Vec<Item>) -> bool {
-        while let Some(event) = self.session.poll() {
-            match event {
-                server::Event::Media(tag) => items.extend(demuxer.push(tag)),
-                server::Event::Ended(how) => {
-                    debug!(?how, "the encoder ended its stream");
-                    return false;
-                }
-                server::Event::Skipped(error) => debug!(%error, "a message was left out"),
-                server::Event::Publish(_) | server::Event::Metadata(_) => {}
-            }
-        }
-        !self.session.is_closed()
     }
 
     /// Sends what the session has to say.
@@ -370,6 +225,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             self.stream.flush().await
         });
         sent.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?.map_err(End::Io)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Source for Link<S> {
+    async fn read(&mut self) -> Result<usize, End> {
+        self.fill(READ_BUFFER).await
+    }
+
+    fn demux(&mut self, items: &mut Vec<Item>) -> Result<bool, End> {
+        while let Some(event) = self.session.poll() {
+            match event {
+                server::Event::Media(tag) => items.extend(self.demuxer.push(tag)),
+                server::Event::Ended(how) => {
+                    debug!(?how, "the encoder ended its stream");
+                    return Ok(false);
+                }
+                server::Event::Skipped(error) => debug!(%error, "a message was left out"),
+                server::Event::Publish(_) | server::Event::Metadata(_) => {}
+            }
+        }
+        while let Some(left_out) = self.demuxer.poll_left_out() {
+            warn!("{left_out}");
+        }
+        if let Some(reason) = self.demuxer.hopeless() {
+            return Err(End::Unsupported(reason.to_string()));
+        }
+        Ok(!self.session.is_closed())
+    }
+
+    async fn answer(&mut self) -> Result<(), End> {
+        self.flush().await
     }
 
     /// Closes our side and waits a moment for the peer to read what was said: a reset would throw it away.

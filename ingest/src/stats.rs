@@ -16,6 +16,10 @@ pub struct Stats {
     pub(crate) unknown_key: AtomicU64,
     pub(crate) disabled: AtomicU64,
     pub(crate) unavailable: AtomicU64,
+    pub(crate) passphrase: AtomicU64,
+    pub(crate) throttled: AtomicU64,
+    pub(crate) not_publishing: AtomicU64,
+    pub(crate) unsupported: AtomicU64,
 }
 
 /// How many connections were turned away, by reason.
@@ -33,6 +37,14 @@ pub struct RefusalCounts {
     pub disabled: u64,
     /// Came when the program could not take a stream.
     pub unavailable: u64,
+    /// Came by SRT without the passphrase, or with a wrong one.
+    pub passphrase: u64,
+    /// Tried again by SRT too soon after such failures.
+    pub throttled: u64,
+    /// Came by SRT with a stream id that names no key or asks to play.
+    pub not_publishing: u64,
+    /// Sent only what cannot be carried.
+    pub unsupported: u64,
 }
 
 impl Stats {
@@ -60,6 +72,10 @@ impl Stats {
             unknown_key: self.unknown_key.load(Relaxed),
             disabled: self.disabled.load(Relaxed),
             unavailable: self.unavailable.load(Relaxed),
+            passphrase: self.passphrase.load(Relaxed),
+            throttled: self.throttled.load(Relaxed),
+            not_publishing: self.not_publishing.load(Relaxed),
+            unsupported: self.unsupported.load(Relaxed),
         }
     }
 

@@ -3,19 +3,17 @@
 // A helper of a test may panic as the test itself may.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use ingest::{Admission, Config, Gate, Item, Limits, Publish, Refusal, Server, Sink, Stats, Stop, Transport};
-use media::id::LiveStreamId;
-use parking_lot::Mutex;
+use common::{News, Rig, config};
+use ingest::{Config, Item, Limits, Stop, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use wire::amf0::Value;
 use wire::rtmp::chunk::{Limits as ChunkLimits, Reader, Writer};
 use wire::rtmp::message::{Command, Message};
@@ -25,89 +23,35 @@ const SPS_RECORD: &[u8] = &[
     0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x03, 0x03, 0xc0, 0xf1, 0x83, 0x19, 1, 0, 4, 0x68, 0xeb, 0xe3, 0xcb,
 ];
 
-/// What the gate saw and did.
-#[derive(Debug)]
-enum News {
-    Asked(String),
-    Items(Vec<Item>),
-    Gone,
-}
-
-struct Door {
-    news: mpsc::UnboundedSender<News>,
-    stops: Mutex<Vec<oneshot::Sender<Stop>>>,
-}
-
-impl Gate for Door {
-    fn admit(&self, publish: Publish) -> BoxFuture<'_, Result<Admission, Refusal>> {
-        let _ = self.news.send(News::Asked(publish.key.0.clone()));
-        let answer = match publish.key.0.as_str() {
-            "good" => {
-                let (stop, stopped) = oneshot::channel();
-                self.stops.lock().push(stop);
-                let sink = Box::new(Tap(self.news.clone()));
-                Ok(Admission { stream: LiveStreamId::generate(), sink, stop: stopped })
-            }
-            "disabled" => Err(Refusal::Disabled),
-            _ => Err(Refusal::UnknownKey),
-        };
-        Box::pin(std::future::ready(answer))
-    }
-}
-
-struct Tap(mpsc::UnboundedSender<News>);
-
-impl Sink for Tap {
-    fn push(&mut self, items: &mut Vec<Item>, _bytes: usize) {
-        if !items.is_empty() {
-            let _ = self.0.send(News::Items(std::mem::take(items)));
-        }
-    }
-}
-
-impl Drop for Tap {
-    fn drop(&mut self) {
-        let _ = self.0.send(News::Gone);
-    }
-}
-
-struct Rig {
+struct Listening {
+    rig: Rig,
     address: SocketAddr,
-    door: Arc<Door>,
-    stats: Arc<Stats>,
-    news: mpsc::UnboundedReceiver<News>,
-    tasks: TaskTracker,
-    shutdown: CancellationToken,
 }
 
-impl Rig {
+impl Listening {
     async fn new(config: Config) -> Self {
         Self::with(config, Transport::Plain).await
     }
 
     async fn with(config: Config, transport: Transport) -> Self {
-        let (tell, news) = mpsc::unbounded_channel();
-        let door = Arc::new(Door { news: tell, stops: Mutex::default() });
-        let (stats, tasks, shutdown) = (Arc::new(Stats::default()), TaskTracker::new(), CancellationToken::new());
-        let gate = Arc::clone(&door) as Arc<dyn Gate>;
-        let server = Server::new(config, gate, Arc::clone(&stats), tasks.clone(), shutdown.clone());
+        let rig = Rig::new(config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        server.listen(listener, transport);
-        Self { address, door, stats, news, tasks, shutdown }
-    }
-
-    async fn next(&mut self) -> News {
-        tokio::time::timeout(Duration::from_secs(20), self.news.recv()).await.expect("news in time").unwrap()
+        rig.server.listen(listener, transport);
+        Self { rig, address }
     }
 }
 
-fn config() -> Config {
-    Config {
-        limits: Limits { connections: 8, per_address: 8 },
-        handshake_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(10),
-        max_message: 1 << 20,
+impl Deref for Listening {
+    type Target = Rig;
+    fn deref(&self) -> &Rig {
+        &self.rig
+    }
+}
+
+impl DerefMut for Listening {
+    fn deref_mut(&mut self) -> &mut Rig {
+        &mut self.rig
     }
 }
 
@@ -186,7 +130,7 @@ fn avc(kind: u8, packet: u8, payload: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn frames_reach_the_sink_and_the_end_is_told() {
-    let mut rig = Rig::new(config()).await;
+    let mut rig = Listening::new(config()).await;
     let mut encoder = Encoder::publish(rig.address, "good?token=1").await;
     assert!(matches!(rig.next().await, News::Asked(key) if key == "good"));
     encoder.video(0, &avc(1, 0, SPS_RECORD));
@@ -207,7 +151,7 @@ async fn frames_reach_the_sink_and_the_end_is_told() {
 
 #[tokio::test]
 async fn refusals_say_why() {
-    let rig = Rig::new(config()).await;
+    let rig = Listening::new(config()).await;
     for (key, code, hint) in
         [("wrong", "NetStream.Publish.BadName", "not known"), ("disabled", "NetStream.Publish.Denied", "disabled")]
     {
@@ -215,16 +159,14 @@ async fn refusals_say_why() {
         assert_eq!(found, code);
         assert!(description.contains(hint), "{description}");
     }
-    rig.shutdown.cancel();
-    rig.tasks.close();
-    rig.tasks.wait().await;
+    rig.end().await;
     let refusals = rig.stats.refusals();
     assert_eq!((refusals.unknown_key, refusals.disabled), (1, 1));
 }
 
 #[tokio::test]
 async fn the_program_can_end_a_contribution() {
-    let mut rig = Rig::new(config()).await;
+    let mut rig = Listening::new(config()).await;
     let mut encoder = Encoder::publish(rig.address, "good").await;
     assert!(matches!(rig.next().await, News::Asked(_)));
     let stop = rig.door.stops.lock().pop().unwrap();
@@ -236,23 +178,21 @@ async fn the_program_can_end_a_contribution() {
 #[tokio::test]
 async fn silence_and_slow_handshakes_are_cut_off() {
     let short = Duration::from_millis(100);
-    let mut rig = Rig::new(Config { handshake_timeout: short, idle_timeout: short, ..config() }).await;
+    let mut rig = Listening::new(Config { handshake_timeout: short, idle_timeout: short, ..config() }).await;
     let mut mute = TcpStream::connect(rig.address).await.unwrap();
     assert_eq!(mute.read(&mut [0; 1]).await.unwrap(), 0);
     let mut encoder = Encoder::publish(rig.address, "good").await;
     assert!(matches!(rig.next().await, News::Asked(_)));
     encoder.closed().await;
     assert!(matches!(rig.next().await, News::Gone));
-    rig.shutdown.cancel();
-    rig.tasks.close();
-    rig.tasks.wait().await;
+    rig.end().await;
     assert_eq!(rig.stats.refusals().timeout, 2);
 }
 
 #[tokio::test]
 async fn connections_over_the_limit_are_closed_and_garbage_harms_nobody() {
     let limits = Limits { connections: 8, per_address: 2 };
-    let mut rig = Rig::new(Config { limits, ..config() }).await;
+    let mut rig = Listening::new(Config { limits, ..config() }).await;
     let mut first = Encoder::publish(rig.address, "good").await;
     assert!(matches!(rig.next().await, News::Asked(_)));
     let mut garbage = TcpStream::connect(rig.address).await.unwrap();
@@ -277,7 +217,7 @@ async fn rtmps_speaks_tls() {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
-    let mut rig = Rig::with(config(), Transport::Tls(Arc::new(server))).await;
+    let mut rig = Listening::with(config(), Transport::Tls(Arc::new(server))).await;
 
     let mut roots = rustls::RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();

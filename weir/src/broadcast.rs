@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use ingest::Item;
+use ingest::{Item, LinkFigures};
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
 use media::{Kind, LatencyMode, TrackId, WallTime};
 use packager::Packager;
@@ -98,6 +98,14 @@ impl Broadcast {
         self.origin.append(&programme.events);
         programme.events.clear();
         if playable { Outcome::Playable } else { Outcome::Taken }
+    }
+
+    /// Notes how the link of the contribution does whose frames count.
+    pub(crate) fn link(&self, contribution: &ContributionId, figures: &LinkFigures) {
+        let mut programme = self.programme.lock();
+        if programme.current.as_ref() == Some(contribution) {
+            programme.figures.link = Some(*figures);
+        }
     }
 
     /// Ends the playlists. Frames that come later are dropped.

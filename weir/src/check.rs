@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -46,6 +46,9 @@ fn checks(config: &Config) -> Vec<(String, anyhow::Result<()>)> {
             out.push((format!("{name}.cert, {name}.key"), tls::server_config(cert, key, &[]).map(drop)));
         }
     }
+    if let Ok(Some(address)) = config.srt.address() {
+        out.push((format!("srt.listen {address} (UDP)"), free_udp(address)));
+    }
     out
 }
 
@@ -58,6 +61,10 @@ fn writable(folder: &Path) -> anyhow::Result<()> {
 
 fn free(address: SocketAddr) -> anyhow::Result<()> {
     TcpListener::bind(address).map(drop).with_context(|| format!("cannot listen on {address}: is it in use?"))
+}
+
+fn free_udp(address: SocketAddr) -> anyhow::Result<()> {
+    UdpSocket::bind(address).map(drop).with_context(|| format!("cannot listen on {address}: is it in use?"))
 }
 
 fn files(config: &Config) -> anyhow::Result<()> {

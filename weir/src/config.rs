@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 /// The prefix of every environment variable.
 const PREFIX: &str = "WEIR_";
+/// What the handshake of SRT can carry.
+const MAX_SRT_LATENCY: u64 = 65_535;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +29,7 @@ pub(crate) struct Config {
     pub https: Tls,
     pub rtmp: Rtmp,
     pub rtmps: Rtmps,
+    pub srt: Srt,
     pub api: Api,
     pub store: Store,
     pub log: Log,
@@ -82,6 +85,17 @@ pub(crate) struct Rtmps {
     pub self_signed: bool,
 }
 
+/// SRT; an empty address turns it off. Its connections count among those of `rtmp`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Srt {
+    pub listen: String,
+    /// Least latency in milliseconds; the encoder may ask for more.
+    pub latency_ms: u64,
+    /// Encoders encrypt with their live stream's passphrase; false: they must not encrypt.
+    pub encryption: bool,
+}
+
 /// Who may use the API; both empty: a token is made at the first start and printed once.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -130,6 +144,7 @@ impl Default for Config {
                 max_message: 16 << 20,
             },
             rtmps: Rtmps { listen: String::new(), cert: PathBuf::new(), key: PathBuf::new(), self_signed: false },
+            srt: Srt { listen: any(6001).to_string(), latency_ms: 200, encryption: true },
             api: Api { token_id: String::new(), token_secret: String::new() },
             store: Store { url: String::new() },
             log: Log { filter: "info".into(), json: false },
@@ -172,6 +187,10 @@ impl Config {
         if self.rtmps.address()?.is_some() && !rtmps_files && !self.rtmps.self_signed {
             bail!("rtmps.listen needs rtmps.cert and rtmps.key (PEM files), or rtmps.self_signed = true");
         }
+        self.srt.address()?;
+        if self.srt.latency_ms > MAX_SRT_LATENCY {
+            bail!("srt.latency_ms is at most {MAX_SRT_LATENCY}: SRT has two bytes for it");
+        }
         Ok(())
     }
 
@@ -207,6 +226,12 @@ impl Tls {
 impl Rtmps {
     pub(crate) fn address(&self) -> anyhow::Result<Option<SocketAddr>> {
         optional_address("rtmps.listen", &self.listen)
+    }
+}
+
+impl Srt {
+    pub(crate) fn address(&self) -> anyhow::Result<Option<SocketAddr>> {
+        optional_address("srt.listen", &self.listen)
     }
 }
 
@@ -282,6 +307,8 @@ mod tests {
         assert!(error("", &[("WEIR_RTMP_IDLE_TIMEOUT", "soon")]).contains("WEIR_RTMP_IDLE_TIMEOUT"));
         assert!(error("[https]\nlisten = '0.0.0.0:443'\n", &[]).contains("https.cert"));
         assert!(error("[https]\nlisten = '443'\n", &[]).contains("https.listen"));
+        assert!(error("[srt]\nlisten = '6001'\n", &[]).contains("srt.listen"));
+        assert!(error("", &[("WEIR_SRT_LATENCY_MS", "65536")]).contains("srt.latency_ms"));
         assert!(error("[api]\ntoken_id = 'x'\n", &[]).contains("token_secret"));
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use ingest::LinkFigures;
 use media::{Frame, TimeDelta, Timestamp};
 use slate::Repairs;
 
@@ -13,6 +14,10 @@ pub(crate) struct Figures {
     pub(crate) keyframes: u64,
     pub(crate) contributions: u64,
     pub(crate) repairs: Repairs,
+    /// How the link of the current contribution does, where its protocol tells.
+    pub(crate) link: Option<LinkFigures>,
+    /// Packets of the contributions before.
+    link_before: LinkFigures,
     began: Option<Instant>,
     newest: Option<Instant>,
     first: Option<Timestamp>,
@@ -22,6 +27,8 @@ pub(crate) struct Figures {
 impl Figures {
     pub(crate) fn begin(&mut self, now: Instant) {
         self.contributions += 1;
+        self.link_before = self.link_total();
+        self.link = None;
         (self.began, self.newest, self.first, self.last) = (Some(now), None, None, None);
     }
 
@@ -37,6 +44,19 @@ impl Figures {
         }
         self.last = self.last.max(Some(frame.dts));
         self.newest = Some(now);
+    }
+
+    /// The link's figures with the packets of earlier contributions counted in.
+    pub(crate) fn link_total(&self) -> LinkFigures {
+        let (before, now) = (&self.link_before, self.link.unwrap_or_default());
+        LinkFigures {
+            packets: before.packets + now.packets,
+            lost: before.lost + now.lost,
+            retransmitted: before.retransmitted + now.retransmitted,
+            dropped: before.dropped + now.dropped,
+            undecrypted: before.undecrypted + now.undecrypted,
+            ..now
+        }
     }
 
     /// Elapsed media time less elapsed wall time of the contribution, in milliseconds: below zero when the encoder or
@@ -58,6 +78,20 @@ fn delta(duration: Duration) -> TimeDelta {
 mod tests {
     use super::*;
     use media::{Access, Timescale, TrackId};
+
+    #[test]
+    fn packets_are_counted_over_contributions() {
+        let mut figures = Figures::default();
+        let link = |packets| LinkFigures { packets, ..LinkFigures::default() };
+        for (contribution, packets) in [(1, 10), (2, 5)] {
+            figures.begin(Instant::now());
+            figures.link = Some(link(packets));
+            assert_eq!(figures.contributions, contribution);
+        }
+        assert_eq!(figures.link_total().packets, 15);
+        figures.begin(Instant::now());
+        assert_eq!((figures.link, figures.link_total().packets), (None, 15));
+    }
 
     #[test]
     fn drift_is_media_time_less_wall_time() {

@@ -56,6 +56,8 @@ Settings: every key of the configuration file has an environment variable, WEIR_
   rtmp.max_connections, rtmp.max_connections_per_address, rtmp.handshake_timeout (seconds),
   rtmp.idle_timeout (seconds), rtmp.max_message (bytes)
   rtmps.listen   WEIR_RTMPS_LISTEN    off               with rtmps.cert and rtmps.key, or rtmps.self_signed=true
+  srt.listen     WEIR_SRT_LISTEN      0.0.0.0:6001      UDP; an empty address turns it off
+  srt.latency_ms (the least), srt.encryption (false: encoders come without a passphrase)
   api.token_id, api.token_secret      made at the first start and printed once
   store.url      WEIR_STORE_URL       sqlite://<data_dir>/weir.db
   log.filter     WEIR_LOG_FILTER      info              a tracing filter

@@ -7,9 +7,13 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ingest::LinkFigures;
 use prometheus::core::{AtomicU64, Collector, GenericGaugeVec};
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
+use crate::figures::Figures;
 use crate::studio::Studio;
 
 /// Buckets of the time from a read of the encoder's socket to the window, in seconds.
@@ -67,6 +71,10 @@ impl Sources {
             ("unknown_key", refusals.unknown_key),
             ("disabled", refusals.disabled),
             ("unavailable", refusals.unavailable),
+            ("passphrase", refusals.passphrase),
+            ("throttled", refusals.throttled),
+            ("not_publishing", refusals.not_publishing),
+            ("unsupported", refusals.unsupported),
         ];
         page.counters("weir_ingest_refusals_total", "Encoder connections turned away.", "reason", reasons)
     }
@@ -75,7 +83,7 @@ impl Sources {
         let broadcasts = self.studio.broadcasts();
         page.gauge("weir_broadcasts", "Broadcasts running or just ended.", broadcasts.len() as u64)?;
         let figures: Vec<_> = broadcasts.iter().map(|b| (b.stream.to_string(), b.figures())).collect();
-        let each = |get: fn(&crate::figures::Figures) -> u64| figures.iter().map(move |(id, f)| (id.as_str(), get(f)));
+        let each = |get: fn(&Figures) -> u64| figures.iter().map(move |(id, f)| (id.as_str(), get(f)));
         let stream = "live_stream";
         page.counters("weir_stream_bytes_total", "Bytes received for a live stream.", stream, each(|f| f.bytes))?;
         page.counters("weir_stream_frames_total", "Frames received.", stream, each(|f| f.frames))?;
@@ -108,12 +116,47 @@ impl Sources {
         let drift = IntGaugeVec::new(Opts::new("weir_stream_drift_milliseconds", help), &[stream])?;
         figures.iter().for_each(|(id, f)| drift.with_label_values(&[id]).set(f.drift_millis()));
         page.add(drift)?;
+        self.links(page, &figures)?;
         let help = "Bytes held in memory for viewers.";
         let windows = GenericGaugeVec::<AtomicU64>::new(Opts::new("weir_origin_window_bytes", help), &[stream])?;
         broadcasts
             .iter()
             .for_each(|b| windows.with_label_values(&[b.stream.as_str()]).add(b.origin.stats().window_bytes));
         page.add(windows)
+    }
+
+    /// What SRT tells of its links.
+    fn links(&self, page: &Page, figures: &[(String, Figures)]) -> anyhow::Result<()> {
+        let stream = "live_stream";
+        type Of<T> = fn(&LinkFigures) -> T;
+        let counters: [(&str, &str, Of<u64>); 5] = [
+            ("weir_srt_packets_total", "SRT packets with media received.", |link| link.packets),
+            ("weir_srt_lost_packets_total", "SRT packets that were missing when they were due to arrive.", |l| l.lost),
+            ("weir_srt_retransmitted_packets_total", "SRT packets received on request.", |l| l.retransmitted),
+            ("weir_srt_dropped_packets_total", "SRT packets given up for being too late.", |link| link.dropped),
+            ("weir_srt_undecrypted_packets_total", "SRT packets that could not be decrypted.", |l| l.undecrypted),
+        ];
+        for (name, help, get) in counters {
+            // Those of an earlier contribution are counted on from, so that a counter never goes back.
+            let totals = figures.iter().filter(|(_, f)| f.link.is_some());
+            let totals = totals.map(|(id, f)| (id, get(&f.link_total())));
+            page.counters(name, help, stream, totals)?;
+        }
+        let gauges: [(&str, &str, Of<f64>); 6] = [
+            ("weir_srt_round_trip_seconds", "Round-trip time to the SRT encoder.", |l| l.round_trip.as_secs_f64()),
+            ("weir_srt_latency_seconds", "Latency that SRT agreed on.", |l| l.latency.as_secs_f64()),
+            ("weir_srt_buffer_seconds", "Media that SRT holds until it is due.", |l| l.buffered.as_secs_f64()),
+            ("weir_srt_receive_bits_per_second", "Rate that SRT receives at.", |l| l.receive_rate as f64),
+            ("weir_srt_send_bits_per_second", "Rate that SRT sends at.", |l| l.send_rate as f64),
+            ("weir_srt_capacity_bits_per_second", "Capacity of the line as SRT estimates it.", |l| l.capacity as f64),
+        ];
+        for (name, help, get) in gauges {
+            let family = GaugeVec::new(Opts::new(name, help), &[stream])?;
+            let links = figures.iter().filter_map(|(id, f)| f.link.as_ref().map(|link| (id, link)));
+            links.for_each(|(id, link)| family.with_label_values(&[id]).set(get(link)));
+            page.add(family)?;
+        }
+        Ok(())
     }
 
     fn origin(&self, page: &Page) -> anyhow::Result<()> {

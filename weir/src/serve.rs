@@ -1,7 +1,7 @@
 //! `weir serve`: assembles the program, runs it, and takes it down again.
 
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -94,7 +94,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     for (socket, transport) in sockets.encoders {
         encoders.listen(tokio::net::TcpListener::from_std(socket)?, transport);
     }
-    info!(http = %config.http.listen, rtmp = %config.rtmp.listen, url = config.public_url(), "ready");
+    if let Some(socket) = sockets.srt {
+        encoders.listen_srt(socket, srt_options(&config)).context("listening for SRT")?;
+    }
+    info!(http = %config.http.listen, rtmp = %config.rtmp.listen, srt = config.srt.listen, url = config.public_url(), "ready");
 
     signals.next().await;
     info!("going down: listeners are closed, a second signal ends at once");
@@ -153,6 +156,10 @@ fn encoder_limits(config: &Config) -> ingest::Config {
     }
 }
 
+fn srt_options(config: &Config) -> ingest::srt::Options {
+    ingest::srt::Options { latency: Duration::from_millis(config.srt.latency_ms), encryption: config.srt.encryption }
+}
+
 fn viewer_limits(config: &Config) -> origin::Config {
     let defaults = origin::Config::default();
     origin::Config {
@@ -168,6 +175,7 @@ fn viewer_limits(config: &Config) -> origin::Config {
 struct Sockets {
     viewers: Vec<Listener>,
     encoders: Vec<(TcpListener, Transport)>,
+    srt: Option<UdpSocket>,
 }
 
 impl Sockets {
@@ -186,7 +194,11 @@ impl Sockets {
             let tls = tls::server_config(&cert, &key, &[])?;
             encoders.push((bind("rtmps.listen", address)?, Transport::Tls(tls)));
         }
-        Ok(Self { viewers, encoders })
+        let srt = config.srt.address()?.map(|address| {
+            UdpSocket::bind(address)
+                .with_context(|| format!("srt.listen: cannot listen on {address}: is another server running there?"))
+        });
+        Ok(Self { viewers, encoders, srt: srt.transpose()? })
     }
 }
 

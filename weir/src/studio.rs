@@ -6,10 +6,10 @@ use std::error::Error;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use control::lifecycle::{DisconnectReason, Effect};
+use control::lifecycle::{DisconnectReason, Effect, Protocol};
 use control::{Control, KeyLookup, Policy, Stage, StreamSettings};
 use futures_util::future::BoxFuture;
-use ingest::{Admission, Gate, Item, Publish, Refusal, Sink, Stop};
+use ingest::{Admission, Encryption, Gate, Item, Key, LinkFigures, Passphrase, Publish, Refusal, Sink, Stop};
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
 use origin::{Directory, Resolution};
 use parking_lot::{Mutex, RwLock};
@@ -100,18 +100,25 @@ impl Studio {
         self.tasks.spawn_on(forget, &self.runtime);
     }
 
-    async fn open(self: Arc<Self>, publish: Publish) -> Result<Admission, Refusal> {
+    fn stream_of(&self, key: &Key) -> Result<(&Control, Arc<StreamSettings>), Refusal> {
         let control = self.control.get().ok_or(Refusal::Unavailable)?;
-        let settings = match control.find_key(&publish.key.0) {
-            KeyLookup::Found(settings) => settings,
-            KeyLookup::Disabled => return Err(Refusal::Disabled),
-            KeyLookup::Unknown => return Err(Refusal::UnknownKey),
-        };
+        match control.find_key(&key.0) {
+            KeyLookup::Found(settings) => Ok((control, settings)),
+            KeyLookup::Disabled => Err(Refusal::Disabled),
+            KeyLookup::Unknown => Err(Refusal::UnknownKey),
+        }
+    }
+
+    async fn open(self: Arc<Self>, publish: Publish) -> Result<Admission, Refusal> {
+        let (control, settings) = self.stream_of(&publish.key)?;
         let (stop, stopped) = oneshot::channel();
         let contribution = publish.contribution;
         // Known before it is told of, so that it can be sent away at once.
         self.encoders.lock().insert(contribution.clone(), stop);
-        let protocol = control::lifecycle::Protocol::Rtmp;
+        let protocol = match publish.protocol {
+            ingest::Protocol::Rtmp | ingest::Protocol::Rtmps => Protocol::Rtmp,
+            ingest::Protocol::Srt => Protocol::Srt,
+        };
         let snapshot = match control.connected(&settings.id, contribution.clone(), protocol).await {
             Ok(snapshot) => snapshot,
             Err(error) => {
@@ -136,6 +143,13 @@ pub(crate) struct Doors(pub(crate) Arc<Studio>);
 impl Gate for Doors {
     fn admit(&self, publish: Publish) -> BoxFuture<'_, Result<Admission, Refusal>> {
         Box::pin(Arc::clone(&self.0).open(publish))
+    }
+
+    fn passphrase(&self, key: &Key) -> Result<Encryption, Refusal> {
+        let (control, settings) = self.0.stream_of(key)?;
+        // It may have been deleted in between.
+        let secret = control.srt_passphrase(&settings.id).ok_or(Refusal::UnknownKey)?;
+        Ok(Encryption { stream: settings.id.clone(), passphrase: Passphrase::new(secret) })
     }
 }
 
@@ -231,5 +245,9 @@ impl Sink for Feed {
             // The channel has room: this happens once.
             let _ = self.contribution.flowing.try_send(());
         }
+    }
+
+    fn link(&mut self, figures: &LinkFigures) {
+        self.broadcast.link(&self.contribution.id, figures);
     }
 }

@@ -16,13 +16,14 @@ fn root() -> PathBuf {
 /// `weir check` with the annotated example, which has every key; the ports are free ones.
 fn check(more: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let [http, rtmp] = free_ports();
+    let [http, rtmp, srt] = free_ports();
     Command::new(env!("CARGO_BIN_EXE_weir"))
         .args(["check", "--config"])
         .arg(root().join("deploy/weir.example.toml"))
         .env("WEIR_DATA_DIR", folder.path())
         .env("WEIR_HTTP_LISTEN", format!("127.0.0.1:{http}"))
         .env("WEIR_RTMP_LISTEN", format!("127.0.0.1:{rtmp}"))
+        .env("WEIR_SRT_LISTEN", format!("127.0.0.1:{srt}"))
         // The limit of open files is this machine's affair.
         .env("WEIR_HTTP_MAX_CONNECTIONS", "10")
         .env("WEIR_RTMP_MAX_CONNECTIONS", "10")
@@ -52,7 +53,7 @@ fn help_is_complete() {
     let _machine = shared();
     let run = Command::new(env!("CARGO_BIN_EXE_weir")).arg("--help").output().expect("weir runs");
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
-    for word in ["serve", "check", "WEIR_HTTP_LISTEN", "WEIR_RTMP_LISTEN", "WEIR_DATA_DIR", "api.token_id"] {
+    for word in ["serve", "check", "WEIR_HTTP_LISTEN", "WEIR_RTMP_LISTEN", "WEIR_SRT_LISTEN", "WEIR_DATA_DIR", "api.token_id"] {
         assert!(said.contains(word), "{word} is not in the help:\n{said}");
     }
 }
@@ -61,11 +62,12 @@ fn help_is_complete() {
 #[test]
 fn the_demo_plays() {
     let _machine = alone();
-    let [http, rtmp] = free_ports();
+    let [http, rtmp, srt] = free_ports();
     let script = root().join("deploy/demo.sh");
     let set = [
         format!("DEMO_HTTP_PORT={http}"),
         format!("DEMO_RTMP_PORT={rtmp}"),
+        format!("DEMO_SRT_PORT={srt}"),
         format!("DEMO_BINARY={}", env!("CARGO_BIN_EXE_weir")),
         "DEMO_SECONDS=4".to_owned(),
         script.display().to_string(),

@@ -122,6 +122,7 @@ const server = spawn(binary, ['serve'], {
     WEIR_DATA_DIR: join(folder, 'data'),
     WEIR_HTTP_LISTEN: `127.0.0.1:${http}`,
     WEIR_RTMP_LISTEN: `127.0.0.1:${rtmp}`,
+    WEIR_SRT_LISTEN: '',
     WEIR_API_TOKEN_ID: 'latency',
     WEIR_API_TOKEN_SECRET: 'latency',
     WEIR_LOG_FILTER: 'warn',

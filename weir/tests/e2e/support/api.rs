@@ -9,6 +9,7 @@ use super::{Answer, Client, until};
 pub(crate) struct Stream {
     pub id: String,
     pub key: String,
+    pub srt_passphrase: String,
     pub playback_id: String,
 }
 
@@ -37,6 +38,7 @@ impl Api {
         Stream {
             id: text(&data["id"]),
             key: text(&data["stream_key"]),
+            srt_passphrase: text(&data["srt_passphrase"]),
             playback_id: text(&data["playback_ids"][0]["id"]),
         }
     }

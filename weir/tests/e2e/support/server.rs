@@ -1,7 +1,7 @@
 //! `weir serve` as a child process, on free ports, in a folder that goes with it.
 
 use std::fs::{self, File, OpenOptions};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,6 +26,7 @@ pub(crate) struct Server {
     http: u16,
     rtmp: u16,
     rtmps: u16,
+    srt: u16,
     more: Vec<(String, String)>,
 }
 
@@ -37,10 +38,10 @@ impl Server {
     /// `more`: further environment variables.
     pub(crate) fn start_with(more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let [http, rtmp, rtmps] = free_ports();
+        let [http, rtmp, rtmps, srt] = free_ports();
         let more: Vec<_> = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let child = spawn(&folder, http, rtmp, rtmps, &more);
-        let mut server = Self { child, folder, http, rtmp, rtmps, more };
+        let child = spawn(&folder, [http, rtmp, rtmps, srt], &more);
+        let mut server = Self { child, folder, http, rtmp, rtmps, srt, more };
         server.wait_until_healthy();
         server
     }
@@ -53,7 +54,7 @@ impl Server {
 
     /// Starts it again on the same folder and ports.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(&self.folder, self.http, self.rtmp, self.rtmps, &self.more);
+        self.child = spawn(&self.folder, [self.http, self.rtmp, self.rtmps, self.srt], &self.more);
         self.wait_until_healthy();
     }
 
@@ -97,6 +98,16 @@ impl Server {
 
     pub(crate) fn rtmps_url(&self, key: &str) -> String {
         format!("rtmps://127.0.0.1:{}/app/{key}", self.rtmps)
+    }
+
+    pub(crate) fn srt_port(&self) -> u16 {
+        self.srt
+    }
+
+    /// The address to push a transport stream to.
+    pub(crate) fn srt_url(&self, stream: &Stream) -> String {
+        let (key, passphrase) = (&stream.key, &stream.srt_passphrase);
+        format!("srt://127.0.0.1:{}?streamid={key}&passphrase={passphrase}", self.srt)
     }
 
     pub(crate) fn watch_url(&self, stream: &Stream) -> String {
@@ -152,7 +163,10 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
         (0..COUNT).find_map(|_| {
             // Other test binaries that run now begin elsewhere.
             let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(101));
-            TcpListener::bind(("0.0.0.0", u16::try_from(FIRST + step % COUNT).ok()?)).ok()
+            let port = u16::try_from(FIRST + step % COUNT).ok()?;
+            // Free for datagrams too; those who want them take it when the listener here is gone.
+            let _datagrams = UdpSocket::bind(("0.0.0.0", port)).ok()?;
+            TcpListener::bind(("0.0.0.0", port)).ok()
         })
     };
     // All are held until each is known, so that they differ.
@@ -160,7 +174,7 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     listeners.map(|listener| listener.local_addr().expect("its address").port())
 }
 
-fn spawn(folder: &TempDir, http: u16, rtmp: u16, rtmps: u16, more: &[(String, String)]) -> Child {
+fn spawn(folder: &TempDir, [http, rtmp, rtmps, srt]: [u16; 4], more: &[(String, String)]) -> Child {
     let log: File = OpenOptions::new().create(true).append(true).open(log_path(folder)).expect("a log file");
     // Another build of the server may be put to the same test.
     let binary = std::env::var_os("WEIR_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_weir").into());
@@ -172,6 +186,7 @@ fn spawn(folder: &TempDir, http: u16, rtmp: u16, rtmps: u16, more: &[(String, St
         .env("WEIR_RTMP_LISTEN", format!("127.0.0.1:{rtmp}"))
         .env("WEIR_RTMPS_LISTEN", format!("127.0.0.1:{rtmps}"))
         .env("WEIR_RTMPS_SELF_SIGNED", "true")
+        .env("WEIR_SRT_LISTEN", format!("127.0.0.1:{srt}"))
         .env("WEIR_API_TOKEN_ID", TOKEN_ID)
         .env("WEIR_API_TOKEN_SECRET", TOKEN_SECRET)
         .envs(more.iter().map(|(name, value)| (name, value)))

@@ -1,0 +1,198 @@
+//! The server for encoders: what all protocols share, from the limits to the end of a contribution.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+use wire::Item;
+
+use crate::gate::{Admission, Gate, LinkFigures, Refusal, Stop};
+use crate::guard::{Guard, Limits, Permit};
+use crate::stats::Stats;
+
+/// How often a contribution is looked at: whether it fell silent, and how its link does.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Limits of encoder connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// How many there may be.
+    pub limits: Limits,
+    /// From accept to a publish request.
+    pub handshake_timeout: Duration,
+    /// Without a byte, once publishing.
+    pub idle_timeout: Duration,
+    /// Largest message an admitted encoder may send, in bytes.
+    pub max_message: usize,
+}
+
+/// The server for encoders; one may serve several listeners.
+pub struct Server {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) gate: Arc<dyn Gate>,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// An admitted connection, whatever it speaks.
+pub(crate) trait Source {
+    /// Waits for bytes and takes them in; gives their number, 0 at the end of the stream. Dropping the future in
+    /// between loses nothing.
+    fn read(&mut self) -> impl Future<Output = Result<usize, End>> + Send;
+
+    /// Turns what was taken in into items; false once the encoder has ended its stream.
+    fn demux(&mut self, items: &mut Vec<Item>) -> Result<bool, End>;
+
+    /// The connection is over: gives what waited for more.
+    fn finish(&mut self, items: &mut Vec<Item>) {
+        let _ = items;
+    }
+
+    /// Sends what the protocol has to say.
+    fn answer(&mut self) -> impl Future<Output = Result<(), End>> + Send;
+
+    /// Ends the connection in the way the encoder expects.
+    fn close(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// How the link does, where the protocol can tell.
+    fn link(&mut self) -> Option<LinkFigures> {
+        None
+    }
+}
+
+/// Why a contribution ended other than by its encoder's word.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    #[error("closed: no publish request in time")]
+    Late,
+    #[error("closed: nothing was received for too long")]
+    Idle,
+    #[error("closed: {0}")]
+    Protocol(#[from] wire::Error),
+    #[error("connection lost: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("connection lost: {0}")]
+    Srt(#[from] crate::srt::Error),
+    #[error("closed: none of its tracks can be carried: {0}")]
+    Unsupported(String),
+    #[error("refused: {0}")]
+    Refused(Refusal),
+}
+
+impl Server {
+    /// A server that asks `gate` and ends with `shutdown`; its connections run on `tasks`.
+    pub fn new(
+        config: Config,
+        gate: Arc<dyn Gate>,
+        stats: Arc<Stats>,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let guard = Guard::new(config.limits);
+        Self { shared: Arc::new(Shared { config, gate, guard, stats, tasks, shutdown }) }
+    }
+}
+
+impl Shared {
+    /// Hands frames to the sink until the encoder, the program or time ends the contribution.
+    pub(crate) async fn pump(&self, source: &mut impl Source, admission: Admission) -> Result<(), End> {
+        let Admission { mut sink, stop, .. } = admission;
+        let mut stop = pin!(stopped(stop));
+        // One timer looks now and then instead of one set anew for each read.
+        let idle = self.config.idle_timeout;
+        let mut heard = Instant::now();
+        let mut look = pin!(sleep(idle.min(LOOK)));
+        let mut items: Vec<Item> = Vec::new();
+        // What came behind the request to publish is in the source already.
+        let mut going = source.demux(&mut items)?;
+        sink.push(&mut items, 0);
+        while going {
+            tokio::select! {
+                read = source.read() => {
+                    let bytes = read?;
+                    if bytes == 0 {
+                        source.finish(&mut items);
+                        sink.push(&mut items, 0);
+                        return Ok(());
+                    }
+                    self.stats.bytes.fetch_add(bytes as u64, Relaxed);
+                    heard = Instant::now();
+                    going = source.demux(&mut items)?;
+                    sink.push(&mut items, bytes);
+                    source.answer().await?;
+                }
+                reason = &mut stop => {
+                    info!(%reason, "contribution ended");
+                    return Ok(());
+                }
+                () = self.shutdown.cancelled() => return Ok(()),
+                () = &mut look => {
+                    let quiet = heard.elapsed();
+                    if quiet >= idle {
+                        return Err(End::Idle);
+                    }
+                    if let Some(figures) = source.link() {
+                        sink.link(&figures);
+                    }
+                    look.as_mut().reset(tokio::time::Instant::now() + (idle - quiet).min(LOOK));
+                }
+            }
+        }
+        // The end is told before the connection is: encoders like to be the ones that close it.
+        drop(sink);
+        source.close().await;
+        Ok(())
+    }
+
+    /// Counts and logs how a connection ended: the one place where it is told.
+    pub(crate) fn account(&self, permit: &Permit, ended: Result<(), End>) {
+        let Err(end) = ended else {
+            debug!("connection closed");
+            return;
+        };
+        match &end {
+            End::Refused(refusal) => {
+                self.stats.refused(*refusal);
+                info!(reason = %refusal, "publisher refused");
+                if *refusal != Refusal::Unavailable {
+                    permit.failed(Instant::now());
+                }
+            }
+            End::Late | End::Idle => {
+                self.stats.timeout.fetch_add(1, Relaxed);
+                info!("{end}");
+            }
+            End::Protocol(_) => {
+                self.stats.protocol.fetch_add(1, Relaxed);
+                permit.failed(Instant::now());
+                warn!("{end}");
+            }
+            End::Unsupported(_) => {
+                self.stats.unsupported.fetch_add(1, Relaxed);
+                warn!("{end}");
+            }
+            End::Io(_) | End::Srt(_) => info!("{end}"),
+        }
+    }
+}
+
+/// A reason, or never: a sender that is gone has nothing to say.
+async fn stopped(stop: oneshot::Receiver<Stop>) -> Stop {
+    match stop.await {
+        Ok(reason) => reason,
+        Err(_) => std::future::pending().await,
+    }
+}
