@@ -194,6 +194,7 @@ impl<T: Copy> Assembler<T> {
         self.unit.extend_from_slice(&[0; PREFIX]);
     }
 
+    #[inline]
     fn append(&mut self, mut bytes: &[u8], out: &mut impl FnMut(Output<'_, T>)) {
         let Some(mut nal) = self.nal else { return };
         if nal.role.is_none() {
@@ -212,7 +213,7 @@ impl<T: Copy> Assembler<T> {
         if nal.role == Some(Role::Filler) {
             return;
         }
-        if self.unit.len() + bytes.len() > self.limit {
+        if self.unit.len() + bytes.len() > self.limit && self.is_over(bytes) {
             self.reset();
             out(Output::Dropped);
             return;
@@ -221,10 +222,24 @@ impl<T: Copy> Assembler<T> {
         self.unit.extend_from_slice(bytes);
     }
 
+    /// True if `bytes` pass the limit, a few zeros at their end aside: they may be the next start code's.
+    fn is_over(&self, bytes: &[u8]) -> bool {
+        let content = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        self.unit.len() + content > self.limit || self.unit.len() + bytes.len() > self.limit + START_CODE.len()
+    }
+
     /// Makes room for `more` bytes. A unit that reaches the end of its block moves to a new one: of the units of a block
     /// at most one is copied a second time.
+    #[inline]
     fn room(&mut self, more: usize) {
-        if self.unit.capacity() - self.unit.len() < more && !self.unit.try_reclaim(more) {
+        if self.unit.capacity() - self.unit.len() < more {
+            self.grow(more);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, more: usize) {
+        if !self.unit.try_reclaim(more) {
             let mut block = BytesMut::with_capacity(self.block.max(2 * (self.unit.len() + more)));
             block.extend_from_slice(&self.unit);
             self.unit = block;

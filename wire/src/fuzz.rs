@@ -12,6 +12,7 @@ use crate::flv::{self, Demuxer, Tag};
 use crate::rtmp::chunk::{Limits, Reader};
 use crate::rtmp::handshake;
 use crate::rtmp::server::{Config, Event, RANDOM_LEN, Session};
+pub use crate::ts::fuzz::{pes, psi, ts};
 
 /// Small caps, so that short inputs reach them.
 const LIMITS: Limits = Limits { message: 600, streams: 4, pending: 1_000, block: 700 };
@@ -165,7 +166,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Every body.
-    const BODIES: [fn(&[u8]); 5] = [rtmp_handshake, rtmp_chunks, amf0, flv_tags, rtmp_session];
+    const BODIES: [fn(&[u8]); 8] = [rtmp_handshake, rtmp_chunks, amf0, flv_tags, rtmp_session, ts, psi, pes];
 
     #[test]
     fn every_body_takes_nothing_and_little() {

@@ -8,6 +8,7 @@ mod audio;
 mod clock;
 mod demux;
 mod framing;
+pub(crate) mod fuzz;
 mod metadata;
 mod packet;
 mod pes;

@@ -20,13 +20,15 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_target_takes_its_seeds() {
-    let targets: [Target; 6] = [
+    let targets: [Target; 8] = [
         ("rtmp_handshake", fuzz::rtmp_handshake),
         ("rtmp_chunks", fuzz::rtmp_chunks),
         ("amf0", fuzz::amf0),
         ("flv_tags", fuzz::flv_tags),
-        ("codec_headers", fuzz::codec_headers),
         ("rtmp_session", fuzz::rtmp_session),
+        ("ts", fuzz::ts),
+        ("psi", fuzz::psi),
+        ("pes", fuzz::pes),
     ];
     for (name, body) in targets {
         let seeds = seeds(name);

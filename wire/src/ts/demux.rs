@@ -210,7 +210,7 @@ impl Core {
             && map == pid
             && self.map != Some(crc)
         {
-            let Some(map) = psi::map(section, number, self.limits.pids) else { return };
+            let Some(map) = psi::map(section, number) else { return };
             self.map = Some(crc);
             self.set_map(&map, items);
         }
@@ -271,7 +271,7 @@ impl Core {
                 let table = matches!(entry.pid, PAT_PID | NULL_PID) || self.programme.is_some_and(|p| p.1 == entry.pid);
                 let twice = wanted.iter().any(|(other, _)| other.pid == entry.pid);
                 let second = video(content) && wanted.iter().any(|(_, other)| video(other));
-                !table && !twice && !second
+                !table && !twice && !second && wanted.len() < self.limits.pids
             });
             match content {
                 Some(content) => wanted.push((entry.clone(), content)),

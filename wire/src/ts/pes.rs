@@ -83,7 +83,7 @@ impl Reader {
         }
     }
 
-    /// No more comes of the packet under way: gives its end, and true if it was cut short.
+    /// No more comes of the packet under way: gives its end.
     pub(super) fn finish(&mut self, out: &mut impl FnMut(Piece<'_>)) {
         match std::mem::take(&mut self.state) {
             State::Idle => {}
@@ -91,6 +91,11 @@ impl Reader {
             State::Header | State::Body { .. } => out(Piece::Broken),
         }
         self.header.clear();
+    }
+
+    /// True within a packet that does not say its length.
+    pub(super) const fn is_unbounded(&self) -> bool {
+        matches!(self.state, State::Body { left: None, .. })
     }
 
     /// Bytes are missing here: nothing more is given before a packet begins.

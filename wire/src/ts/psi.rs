@@ -158,8 +158,8 @@ pub(super) enum Content {
     Scte35,
 }
 
-/// The map of programme `number`, if `section` is that and in force; not more than `limit` streams of it.
-pub(super) fn map(section: &[u8], number: u16, limit: usize) -> Option<Map> {
+/// The map of programme `number`, if `section` is that and in force.
+pub(super) fn map(section: &[u8], number: u16) -> Option<Map> {
     let body = body(section, PMT)?;
     if section.get(3..5)? != number.to_be_bytes() {
         return None;
@@ -167,7 +167,7 @@ pub(super) fn map(section: &[u8], number: u16, limit: usize) -> Option<Map> {
     let (clock, info) = body.split_first_chunk()?;
     let (_, mut rest) = counted(info)?;
     let mut map = Map { clock_pid: u16::from_be_bytes(*clock) & 0x1fff, streams: Vec::new() };
-    while let ([kind, high, low, info @ ..], true) = (rest, map.streams.len() < limit) {
+    while let [kind, high, low, info @ ..] = rest {
         // A stream whose descriptors pass the end of the section ends the list.
         let Some((descriptors, tail)) = counted(info) else { break };
         rest = tail;

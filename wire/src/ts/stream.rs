@@ -14,6 +14,9 @@ use super::{Limits, Stats};
 use crate::Item;
 use crate::annexb::Codec;
 
+/// Payload of a packet that has nothing else.
+const FULL: usize = 184;
+
 /// What streams share.
 pub(super) struct Context<'a> {
     pub(super) limits: &'a Limits,
@@ -30,6 +33,8 @@ pub(super) struct Stream {
     label: Label,
     pes: pes::Reader,
     body: Body,
+    /// The last packet was not full, as the last of a PES packet is but by chance.
+    ragged: bool,
 }
 
 /// What a track is called.
@@ -63,7 +68,7 @@ impl Stream {
             Content::Id3 => Body::Id3(Vec::new(), None),
             Content::Scte35 => Body::Scte35(psi::Assembler::default()),
         };
-        Some(Self { content, label: Label { track, language }, pes: pes::Reader::default(), body })
+        Some(Self { content, label: Label { track, language }, pes: pes::Reader::default(), body, ragged: false })
     }
 
     /// The track that it makes.
@@ -73,6 +78,7 @@ impl Stream {
 
     /// Takes the payload of a packet.
     pub(super) fn push(&mut self, payload: &[u8], start: bool, cx: &mut Context<'_>) {
+        self.ragged = payload.len() < FULL;
         let Self { pes, body, label, .. } = self;
         let limit = cx.limits.pes;
         match body {
@@ -101,8 +107,12 @@ impl Stream {
         stats.dropped += u64::from(lost);
     }
 
-    /// The stream ends: gives what is whole.
+    /// The stream ends: gives what is whole. Of a picture without a length only a last packet that is not full tells that
+    /// nothing is missing.
     pub(super) fn finish(&mut self, cx: &mut Context<'_>) {
+        if !self.ragged && self.pes.is_unbounded() {
+            self.lose(cx.stats);
+        }
         let Self { pes, body, label, .. } = self;
         match body {
             Body::Video(pictures) => {

@@ -60,11 +60,10 @@ impl Sync {
             return;
         }
         let held = std::mem::take(&mut self.held);
-        let Some((at, stride)) = grid(&held, 1) else { return };
+        let Some((at, stride)) = short_grid(&held) else { return };
         for chunk in held.get(at..).unwrap_or_default().chunks(stride) {
-            match chunk.first_chunk() {
-                Some(packet) if packet[0] == SYNC => out(Found::Packet(packet)),
-                _ => return,
+            if let Some(packet) = chunk.first_chunk() {
+                out(Found::Packet(packet));
             }
         }
     }
@@ -74,22 +73,21 @@ impl Sync {
         // A little at a time: the rest is followed in place once the grid is there.
         let (taken, rest) = input.split_at(input.len().min((2 * WINDOW).saturating_sub(self.held.len()).max(1)));
         self.held.extend_from_slice(taken);
-        if let Some((at, stride)) = grid(&self.held, LOCK) {
+        while self.stride == 0 && self.held.len() >= WINDOW {
+            let Some((at, stride)) = grid(&self.held) else {
+                // No grid begins at a byte that has a whole window behind it.
+                let gone = self.held.len() + 1 - WINDOW;
+                self.held.drain(..gone);
+                self.passed = self.passed.saturating_add(gone);
+                break;
+            };
             let held = std::mem::take(&mut self.held);
             (self.stride, self.skip, self.passed) = (stride, 0, 0);
             let mut left = held.get(at..).unwrap_or_default();
             while !left.is_empty() && self.stride > 0 {
                 left = self.follow(left, out);
             }
-            if self.stride == 0 {
-                let left = left.to_vec();
-                self.held.extend_from_slice(&left);
-            }
-        } else if self.held.len() >= WINDOW {
-            // No grid begins at a byte that has a whole window behind it.
-            let gone = self.held.len() + 1 - WINDOW;
-            self.held.drain(..gone);
-            self.passed = self.passed.saturating_add(gone);
+            self.held.extend_from_slice(left);
         }
         rest
     }
@@ -127,19 +125,24 @@ impl Sync {
     }
 }
 
-/// The first place of `bytes`, and the stride, where up to `lock` sync bytes lie in a row; fewer count only where the
-/// bytes end sooner and `lock` is 1.
-fn grid(bytes: &[u8], lock: usize) -> Option<(usize, usize)> {
-    memchr::memchr_iter(SYNC, bytes).find_map(|at| {
-        let stride = STRIDES.into_iter().find(|stride| {
-            let mut marks = bytes.get(at..).unwrap_or_default().iter().step_by(*stride);
-            if lock > 1 {
-                marks.by_ref().take(lock).filter(|byte| **byte == SYNC).count() == lock
-            } else {
-                bytes.len() - at >= PACKET && marks.all(|byte| *byte == SYNC)
-            }
-        })?;
-        Some((at, stride))
+/// The first place of `bytes` with a window behind it where sync bytes lie in a row, and their stride.
+fn grid(bytes: &[u8]) -> Option<(usize, usize)> {
+    let last = (bytes.len() + 1).saturating_sub(WINDOW);
+    memchr::memchr_iter(SYNC, bytes.get(..last)?).find_map(|at| {
+        let row = |stride: &usize| {
+            bytes.get(at..).unwrap_or_default().iter().step_by(*stride).take(LOCK).all(|byte| *byte == SYNC)
+        };
+        Some((at, STRIDES.into_iter().find(row)?))
+    })
+}
+
+/// The first place of `bytes` from which on sync bytes lie in a row up to the end, one packet at least, and their stride.
+fn short_grid(bytes: &[u8]) -> Option<(usize, usize)> {
+    let last = (bytes.len() + 1).saturating_sub(PACKET);
+    memchr::memchr_iter(SYNC, bytes.get(..last)?).find_map(|at| {
+        let row =
+            |stride: &usize| bytes.get(at..).unwrap_or_default().iter().step_by(*stride).all(|byte| *byte == SYNC);
+        Some((at, STRIDES.into_iter().find(row)?))
     })
 }
 
@@ -191,12 +194,12 @@ mod tests {
     fn a_lost_grid_is_found_again() {
         let mut bytes = stream(188, 0, 20);
         bytes.splice(188 * 8..188 * 8 + 50, []);
-        let numbers = found(&[&bytes]);
-        assert_eq!(numbers[..9], [0, 1, 2, 3, 4, 5, 6, 7, 8], "the shortened packet still begins well");
-        assert_eq!(numbers[9], 255);
-        assert_eq!(numbers[10..], (10..20).collect::<Vec<u8>>());
-        bytes[188 * 3] = 0;
-        assert_eq!(found(&[&bytes])[..5], [0, 1, 2, 255, 4], "one bad sync byte costs one packet");
+        let expected: Vec<u8> = (0..8).chain([255]).chain(9..20).collect();
+        assert_eq!(found(&[&bytes]), expected);
+        let at = bytes.len() - 6 * 188;
+        bytes[at] = 0;
+        let expected: Vec<u8> = (0..8).chain([255]).chain(9..14).chain([255]).chain(15..20).collect();
+        assert_eq!(found(&[&bytes]), expected, "one bad sync byte costs one packet");
     }
 
     #[test]

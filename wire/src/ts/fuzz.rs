@@ -1,0 +1,87 @@
+//! Bodies of the fuzz targets `ts`, `psi` and `pes`; see [`crate::fuzz`].
+
+use super::pes::{self, Piece};
+use super::psi::{self, Assembler};
+use super::{Demuxer, Limits, Stats, VIDEO_TRACK, metadata};
+use crate::Item;
+
+/// Small caps, so that short inputs reach them.
+const LIMITS: Limits =
+    Limits { unsynced: 4_096, pids: 5, tracks: 3, section: 200, pes: 700, unit: 500, metadata: 100, block: 512 };
+/// Longest input: the work grows with its square.
+const MAX_LEN: usize = 8 * 188;
+/// Cuts are tried this far apart, and at each byte around the beginnings of packets.
+const STEP: usize = 11;
+
+/// The whole demuxer.
+pub fn ts(data: &[u8]) {
+    let data = data.get(..MAX_LEN).unwrap_or(data);
+    let run = |parts: [&[u8]; 2]| -> (Vec<Item>, Stats) {
+        let (mut demuxer, mut items) = (Demuxer::new(LIMITS), Vec::new());
+        for part in parts {
+            if demuxer.push(part, &mut items).is_err() {
+                break;
+            }
+        }
+        demuxer.finish(&mut items);
+        (items, *demuxer.stats())
+    };
+    let whole = run([data, &[]]);
+    for item in &whole.0 {
+        match item {
+            Item::Track(track) => assert!((1..=LIMITS.tracks as u32).contains(&track.id.0)),
+            Item::Frame(frame) => {
+                assert!(!frame.payload.is_empty());
+                assert!(frame.track != VIDEO_TRACK || frame.payload.len() <= LIMITS.unit);
+            }
+            Item::Metadata(metadata) => assert!(metadata.payload.len() <= LIMITS.section),
+        }
+    }
+    for at in (0..data.len()).filter(|at| at % STEP == 0 || at % 188 < 6) {
+        assert_eq!(run([data.get(..at).unwrap_or_default(), data.get(at..).unwrap_or_default()]), whole, "cut at {at}");
+    }
+}
+
+/// Sections out of payloads, one for each run of bytes behind a length byte, and the tables in them.
+pub fn psi(data: &[u8]) {
+    let (mut assembler, mut sections) = (Assembler::default(), Vec::new());
+    let mut rest = data.get(..MAX_LEN).unwrap_or(data);
+    while let [head, tail @ ..] = rest {
+        let (payload, next) = tail.split_at(tail.len().min(usize::from(head >> 1)));
+        rest = next;
+        assembler.push(payload, head & 1 == 1, LIMITS.section, &mut |section| sections.push(section.to_vec()));
+    }
+    sections.push(data.to_vec());
+    for section in &sections {
+        let sound = psi::checked(section);
+        assert_eq!(sound.is_some(), section.len() >= 4 && psi::crc32(section) == 0);
+        let _ = (psi::first_programme(section), metadata::splice_time(section));
+        if let Some(map) = psi::map(section, 1) {
+            assert!(map.streams.len() <= section.len() / 5 && map.streams.iter().all(|entry| entry.pid < 0x2000));
+        }
+    }
+}
+
+/// A PES packet, cut between packets at each byte.
+pub fn pes(data: &[u8]) {
+    let data = data.get(..MAX_LEN).unwrap_or(data);
+    let run = |parts: [&[u8]; 2]| {
+        let (mut reader, mut bytes, mut marks) = (pes::Reader::default(), Vec::new(), Vec::new());
+        let mut take = |piece: Piece<'_>| match piece {
+            Piece::Data(data) => bytes.extend_from_slice(data),
+            Piece::Begin(stamp) => marks.push(Some(stamp)),
+            Piece::End | Piece::Broken => marks.push(None),
+        };
+        for (part, start) in parts.into_iter().zip([true, false]) {
+            reader.push(part, start, LIMITS.pes, &mut take);
+        }
+        reader.finish(&mut take);
+        assert!(bytes.len() <= LIMITS.pes);
+        // How much was given of a packet that is over the limit hangs on where it was cut.
+        (if data.len() > LIMITS.pes { Vec::new() } else { bytes }, marks)
+    };
+    let whole = run([data, &[]]);
+    for at in 0..data.len() {
+        assert_eq!(run([data.get(..at).unwrap_or_default(), data.get(at..).unwrap_or_default()]), whole, "cut at {at}");
+    }
+}
