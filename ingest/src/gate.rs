@@ -166,4 +166,10 @@ pub enum Stop {
     /// The broadcast lasted `max_continuous_duration`.
     #[error("the live stream reached its longest continuous duration")]
     TooLong,
+    /// Key frames come too rarely for viewers to tune in.
+    #[error("no key frame for more than 20 s: set the encoder's keyframe interval to 2 s")]
+    LongGop,
+    /// What it sends cannot be packaged; the log says why.
+    #[error("the stream cannot be packaged for viewers")]
+    Unpackageable,
 }

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use ingest::{Item, LinkFigures};
+use ingest::{Item, LinkFigures, Stop};
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
 use media::{Kind, LatencyMode, TrackId, WallTime};
 use packager::Packager;
 use packager::log::Event;
 use parking_lot::Mutex;
 use slate::Splice;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::figures::Figures;
 
@@ -49,6 +49,8 @@ pub(crate) enum Outcome {
     Playable,
     /// The contribution is not the current one.
     Stale,
+    /// Nothing sound can follow from this contribution: it must end.
+    Unusable(Stop),
 }
 
 impl Broadcast {
@@ -85,11 +87,13 @@ impl Broadcast {
         }
         programme.figures.bytes(bytes);
         let arrival = wall_now();
+        let mut refused = None;
         for item in items.drain(..) {
             if let Err(error) = programme.take(item, arrival, self.audio_only) {
-                // Nothing sound can follow in this broadcast from this contribution; its successor may do better.
-                error!(stream = %self.stream, %error, "the contribution cannot be packaged and is ignored from here on");
+                // Its successor may do better.
+                warn!(stream = %self.stream, %contribution, %error, "the contribution is refused");
                 programme.current = None;
+                refused = Some(stop_for(&error));
                 break;
             }
         }
@@ -97,6 +101,9 @@ impl Broadcast {
         let playable = programme.events.iter().any(|event| matches!(event, Event::Segment(_)));
         self.origin.append(&programme.events);
         programme.events.clear();
+        if let Some(stop) = refused {
+            return Outcome::Unusable(stop);
+        }
         if playable { Outcome::Playable } else { Outcome::Taken }
     }
 
@@ -145,8 +152,11 @@ impl Programme {
                 self.figures.frame(&frame, self.video == Some(frame.track), Instant::now());
                 self.splice.frame(frame, &mut self.spliced);
             }
-            // No rendition carries it yet.
-            Item::Metadata(_) => {}
+            Item::Metadata(metadata) => {
+                if let Some(metadata) = self.splice.metadata(metadata) {
+                    self.packager.metadata(metadata);
+                }
+            }
         }
         for item in self.spliced.drain(..) {
             match item {
@@ -156,6 +166,13 @@ impl Programme {
             }?;
         }
         Ok(())
+    }
+}
+
+const fn stop_for(error: &packager::Error) -> Stop {
+    match error {
+        packager::Error::LongGop { .. } => Stop::LongGop,
+        packager::Error::Record(_) | packager::Error::Init(_) | packager::Error::Fragment(_) => Stop::Unpackageable,
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ingest::LinkFigures;
@@ -64,6 +65,7 @@ impl Sources {
         page.gauge("weir_ingest_connections", "Encoder connections open.", stats.open())?;
         page.counter("weir_ingest_bytes_total", "Bytes received from encoders.", stats.bytes())?;
         let refusals = stats.refusals();
+        let later = &self.studio.refusals;
         let reasons = [
             ("full", refusals.full),
             ("protocol", refusals.protocol),
@@ -71,6 +73,8 @@ impl Sources {
             ("unknown_key", refusals.unknown_key),
             ("disabled", refusals.disabled),
             ("unavailable", refusals.unavailable),
+            ("long_gop", later.long_gop.load(Ordering::Relaxed)),
+            ("unpackageable", later.unpackageable.load(Ordering::Relaxed)),
             ("passphrase", refusals.passphrase),
             ("throttled", refusals.throttled),
             ("not_publishing", refusals.not_publishing),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -33,9 +34,17 @@ pub(crate) struct Studio {
     /// How to end each contribution that was let in.
     encoders: Mutex<HashMap<ContributionId, oneshot::Sender<Stop>>>,
     pub(crate) latencies: Latencies,
+    pub(crate) refusals: Refusals,
     runtime: Handle,
     tasks: TaskTracker,
     shutdown: CancellationToken,
+}
+
+/// Contributions that were let in and then ended for what they sent.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    pub(crate) long_gop: AtomicU64,
+    pub(crate) unpackageable: AtomicU64,
 }
 
 impl Studio {
@@ -46,6 +55,7 @@ impl Studio {
             broadcasts: RwLock::default(),
             encoders: Mutex::default(),
             latencies: Latencies::new()?,
+            refusals: Refusals::default(),
             runtime: Handle::current(),
             tasks,
             shutdown,
@@ -66,6 +76,13 @@ impl Studio {
     /// Ends all playlists: the program is going down.
     pub(crate) fn finish(&self) {
         self.broadcasts().iter().for_each(|broadcast| broadcast.finish());
+    }
+
+    fn send_away(&self, contribution: &ContributionId, why: Stop) {
+        if let Some(stop) = self.encoders.lock().remove(contribution) {
+            // The encoder may be leaving by itself at this moment.
+            let _ = stop.send(why);
+        }
     }
 
     fn start(&self, id: &BroadcastId, settings: &StreamSettings) {
@@ -159,10 +176,7 @@ impl Stage for Doors {
             Effect::StartBroadcast(id) => self.0.start(id, settings),
             Effect::EndBroadcast(id) => self.0.end(id, &settings.id),
             Effect::DisconnectEncoder { contribution, reason } => {
-                if let Some(stop) = self.0.encoders.lock().remove(contribution) {
-                    // The encoder may be leaving by itself at this moment.
-                    let _ = stop.send(stop_for(*reason));
-                }
+                self.0.send_away(contribution, stop_for(*reason));
             }
             Effect::Event(_) => {}
         }
@@ -241,6 +255,12 @@ impl Sink for Feed {
         let began = Instant::now();
         let outcome = self.broadcast.push(&self.contribution.id, items, bytes);
         self.contribution.studio.latencies.packaged(began.elapsed());
+        if let Outcome::Unusable(why) = outcome {
+            let refusals = &self.contribution.studio.refusals;
+            let count = if why == Stop::LongGop { &refusals.long_gop } else { &refusals.unpackageable };
+            count.fetch_add(1, Ordering::Relaxed);
+            self.contribution.studio.send_away(&self.contribution.id, why);
+        }
         if outcome == Outcome::Playable && !std::mem::replace(&mut self.flowing, true) {
             // The channel has room: this happens once.
             let _ = self.contribution.flowing.try_send(());
