@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use wire::Item;
 use wire::fuzz;
 use wire::rtmp::handshake::CLIENT_LEN;
 use wire::rtmp::server::{Config, Event, RANDOM_LEN, Session};
+use wire::ts::{Demuxer, Limits};
 
 /// A target's name and body.
 type Target = (&'static str, fn(&[u8]));
@@ -50,5 +52,38 @@ fn real_encoders_are_understood() {
         assert_eq!((publish.app.as_str(), publish.key.reveal()), ("app", "KEY-1"), "{name}");
         session.accept().unwrap();
         assert!(matches!(session.poll(), Some(Event::Metadata(m)) if m.get("width").is_some()), "{name}");
+    }
+}
+
+#[test]
+fn transport_streams_of_ffmpeg_are_understood() {
+    // The beginnings of what ffmpeg 5.1 writes; each track with its codec, language and number of frames.
+    let expected = [
+        ("avc", vec![("avc1.42C00A", "", 5)]),
+        ("avc_aac", vec![("mp4a.40.2", "eng", 1), ("mp4a.40.2", "deu", 1)]),
+        ("hevc_ac3_eac3", vec![("hvc1.1.6.L30.90", "", 2), ("ac-3", "eng", 2), ("ec-3", "", 2)]),
+        ("opus_latm", vec![("Opus", "eng", 1), ("mp4a.40.2", "deu", 1)]),
+    ];
+    let seeds = seeds("ts");
+    for (name, tracks) in expected {
+        let (_, bytes) = seeds.iter().find(|(seed, _)| seed == name).unwrap();
+        let (mut demuxer, mut items) = (Demuxer::new(Limits::default()), Vec::new());
+        demuxer.push(bytes, &mut items).unwrap();
+        demuxer.finish(&mut items);
+        let frames = |id| items.iter().filter(|item| matches!(item, Item::Frame(frame) if frame.track == id)).count();
+        let found: Vec<_> = items
+            .iter()
+            .filter_map(|item| match item {
+                Item::Track(track) => Some((track.codec_string(), track.language, frames(track.id))),
+                _ => None,
+            })
+            .collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(codec, language, frames)| {
+                (codec.as_str(), language.as_ref().map_or("", |language| language.as_str()), *frames)
+            })
+            .collect();
+        assert_eq!(found, tracks, "{name}");
     }
 }
