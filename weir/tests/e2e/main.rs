@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, reason = "a failing scenario shows what the server and the encoder said")]
 
 mod commands;
+mod enhanced;
 mod fidelity;
 mod lifecycle;
 mod players;

@@ -83,16 +83,17 @@ pub(crate) type Hashes = Vec<String>;
 
 /// Hashes of the decoded pictures of a file or playlist.
 pub(crate) fn video_hashes(source: &str) -> Hashes {
-    hashes(source, &["-map", "0:v:0", "-fps_mode", "passthrough"])
+    hashes("ffmpeg", source, &["-map", "0:v:0", "-fps_mode", "passthrough"])
 }
 
 /// Hashes of the audio packets, undecoded: a decoder's first frames depend on what came before.
 pub(crate) fn audio_hashes(source: &str) -> Hashes {
-    hashes(source, &["-map", "0:a:0", "-c", "copy"])
+    hashes("ffmpeg", source, &["-map", "0:a:0", "-c", "copy"])
 }
 
-fn hashes(source: &str, selection: &[&str]) -> Hashes {
-    let run = Command::new("ffmpeg")
+/// Hashes of what `program`, some ffmpeg, makes of a selection of streams.
+pub(crate) fn hashes(program: &str, source: &str, selection: &[&str]) -> Hashes {
+    let run = Command::new(program)
         .args(["-hide_banner", "-nostdin", "-loglevel", "error", "-i", source])
         .args(selection)
         .args(["-f", "framemd5", "-"])
@@ -102,7 +103,8 @@ fn hashes(source: &str, selection: &[&str]) -> Hashes {
     assert!(run.stderr.is_empty(), "ffmpeg complained: {}", String::from_utf8_lossy(&run.stderr));
     let text = String::from_utf8_lossy(&run.stdout).into_owned();
     let frames = text.lines().filter(|line| !line.starts_with('#'));
-    let hashes: Hashes = frames.filter_map(|line| line.rsplit(',').next()).map(|hash| hash.trim().to_owned()).collect();
+    // Stream, DTS, PTS, duration, size, hash; hashes of side data may follow, such as the samples to skip.
+    let hashes: Hashes = frames.filter_map(|line| line.split(',').nth(5)).map(|hash| hash.trim().to_owned()).collect();
     assert!(!hashes.is_empty(), "{source} has no frame of the kind");
     hashes
 }

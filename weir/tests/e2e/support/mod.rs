@@ -4,6 +4,7 @@ mod api;
 mod boxes;
 mod clip;
 mod encoder;
+mod ffmpeg9;
 mod http;
 mod machine;
 mod playback;
@@ -13,8 +14,9 @@ mod wait;
 
 pub(crate) use api::{Api, Stream};
 pub(crate) use boxes::{fragments, timescale};
-pub(crate) use clip::{Clip, audio_hashes, clip, video_hashes};
+pub(crate) use clip::{Clip, audio_hashes, clip, hashes, video_hashes};
 pub(crate) use encoder::Encoder;
+pub(crate) use ffmpeg9::ffmpeg9;
 pub(crate) use http::{Answer, Client};
 pub(crate) use machine::{alone, shared};
 pub(crate) use playback::{Playback, Rendition};

@@ -53,7 +53,8 @@ impl Playback {
                 let uri = attribute(value, "URI").expect("a rendition of its own has a URI");
                 found.push(self.rendition("audio", path, &uri));
             } else if !line.is_empty() && !line.starts_with('#') {
-                let kind = if codecs.contains("avc1") || codecs.contains("avc3") { "video" } else { "audio" };
+                let is_video = ["avc1", "avc3", "hvc1", "av01", "vp09"].iter().any(|codec| codecs.contains(codec));
+                let kind = if is_video { "video" } else { "audio" };
                 found.push(self.rendition(kind, path, line));
             }
         }
