@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stderr, reason = "a failing scenario shows what the server and the encoder said")]
 
+mod bad;
 mod commands;
 mod enhanced;
 mod fidelity;

@@ -58,7 +58,7 @@ fn player_folder() -> String {
 }
 
 /// Plays in Chromium. `play.mjs` judges; its answer is the message of a failure.
-fn assert_plays_in_chromium(player: &str, url: &str) {
+pub(crate) fn assert_plays_in_chromium(player: &str, url: &str) {
     let script = format!("{}/play.mjs", player_folder());
     let run = Command::new("node").args([&script, player, url, &seconds().to_string()]).output().expect("node runs");
     let said = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));

@@ -53,7 +53,9 @@ fn fragment(moof: &[u8]) -> Fragment {
     let tfdt = child(traf, &[b"tfdt"]).expect("a traf has a tfdt");
     let decode_time = if tfdt[0] == 1 { u64_at(tfdt, 4) } else { u64::from(u32_at(tfdt, 4)) };
     let default_duration = default_duration(tfhd);
-    let (mut duration, mut samples) = (0, 0);
+    // A fragment without samples stands for as long as it says (`duration-is-empty`).
+    let empty = u32_at(tfhd, 0) & 0x01_0000 != 0;
+    let (mut duration, mut samples) = (if empty { default_duration.map_or(0, u64::from) } else { 0 }, 0);
     for (_, trun) in boxes(traf).into_iter().filter(|(kind, _)| *kind == b"trun") {
         let durations = durations(trun, default_duration);
         samples += u32::try_from(durations.len()).expect("few samples");

@@ -15,6 +15,8 @@ pub(crate) struct Segment {
     pub uri: String,
     pub duration: f64,
     pub discontinuity: bool,
+    /// There is nothing in it (`EXT-X-GAP`).
+    pub gap: bool,
     pub date_time: Option<String>,
     pub map: String,
     pub parts: Vec<Part>,
@@ -40,6 +42,7 @@ pub(crate) struct MediaPlaylist {
 struct Pending {
     duration: Option<f64>,
     discontinuity: bool,
+    gap: bool,
     date_time: Option<String>,
     parts: Vec<Part>,
 }
@@ -58,6 +61,7 @@ impl MediaPlaylist {
                     uri: line.to_owned(),
                     duration: said.duration.unwrap_or_else(|| panic!("{line} has no EXTINF")),
                     discontinuity: said.discontinuity,
+                    gap: said.gap,
                     date_time: said.date_time,
                     map: map.clone().unwrap_or_else(|| panic!("{line} comes before any EXT-X-MAP")),
                     parts: said.parts,
@@ -76,6 +80,7 @@ impl MediaPlaylist {
                 "#EXT-X-MAP" => map = Some(attribute(value, "URI").expect("a map has a URI")),
                 "#EXTINF" => pending.duration = Some(number(value.trim_end_matches(','))),
                 "#EXT-X-DISCONTINUITY" => pending.discontinuity = true,
+                "#EXT-X-GAP" => pending.gap = true,
                 "#EXT-X-PROGRAM-DATE-TIME" => pending.date_time = Some(value.to_owned()),
                 "#EXT-X-PART" => pending.parts.push(part(value)),
                 _ => {}
