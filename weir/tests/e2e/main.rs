@@ -11,4 +11,5 @@ mod players;
 mod publish;
 mod readers;
 mod refusal;
+mod srt;
 mod support;

@@ -8,7 +8,7 @@ use crate::support::{Clip, Encoder, Server, Stream, clip, shared};
 const ENOUGH: usize = 3;
 
 /// Waits for segments of each kind named and has ffmpeg decode some of what is live.
-fn assert_plays(server: &Server, stream: &Stream, kinds: &[&str]) {
+pub(crate) fn assert_plays(server: &Server, stream: &Stream, kinds: &[&str]) {
     let renditions = server.playback(stream).renditions();
     let mut found: Vec<_> = renditions.iter().map(|rendition| rendition.kind).collect();
     found.sort_unstable();
