@@ -3,6 +3,7 @@
 
 mod clip;
 mod counting;
+mod demux;
 mod fanout;
 mod http;
 mod packaging;
@@ -31,6 +32,8 @@ static ALLOCATOR: counting::Counting = counting::Counting;
 enum Benchmark {
     /// Frames to parts: bytes of payload a CPU-second, and how many of them are copied.
     Packager(packaging::Args),
+    /// MPEG-TS: bytes a CPU-second against ffmpeg.
+    Demux(demux::Args),
     /// From a part's last frame to the blocked playlist answer.
     Release(release::Args),
     /// Requests a CPU-second for a playlist, a part and a segment, against nginx.
@@ -49,6 +52,7 @@ enum Benchmark {
 fn main() -> Result<()> {
     match Benchmark::parse() {
         Benchmark::Packager(args) => packaging::run(&args),
+        Benchmark::Demux(args) => demux::run(&args),
         Benchmark::Release(args) => release::run(&args),
         Benchmark::Origin(args) => serving::run(&args),
         Benchmark::Fanout(args) => fanout::run(&args),

@@ -1,0 +1,173 @@
+//! MPEG-TS demuxer: bytes a CPU-second against `ffmpeg -c copy -f null` on the same file in the same run.
+//!
+//! ffmpeg takes a tenth of a second of CPU to start, so it is also measured on a short file: the difference is what the
+//! bytes alone cost it.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use wire::ts::{Demuxer, Limits};
+
+use crate::packaging::thread_cpu;
+use crate::{report, stats};
+
+const GOAL: f64 = 5.0;
+/// Bytes handed over at once: what a read from a file gives, and what a datagram of SRT holds.
+const PIECES: [usize; 2] = [65_536, 1_316];
+
+/// What to run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Bytes of the file in millions, at least.
+    #[arg(long, default_value_t = 200)]
+    megabytes: u64,
+    /// Rounds; the median counts.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+}
+
+/// Runs the benchmark and prints its table.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    report::header("MPEG-TS demuxer");
+    let folder = tempfile::tempdir()?;
+    let (clip, whole) = (folder.path().join("clip.ts"), folder.path().join("whole.ts"));
+    encode(&clip)?;
+    let times = args.megabytes * 1_000_000 / fs::metadata(&clip)?.len();
+    ffmpeg(&["-stream_loop", &times.to_string(), "-i", text(&clip)?, "-c", "copy", text(&whole)?])?;
+    let (short, size) = (fs::metadata(&clip)?.len() as f64, fs::metadata(&whole)?.len() as f64);
+    println!(
+        "{:.0} MB of 720p30 at 10 Mbit/s with AAC; MB a CPU-second, medians of {} rounds.\n",
+        size / 1e6,
+        args.rounds
+    );
+
+    let mut runs = Runs::default();
+    let bytes = fs::read(&whole)?;
+    for _ in 0..args.rounds {
+        runs.ffmpeg.push(peer(&whole)?);
+        runs.start.push(peer(&clip)?);
+        runs.file.push(measure_file(&whole)?.as_secs_f64());
+        for (piece, memory) in PIECES.into_iter().zip(&mut runs.memory) {
+            memory.push(measure(&bytes, piece)?.as_secs_f64());
+        }
+    }
+    let peer = stats::median(&runs.ffmpeg);
+    let marginal = (peer - stats::median(&runs.start)) * size / (size - short);
+    report::table(&["what", "MB a CPU-second", "of ffmpeg", "≥ 5", "of ffmpeg without its start"]);
+    let row = |name: &str, seconds: f64, goal: bool| {
+        let met = if goal { report::met(peer / seconds >= GOAL) } else { "" };
+        let rate = format!("{:.0}", size / 1e6 / seconds);
+        report::row(&[name, &rate, &format!("{:.2}", peer / seconds), met, &format!("{:.2}", marginal / seconds)]);
+    };
+    row("ffmpeg", peer, false);
+    row("ffmpeg without its start", marginal, false);
+    row("Weir, 64 KB at once", stats::median(&runs.memory[0]), true);
+    row("Weir, 1 316 bytes at once", stats::median(&runs.memory[1]), true);
+    row("Weir, with reading the file", stats::median(&runs.file), false);
+    Ok(())
+}
+
+/// CPU seconds of each round.
+#[derive(Default)]
+struct Runs {
+    ffmpeg: Vec<f64>,
+    start: Vec<f64>,
+    file: Vec<f64>,
+    memory: [Vec<f64>; 2],
+}
+
+/// CPU time of the demuxer over bytes in memory.
+fn measure(bytes: &[u8], piece: usize) -> Result<Duration> {
+    let before = thread_cpu();
+    let (mut demuxer, mut items, mut count) = (Demuxer::new(Limits::default()), Vec::new(), 0);
+    for piece in bytes.chunks(piece) {
+        demuxer.push(piece, &mut items)?;
+        count += items.len();
+        items.clear();
+    }
+    demuxer.finish(&mut items);
+    let cpu = thread_cpu().saturating_sub(before);
+    ensure!(count > 1_000 && demuxer.stats().dropped == 0, "the file is not taken apart");
+    Ok(cpu)
+}
+
+/// CPU time of the demuxer, the reading of the file included.
+fn measure_file(path: &Path) -> Result<Duration> {
+    let before = thread_cpu();
+    let (mut demuxer, mut items) = (Demuxer::new(Limits::default()), Vec::new());
+    let (mut file, mut buffer) = (File::open(path)?, vec![0; PIECES[0]]);
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        demuxer.push(&buffer[..read], &mut items)?;
+        items.clear();
+    }
+    Ok(thread_cpu().saturating_sub(before))
+}
+
+/// CPU seconds of ffmpeg over the file.
+fn peer(path: &Path) -> Result<f64> {
+    let before = cpu_of_children()?;
+    ffmpeg(&["-i", text(path)?, "-c", "copy", "-f", "null", "-"])?;
+    Ok((cpu_of_children()?.saturating_sub(before)).as_secs_f64())
+}
+
+/// CPU time (user and system) of the children that have ended and were waited for.
+fn cpu_of_children() -> Result<Duration> {
+    use rustix::param::clock_ticks_per_second;
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |split| split.1).split_whitespace().collect();
+    let ticks =
+        |n: usize| fields.get(n).and_then(|field| field.parse::<u64>().ok()).context("/proc/self/stat is short");
+    Ok(Duration::from_secs_f64((ticks(13)? + ticks(14)?) as f64 / clock_ticks_per_second() as f64))
+}
+
+fn encode(path: &Path) -> Result<()> {
+    ffmpeg(&[
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=1280x720:rate=30",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=330:sample_rate=48000",
+        "-t",
+        "4",
+        "-vf",
+        "noise=alls=12:allf=t,format=yuv420p",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-b:v",
+        "10M",
+        "-maxrate",
+        "10M",
+        "-bufsize",
+        "10M",
+        "-g",
+        "60",
+        "-c:a",
+        "aac",
+        "-b:a",
+        "128k",
+        text(path)?,
+    ])
+}
+
+fn ffmpeg(args: &[&str]) -> Result<()> {
+    let status = Command::new("ffmpeg").args(["-v", "error", "-nostdin", "-y"]).args(args).status();
+    ensure!(status.context("ffmpeg does not start")?.success(), "ffmpeg failed");
+    Ok(())
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is no text")
+}
