@@ -236,18 +236,43 @@ fn parade() -> Vec<Tag> {
     all
 }
 
-#[test]
-fn hls_js_plays_through_one_trouble_after_another() {
+/// Plays a contribution that is sent at real speed, and whose troubles come between the 10th and the 25th second.
+fn assert_hls_js_plays(tags: Vec<Tag>) {
     let _machine = alone();
     let server = Server::start();
     let stream = server.api().create("low", json!({}));
     let (port, key) = (server.rtmp_port(), stream.key.clone());
-    let publisher = std::thread::spawn(move || publish(port, &key, parade(), true));
+    let publisher = std::thread::spawn(move || publish(port, &key, tags, true));
     server.playback(&stream).main().wait_for("three target durations", |list| seconds(list) >= 6.0);
     assert_plays_in_chromium("watch", &server.watch_url(&stream));
     // It goes on sending into a server that is gone, and ends there.
     drop(server);
     publisher.join().expect("the publisher comes to its end");
+}
+
+#[test]
+fn hls_js_plays_through_one_trouble_after_another() {
+    assert_hls_js_plays(parade());
+}
+
+#[test]
+fn hls_js_plays_on_in_another_picture_size() {
+    let words = "testsrc2=size=320x180:rate=25 -f lavfi -i sine=sample_rate=48000 -t 40 -c:v libx264 -preset ultrafast \
+                 -pix_fmt yuv420p -g 25 -bf 0 -c:a aac -ac 2";
+    let mut all: Vec<_> = tags(&clip(&Clip::plain(60))).into_iter().filter(|tag| tag.at < 15_000).collect();
+    let later = |tag: Tag| Tag { at: tag.at + 15_000, comes: tag.comes + 15_000, ..tag };
+    all.extend(tags(&made("bad-other-long.flv", words)).into_iter().map(later));
+    assert_hls_js_plays(all);
+}
+
+/// IDR pictures while the player starts, and then none any more: Chromium decodes open GOPs, but cannot begin with one.
+#[test]
+fn hls_js_plays_on_where_gops_become_open() {
+    let words = "testsrc2=size=320x180:rate=30 -f lavfi -i sine=sample_rate=48000 -t 40 -c:v libx264 -preset veryfast \
+                 -pix_fmt yuv420p -g 30 -bf 2 -sc_threshold 0 -x264-params open-gop=1 -forced-idr 1 \
+                 -force_key_frames 0,2,4,6,7,8,9,10,11,12,13,14 \
+                 -c:a aac -ac 2";
+    assert_hls_js_plays(tags(&made("bad-open-long.flv", words)));
 }
 
 #[test]
