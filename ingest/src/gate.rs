@@ -129,6 +129,10 @@ pub struct LinkFigures {
     pub dropped: u64,
     /// Packets that could not be decrypted.
     pub undecrypted: u64,
+    /// Places in the transport stream where packets are missing.
+    pub continuity_errors: u64,
+    /// Access units that were left out because they were damaged or cut short.
+    pub dropped_units: u64,
 }
 
 /// Why a publisher is not let in.

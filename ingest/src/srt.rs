@@ -139,11 +139,19 @@ struct Feed {
     demuxer: Demuxer,
     buffer: Box<[u8]>,
     filled: usize,
+    /// Streams that were told of as not carried.
+    left_out: u64,
 }
 
 impl Feed {
     fn new(connection: Connection) -> Self {
-        Self { connection, demuxer: Demuxer::new(Limits::default()), buffer: vec![0; READ_BUFFER].into(), filled: 0 }
+        Self {
+            connection,
+            demuxer: Demuxer::new(Limits::default()),
+            buffer: vec![0; READ_BUFFER].into(),
+            filled: 0,
+            left_out: 0,
+        }
     }
 }
 
@@ -170,6 +178,15 @@ impl Source for Feed {
     async fn close(&mut self) {}
 
     fn link(&mut self) -> Option<LinkFigures> {
-        self.connection.figures().ok()
+        let stats = *self.demuxer.stats();
+        if stats.unknown_streams > self.left_out {
+            self.left_out = stats.unknown_streams;
+            warn!(
+                streams = stats.unknown_streams,
+                "the transport stream names streams that are left out: see the codecs in the documentation"
+            );
+        }
+        let (continuity_errors, dropped_units) = (stats.continuity_errors, stats.dropped);
+        self.connection.figures().ok().map(|link| LinkFigures { continuity_errors, dropped_units, ..link })
     }
 }

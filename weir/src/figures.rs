@@ -55,6 +55,8 @@ impl Figures {
             retransmitted: before.retransmitted + now.retransmitted,
             dropped: before.dropped + now.dropped,
             undecrypted: before.undecrypted + now.undecrypted,
+            continuity_errors: before.continuity_errors + now.continuity_errors,
+            dropped_units: before.dropped_units + now.dropped_units,
             ..now
         }
     }

@@ -133,12 +133,14 @@ impl Sources {
     fn links(&self, page: &Page, figures: &[(String, Figures)]) -> anyhow::Result<()> {
         let stream = "live_stream";
         type Of<T> = fn(&LinkFigures) -> T;
-        let counters: [(&str, &str, Of<u64>); 5] = [
+        let counters: [(&str, &str, Of<u64>); 7] = [
             ("weir_srt_packets_total", "SRT packets with media received.", |link| link.packets),
             ("weir_srt_lost_packets_total", "SRT packets that were missing when they were due to arrive.", |l| l.lost),
             ("weir_srt_retransmitted_packets_total", "SRT packets received on request.", |l| l.retransmitted),
             ("weir_srt_dropped_packets_total", "SRT packets given up for being too late.", |link| link.dropped),
             ("weir_srt_undecrypted_packets_total", "SRT packets that could not be decrypted.", |l| l.undecrypted),
+            ("weir_srt_continuity_errors_total", "Gaps in the transport stream.", |l| l.continuity_errors),
+            ("weir_srt_dropped_units_total", "Access units left out for being damaged.", |l| l.dropped_units),
         ];
         for (name, help, get) in counters {
             // Those of an earlier contribution are counted on from, so that a counter never goes back.

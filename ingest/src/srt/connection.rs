@@ -160,6 +160,7 @@ impl Connection {
             retransmitted: self.retransmitted,
             dropped: count(figures.dropped),
             undecrypted: count(figures.undecrypted),
+            ..LinkFigures::default()
         })
     }
 
