@@ -98,6 +98,9 @@ pub trait Sink: Send {
     /// Takes the items out of `items`; `bytes` is what came over the network for them. Must not block.
     fn push(&mut self, items: &mut Vec<Item>, bytes: usize);
 
+    /// Bytes that are kept of what it took.
+    fn held(&self) -> u64;
+
     /// Takes note of how the contribution's link does: about once a second, from protocols that can tell.
     fn link(&mut self, figures: &LinkFigures) {
         let _ = figures;
@@ -147,6 +150,9 @@ pub enum Refusal {
     /// The program is going down or cannot reach its store.
     #[error("the server cannot take a stream now: try again soon")]
     Unavailable,
+    /// The memory for media is full.
+    #[error("the server has no memory for another stream: end one, or raise ingest.max_memory")]
+    Memory,
 }
 
 /// Why the program ends a contribution.

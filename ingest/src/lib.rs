@@ -3,10 +3,12 @@
 //! Bytes come in here and leave as `media` tracks and frames. The protocol is told by the state machines of `wire`;
 //! who may publish is told by the [`Gate`]; where the frames go is the [`Sink`]'s business.
 
+mod budget;
 #[doc(hidden)]
 pub mod fuzz;
 mod gate;
 mod guard;
+pub mod health;
 mod rtmp;
 mod server;
 pub mod srt;

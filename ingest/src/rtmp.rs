@@ -144,13 +144,13 @@ impl Shared {
         };
         // Only a failed attempt makes the next one wait, and only once its key was sent: guessing gets slow.
         sleep(permit.wait(Instant::now())).await;
-        match self.gate.admit(Publish { contribution: id, peer, protocol, key }).await {
-            Ok(admission) => {
+        match self.ask(Publish { contribution: id, peer, protocol, key }).await {
+            Ok(admitted) => {
                 permit.succeeded();
                 link.session.accept()?;
                 link.flush().await?;
-                info!(stream = %admission.stream, ?protocol, "publishing");
-                let ended = self.pump(&mut link, admission).await;
+                info!(stream = %admitted.0.stream, ?protocol, "publishing");
+                let ended = self.pump(&mut link, admitted).await;
                 if let Err(End::Unsupported(reason)) = &ended {
                     link.session.reject(Rejection { code: RejectionCode::Unsupported, description: reason.clone() });
                     link.flush().await?;
@@ -161,7 +161,7 @@ impl Shared {
             Err(refusal) => {
                 let code = match refusal {
                     Refusal::UnknownKey => RejectionCode::BadName,
-                    Refusal::Disabled | Refusal::Unavailable => RejectionCode::Denied,
+                    Refusal::Disabled | Refusal::Unavailable | Refusal::Memory => RejectionCode::Denied,
                 };
                 link.session.reject(Rejection { code, description: refusal.to_string() });
                 link.flush().await?;
@@ -256,6 +256,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Source for Link<S> {
 
     async fn answer(&mut self) -> Result<(), End> {
         self.flush().await
+    }
+
+    fn held(&self) -> usize {
+        self.session.pending()
     }
 
     /// Closes our side and waits a moment for the peer to read what was said: a reset would throw it away.

@@ -13,7 +13,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 use wire::Item;
 
-use crate::gate::{Admission, Gate, LinkFigures, Refusal, Stop};
+use crate::budget::{MemoryBudget, RateCeiling, Share};
+use crate::gate::{Admission, Gate, LinkFigures, Publish, Refusal, Stop};
 use crate::guard::{Guard, Limits, Permit};
 use crate::stats::Stats;
 
@@ -31,6 +32,10 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Largest message an admitted encoder may send, in bytes.
     pub max_message: usize,
+    /// Bits a second that one contribution may send in the long run.
+    pub max_bitrate: u64,
+    /// Bytes that all contributions may hold, what is kept of them for viewers included.
+    pub max_memory: u64,
 }
 
 /// The server for encoders; one may serve several listeners.
@@ -42,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) gate: Arc<dyn Gate>,
     pub(crate) guard: Arc<Guard>,
+    pub(crate) memory: Arc<MemoryBudget>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
@@ -67,6 +73,11 @@ pub(crate) trait Source {
     /// Ends the connection in the way the encoder expects.
     fn close(&mut self) -> impl Future<Output = ()> + Send;
 
+    /// Bytes of what is not whole yet.
+    fn held(&self) -> usize {
+        0
+    }
+
     /// How the link does, where the protocol can tell.
     fn link(&mut self) -> Option<LinkFigures> {
         None
@@ -86,6 +97,10 @@ pub(crate) enum End {
     Io(#[from] std::io::Error),
     #[error("connection lost: {0}")]
     Srt(#[from] crate::srt::Error),
+    #[error("closed: more than {0} bits a second: lower the encoder's bit rate, or raise ingest.max_bitrate")]
+    Fast(u64),
+    #[error("closed: the memory for media is full and nobody holds more of it: see ingest.max_memory")]
+    Memory,
     #[error("closed: none of its tracks can be carried: {0}")]
     Unsupported(String),
     #[error("refused: {0}")]
@@ -102,14 +117,26 @@ impl Server {
         shutdown: CancellationToken,
     ) -> Self {
         let guard = Guard::new(config.limits);
-        Self { shared: Arc::new(Shared { config, gate, guard, stats, tasks, shutdown }) }
+        let memory = MemoryBudget::new(config.max_memory);
+        Self { shared: Arc::new(Shared { config, gate, guard, memory, stats, tasks, shutdown }) }
     }
 }
 
 impl Shared {
+    /// Lets a publisher in if there is room for what it will send and the gate says so.
+    pub(crate) async fn ask(&self, publish: Publish) -> Result<(Admission, Share), Refusal> {
+        let share = self.memory.open().ok_or(Refusal::Memory)?;
+        Ok((self.gate.admit(publish).await?, share))
+    }
+
     /// Hands frames to the sink until the encoder, the program or time ends the contribution.
-    pub(crate) async fn pump(&self, source: &mut impl Source, admission: Admission) -> Result<(), End> {
+    pub(crate) async fn pump(
+        &self,
+        source: &mut impl Source,
+        (admission, share): (Admission, Share),
+    ) -> Result<(), End> {
         let Admission { mut sink, stop, .. } = admission;
+        let mut ceiling = RateCeiling::new(self.config.max_bitrate, Instant::now());
         let mut stop = pin!(stopped(stop));
         // One timer looks now and then instead of one set anew for each read.
         let idle = self.config.idle_timeout;
@@ -130,6 +157,9 @@ impl Shared {
                     }
                     self.stats.bytes.fetch_add(bytes as u64, Relaxed);
                     heard = Instant::now();
+                    if !ceiling.take(bytes, heard) {
+                        return Err(End::Fast(self.config.max_bitrate));
+                    }
                     going = source.demux(&mut items)?;
                     sink.push(&mut items, bytes);
                     source.answer().await?;
@@ -143,6 +173,9 @@ impl Shared {
                     let quiet = heard.elapsed();
                     if quiet >= idle {
                         return Err(End::Idle);
+                    }
+                    if !share.hold(sink.held().saturating_add(source.held() as u64)) {
+                        return Err(End::Memory);
                     }
                     if let Some(figures) = source.link() {
                         sink.link(&figures);
@@ -167,7 +200,7 @@ impl Shared {
             End::Refused(refusal) => {
                 self.stats.refused(*refusal);
                 info!(reason = %refusal, "publisher refused");
-                if *refusal != Refusal::Unavailable {
+                if !matches!(refusal, Refusal::Unavailable | Refusal::Memory) {
                     permit.failed(Instant::now());
                 }
             }
@@ -178,6 +211,14 @@ impl Shared {
             End::Protocol(_) => {
                 self.stats.protocol.fetch_add(1, Relaxed);
                 permit.failed(Instant::now());
+                warn!("{end}");
+            }
+            End::Fast(_) => {
+                self.stats.bitrate.fetch_add(1, Relaxed);
+                warn!("{end}");
+            }
+            End::Memory => {
+                self.stats.memory.fetch_add(1, Relaxed);
                 warn!("{end}");
             }
             End::Unsupported(_) => {

@@ -121,11 +121,11 @@ impl Shared {
     async fn contribute(&self, connection: Connection, caller: Caller, contribution: ContributionId) {
         let Caller { peer, key, permit, .. } = caller;
         let publish = Publish { contribution, peer, protocol: Protocol::Srt, key };
-        let ended = match self.gate.admit(publish).await {
-            Ok(admission) => {
+        let ended = match self.ask(publish).await {
+            Ok(admitted) => {
                 permit.succeeded();
-                info!(stream = %admission.stream, protocol = ?Protocol::Srt, "publishing");
-                self.pump(&mut Feed::new(connection), admission).await
+                info!(stream = %admitted.0.stream, protocol = ?Protocol::Srt, "publishing");
+                self.pump(&mut Feed::new(connection), admitted).await
             }
             Err(refusal) => Err(End::Refused(refusal)),
         };

@@ -20,6 +20,8 @@ pub struct Stats {
     pub(crate) throttled: AtomicU64,
     pub(crate) not_publishing: AtomicU64,
     pub(crate) unsupported: AtomicU64,
+    pub(crate) bitrate: AtomicU64,
+    pub(crate) memory: AtomicU64,
 }
 
 /// How many connections were turned away, by reason.
@@ -45,6 +47,10 @@ pub struct RefusalCounts {
     pub not_publishing: u64,
     /// Sent only what cannot be carried.
     pub unsupported: u64,
+    /// Sent more than the highest bit rate.
+    pub bitrate: u64,
+    /// Came when the memory for media was full, or held the most of it then.
+    pub memory: u64,
 }
 
 impl Stats {
@@ -76,6 +82,8 @@ impl Stats {
             throttled: self.throttled.load(Relaxed),
             not_publishing: self.not_publishing.load(Relaxed),
             unsupported: self.unsupported.load(Relaxed),
+            bitrate: self.bitrate.load(Relaxed),
+            memory: self.memory.load(Relaxed),
         }
     }
 
@@ -84,6 +92,7 @@ impl Stats {
             Refusal::UnknownKey => &self.unknown_key,
             Refusal::Disabled => &self.disabled,
             Refusal::Unavailable => &self.unavailable,
+            Refusal::Memory => &self.memory,
         };
         counter.fetch_add(1, Relaxed);
     }

@@ -190,6 +190,33 @@ async fn silence_and_slow_handshakes_are_cut_off() {
 }
 
 #[tokio::test]
+async fn an_encoder_that_sends_too_much_is_cut_off() {
+    let mut rig = Listening::new(Config { max_bitrate: 8_000, ..config() }).await;
+    let mut encoder = Encoder::publish(rig.address, "good").await;
+    assert!(matches!(rig.next().await, News::Asked(_)));
+    encoder.video(0, &avc(1, 1, &[0; 20_000]));
+    encoder.send().await;
+    encoder.closed().await;
+    rig.end().await;
+    assert_eq!(rig.stats.refusals().bitrate, 1);
+}
+
+#[tokio::test]
+async fn when_memory_is_full_the_largest_goes_and_nobody_comes() {
+    let rig = Listening::new(Config { max_memory: 60_000, ..config() }).await;
+    let mut small = Encoder::publish(rig.address, "good").await;
+    let mut large = Encoder::publish(rig.address, "good").await;
+    large.video(0, &avc(1, 1, &[0; 100_000]));
+    large.send().await;
+    large.closed().await;
+    small.video(0, &avc(1, 1, &[0; 80_000]));
+    small.send().await;
+    small.closed().await;
+    rig.end().await;
+    assert_eq!(rig.stats.refusals().memory, 2);
+}
+
+#[tokio::test]
 async fn connections_over_the_limit_are_closed_and_garbage_harms_nobody() {
     let limits = Limits { connections: 8, per_address: 2 };
     let mut rig = Listening::new(Config { limits, ..config() }).await;

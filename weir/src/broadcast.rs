@@ -3,12 +3,14 @@
 //! The task of a contribution carries each batch of frames all the way: splice, packager, window. There is no queue in
 //! between that could grow, and nothing a viewer does is on this path.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use ingest::health::Health;
 use ingest::{Item, LinkFigures, Stop};
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
-use media::{Kind, LatencyMode, TrackId, WallTime};
+use media::{Access, Kind, LatencyMode, TrackId, WallTime};
 use packager::Packager;
 use packager::log::Event;
 use parking_lot::Mutex;
@@ -16,6 +18,9 @@ use slate::Splice;
 use tracing::{error, warn};
 
 use crate::figures::Figures;
+
+/// Contributions of a broadcast whose health is kept; beyond that the oldest one's goes.
+const HEALTH_KEPT: usize = 16;
 
 /// A broadcast that is running or has just ended.
 pub(crate) struct Broadcast {
@@ -34,6 +39,8 @@ struct Programme {
     /// The track whose key frames are counted.
     video: Option<TrackId>,
     figures: Figures,
+    /// How the contributions did, the current one last.
+    health: VecDeque<Health>,
     ended: bool,
     // Kept between batches so that a frame costs no allocation.
     spliced: Vec<slate::Item>,
@@ -62,6 +69,7 @@ impl Broadcast {
             current: None,
             video: None,
             figures: Figures::default(),
+            health: VecDeque::new(),
             ended: false,
             spliced: Vec::new(),
             events: Vec::new(),
@@ -74,7 +82,11 @@ impl Broadcast {
         let mut programme = self.programme.lock();
         programme.current = Some(contribution);
         programme.splice.begin();
-        programme.figures.begin(Instant::now());
+        programme.figures.begin();
+        if programme.health.len() == HEALTH_KEPT {
+            programme.health.pop_front();
+        }
+        programme.health.push_back(Health::new(Instant::now()));
     }
 
     /// Takes a batch of frames through to the window.
@@ -86,6 +98,9 @@ impl Broadcast {
             return Outcome::Stale;
         }
         programme.figures.bytes(bytes);
+        if let Some(health) = programme.health.back_mut() {
+            health.bytes(bytes, Instant::now());
+        }
         let arrival = wall_now();
         let mut refused = None;
         for item in items.drain(..) {
@@ -134,6 +149,7 @@ impl Broadcast {
         let programme = self.programme.lock();
         let mut figures = programme.figures.clone();
         figures.repairs = programme.splice.repairs();
+        figures.drift = programme.health.back().map(Health::drift).unwrap_or_default();
         figures
     }
 }
@@ -149,7 +165,11 @@ impl Programme {
                 self.splice.track(track, &mut self.spliced);
             }
             Item::Frame(frame) => {
-                self.figures.frame(&frame, self.video == Some(frame.track), Instant::now());
+                let keyframe = self.video == Some(frame.track) && frame.access != Access::Dependent;
+                self.figures.frame(keyframe);
+                if let Some(health) = self.health.back_mut() {
+                    health.frame(frame.dts, keyframe, Instant::now());
+                }
                 self.splice.frame(frame, &mut self.spliced);
             }
             Item::Metadata(metadata) => {

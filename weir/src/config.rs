@@ -30,6 +30,7 @@ pub(crate) struct Config {
     pub rtmp: Rtmp,
     pub rtmps: Rtmps,
     pub srt: Srt,
+    pub ingest: Ingest,
     pub api: Api,
     pub store: Store,
     pub log: Log,
@@ -96,6 +97,16 @@ pub(crate) struct Srt {
     pub encryption: bool,
 }
 
+/// What encoders may use, whatever they speak.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ingest {
+    /// Bits a second that one encoder may send in the long run.
+    pub max_bitrate: u64,
+    /// Bytes that the media of all encoders may take, the windows of their viewers included; 0 for half of what there is.
+    pub max_memory: u64,
+}
+
 /// Who may use the API; both empty: a token is made at the first start and printed once.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,6 +156,7 @@ impl Default for Config {
             },
             rtmps: Rtmps { listen: String::new(), cert: PathBuf::new(), key: PathBuf::new(), self_signed: false },
             srt: Srt { listen: any(6001).to_string(), latency_ms: 200, encryption: true },
+            ingest: Ingest { max_bitrate: 100_000_000, max_memory: 0 },
             api: Api { token_id: String::new(), token_secret: String::new() },
             store: Store { url: String::new() },
             log: Log { filter: "info".into(), json: false },

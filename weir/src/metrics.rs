@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ingest::LinkFigures;
+use ingest::health::Drift;
 use prometheus::core::{AtomicU64, Collector, GenericGaugeVec};
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -79,6 +80,8 @@ impl Sources {
             ("throttled", refusals.throttled),
             ("not_publishing", refusals.not_publishing),
             ("unsupported", refusals.unsupported),
+            ("bitrate", refusals.bitrate),
+            ("memory", refusals.memory),
         ];
         page.counters("weir_ingest_refusals_total", "Encoder connections turned away.", "reason", reasons)
     }
@@ -117,9 +120,23 @@ impl Sources {
             each(|f| f.repairs.dropped_frames),
         )?;
         let help = "Media time less wall time of the contribution, in milliseconds.";
-        let drift = IntGaugeVec::new(Opts::new("weir_stream_drift_milliseconds", help), &[stream])?;
-        figures.iter().for_each(|(id, f)| drift.with_label_values(&[id]).set(f.drift_millis()));
-        page.add(drift)?;
+        type Of = fn(&Drift) -> i64;
+        let drifts: [(&str, &str, Of); 3] = [
+            ("weir_stream_drift_milliseconds", help, |drift| drift.now),
+            ("weir_stream_drift_session_average_milliseconds", "The same, averaged over the contribution.", |drift| {
+                drift.session_average
+            }),
+            (
+                "weir_stream_drift_deviation_milliseconds",
+                "How far drift is from its average of the last 30 s.",
+                |drift| drift.deviation,
+            ),
+        ];
+        for (name, help, get) in drifts {
+            let family = IntGaugeVec::new(Opts::new(name, help), &[stream])?;
+            figures.iter().for_each(|(id, f)| family.with_label_values(&[id]).set(get(&f.drift)));
+            page.add(family)?;
+        }
         self.links(page, &figures)?;
         let help = "Bytes held in memory for viewers.";
         let windows = GenericGaugeVec::<AtomicU64>::new(Opts::new("weir_origin_window_bytes", help), &[stream])?;

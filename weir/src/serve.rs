@@ -24,6 +24,7 @@ use tower::ServiceExt;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use crate::memory;
 use crate::metrics::Sources;
 use crate::studio::{Doors, Studio};
 use crate::tls;
@@ -153,6 +154,11 @@ fn encoder_limits(config: &Config) -> ingest::Config {
         handshake_timeout: Duration::from_secs(rtmp.handshake_timeout),
         idle_timeout: Duration::from_secs(rtmp.idle_timeout),
         max_message: rtmp.max_message,
+        max_bitrate: config.ingest.max_bitrate,
+        max_memory: match config.ingest.max_memory {
+            0 => memory::available() / 2,
+            bytes => bytes,
+        },
     }
 }
 

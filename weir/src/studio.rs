@@ -267,6 +267,10 @@ impl Sink for Feed {
         }
     }
 
+    fn held(&self) -> u64 {
+        self.broadcast.origin.stats().window_bytes
+    }
+
     fn link(&mut self, figures: &LinkFigures) {
         self.broadcast.link(&self.contribution.id, figures);
     }

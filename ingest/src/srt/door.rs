@@ -171,7 +171,7 @@ impl Door {
                 match refusal {
                     Refusal::UnknownKey => NOT_FOUND,
                     Refusal::Disabled => FORBIDDEN,
-                    Refusal::Unavailable => DOWN,
+                    Refusal::Unavailable | Refusal::Memory => DOWN,
                 }
             }
         };

@@ -56,7 +56,7 @@ impl Gate for Door {
         let answer = known(&publish.key.0).map(|()| {
             let (stop, stopped) = oneshot::channel();
             self.stops.lock().push(stop);
-            let sink = Box::new(Tap(self.news.clone(), self.received.clone()));
+            let sink = Box::new(Tap(self.news.clone(), self.received.clone(), 0));
             Admission { stream: self.stream.clone(), sink, stop: stopped }
         });
         Box::pin(std::future::ready(answer))
@@ -68,14 +68,20 @@ impl Gate for Door {
     }
 }
 
-struct Tap(mpsc::UnboundedSender<News>, watch::Sender<Received>);
+/// It keeps, as far as it says, all bytes that came.
+struct Tap(mpsc::UnboundedSender<News>, watch::Sender<Received>, u64);
 
 impl Sink for Tap {
     fn push(&mut self, items: &mut Vec<Item>, bytes: usize) {
         self.1.send_modify(|received| received.bytes += bytes);
+        self.2 += bytes as u64;
         if !items.is_empty() {
             let _ = self.0.send(News::Items(std::mem::take(items)));
         }
+    }
+
+    fn held(&self) -> u64 {
+        self.2
     }
 
     fn link(&mut self, figures: &LinkFigures) {
@@ -137,5 +143,7 @@ pub fn config() -> Config {
         handshake_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(10),
         max_message: 1 << 20,
+        max_bitrate: 100_000_000,
+        max_memory: 1 << 30,
     }
 }

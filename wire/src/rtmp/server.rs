@@ -189,6 +189,11 @@ impl Session {
         matches!(self.phase, Phase::Closed)
     }
 
+    /// Bytes of the messages under assembly.
+    pub const fn pending(&self) -> usize {
+        self.reader.pending()
+    }
+
     /// True between [`accept`](Self::accept) and the end.
     pub const fn is_publishing(&self) -> bool {
         matches!(self.phase, Phase::Publishing { .. })
