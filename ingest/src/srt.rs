@@ -1,6 +1,6 @@
 //! SRT: the listener, and the task of each connection.
 //!
-//! libsrt does the protocol on threads of its own. What is done here: the answer to each handshake ([`door`]), a thread
+//! libsrt does the protocol on threads of its own. What is done here: the answer to each handshake (`door`), a thread
 //! that waits for callers that were let in, and a task for each of them that takes its MPEG-TS in.
 
 mod connection;
