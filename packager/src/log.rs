@@ -84,12 +84,15 @@ pub struct Format {
     pub channels: Option<u8>,
     /// What is spoken, where the contribution says.
     pub language: Option<Language>,
+    /// The number of its track in the contribution that announced it: of several, the lowest is the main one, whichever
+    /// came first.
+    pub place: u32,
 }
 
 impl Format {
     /// A format that says nothing but its codec.
     pub fn new(kind: Kind, codec: impl Into<String>) -> Self {
-        Self { kind, codec: codec.into(), resolution: None, range: None, channels: None, language: None }
+        Self { kind, codec: codec.into(), resolution: None, range: None, channels: None, language: None, place: 0 }
     }
 }
 

@@ -217,7 +217,9 @@ impl Packager {
         };
         let Some(sound) = self.sounds.get_mut(n) else { return Ok(()) };
         sound.bound = true;
-        if sound.lane.describes(&track) || waiting || !sound.lane.active() && running {
+        // Sound may be announced when pictures of its contribution are out already: nothing of it is.
+        let away = !sound.lane.active() || !sound.lane.begun() && sound.held.is_empty();
+        if sound.lane.describes(&track) || waiting || away && running {
             sound.next = None;
             return sound.lane.change(track);
         }

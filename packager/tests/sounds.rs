@@ -139,6 +139,26 @@ fn the_next_contribution_finds_its_languages_again() {
     assert_eq!(gaps(&report, sound(0)) + gaps(&report, sound(1)), 0);
 }
 
+/// MPEG-TS tells what sound is coded with where it begins, which is often behind the first pictures.
+#[test]
+fn sound_that_is_announced_after_the_first_pictures_of_a_contribution_breaks_nothing_more() {
+    for mode in MODES {
+        let mut fed = Fed::new(mode, &[video_track(), audio_track(48_000)]);
+        fed.push(mux([Video { length: 5_000, ..Video::default() }.make(), audio(48_000, 0, 5_000)]));
+        fed.discontinuity().add_track(video_track());
+        let pictures = Video { start: 6_000, length: 5_000, ..Video::default() }.make();
+        let (early, rest): (Vec<_>, Vec<_>) =
+            pictures.into_iter().partition(|frame| frame.dts < Timestamp::ZERO + TimeDelta::from_millis(6_400));
+        fed.push(early).add_track(audio_track(44_100));
+        fed.push(mux([rest, audio(44_100, 6_000, 5_000)]));
+        let report = check(fed.end(), LOSSY);
+        for rendition in [RenditionId::VIDEO, sound(0)] {
+            let breaks = report.of(rendition).iter().flat_map(|s| &s.parts).filter(|part| part.discontinuity).count();
+            assert_eq!((breaks, gaps(&report, rendition)), (1, 0), "{rendition:?} in {mode:?}");
+        }
+    }
+}
+
 #[test]
 fn a_changed_track_changes_its_own_rendition_only() {
     for mode in MODES {
@@ -176,6 +196,17 @@ fn names_are_unique_and_the_first_track_is_the_default() {
         "\"Audio 4\",DEFAULT=NO,AUTOSELECT=NO,CHANNELS=\"2\",URI=\"play/cast/audio4.m3u8\"",
     ];
     assert_eq!(lines, wanted.map(|rest| format!("{start}{rest}")));
+}
+
+#[test]
+fn the_first_track_of_the_contribution_is_the_default_though_another_came_first() {
+    let mut fed = Fed::new(Low, &[video_track(), audio_track_in(1, 44_100, b"fra"), audio_track_in(0, 48_000, b"eng")]);
+    let second = on_track(1, audio(44_100, 0, 5_000));
+    fed.push(mux([Video { length: 5_000, ..Video::default() }.make(), audio(48_000, 0, 5_000), second]));
+    let text = multivariant(&fed);
+    let names: Vec<_> = text.lines().filter_map(|line| line.split("NAME=").nth(1)?.split(',').next()).collect();
+    assert_eq!(names, ["\"English\"", "\"French\""]);
+    assert!(text.contains("NAME=\"English\",LANGUAGE=\"en\",DEFAULT=YES"), "{text}");
 }
 
 #[test]

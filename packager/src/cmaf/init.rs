@@ -25,6 +25,7 @@ pub(crate) fn format(track: &Track) -> Format {
         range: codec.colour().filter(Colour::is_specified).map(|colour| colour.video_range()),
         channels: codec.channels(),
         language: track.language,
+        place: track.id.0,
     }
 }
 

@@ -34,7 +34,8 @@ pub fn multivariant(window: &Window, options: &MultivariantOptions<'_>) -> Strin
     let ready = |kind| {
         window.renditions().filter(move |r| r.format().kind == kind && r.listed().any(Segment::is_closed)).collect()
     };
-    let (video, audio): (Vec<&Rendition>, Vec<&Rendition>) = (ready(Kind::Video), ready(Kind::Audio));
+    let (video, mut audio): (Vec<&Rendition>, Vec<&Rendition>) = (ready(Kind::Video), ready(Kind::Audio));
+    audio.sort_by_key(|rendition| rendition.format().place);
     let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n");
     if window.renditions().flat_map(Rendition::listed).all(|s| s.independent() || s.is_gap()) {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");

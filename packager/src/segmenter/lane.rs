@@ -207,6 +207,11 @@ impl Lane {
         self.parts > 0 || !self.pending.is_empty()
     }
 
+    /// True once the run has something of the lane.
+    pub(super) fn begun(&self) -> bool {
+        self.clock.is_some() || !self.pending.is_empty()
+    }
+
     /// True once something of the lane was published.
     pub(super) fn announced(&self) -> bool {
         self.inits > 0
