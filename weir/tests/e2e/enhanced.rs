@@ -6,7 +6,8 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{Encoder, Server, ffmpeg9, hashes, shared, until};
+use crate::players;
+use crate::support::{Encoder, Server, alone, ffmpeg9, hashes, shared, until};
 
 const HEVC: &str = "-c:v libx265 -preset ultrafast \
      -x265-params log-level=none:keyint=30:min-keyint=30:scenecut=0:open-gop=0:bframes=2";
@@ -17,9 +18,13 @@ const AAC: &str = "-c:a aac -b:a 96k -ac 2";
 
 /// A programme of eight seconds with one video track and `tones` audio tracks, encoded once.
 fn programme(name: &str, tones: &[&str], encoders: &str) -> PathBuf {
+    programme_of(8, name, tones, encoders)
+}
+
+fn programme_of(seconds: u64, name: &str, tones: &[&str], encoders: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clips");
     std::fs::create_dir_all(&folder).expect("a folder for clips");
-    let path = folder.join(format!("enhanced-{name}.mkv"));
+    let path = folder.join(format!("enhanced-{name}-{seconds}.mkv"));
     if path.exists() {
         return path;
     }
@@ -28,7 +33,7 @@ fn programme(name: &str, tones: &[&str], encoders: &str) -> PathBuf {
         words.push_str(&format!(" -f lavfi -i sine=frequency={tone}:sample_rate=48000"));
     }
     (0..=tones.len()).for_each(|input| words.push_str(&format!(" -map {input}")));
-    words.push_str(&format!(" -t 8 -pix_fmt yuv420p {encoders} -f matroska"));
+    words.push_str(&format!(" -t {seconds} -pix_fmt yuv420p {encoders} -f matroska"));
     let draft = path.with_extension("draft");
     let run = Command::new(ffmpeg9())
         .args("-hide_banner -nostdin -loglevel error -y".split(' '))
@@ -93,6 +98,18 @@ fn hevc_with_aac() {
 fn av1_with_opus() {
     let file = programme("av1-opus", &["440"], &format!("{AV1} -c:a libopus -b:a 96k -ac 2"));
     assert_carried(&file, 1, &["av01.0.", "Opus"]);
+}
+
+#[test]
+fn chromium_plays_av1_with_opus() {
+    let seconds = players::seconds() + 30;
+    let file = programme_of(seconds, "av1-opus", &["440"], &format!("{AV1} -c:a libopus -b:a 96k -ac 2"));
+    let _machine = alone();
+    let server = Server::start();
+    let stream = server.api().create("low", json!({}));
+    let _encoder = push(&file, &server.rtmp_url(&stream.key));
+    server.playback(&stream).main().wait_for("three segments", |list| list.segments.len() >= 3);
+    players::assert_plays_in_chromium("watch", &server.watch_url(&stream));
 }
 
 #[test]

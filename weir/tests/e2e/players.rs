@@ -12,7 +12,7 @@ use crate::support::{BOUND, Clip, Encoder, Server, Stream, alone, clip, until_wi
 /// Enough to see a stall at a segment boundary; a full run takes 60.
 const DEFAULT_SECONDS: u64 = 15;
 
-fn seconds() -> u64 {
+pub(crate) fn seconds() -> u64 {
     let asked = std::env::var("WEIR_E2E_SECONDS").ok();
     asked.map_or(DEFAULT_SECONDS, |text| text.parse().expect("WEIR_E2E_SECONDS is a number"))
 }
@@ -31,7 +31,7 @@ fn live(latency_mode: &str) -> (Server, Stream, Encoder) {
 }
 
 /// The player pages with what they need from npm, in a folder of the build.
-fn player_folder() -> String {
+pub(crate) fn player_folder() -> String {
     static INSTALLED: Once = Once::new();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/players");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("players");
