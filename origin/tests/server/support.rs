@@ -138,6 +138,7 @@ fn init(rendition: RenditionId) -> Arc<Init> {
         range: None,
         channels: (!video).then_some(2),
         language: None,
+        place: 0,
     };
     Arc::new(Init { rendition, number: 0, bytes: Bytes::from(format!("init of {rendition:?}")), format })
 }

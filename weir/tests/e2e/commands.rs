@@ -53,7 +53,9 @@ fn help_is_complete() {
     let _machine = shared();
     let run = Command::new(env!("CARGO_BIN_EXE_weir")).arg("--help").output().expect("weir runs");
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
-    for word in ["serve", "check", "WEIR_HTTP_LISTEN", "WEIR_RTMP_LISTEN", "WEIR_SRT_LISTEN", "WEIR_DATA_DIR", "api.token_id"] {
+    for word in
+        ["serve", "check", "WEIR_HTTP_LISTEN", "WEIR_RTMP_LISTEN", "WEIR_SRT_LISTEN", "WEIR_DATA_DIR", "api.token_id"]
+    {
         assert!(said.contains(word), "{word} is not in the help:\n{said}");
     }
 }
