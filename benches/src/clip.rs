@@ -56,16 +56,9 @@ impl Quality {
 }
 
 impl Schedule {
-    /// Reads the clip, making it first where it is not there yet.
+    /// Reads the clip.
     pub(crate) fn load(quality: Quality) -> Result<Self> {
-        let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/clips"));
-        let path = folder.join(format!("{}.flv", quality.name));
-        if !path.exists() {
-            fs::create_dir_all(&folder)?;
-            let making = folder.join(format!("{}.making.flv", quality.name));
-            encode(quality, &making)?;
-            fs::rename(&making, &path)?;
-        }
+        let path = file(quality)?;
         Self::from_flv(&fs::read(&path)?)
             .with_context(|| format!("{}; delete it to have it made again", path.display()))
     }
@@ -114,6 +107,19 @@ impl Schedule {
     pub(crate) fn due(n: u64) -> Duration {
         Duration::from_nanos(n * 1_000_000_000 / FPS)
     }
+}
+
+/// The clip as an FLV file, made first where it is not there yet.
+pub(crate) fn file(quality: Quality) -> Result<PathBuf> {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/clips"));
+    let path = folder.join(format!("{}.flv", quality.name));
+    if !path.exists() {
+        fs::create_dir_all(&folder)?;
+        let making = folder.join(format!("{}.making.flv", quality.name));
+        encode(quality, &making)?;
+        fs::rename(&making, &path)?;
+    }
+    Ok(path)
 }
 
 fn encode(quality: Quality, path: &std::path::Path) -> Result<()> {

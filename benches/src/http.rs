@@ -121,6 +121,8 @@ pub(crate) struct LiveStream {
     pub(crate) key: String,
     /// What viewers ask for.
     pub(crate) playback_id: String,
+    /// What SRT encoders encrypt with.
+    pub(crate) srt_passphrase: String,
 }
 
 impl Weir {
@@ -131,11 +133,15 @@ impl Weir {
 
     /// Makes `n` live streams in `low` mode.
     pub(crate) async fn create_streams(&self, n: usize, reconnect_window: u32) -> Result<Vec<LiveStream>> {
+        self.create_streams_in("low", n, reconnect_window).await
+    }
+
+    /// Makes `n` live streams in a latency mode.
+    pub(crate) async fn create_streams_in(&self, mode: &str, n: usize, window: u32) -> Result<Vec<LiveStream>> {
         let mut client = self.client().await?;
         let token = STANDARD.encode(format!("{}:{}", TOKEN.0, TOKEN.1));
         let headers = format!("Authorization: Basic {token}\r\nContent-Type: application/json\r\n");
-        let body =
-            format!(r#"{{"playback_policy":["public"],"latency_mode":"low","reconnect_window":{reconnect_window}}}"#);
+        let body = format!(r#"{{"playback_policy":["public"],"latency_mode":"{mode}","reconnect_window":{window}}}"#);
         let mut streams = Vec::with_capacity(n);
         for _ in 0..n {
             let answer = client.request("POST", "/video/v1/live-streams", &headers, &body).await?;
@@ -147,6 +153,7 @@ impl Weir {
             streams.push(LiveStream {
                 key: text("/data/stream_key").context("no stream_key")?,
                 playback_id: text("/data/playback_ids/0/id").context("no playback id")?,
+                srt_passphrase: text("/data/srt_passphrase").context("no srt_passphrase")?,
             });
         }
         Ok(streams)

@@ -6,6 +6,8 @@ mod counting;
 mod demux;
 mod fanout;
 mod http;
+#[path = "../../weir/tests/e2e/support/lossy.rs"]
+mod lossy;
 mod packaging;
 mod passthrough;
 mod peers;
@@ -17,6 +19,7 @@ mod release;
 mod report;
 mod serving;
 mod soak;
+mod srt;
 mod stats;
 mod synthetic;
 
@@ -42,6 +45,8 @@ enum Benchmark {
     Fanout(fanout::Args),
     /// CPU and memory for publishers of 5 Mbit/s, against nginx-rtmp.
     Passthrough(passthrough::Args),
+    /// CPU for a megabit of SRT over a bad network, against srt-live-transmit.
+    Srt(srt::Args),
     /// Publishers that come and go and viewers that follow, for half an hour.
     Soak(soak::Args),
     /// The server of `origin` and `fanout`, which start it themselves.
@@ -57,6 +62,7 @@ fn main() -> Result<()> {
         Benchmark::Origin(args) => serving::run(&args),
         Benchmark::Fanout(args) => fanout::run(&args),
         Benchmark::Passthrough(args) => passthrough::run(&args),
+        Benchmark::Srt(args) => srt::run(&args),
         Benchmark::Soak(args) => soak::run(&args),
         Benchmark::ServeSynthetic => synthetic::serve(),
     }

@@ -176,6 +176,8 @@ pub(crate) struct Weir {
     pub(crate) http: SocketAddr,
     /// Where it takes RTMP.
     pub(crate) rtmp: SocketAddr,
+    /// Where it takes SRT, if it does.
+    pub(crate) srt: Option<SocketAddr>,
     log: PathBuf,
     _folder: TempDir,
 }
@@ -184,22 +186,31 @@ pub(crate) struct Weir {
 pub(crate) const TOKEN: (&str, &str) = ("bench", "bench-secret-of-no-worth");
 
 impl Weir {
-    /// Starts `binary` with a data folder and ports of its own.
+    /// Starts `binary` with a data folder and ports of its own, without SRT: libsrt's threads wake up for nothing.
     pub(crate) fn start(binary: &Path, core: Option<usize>) -> Result<Self> {
+        Self::launch(binary, core, None)
+    }
+
+    /// The same with SRT.
+    pub(crate) fn start_with_srt(binary: &Path, core: Option<usize>) -> Result<Self> {
+        Self::launch(binary, core, Some(free_address()?))
+    }
+
+    fn launch(binary: &Path, core: Option<usize>, srt: Option<SocketAddr>) -> Result<Self> {
         ensure!(binary.exists(), "{} is not there: `cargo build --release -p weir` makes it", binary.display());
         let (folder, http, rtmp) = (memory_folder()?, free_address()?, free_address()?);
         let log = folder.path().join("weir.log");
         let mut command = command(fs::canonicalize(binary)?, core);
         command.arg("serve").env("WEIR_DATA_DIR", folder.path().join("data"));
         command.env("WEIR_HTTP_LISTEN", http.to_string()).env("WEIR_RTMP_LISTEN", rtmp.to_string());
-        command.env("WEIR_SRT_LISTEN", "");
+        command.env("WEIR_SRT_LISTEN", srt.map(|address| address.to_string()).unwrap_or_default());
         command.env("WEIR_API_TOKEN_ID", TOKEN.0).env("WEIR_API_TOKEN_SECRET", TOKEN.1);
         let output = File::create(&log)?;
         command.stdout(output.try_clone()?).stderr(output);
         let mut process = Process::start(command)?;
         process.await_listener(http)?;
         process.await_listener(rtmp)?;
-        Ok(Self { process, http, rtmp, log, _folder: folder })
+        Ok(Self { process, http, rtmp, srt, log, _folder: folder })
     }
 
     /// All it has logged.
