@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "goal ≤ 1.0",
         "packets missed at first",
         "never came",
-        "continuity errors",
+        "gaps in the transport stream",
     ]);
     for mode in &args.modes {
         for n in &args.publishers {
@@ -140,7 +140,7 @@ fn measure(args: &Args, mode: &str, n: usize, clip: &Path) -> Result<Outcome> {
         peer: peer_cost,
         lost: metric("weir_srt_lost_packets_total")?,
         dropped: metric("weir_srt_dropped_packets_total")?,
-        continuity_errors: metric("weir_stream_continuity_errors_total")?,
+        continuity_errors: metric("weir_srt_continuity_errors_total")?,
     })
 }
 
