@@ -1,7 +1,7 @@
 //! A connection, seen from either side, without blocking a thread.
 //!
 //! libsrt hands out packets when their time comes, each by itself, and its own way of waiting for several sockets is a
-//! loop that wakes up all the time. A contribution looks for itself instead, a hundred times a second, and takes
+//! loop that wakes up all the time. A contribution looks for itself instead, fifty times a second, and takes
 //! all that has become due at once: that costs fewer wake-ups than packets, and no queue lies in between. Who does not
 //! look keeps nobody else waiting: libsrt fills that connection's receive buffer and then drops.
 
@@ -15,7 +15,7 @@ use super::ffi::{self, CallError, Id};
 use crate::gate::{Key, LinkFigures, Passphrase};
 
 /// How often a connection is looked at for what is due; small beside the latency of any SRT link.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(20);
 /// How often when nothing came for a while, as from an encoder that is on hold.
 const LOOK_IDLE: Duration = Duration::from_millis(100);
 /// After how long this is.
@@ -168,7 +168,8 @@ impl Connection {
     fn take(&mut self, buffer: &mut [u8]) -> Result<(usize, bool), Error> {
         let mut taken = 0;
         while let Some(room) = buffer.get_mut(taken..).filter(|room| room.len() >= MESSAGE) {
-            match ffi::receive(self.socket.0, room) {
+            let message = if ffi::is_due(self.socket.0) { ffi::receive(self.socket.0, room) } else { Ok(None) };
+            match message {
                 Ok(Some(bytes)) => taken += bytes,
                 Ok(None) => {
                     self.dry = true;

@@ -27,6 +27,8 @@ pub(super) const OPT_VERSION_MIN: c_int = 45;
 pub(super) const OPT_CONNTIMEO: c_int = 36;
 pub(super) const OPT_RCVLATENCY: c_int = 43;
 pub(super) const OPT_PEERLATENCY: c_int = 44;
+/// What waits on a socket; read only.
+const OPT_EVENT: c_int = 18;
 pub(super) const OPT_STREAMID: c_int = 46;
 pub(super) const OPT_IPV6ONLY: c_int = 54;
 pub(super) const STATE_LISTENING: c_int = 3;
@@ -37,6 +39,10 @@ const ERROR_LOST: c_int = 2001;
 const ERROR_NOT_CONNECTED: c_int = 2002;
 const ERROR_SEND_WOULD_BLOCK: c_int = 6001;
 const ERROR_RECEIVE_WOULD_BLOCK: c_int = 6002;
+/// A message can be received.
+const EVENT_IN: c_int = 0x1;
+/// The connection is broken.
+const EVENT_BROKEN: c_int = 0x8;
 /// The callback's answer to a handshake.
 const LET_IN: c_int = 0;
 /// The rejection of a program that went wrong itself.
@@ -59,6 +65,7 @@ unsafe extern "C" {
     fn srt_accept(socket: Id, address: *mut c_void, length: *mut c_int) -> Id;
     fn srt_connect(socket: Id, address: *const c_void, length: c_int) -> c_int;
     fn srt_setsockflag(socket: Id, option: c_int, value: *const c_void, length: c_int) -> c_int;
+    fn srt_getsockflag(socket: Id, option: c_int, value: *mut c_void, length: *mut c_int) -> c_int;
     fn srt_recv(socket: Id, buffer: *mut c_char, length: c_int) -> c_int;
     fn srt_send(socket: Id, buffer: *const c_char, length: c_int) -> c_int;
     fn srt_bistats(socket: Id, figures: *mut PaddedFigures, clear: c_int, instantaneous: c_int) -> c_int;
@@ -234,6 +241,15 @@ pub(super) fn set(socket: Id, option: c_int, value: &[u8]) -> Result<(), CallErr
     // SAFETY: `value` is readable for its length during the call; libsrt checks that the length fits the option and
     // copies a number bytewise.
     checked(unsafe { srt_setsockflag(socket, option, value.as_ptr().cast(), length) }, "srt_setsockflag").map(drop)
+}
+
+/// Whether a message is due or the connection is broken. To ask first costs less than to receive nothing, which is an
+/// exception inside of libsrt.
+pub(super) fn is_due(socket: Id) -> bool {
+    let (mut events, mut length): (c_int, c_int) = (0, size_of::<c_int>() as c_int);
+    // SAFETY: libsrt writes a number of `length` bytes there during the call.
+    let got = unsafe { srt_getsockflag(socket, OPT_EVENT, (&raw mut events).cast(), &raw mut length) };
+    got == ERROR || events & (EVENT_IN | EVENT_BROKEN) != 0
 }
 
 /// Takes the next message; none when there is none yet. One that is longer than `buffer` is cut.
