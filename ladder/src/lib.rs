@@ -1,4 +1,22 @@
 //! Decodes a programme once and encodes it as renditions of several sizes; the only crate that links GStreamer.
 
+mod decoder;
+mod encoder;
+mod error;
+mod inbox;
+mod ladder;
+pub mod overload;
+mod picture;
+mod pipe;
 pub mod plan;
 pub mod rate;
+mod rungs;
+mod sound;
+mod still;
+mod work;
+
+pub use decoder::{CHANNELS, Decoded, Decoder, SAMPLE_RATE};
+pub use encoder::{Found, encoders};
+pub use error::Error;
+pub use ladder::{Figures, Ladder, Output, Settings, Slate};
+pub use picture::Picture;

@@ -67,9 +67,8 @@ impl Rate {
 }
 
 /// Finds the rate of a contribution by its first pictures.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Estimator {
-    claimed: Option<Rate>,
     seen: Vec<Timestamp>,
 }
 
@@ -77,24 +76,23 @@ impl Estimator {
     /// Pictures looked at before the rate is settled.
     pub const ENOUGH: usize = 12;
 
-    /// An estimator that knows what the header claims.
-    pub fn new(claimed: Option<Rate>) -> Self {
-        Self { claimed, seen: Vec::new() }
-    }
-
-    /// Another picture; gives true once there are enough.
-    pub fn add(&mut self, pts: Timestamp) -> bool {
+    /// Another picture.
+    pub fn add(&mut self, pts: Timestamp) {
         if self.seen.len() < Self::ENOUGH {
             self.seen.push(pts);
         }
+    }
+
+    /// Whether there were enough pictures.
+    pub const fn is_settled(&self) -> bool {
         self.seen.len() >= Self::ENOUGH
     }
 
-    /// The rate by all that is known so far.
-    pub fn rate(&self) -> Rate {
-        let Some(measured) = self.measured() else { return self.claimed.unwrap_or(FALLBACK) };
+    /// The rate by all that is known so far, and what the header claims.
+    pub fn rate(&self, claimed: Option<Rate>) -> Rate {
+        let Some(measured) = self.measured() else { return claimed.unwrap_or(FALLBACK) };
         let near = |rate: &Rate| ((rate.per_second() - measured) / measured).abs();
-        if let Some(claimed) = self.claimed.filter(|rate| near(rate) <= NEAR) {
+        if let Some(claimed) = claimed.filter(|rate| near(rate) <= NEAR) {
             return claimed;
         }
         // Whole rates first among those that milliseconds cannot tell apart.
@@ -124,9 +122,12 @@ mod tests {
     use super::*;
 
     fn estimate(claimed: Option<Rate>, millis: impl Iterator<Item = i64>) -> Rate {
-        let mut estimator = Estimator::new(claimed);
-        millis.take_while(|ms| !estimator.add(Timestamp::ZERO + TimeDelta::from_millis(*ms))).count();
-        estimator.rate()
+        let mut estimator = Estimator::default();
+        for ms in millis.take(2 * Estimator::ENOUGH) {
+            estimator.add(Timestamp::ZERO + TimeDelta::from_millis(ms));
+        }
+        assert!(estimator.is_settled());
+        estimator.rate(claimed)
     }
 
     #[test]
@@ -154,8 +155,8 @@ mod tests {
 
     #[test]
     fn nothing_known_is_thirty() {
-        assert_eq!(Estimator::new(None).rate(), Rate::new(30, 1));
-        assert_eq!(Estimator::new(Some(Rate::new(50, 1))).rate(), Rate::new(50, 1));
+        assert_eq!(Estimator::default().rate(None), Rate::new(30, 1));
+        assert_eq!(Estimator::default().rate(Some(Rate::new(50, 1))), Rate::new(50, 1));
     }
 
     #[test]

@@ -1,0 +1,197 @@
+//! What waits for the thread of a ladder.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use media::{Access, Frame, Kind, Track, TrackId};
+use parking_lot::{Condvar, Mutex};
+use slate::Item;
+
+use crate::ladder::Figures;
+
+/// Bytes and frames that wait: about two seconds of the most that an encoder sends. At either bound frames are refused
+/// up to the next key frame.
+const MOST_BYTES: usize = 16 << 20;
+const MOST_FRAMES: usize = 600;
+/// Tracks and beginnings that wait; a peer that announces more is not heard.
+const MOST_WORDS: usize = 1_000;
+
+/// A step for the thread.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Another contribution follows.
+    Begin,
+    /// A track begins or has another header.
+    Track(Track),
+    /// A frame.
+    Frame(Frame),
+    /// The contribution has left.
+    Gone,
+}
+
+/// The queue to the thread, and the bell that wakes it.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+    bell: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    messages: VecDeque<Message>,
+    bytes: usize,
+    frames: usize,
+    /// Tracks of pictures, and those of them that wait for a key frame after one was refused.
+    pictures: HashSet<TrackId>,
+    broken: HashSet<TrackId>,
+    rung: bool,
+    closed: bool,
+    refused: u64,
+    figures: Figures,
+}
+
+impl Inbox {
+    pub(crate) fn begin(&self) {
+        let mut state = self.state.lock();
+        state.pictures.clear();
+        state.broken.clear();
+        state.tell(Message::Begin);
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn gone(&self) {
+        self.state.lock().tell(Message::Gone);
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn push(&self, item: Item) {
+        let mut state = self.state.lock();
+        match item {
+            Item::Track(track) => {
+                if track.kind() == Kind::Video {
+                    state.pictures.insert(track.id);
+                }
+                state.tell(Message::Track(track));
+            }
+            Item::Frame(frame) => state.frame(frame),
+            Item::Discontinuity => return,
+        }
+        self.bell.notify_one();
+    }
+
+    /// Wakes the thread.
+    pub(crate) fn ring(&self) {
+        self.state.lock().rung = true;
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.bell.notify_one();
+    }
+
+    /// Waits for something to do, no longer than `most`, and puts what came into `out`; false when it is over.
+    pub(crate) fn wait(&self, most: Duration, blocked: bool, out: &mut VecDeque<Message>) -> bool {
+        let mut state = self.state.lock();
+        let idle = |state: &State| !state.rung && !state.closed && (blocked || state.messages.is_empty());
+        if idle(&state) {
+            self.bell.wait_for(&mut state, most);
+        }
+        state.rung = false;
+        // What the thread cannot take yet stays here, where it counts.
+        if !blocked {
+            out.extend(state.messages.drain(..));
+            (state.bytes, state.frames) = (0, 0);
+        }
+        !state.closed
+    }
+
+    pub(crate) fn set_figures(&self, figures: Figures) {
+        self.state.lock().figures = figures;
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        let state = self.state.lock();
+        Figures { refused_frames: state.refused, ..state.figures }
+    }
+}
+
+impl State {
+    fn tell(&mut self, message: Message) {
+        if self.messages.len() - self.frames < MOST_WORDS {
+            self.messages.push_back(message);
+        }
+    }
+
+    fn frame(&mut self, frame: Frame) {
+        let full = self.frames >= MOST_FRAMES || self.bytes >= MOST_BYTES;
+        let is_picture = self.pictures.contains(&frame.track);
+        let starts = frame.access != Access::Dependent;
+        let broken = is_picture && !starts && self.broken.contains(&frame.track);
+        if full || broken {
+            self.refused += 1;
+            if is_picture {
+                self.broken.insert(frame.track);
+            }
+            return;
+        }
+        self.broken.remove(&frame.track);
+        self.frames += 1;
+        self.bytes += frame.payload.len();
+        self.messages.push_back(Message::Frame(frame));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use media::codec::vp9;
+    use media::{CodecConfig, Timestamp};
+
+    fn frame(access: Access, size: usize) -> Item {
+        let payload = Bytes::from(vec![0; size]);
+        Item::Frame(Frame { track: TrackId(1), dts: Timestamp::ZERO, pts: Timestamp::ZERO, access, payload })
+    }
+
+    fn video() -> Track {
+        let record = Bytes::from_static(&[0, 31, 0x82, 2, 2, 2, 0, 0]);
+        Track::new(TrackId(1), CodecConfig::Vp9(vp9::Config::parse(record).unwrap()))
+    }
+
+    #[test]
+    fn at_the_bound_it_waits_for_a_key_frame() {
+        let inbox = Inbox::default();
+        inbox.push(Item::Track(video()));
+        for _ in 0..MOST_FRAMES + 5 {
+            inbox.push(frame(Access::Dependent, 1));
+        }
+        assert_eq!(inbox.figures().refused_frames, 5);
+        let mut out = VecDeque::new();
+        assert!(inbox.wait(Duration::ZERO, false, &mut out));
+        assert_eq!(out.len(), MOST_FRAMES + 1);
+        inbox.push(frame(Access::Dependent, 1));
+        inbox.push(frame(Access::Independent, 1));
+        inbox.push(frame(Access::Dependent, 1));
+        assert_eq!(inbox.figures().refused_frames, 6);
+        out.clear();
+        inbox.wait(Duration::ZERO, false, &mut out);
+        assert_eq!(out.len(), 2);
+    }
+
+    #[test]
+    fn bytes_are_bounded_too() {
+        let inbox = Inbox::default();
+        for _ in 0..20 {
+            inbox.push(frame(Access::Independent, 1 << 20));
+        }
+        assert_eq!(inbox.figures().refused_frames, 4);
+    }
+
+    #[test]
+    fn it_is_over_when_it_is_closed() {
+        let inbox = Inbox::default();
+        inbox.close();
+        assert!(!inbox.wait(Duration::from_secs(60), true, &mut VecDeque::new()));
+    }
+}

@@ -1,0 +1,147 @@
+//! The ladder of one broadcast, from its outside.
+
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use bytes::Bytes;
+use gstreamer as gst;
+use media::{Frame, LatencyMode, Track, TrackId};
+use slate::{Item, continuity};
+
+use crate::error::Error;
+use crate::inbox::Inbox;
+use crate::plan::{Level, Rung};
+use crate::work::Work;
+
+/// How a ladder is made.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What is spent on it.
+    pub level: Level,
+    /// The largest short side of a rung.
+    pub max_height: u32,
+    /// How early viewers get the programme.
+    pub mode: LatencyMode,
+    /// What is shown when pictures stay away; the last picture is held for good without it.
+    pub slate: Option<Slate>,
+    /// Whether encoders of the machine's hardware may be used where there are some.
+    pub hardware: bool,
+}
+
+/// The pictures of the slate, each PNG or JPEG; the one whose shape fits is shown.
+#[derive(Clone, Debug)]
+pub struct Slate {
+    /// For programmes that are wider than high.
+    pub landscape: Bytes,
+    /// For programmes that are higher than wide.
+    pub portrait: Bytes,
+}
+
+/// One step of what comes out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// A rung begins, or comes back with another header. The first one, number 0, is the largest: the leader.
+    Rung {
+        /// Its number, which is also that of its track.
+        n: usize,
+        /// What it is like.
+        rung: Rung,
+        /// Its track.
+        track: Track,
+    },
+    /// The sound begins.
+    Audio(Track),
+    /// A frame of one of the tracks.
+    Frame(Frame),
+    /// A rung is given up because the machine cannot keep up; it has no frames until it is restored.
+    Shed {
+        /// Its number.
+        rung: usize,
+    },
+    /// A rung is taken back; it goes on with the next key frame.
+    Restored {
+        /// Its number.
+        rung: usize,
+    },
+    /// The slate's picture cannot be used, and the last picture is held in its place.
+    NoSlate(String),
+    /// Nothing more can be encoded; the ladder has stopped.
+    Stopped(String),
+}
+
+/// What a ladder does, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// What the continuous output was made of.
+    pub continuity: continuity::Counts,
+    /// Frames that were not taken because the ladder was behind with those before them.
+    pub refused_frames: u64,
+    /// Frames that could not be decoded.
+    pub bad_frames: u64,
+    /// Pictures left out because an encoder was behind.
+    pub skipped_pictures: u64,
+    /// Decoders that failed and were replaced.
+    pub decoders_replaced: u64,
+    /// Encoders that failed and were replaced.
+    pub encoders_replaced: u64,
+    /// How often a rung was shed.
+    pub times_shed: u64,
+    /// Rungs that are shed now.
+    pub rungs_shed: usize,
+    /// Rungs that there are, the shed ones included.
+    pub rungs: usize,
+}
+
+/// The ladder of one broadcast. Dropping it ends all its threads.
+#[derive(Debug)]
+pub struct Ladder {
+    inbox: Arc<Inbox>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ladder {
+    /// The track of the sound that comes out; rung `n` is track `n`.
+    pub const AUDIO: TrackId = TrackId(64);
+
+    /// Starts the thread of a ladder. `output` is called there with what comes out, in order for each track; it has to
+    /// take it without waiting, and empties the list or leaves it to be emptied.
+    pub fn start(settings: Settings, output: Box<dyn FnMut(&mut Vec<Output>) + Send>) -> Result<Self, Error> {
+        gst::init().map_err(|error| Error::Start(error.to_string()))?;
+        let inbox = Arc::new(Inbox::default());
+        let work = Work::new(settings, inbox.clone(), output)?;
+        let thread = Builder::new().name("ladder".to_owned()).spawn(move || work.run());
+        let thread = thread.map_err(|error| Error::Start(error.to_string()))?;
+        Ok(Self { inbox, thread: Some(thread) })
+    }
+
+    /// Another contribution follows.
+    pub fn begin(&self) {
+        self.inbox.begin();
+    }
+
+    /// The next step of the contribution, as [`slate::Splice`] lays it. Never waits: when too much waits already, frames
+    /// are refused up to the next key frame, and counted.
+    pub fn push(&self, item: Item) {
+        self.inbox.push(item);
+    }
+
+    /// The contribution has left: what its decoders hold back is shown.
+    pub fn gone(&self) {
+        self.inbox.gone();
+    }
+
+    /// What it did so far.
+    pub fn figures(&self) -> Figures {
+        self.inbox.figures()
+    }
+}
+
+impl Drop for Ladder {
+    fn drop(&mut self) {
+        self.inbox.close();
+        if let Some(thread) = self.thread.take() {
+            // A panic in there was told by its own message; nothing is left to end.
+            let _ended = thread.join();
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Decoded pictures, and fitting them into another size.
+
+use std::fmt;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_video as video;
+
+use crate::error::Error;
+
+/// A decoded picture. Cloning counts references; the samples are shared.
+#[derive(Clone)]
+pub struct Picture {
+    buffer: gst::Buffer,
+    info: video::VideoInfo,
+}
+
+impl Picture {
+    pub(crate) const fn new(buffer: gst::Buffer, info: video::VideoInfo) -> Self {
+        Self { buffer, info }
+    }
+
+    /// Samples across.
+    pub fn width(&self) -> u32 {
+        self.info.width()
+    }
+
+    /// Samples down.
+    pub fn height(&self) -> u32 {
+        self.info.height()
+    }
+
+    /// The size with square pixels: the height stays.
+    pub fn display_size(&self) -> (u32, u32) {
+        let (h, v) = (i64::from(self.info.par().numer().max(1)), i64::from(self.info.par().denom().max(1)));
+        let width = (i64::from(self.width()) * h + v / 2) / v;
+        (u32::try_from(width).unwrap_or(u32::MAX), self.height())
+    }
+
+    /// Frames a second as the decoder tells them.
+    pub(crate) fn claimed_rate(&self) -> Option<crate::rate::Rate> {
+        let (frames, seconds) = (self.info.fps().numer(), self.info.fps().denom());
+        let rate = crate::rate::Rate::new(u32::try_from(frames).ok()?, u32::try_from(seconds).ok()?);
+        (frames > 0).then_some(rate)
+    }
+
+    /// Whether it is the very same picture.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.buffer.as_ptr() == other.buffer.as_ptr()
+    }
+
+    pub(crate) const fn info(&self) -> &video::VideoInfo {
+        &self.info
+    }
+
+    /// A buffer of the same samples with a time of its own.
+    pub(crate) fn dated(&self, pts: gst::ClockTime, duration: gst::ClockTime) -> gst::Buffer {
+        let mut copy = self.buffer.copy();
+        let buffer = copy.make_mut();
+        buffer.set_pts(pts);
+        buffer.set_dts(gst::ClockTime::NONE);
+        buffer.set_duration(duration);
+        buffer.unset_flags(gst::BufferFlags::DISCONT);
+        // The memory goes back to its pool with the original.
+        gst::ParentBufferMeta::add(buffer, &self.buffer);
+        copy
+    }
+}
+
+impl fmt::Debug for Picture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Picture({}x{})", self.width(), self.height())
+    }
+}
+
+/// Fits pictures of any size and format into one size of I420, with black borders where the shapes differ.
+pub(crate) struct Scaler {
+    info: video::VideoInfo,
+    pool: video::VideoBufferPool,
+    converter: Option<video::VideoConverter>,
+}
+
+/// Borders of fewer samples than this on both sides together are not worth seeing: the picture is stretched.
+const LEAST_BORDER: u32 = 4;
+/// Buffers that a pool begins with.
+const POOLED: u32 = 2;
+
+impl Scaler {
+    /// A scaler to `width` by `height`, in colours as `colours` are.
+    pub(crate) fn new(width: u32, height: u32, colours: &video::VideoColorimetry) -> Result<Self, Error> {
+        let info = video::VideoInfo::builder(video::VideoFormat::I420, width, height)
+            .par(gst::Fraction::new(1, 1))
+            .colorimetry(colours)
+            .build()
+            .map_err(Error::refused("scaler > size"))?;
+        let caps = info.to_caps().map_err(Error::refused("scaler > caps"))?;
+        let pool = video::VideoBufferPool::new();
+        let mut config = pool.config();
+        let size = u32::try_from(info.size()).unwrap_or(u32::MAX);
+        // No upper bound here: the queues of the encoders bound how many are in use.
+        config.set_params(Some(&caps), size, POOLED, 0);
+        config.add_option(video::BUFFER_POOL_OPTION_VIDEO_META.as_ref());
+        pool.set_config(config).map_err(Error::refused("scaler > pool"))?;
+        pool.set_active(true).map_err(Error::refused("scaler > pool"))?;
+        Ok(Self { info, pool, converter: None })
+    }
+
+    /// What its pictures are like.
+    pub(crate) const fn info(&self) -> &video::VideoInfo {
+        &self.info
+    }
+
+    /// The same picture in the scaler's size; the picture itself where it fits as it is.
+    pub(crate) fn scale(&mut self, picture: &Picture) -> Result<Picture, Error> {
+        if self.fits(&picture.info) {
+            return Ok(picture.clone());
+        }
+        let converter = match self.converter.take().filter(|converter| *converter.in_info() == picture.info) {
+            Some(converter) => converter,
+            None => converter(&picture.info, &self.info, picture.display_size())?,
+        };
+        let refused = |error: gst::FlowError| Error::Refused { place: "scaler > pool", reason: error.to_string() };
+        let mut buffer = self.pool.acquire_buffer(None).map_err(refused)?;
+        {
+            let from = video::VideoFrameRef::from_buffer_ref_readable(&picture.buffer, &picture.info)
+                .map_err(Error::refused("scaler > source"))?;
+            let target = buffer.make_mut();
+            let mut to = video::VideoFrameRef::from_buffer_ref_writable(target, &self.info)
+                .map_err(Error::refused("scaler > target"))?;
+            converter.frame_ref(&from, &mut to);
+        }
+        self.converter = Some(converter);
+        Ok(Picture::new(buffer, self.info.clone()))
+    }
+
+    fn fits(&self, info: &video::VideoInfo) -> bool {
+        let same = |a: &video::VideoInfo, b: &video::VideoInfo| {
+            (a.format(), a.width(), a.height(), a.colorimetry()) == (b.format(), b.width(), b.height(), b.colorimetry())
+        };
+        same(info, &self.info) && info.par() == self.info.par()
+    }
+}
+
+impl Drop for Scaler {
+    fn drop(&mut self) {
+        // Buffers in use go when the last encoder lets go of them.
+        let _stopped = self.pool.set_active(false);
+    }
+}
+
+/// The colours that a broadcast keeps: those of its first picture if they are of standard range, else those of HD.
+pub(crate) fn colours(info: Option<&video::VideoInfo>) -> video::VideoColorimetry {
+    let own = info.map_or_else(bt709, video::VideoInfo::colorimetry);
+    let plain = matches!(own.matrix(), video::VideoColorMatrix::Bt601 | video::VideoColorMatrix::Bt709);
+    let narrow = own.range() == video::VideoColorRange::Range16_235;
+    if plain && narrow { own } else { bt709() }
+}
+
+fn bt709() -> video::VideoColorimetry {
+    video::VideoColorimetry::new(
+        video::VideoColorRange::Range16_235,
+        video::VideoColorMatrix::Bt709,
+        video::VideoTransferFunction::Bt709,
+        video::VideoColorPrimaries::Bt709,
+    )
+}
+
+fn converter(
+    from: &video::VideoInfo,
+    to: &video::VideoInfo,
+    display: (u32, u32),
+) -> Result<video::VideoConverter, Error> {
+    let (x, y, width, height) = place(display, (to.width(), to.height()));
+    let mut config = video::VideoConverterConfig::new();
+    config.set_resampler_method(video::VideoResamplerMethod::Linear);
+    config.set_chroma_resampler_method(video::VideoResamplerMethod::Linear);
+    config.set_dest_x(x as i32);
+    config.set_dest_y(y as i32);
+    config.set_dest_width(Some(width as i32));
+    config.set_dest_height(Some(height as i32));
+    config.set_fill_border(true);
+    config.set_border_argb(0xff00_0000);
+    config.set_dither_method(video::VideoDitherMethod::None);
+    // The fields of a picture are gone by now: a format that says otherwise would make the converter scale them apart.
+    video::VideoConverter::new(&progressive(from)?, to, Some(config)).map_err(Error::refused("scaler"))
+}
+
+fn progressive(info: &video::VideoInfo) -> Result<video::VideoInfo, Error> {
+    if !info.is_interlaced() {
+        return Ok(info.clone());
+    }
+    video::VideoInfo::builder(info.format(), info.width(), info.height())
+        .par(info.par())
+        .colorimetry(&info.colorimetry())
+        .chroma_site(info.chroma_site())
+        .build()
+        .map_err(Error::refused("scaler > source"))
+}
+
+/// Where a picture of the shape `display` goes in `target`: x, y, width, height, all even.
+fn place(display: (u32, u32), target: (u32, u32)) -> (u32, u32, u32, u32) {
+    let (dw, dh) = (u64::from(display.0.max(1)), u64::from(display.1.max(1)));
+    let (tw, th) = (u64::from(target.0), u64::from(target.1));
+    let (width, height) = if dw * th > dh * tw { (tw, dh * tw / dw) } else { (dw * th / dh, th) };
+    let side = |inner: u64, outer: u32| {
+        let inner = u32::try_from(inner).unwrap_or(outer).max(2).min(outer) / 2 * 2;
+        if outer - inner < LEAST_BORDER { outer } else { inner }
+    };
+    let (width, height) = (side(width, target.0), side(height, target.1));
+    ((target.0 - width) / 4 * 2, (target.1 - height) / 4 * 2, width, height)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letterboxes_are_in_the_middle() {
+        assert_eq!(place((1_920, 1_080), (1_280, 720)), (0, 0, 1_280, 720));
+        assert_eq!(place((1_440, 1_080), (1_920, 1_080)), (240, 0, 1_440, 1_080));
+        assert_eq!(place((720, 1_280), (1_920, 1_080)), (656, 0, 606, 1_080));
+        assert_eq!(place((1_920, 800), (1_920, 1_080)), (0, 140, 1_920, 800));
+        // 852 by 480 is 16:9 as near as even numbers come.
+        assert_eq!(place((1_920, 1_080), (852, 480)), (0, 0, 852, 480));
+        assert_eq!(place((0, u32::MAX), (852, 480)), (424, 0, 2, 480));
+    }
+}

@@ -1,0 +1,229 @@
+//! The rungs of a running ladder: pictures scaled from one rung to the next, and an encoder for each.
+
+use gstreamer_video as video;
+use media::{TimeDelta, Timestamp, TrackId};
+use tracing::{info, warn};
+
+use crate::encoder::{Coding, Encoded, Encoder, Found, SOFTWARE, Ticks};
+use crate::error::Error;
+use crate::ladder::Output;
+use crate::overload::{Decision, Overload};
+use crate::picture::{Picture, Scaler, colours};
+use crate::pipe::Notify;
+use crate::plan::Rung;
+
+/// Pictures that wait for one encoder last no longer than this. At the bound pictures are left out, but for key frames,
+/// which all rungs have at the same time.
+const MOST_WAIT: TimeDelta = TimeDelta::from_millis(700);
+/// Encoders that fail one after another without a frame in between.
+const MOST_FAILURES: u32 = 3;
+
+/// What the rungs did, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) skipped: u64,
+    pub(crate) replaced: u64,
+    pub(crate) shed: u64,
+}
+
+pub(crate) struct Rungs {
+    rungs: Vec<Step>,
+    coding: Coding,
+    overload: Overload,
+    found: Vec<Found>,
+    notify: Notify,
+    /// The next picture is a key frame in every rung.
+    key_next: bool,
+    counts: Counts,
+}
+
+struct Step {
+    plan: Rung,
+    scaler: Scaler,
+    /// The last picture that was scaled, and what came of it: a held picture is scaled once.
+    scaled: Option<(Picture, Picture)>,
+    encoder: Option<Encoder>,
+    state: State,
+    failures: u32,
+    info: video::VideoInfo,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Running,
+    /// It begins with the next key frame.
+    Starting,
+    Shed,
+}
+
+impl Rungs {
+    /// Scalers for `plan`; the encoders begin with the first picture.
+    pub(crate) fn new(
+        plan: Vec<Rung>,
+        coding: Coding,
+        like: Option<&Picture>,
+        found: Vec<Found>,
+        notify: Notify,
+    ) -> Result<Self, Error> {
+        let colours = colours(like.map(Picture::info));
+        let overload = Overload::new(plan.len());
+        let step = |plan: Rung| {
+            let scaler = Scaler::new(plan.width, plan.height, &colours)?;
+            let info = scaler.info().clone();
+            Ok(Step { plan, scaler, scaled: None, encoder: None, state: State::Starting, failures: 0, info })
+        };
+        let rungs = plan.into_iter().map(step).collect::<Result<_, Error>>()?;
+        Ok(Self { rungs, coding, overload, found, notify, key_next: true, counts: Counts::default() })
+    }
+
+    pub(crate) const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Rungs that are given up.
+    pub(crate) fn shed(&self) -> usize {
+        self.rungs.iter().filter(|step| step.state == State::Shed).count()
+    }
+
+    /// Shows a picture on the tick at `pts`, in every rung that has this tick.
+    pub(crate) fn show(&mut self, picture: &Picture, pts: Timestamp, now: TimeDelta, out: &mut Vec<Output>) {
+        if self.key_next && self.rungs.iter().all(|step| step.encoder.is_none()) {
+            self.coding.ticks.origin = pts;
+        }
+        let tick = self.coding.ticks.index(pts);
+        let key = tick.rem_euclid(i64::from(self.coding.gop)) == 0 || std::mem::take(&mut self.key_next);
+        let last = self.rungs.iter().rposition(|step| step.state != State::Shed).unwrap_or(0);
+        let mut above = picture.clone();
+        let mut broken = None;
+        for (n, step) in self.rungs.iter_mut().enumerate().take(last + 1) {
+            if !key && tick.rem_euclid(i64::from(step.plan.divisor)) != 0 {
+                continue;
+            }
+            let shown = step.scale(&above).and_then(|scaled| {
+                above = scaled;
+                step.show(n, &above, pts, key, &self.coding, &self.found, &self.notify)
+            });
+            match shown {
+                Ok(true) => {}
+                Ok(false) => self.counts.skipped += 1,
+                Err(error) => broken = Some((n, error)),
+            }
+        }
+        if let Some((n, error)) = broken {
+            self.replace(n, &error);
+        }
+        self.judge(now, out);
+    }
+
+    /// Takes what is encoded, and replaces encoders that failed.
+    pub(crate) fn collect(&mut self, out: &mut Vec<Output>) {
+        let mut encoded = Vec::new();
+        for n in 0..self.rungs.len() {
+            let Some(step) = self.rungs.get_mut(n) else { continue };
+            let Some(encoder) = &mut step.encoder else { continue };
+            let pulled = encoder.pull(&mut encoded);
+            let fault = pulled.err().or_else(|| encoder.fault());
+            if !encoded.is_empty() {
+                step.failures = 0;
+            }
+            out.extend(encoded.drain(..).map(|encoded| match encoded {
+                Encoded::Track(track) => Output::Rung { n, rung: step.plan.clone(), track },
+                Encoded::Frame(frame) => Output::Frame(frame),
+            }));
+            if let Some(error) = fault {
+                self.replace(n, &error);
+            }
+        }
+    }
+
+    /// Gives up a rung or takes one back, by how long pictures wait.
+    fn judge(&mut self, now: TimeDelta, out: &mut Vec<Output>) {
+        let wait = self.rungs.iter().map(Step::wait).max().unwrap_or_default();
+        match self.overload.judge(wait, now) {
+            Some(Decision::Shed(rung)) => {
+                if let Some(step) = self.rungs.get_mut(rung) {
+                    (step.state, step.encoder, step.scaled) = (State::Shed, None, None);
+                    self.counts.shed += 1;
+                    out.push(Output::Shed { rung });
+                }
+            }
+            Some(Decision::Restore(rung)) => {
+                if let Some(step) = self.rungs.get_mut(rung) {
+                    step.state = State::Starting;
+                    out.push(Output::Restored { rung });
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Another encoder for a rung whose own one failed: software where it was hardware. All rungs have a key frame then.
+    fn replace(&mut self, n: usize, error: &Error) {
+        warn!(rung = n, %error, "an encoder failed and is replaced");
+        let Some(step) = self.rungs.get_mut(n) else { return };
+        step.encoder = None;
+        step.failures += 1;
+        self.counts.replaced += 1;
+        if self.found.iter().any(|found| found.hardware) {
+            info!("hardware encoders are no longer used for this broadcast");
+            self.found.retain(|found| !found.hardware);
+        }
+        // One that never works is not started again with every picture.
+        step.state = if step.failures >= MOST_FAILURES && n > 0 { State::Shed } else { State::Starting };
+        self.key_next = true;
+    }
+}
+
+impl Step {
+    fn scale(&mut self, picture: &Picture) -> Result<Picture, Error> {
+        if let Some((from, scaled)) = &self.scaled
+            && from.is(picture)
+        {
+            return Ok(scaled.clone());
+        }
+        let scaled = self.scaler.scale(picture)?;
+        self.scaled = Some((picture.clone(), scaled.clone()));
+        Ok(scaled)
+    }
+
+    /// Gives the picture to the encoder; false where it is left out.
+    #[allow(clippy::too_many_arguments, reason = "the pieces of one ladder, borrowed apart")]
+    fn show(
+        &mut self,
+        n: usize,
+        picture: &Picture,
+        pts: Timestamp,
+        key: bool,
+        coding: &Coding,
+        found: &[Found],
+        notify: &Notify,
+    ) -> Result<bool, Error> {
+        match (self.state, key) {
+            (State::Shed, _) | (State::Starting, false) => return Ok(true),
+            (State::Starting, true) => {
+                let name = found.first().map_or(SOFTWARE, |found| found.element);
+                let id = TrackId(u32::try_from(n).unwrap_or(u32::MAX));
+                self.encoder = Some(Encoder::start(name, &self.plan, id, coding, &self.info, notify.clone())?);
+                self.state = State::Running;
+            }
+            (State::Running, _) => {}
+        }
+        if self.wait() >= MOST_WAIT && !key {
+            return Ok(false);
+        }
+        let Some(encoder) = &mut self.encoder else { return Ok(true) };
+        encoder.push(picture, pts, key).map(|()| true)
+    }
+
+    /// How long pictures wait for the encoder.
+    fn wait(&self) -> TimeDelta {
+        let queued = self.encoder.as_ref().map_or(0, Encoder::queued);
+        self.plan.rate.span(i64::try_from(queued).unwrap_or(i64::MAX))
+    }
+}
+
+/// The leader's frames, and key frames every `seconds`, where all rungs have a frame.
+pub(crate) fn key_frames(plan: &[Rung], ticks: Ticks, seconds: u32) -> u32 {
+    let divisor = plan.iter().map(|rung| rung.divisor).max().unwrap_or(1).max(1);
+    (ticks.rate.frames_in(seconds) / divisor).max(1) * divisor
+}

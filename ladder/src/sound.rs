@@ -1,0 +1,93 @@
+//! Encodes the sound of a programme as AAC.
+
+use bytes::Bytes;
+use gstreamer as gst;
+use media::codec::aac;
+use media::{Access, CodecConfig, Frame, Timescale, Timestamp, Track, TrackId};
+
+use crate::decoder::{CHANNELS, SAMPLE_RATE};
+use crate::encoder::{Encoded, header};
+use crate::error::Error;
+use crate::pipe::{Notify, Pipe, clock_time, element};
+
+/// Bits a second.
+const BITRATE: &str = "128000";
+/// Samples of a frame of AAC-LC.
+const FRAME: i64 = 1_024;
+/// Samples that the encoder puts before the first one it is given.
+const PRIMING: i64 = 1_024;
+/// Frames that wait behind the encoder: they are small, and the ladder takes them at once.
+const MOST_WAITING: u32 = 200;
+
+/// Encodes interleaved samples that follow one another without a gap.
+pub(crate) struct SoundEncoder {
+    pipe: Pipe,
+    id: TrackId,
+    origin: Option<Timestamp>,
+    /// Samples taken.
+    taken: i64,
+    /// Frames given.
+    given: i64,
+    announced: bool,
+}
+
+impl SoundEncoder {
+    /// Starts an encoder.
+    pub(crate) fn start(id: TrackId, notify: Notify) -> Result<Self, Error> {
+        let from = gst::Caps::builder("audio/x-raw")
+            .field("format", "F32LE")
+            .field("layout", "interleaved")
+            .field("rate", SAMPLE_RATE as i32)
+            .field("channels", CHANNELS as i32)
+            .field("channel-mask", gst::Bitmask::new(0b11))
+            .build();
+        let to = gst::Caps::builder("audio/mpeg").field("mpegversion", 4).field("stream-format", "raw").build();
+        let chain = [element("audioconvert", &[])?, element("avenc_aac", &[("bitrate", BITRATE)])?];
+        let pipe = Pipe::start(&from, &chain, &to, MOST_WAITING, notify)?;
+        Ok(Self { pipe, id, origin: None, taken: 0, given: 0, announced: false })
+    }
+
+    /// Encodes samples; the first ones say where all are.
+    pub(crate) fn push(&mut self, pts: Timestamp, samples: &[f32]) -> Result<(), Error> {
+        let scale = Timescale::new(SAMPLE_RATE);
+        let origin = *self.origin.get_or_insert(pts);
+        let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let mut buffer = gst::Buffer::from_slice(bytes);
+        let length = i64::try_from(samples.len()).unwrap_or(0) / i64::from(CHANNELS);
+        if let Some(writable) = buffer.get_mut() {
+            writable.set_pts(clock_time(origin + scale.delta(self.taken)));
+            let nanos = length * 1_000_000_000 / i64::from(SAMPLE_RATE);
+            writable.set_duration(gst::ClockTime::from_nseconds(u64::try_from(nanos).unwrap_or(0)));
+        }
+        self.taken += length;
+        self.pipe.push(buffer)
+    }
+
+    /// Puts what is encoded into `out`.
+    pub(crate) fn pull(&mut self, out: &mut Vec<Encoded>) -> Result<(), Error> {
+        while let Some(sample) = self.pipe.pull() {
+            if !self.announced
+                && let Some(header) = header(&sample)
+            {
+                let codec = CodecConfig::Aac(aac::Config::parse(header)?);
+                out.push(Encoded::Track(Track::new(self.id, codec)));
+                self.announced = true;
+            }
+            out.extend(self.frame(&sample).map(Encoded::Frame));
+        }
+        Ok(())
+    }
+
+    /// The error that stopped the encoder, if one did.
+    pub(crate) fn fault(&mut self) -> Option<Error> {
+        self.pipe.fault()
+    }
+
+    /// Frames are counted: the times that the element writes know nothing of the priming.
+    fn frame(&mut self, sample: &gst::Sample) -> Option<Frame> {
+        let payload = Bytes::from_owner(sample.buffer_owned()?.into_mapped_buffer_readable().ok()?);
+        let pts = self.origin? + Timescale::new(SAMPLE_RATE).delta(self.given * FRAME - PRIMING);
+        self.given += 1;
+        Some(Frame { track: self.id, dts: pts, pts, access: Access::Independent, payload })
+    }
+}

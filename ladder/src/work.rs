@@ -1,0 +1,448 @@
+//! The thread of a ladder: decoders, the continuous output, encoders.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use media::{CodecConfig, Frame, Kind, LatencyMode, TimeDelta, Timestamp, Track, TrackId};
+use slate::Continuity;
+use slate::continuity::{Config, Output as Step, Show};
+use tracing::warn;
+
+use crate::decoder::{CHANNELS, Decoded, Decoder, SAMPLE_RATE};
+use crate::encoder::{Coding, Encoded, Ticks, encoders};
+use crate::error::Error;
+use crate::inbox::{Inbox, Message};
+use crate::ladder::{Figures, Ladder, Output, Settings};
+use crate::picture::{Picture, Scaler, colours};
+use crate::pipe::Notify;
+use crate::plan::{Input, plan, worth};
+use crate::rate::{Estimator, Rate};
+use crate::rungs::{Rungs, key_frames};
+use crate::sound::SoundEncoder;
+use crate::still;
+
+/// The thread looks around at least this often.
+const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+/// How soon it looks again whether a decoder has room.
+const ROOM_SLEEP: Duration = Duration::from_millis(5);
+/// Pictures that come slowly do not hold the start up for longer than this after the first.
+const SETTLE: TimeDelta = TimeDelta::from_millis(1_500);
+/// A programme of sound waits this long for a track of pictures, and for a picture of a track that there is.
+const NO_TRACK: TimeDelta = TimeDelta::from_secs(1);
+const NO_PICTURE: TimeDelta = TimeDelta::from_secs(4);
+/// Sound that waits for the first pictures; older blocks go at the bound.
+const MOST_EARLY: usize = 1_000;
+
+type Sink = Box<dyn FnMut(&mut Vec<Output>) + Send>;
+
+pub(crate) struct Work {
+    settings: Settings,
+    inbox: Arc<Inbox>,
+    output: Sink,
+    notify: Notify,
+    began: Instant,
+    backlog: VecDeque<Message>,
+    video: Lane,
+    audio: Lane,
+    stage: Stage,
+    figures: Figures,
+    out: Vec<Output>,
+}
+
+/// One kind of track of the contribution in hand; further tracks of the kind are not decoded.
+#[derive(Default)]
+struct Lane {
+    track: Option<Track>,
+    decoder: Option<Decoder>,
+    /// Bad frames of decoders that are gone.
+    bad: u64,
+    replaced: u64,
+}
+
+enum Stage {
+    /// Nothing is known of the programme, or not enough.
+    Waiting {
+        estimator: Estimator,
+        early: VecDeque<(TimeDelta, Decoded)>,
+        since: Option<TimeDelta>,
+    },
+    Running(Box<Running>),
+}
+
+struct Running {
+    continuity: Continuity<Picture>,
+    rungs: Option<Rungs>,
+    rung_count: usize,
+    sound: SoundEncoder,
+    slate: Option<Picture>,
+}
+
+impl Work {
+    pub(crate) fn new(settings: Settings, inbox: Arc<Inbox>, output: Sink) -> Result<Self, Error> {
+        let bell = inbox.clone();
+        // Fails here and now where the plugins are missing.
+        crate::pipe::element(crate::encoder::SOFTWARE, &[])?;
+        Ok(Self {
+            settings,
+            inbox,
+            output,
+            notify: Arc::new(move || bell.ring()),
+            began: Instant::now(),
+            backlog: VecDeque::new(),
+            video: Lane::default(),
+            audio: Lane::default(),
+            stage: Stage::waiting(),
+            figures: Figures::default(),
+            out: Vec::new(),
+        })
+    }
+
+    pub(crate) fn run(mut self) {
+        loop {
+            let blocked = !self.backlog.is_empty();
+            let sleep = self.sleep(blocked);
+            let inbox = self.inbox.clone();
+            if !inbox.wait(sleep, blocked, &mut self.backlog) {
+                return;
+            }
+            if let Err(error) = self.step() {
+                warn!(%error, "the ladder stops");
+                self.out.push(Output::Stopped(error.to_string()));
+                (self.output)(&mut self.out);
+                return;
+            }
+            if !self.out.is_empty() {
+                (self.output)(&mut self.out);
+                self.out.clear();
+            }
+        }
+    }
+
+    fn now(&self) -> TimeDelta {
+        let micros = i64::try_from(self.began.elapsed().as_micros()).unwrap_or(i64::MAX);
+        media::Timescale::new(1_000_000).delta(micros)
+    }
+
+    fn sleep(&self, blocked: bool) -> Duration {
+        let due = match &self.stage {
+            Stage::Running(running) => running.continuity.wake_at(),
+            Stage::Waiting { .. } => None,
+        };
+        let until = due.map_or(LONGEST_SLEEP, |due| {
+            let micros = media::Timescale::new(1_000_000).delta_ticks(due - self.now());
+            Duration::from_micros(u64::try_from(micros).unwrap_or(0)).max(Duration::from_micros(200))
+        });
+        until.min(if blocked { ROOM_SLEEP } else { LONGEST_SLEEP })
+    }
+
+    fn step(&mut self) -> Result<(), Error> {
+        self.collect_decoded()?;
+        while let Some(message) = self.backlog.pop_front() {
+            if let Message::Frame(frame) = &message
+                && !self.lane(frame.track).is_none_or(Lane::has_room)
+            {
+                self.backlog.push_front(message);
+                break;
+            }
+            self.take(message)?;
+        }
+        self.collect_decoded()?;
+        self.start_if_known()?;
+        let now = self.now();
+        if let Stage::Running(running) = &mut self.stage {
+            running.poll(now, &mut self.out)?;
+            running.collect(&mut self.out)?;
+        }
+        self.tell_figures();
+        Ok(())
+    }
+
+    fn lane(&mut self, track: TrackId) -> Option<&mut Lane> {
+        let lanes = [&mut self.video, &mut self.audio];
+        lanes.into_iter().find(|lane| lane.track.as_ref().is_some_and(|found| found.id == track))
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), Error> {
+        match message {
+            Message::Begin => {
+                self.video.leave();
+                self.audio.leave();
+                if let Stage::Running(running) = &mut self.stage {
+                    running.continuity.begin();
+                } else {
+                    self.stage = Stage::waiting();
+                }
+            }
+            Message::Track(track) => {
+                let notify = self.notify.clone();
+                let lane = if track.kind() == Kind::Video { &mut self.video } else { &mut self.audio };
+                lane.announce(track, notify);
+            }
+            Message::Frame(frame) => {
+                let notify = self.notify.clone();
+                if let Some(lane) = self.lane(frame.track) {
+                    lane.feed(&frame, notify);
+                }
+            }
+            Message::Gone => {
+                for lane in [&self.video, &self.audio] {
+                    if let Some(decoder) = &lane.decoder {
+                        decoder.end();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what is decoded. Each picture is shown before the next one is taken.
+    fn collect_decoded(&mut self) -> Result<(), Error> {
+        loop {
+            let sound = self.audio.pull();
+            let picture = self.video.pull();
+            if sound.is_none() && picture.is_none() {
+                return Ok(());
+            }
+            let now = self.now();
+            for decoded in [sound, picture].into_iter().flatten() {
+                match &mut self.stage {
+                    Stage::Running(running) => {
+                        running.give(decoded, now);
+                        running.poll(now, &mut self.out)?;
+                    }
+                    Stage::Waiting { estimator, early, since } => {
+                        if let Decoded::Picture { pts, .. } = &decoded {
+                            estimator.add(*pts);
+                        }
+                        since.get_or_insert(now);
+                        if early.len() >= MOST_EARLY {
+                            early.pop_front();
+                        }
+                        early.push_back((now, decoded));
+                    }
+                }
+            }
+            self.start_if_known()?;
+        }
+    }
+
+    /// Starts the encoders as soon as it is known what for.
+    fn start_if_known(&mut self) -> Result<(), Error> {
+        let now = self.now();
+        let Stage::Waiting { estimator, early, since: Some(since) } = &self.stage else { return Ok(()) };
+        let first = early.iter().find_map(|(at, decoded)| match decoded {
+            Decoded::Picture { picture, .. } => Some((*at, picture.clone())),
+            Decoded::Sound { .. } => None,
+        });
+        let header = self.video.track.as_ref().map(|track| track.codec.clone());
+        let ready = match (&first, &header) {
+            (Some((at, _)), _) => estimator.is_settled() || now - *at >= SETTLE,
+            (None, Some(_)) => now - *since >= NO_PICTURE,
+            (None, None) => now - *since >= NO_TRACK,
+        };
+        if !ready {
+            return Ok(());
+        }
+        let claimed =
+            header.as_ref().and_then(CodecConfig::frame_rate).map(|(frames, seconds)| Rate::new(frames, seconds));
+        let claimed = claimed.or_else(|| first.as_ref().and_then(|(_, picture)| picture.claimed_rate()));
+        let rate = estimator.rate(claimed);
+        let Stage::Waiting { early, .. } = std::mem::replace(&mut self.stage, Stage::waiting()) else { return Ok(()) };
+        let first = first.map(|(_, picture)| picture);
+        let mut running = Running::start(&self.settings, rate, first.as_ref(), header, &self.notify, &mut self.out)?;
+        for (at, decoded) in early {
+            running.give(decoded, at);
+            running.poll(at, &mut self.out)?;
+        }
+        self.figures.rungs = running.rung_count;
+        self.stage = Stage::Running(Box::new(running));
+        Ok(())
+    }
+
+    fn tell_figures(&mut self) {
+        let lanes = [&self.video, &self.audio];
+        let mut figures = self.figures;
+        figures.bad_frames = lanes.iter().map(|lane| lane.bad_frames()).sum();
+        figures.decoders_replaced = lanes.iter().map(|lane| lane.replaced).sum();
+        if let Stage::Running(running) = &self.stage {
+            figures.continuity = running.continuity.counts();
+            if let Some(rungs) = &running.rungs {
+                let counts = rungs.counts();
+                figures.skipped_pictures = counts.skipped;
+                figures.encoders_replaced = counts.replaced;
+                figures.times_shed = counts.shed;
+                figures.rungs_shed = rungs.shed();
+            }
+        }
+        if figures != self.figures {
+            self.figures = figures;
+            self.inbox.set_figures(figures);
+        }
+    }
+}
+
+impl Stage {
+    fn waiting() -> Self {
+        Self::Waiting { estimator: Estimator::default(), early: VecDeque::new(), since: None }
+    }
+}
+
+impl Running {
+    fn start(
+        settings: &Settings,
+        rate: Rate,
+        first: Option<&Picture>,
+        header: Option<CodecConfig>,
+        notify: &Notify,
+        out: &mut Vec<Output>,
+    ) -> Result<Self, Error> {
+        let size = first.map(Picture::display_size).or_else(|| header.as_ref().and_then(CodecConfig::display_size));
+        let plan = size.map_or_else(Vec::new, |(width, height)| {
+            let worth = header.as_ref().map_or(1.0, worth);
+            plan(&Input { width, height, rate, bitrate: None, worth }, settings.level, settings.max_height)
+        });
+        let ticks = Ticks { origin: Timestamp::ZERO, rate: plan.first().map_or(rate, |leader| leader.rate) };
+        let slate = slate(settings, &plan, first, out)?;
+        let config = Config {
+            fps: (ticks.rate.frames, ticks.rate.seconds),
+            sample_rate: SAMPLE_RATE,
+            channels: CHANNELS,
+            picture: !plan.is_empty(),
+            slate: slate.is_some(),
+        };
+        let seconds = if settings.mode == LatencyMode::Low { 1 } else { 2 };
+        let coding =
+            Coding { level: settings.level, mode: settings.mode, ticks, gop: key_frames(&plan, ticks, seconds) };
+        let rung_count = plan.len();
+        let rungs = if plan.is_empty() {
+            None
+        } else {
+            let mut found = encoders()?;
+            found.retain(|found| settings.hardware || !found.hardware);
+            Some(Rungs::new(plan, coding, first, found, notify.clone())?)
+        };
+        let sound = SoundEncoder::start(Ladder::AUDIO, notify.clone())?;
+        Ok(Self { continuity: Continuity::new(config), rungs, rung_count, sound, slate })
+    }
+
+    fn give(&mut self, decoded: Decoded, now: TimeDelta) {
+        match decoded {
+            Decoded::Picture { pts, picture } => self.continuity.picture(pts, picture, now),
+            Decoded::Sound { pts, samples } => self.continuity.sound(pts, samples, now),
+        }
+    }
+
+    /// Encodes all that is due.
+    fn poll(&mut self, now: TimeDelta, out: &mut Vec<Output>) -> Result<(), Error> {
+        while let Some(step) = self.continuity.poll(now) {
+            match step {
+                Step::Picture { pts, show } => {
+                    let picture = match show {
+                        Show::Live(picture) | Show::Held(picture) => Some(picture),
+                        Show::Slate => self.slate.clone(),
+                    };
+                    if let (Some(picture), Some(rungs)) = (picture, &mut self.rungs) {
+                        rungs.show(&picture, pts, now, out);
+                    }
+                }
+                Step::Sound { pts, samples } => self.sound.push(pts, &samples)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, out: &mut Vec<Output>) -> Result<(), Error> {
+        if let Some(rungs) = &mut self.rungs {
+            rungs.collect(out);
+        }
+        let mut encoded = Vec::new();
+        self.sound.pull(&mut encoded)?;
+        out.extend(encoded.into_iter().map(|encoded| match encoded {
+            Encoded::Track(track) => Output::Audio(track),
+            Encoded::Frame(frame) => Output::Frame(frame),
+        }));
+        self.sound.fault().map_or(Ok(()), Err)
+    }
+}
+
+/// The slate's picture in the leader's size.
+fn slate(
+    settings: &Settings,
+    plan: &[crate::plan::Rung],
+    first: Option<&Picture>,
+    out: &mut Vec<Output>,
+) -> Result<Option<Picture>, Error> {
+    let (Some(slate), Some(leader)) = (&settings.slate, plan.first()) else { return Ok(None) };
+    let bytes = if leader.width >= leader.height { &slate.landscape } else { &slate.portrait };
+    let mut scaler = Scaler::new(leader.width, leader.height, &colours(first.map(Picture::info)))?;
+    match still::decode(bytes).and_then(|picture| scaler.scale(&picture)) {
+        Ok(picture) => Ok(Some(picture)),
+        Err(error) => {
+            out.push(Output::NoSlate(error.to_string()));
+            Ok(None)
+        }
+    }
+}
+
+impl Lane {
+    /// Another contribution follows.
+    fn leave(&mut self) {
+        self.track = None;
+        self.drop_decoder();
+    }
+
+    /// A track begins, or has another header. A second track of a kind is not heeded.
+    fn announce(&mut self, track: Track, notify: Notify) {
+        if self.track.as_ref().is_some_and(|taken| taken.id != track.id) {
+            return;
+        }
+        let kept = self.decoder.as_mut().is_some_and(|decoder| matches!(decoder.reconfigure(&track.codec), Ok(true)));
+        self.track = Some(track);
+        if !kept {
+            self.drop_decoder();
+            self.start(notify);
+        }
+    }
+
+    fn start(&mut self, notify: Notify) {
+        let Some(track) = &self.track else { return };
+        match Decoder::start(track, notify) {
+            Ok(decoder) => self.decoder = Some(decoder),
+            Err(error) => warn!(codec = track.codec.name(), %error, "no decoder for a track"),
+        }
+    }
+
+    fn drop_decoder(&mut self) {
+        if let Some(decoder) = self.decoder.take() {
+            self.bad += decoder.bad_frames();
+        }
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.decoder.as_ref().is_none_or(Decoder::has_room)
+    }
+
+    /// Decodes a frame; a decoder that failed is replaced, and goes on at the next key frame.
+    fn feed(&mut self, frame: &Frame, notify: Notify) {
+        let Some(decoder) = &mut self.decoder else {
+            self.bad += 1;
+            return;
+        };
+        let fault = decoder.push(frame).err().or_else(|| decoder.fault());
+        if let Some(error) = fault {
+            warn!(%error, "a decoder failed and is replaced");
+            self.replaced += 1;
+            self.drop_decoder();
+            self.start(notify);
+        }
+    }
+
+    fn pull(&mut self) -> Option<Decoded> {
+        self.decoder.as_mut()?.pull()
+    }
+
+    fn bad_frames(&self) -> u64 {
+        self.bad + self.decoder.as_ref().map_or(0, Decoder::bad_frames)
+    }
+}
