@@ -220,7 +220,7 @@ impl<P: Clone> Continuity<P> {
             let waited = now - *self.unplaced.get_or_insert(now);
             if !self.config.picture || waited >= START_PATIENCE {
                 let first = self.sound.oldest().unwrap_or(pts);
-                self.start(first, now - waited);
+                self.start(first, now - waited.min(START_PATIENCE));
             }
             return;
         }

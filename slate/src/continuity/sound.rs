@@ -113,7 +113,7 @@ impl Sound {
         while self.queued > most
             && let Some(oldest) = self.pop()
         {
-            lost += oldest.length.unsigned_abs();
+            lost += (oldest.length - oldest.used).unsigned_abs();
         }
         lost
     }
@@ -195,13 +195,14 @@ impl Sound {
 
     fn pop(&mut self) -> Option<Chunk> {
         let chunk = self.queue.pop_front()?;
-        self.queued -= chunk.samples.len() / self.channels;
+        self.queued -= usize::try_from(chunk.length - chunk.used).unwrap_or(0);
         Some(chunk)
     }
 
     fn skip(&mut self, count: i64) {
         if let Some(chunk) = self.queue.front_mut() {
             chunk.used += count;
+            self.queued -= usize::try_from(count).unwrap_or(0);
         }
     }
 
@@ -215,8 +216,8 @@ impl Sound {
         self.tail = Some(begins.plus(count));
         let place = |n: i64| usize::try_from(n).unwrap_or(0) * self.channels;
         let samples = chunk.samples.get(place(chunk.used)..place(chunk.used + count)).unwrap_or_default();
-        chunk.used += count;
         self.fade.put(samples, out);
+        self.skip(count);
     }
 
     fn silence(&mut self, count: i64, block: &mut Block) {
@@ -325,7 +326,7 @@ mod tests {
         let block = sound.block(NONE);
         assert_eq!((block.late, block.silent), (1_024, 0));
         assert_eq!(block.samples[300..], ramp(1_024, 1_024)[300..]);
-        assert_eq!(sound.queued(), 0);
+        assert_eq!(sound.queued(), 952);
     }
 
     #[test]
