@@ -23,14 +23,41 @@ pub struct StreamSettings {
     pub latency_mode: LatencyMode,
     /// Whether the pictures are left out.
     pub audio_only: bool,
+    /// How much is encoded for viewers; none where nobody said.
+    pub quality: Option<Quality>,
+    /// The tallest picture that is encoded, in lines; of an upright one the widest.
+    pub max_height: u32,
+    /// Whether the sound is brought to a common loudness.
+    pub normalize_audio: bool,
+    /// Whether viewers see a slate picture while the encoder is away.
+    pub slate: bool,
+    /// Where the slate picture is; the server has one of its own.
+    pub slate_url: Option<String>,
+}
+
+/// Quality against cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Quality {
+    /// The programme as it came in.
+    Basic,
+    /// The usual renditions.
+    Plus,
+    /// More renditions, with higher bit rates.
+    Premium,
 }
 
 impl From<&Record> for StreamSettings {
     fn from(record: &Record) -> Self {
+        let settings = &record.settings;
         Self {
             id: record.id.clone(),
-            latency_mode: record.settings.latency_mode.into(),
-            audio_only: record.settings.audio_only.unwrap_or(false),
+            latency_mode: settings.latency_mode.into(),
+            audio_only: settings.audio_only.unwrap_or(false),
+            quality: settings.quality(),
+            max_height: settings.max_height(),
+            normalize_audio: settings.new_asset_settings.as_ref().and_then(|a| a.normalize_audio).unwrap_or(false),
+            slate: settings.slate(),
+            slate_url: settings.reconnect_slate_url.clone(),
         }
     }
 }

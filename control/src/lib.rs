@@ -19,6 +19,6 @@ mod timer;
 pub use api::{openapi, serves};
 pub use control::{Config, Control, Environment, Snapshot, Stage, Token};
 pub use error::Error;
-pub use index::{KeyLookup, StreamSettings};
+pub use index::{KeyLookup, Quality, StreamSettings};
 pub use record::Status;
 pub use settings::Policy;

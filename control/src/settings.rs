@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::index::Quality;
+
 pub(crate) use asset::{AssetOptions, AssetOptionsUpdate, StaticRendition};
+use asset::{EncodingTier, MaxResolutionTier, VideoQuality};
 pub(crate) use check::{Check, MAX_PASSTHROUGH, Problems};
 pub(crate) use one_or_many::one_or_many;
 pub(crate) use request::{CreateLiveStreamRequest, MAX_PLAYBACK_IDS, MAX_SIMULCAST_TARGETS, UpdateLiveStreamRequest};
@@ -255,8 +258,72 @@ impl Settings {
         })
     }
 
+    /// Whether a slate fills the gap while the encoder is away.
+    pub(crate) fn slate(&self) -> bool {
+        let wanted = self.latency_mode != LatencyMode::Standard || self.use_slate_for_standard_latency == Some(true);
+        wanted && self.reconnect_window() > 0.0
+    }
+
+    /// How much is encoded, if anybody said.
+    pub(crate) fn quality(&self) -> Option<Quality> {
+        let asset = self.new_asset_settings.as_ref()?;
+        let older = asset.encoding_tier.map(|tier| match tier {
+            EncodingTier::Baseline => Quality::Basic,
+            EncodingTier::Smart => Quality::Plus,
+            EncodingTier::Premium => Quality::Premium,
+        });
+        let quality = asset.video_quality.map(|quality| match quality {
+            VideoQuality::Basic => Quality::Basic,
+            VideoQuality::Plus => Quality::Plus,
+            VideoQuality::Premium => Quality::Premium,
+        });
+        quality.or(older)
+    }
+
+    /// The tallest picture that is encoded, in lines.
+    pub(crate) fn max_height(&self) -> u32 {
+        match self.new_asset_settings.as_ref().and_then(|asset| asset.max_resolution_tier) {
+            None | Some(MaxResolutionTier::P1080) => 1_080,
+            Some(MaxResolutionTier::P1440) => 1_440,
+            Some(MaxResolutionTier::P2160) => 2_160,
+        }
+    }
+
     /// Seconds a broadcast may last.
     pub(crate) fn max_continuous_duration(&self) -> u32 {
         self.max_continuous_duration.unwrap_or(MAX_CONTINUOUS_DURATION)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(json: serde_json::Value) -> Settings {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn slates_are_where_the_api_says() {
+        let slate = |json| settings(json).slate();
+        assert!(!slate(serde_json::json!({})), "standard latency has none unless asked for");
+        assert!(slate(serde_json::json!({"use_slate_for_standard_latency": true})));
+        assert!(!slate(serde_json::json!({"latency_mode": "low"})), "there is no reconnect window to fill");
+        assert!(slate(serde_json::json!({"latency_mode": "low", "reconnect_window": 30})));
+        assert!(!slate(serde_json::json!({"use_slate_for_standard_latency": true, "reconnect_window": 0})));
+    }
+
+    #[test]
+    fn quality_has_an_older_name() {
+        let quality = |asset: serde_json::Value| settings(serde_json::json!({"new_asset_settings": asset})).quality();
+        assert_eq!(quality(serde_json::json!({})), None);
+        assert_eq!(quality(serde_json::json!({"encoding_tier": "smart"})), Some(Quality::Plus));
+        assert_eq!(
+            quality(serde_json::json!({"video_quality": "premium", "encoding_tier": "baseline"})),
+            Some(Quality::Premium)
+        );
+        assert_eq!(settings(serde_json::json!({})).max_height(), 1_080);
+        let tall = serde_json::json!({"new_asset_settings": {"max_resolution_tier": "2160p"}});
+        assert_eq!(settings(tall).max_height(), 2_160);
     }
 }
