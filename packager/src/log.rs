@@ -13,16 +13,29 @@ use media::{Kind, Language, TimeDelta, Timestamp, VideoRange, WallTime};
 pub struct RenditionId(pub u32);
 
 impl RenditionId {
-    /// The pictures as they came from the encoder.
+    /// The pictures that decide where segments begin: the encoder's own, or the ladder's leader.
     pub const VIDEO: Self = Self(0);
     /// The first sound as it came from the encoder; has this number also where there are no pictures.
     pub const AUDIO: Self = Self(1);
     /// Audio renditions of a broadcast at the most; they are numbered one after another.
     pub const MOST_AUDIO: u32 = 8;
+    /// Rungs at the most: renditions of the same pictures besides [`RenditionId::VIDEO`], numbered behind the audio ones.
+    pub const MOST_RUNGS: u32 = 8;
+    const FIRST_RUNG: u32 = Self::AUDIO.0 + Self::MOST_AUDIO;
 
     /// The `n`th audio rendition, from 0; none beyond [`RenditionId::MOST_AUDIO`].
     pub fn audio(n: usize) -> Option<Self> {
         u32::try_from(n).ok().filter(|n| *n < Self::MOST_AUDIO).map(|n| Self(Self::AUDIO.0 + n))
+    }
+
+    /// The `n`th rung, from 0; none beyond [`RenditionId::MOST_RUNGS`].
+    pub fn rung(n: u32) -> Option<Self> {
+        (n < Self::MOST_RUNGS).then_some(Self(Self::FIRST_RUNG + n))
+    }
+
+    /// True if it is pictures that are cut where [`RenditionId::VIDEO`] was.
+    pub const fn is_rung(self) -> bool {
+        self.0 >= Self::FIRST_RUNG && self.0 < Self::FIRST_RUNG + Self::MOST_RUNGS
     }
 
     /// True if it is sound.
@@ -43,6 +56,8 @@ pub enum Event {
     Part(Arc<Part>),
     /// A segment was closed; its bytes are those of its parts, one after another.
     Segment(SegmentEnd),
+    /// A rung was shed: nobody new is to be sent to it. It goes on with gaps, and its next part with frames offers it anew.
+    Withdrawn(RenditionId),
     /// The broadcast is over; nothing follows.
     End,
 }

@@ -4,27 +4,33 @@
 //! a picture that decoding may start with. The frames of the very first segment are gathered until it is whole, because
 //! nobody may see a playlist before that anyway, and only then is enough known to freeze the durations that hold for the
 //! whole broadcast.
+//!
+//! One rendition leads: it decides the cuts. The others follow, sounds and rungs alike: their frames wait until the
+//! leader has come so far, and are cut where it was. What only one kind of rendition does is in the file of its name.
 
+mod announce;
 mod cuts;
 mod estimate;
+mod feed;
 mod gop;
 mod lane;
 mod plan;
 mod run;
+mod rung;
 mod sound;
 
 use std::collections::VecDeque;
 
-use media::{Access, Frame, Kind, LatencyMode, Metadata, TimeDelta, Timescale, Timestamp, Track, TrackId, WallTime};
+use media::{Access, Frame, Kind, LatencyMode, Metadata, TimeDelta, Timestamp, Track, WallTime};
 
 use crate::Error;
 use crate::log::{Event, RenditionId, Targets};
 use cuts::Cuts;
+use feed::Feed;
 use gop::GopGuard;
 use lane::{Lane, Opening, Unit};
 use plan::Pace;
 use run::Run;
-use sound::Sound;
 
 /// Audio that waits for announced video longer than this begins without it. A header came already, so pictures are
 /// likely to follow; a viewer who is shown a programme without pictures will not see them when they come.
@@ -51,21 +57,22 @@ pub struct Config {
 
 /// Turns the frames of one broadcast into its packaged log.
 ///
-/// It takes at most one video track and [`RenditionId::MOST_AUDIO`] audio tracks. Frames are on the programme's
-/// timeline, DTS never going back within a track. What comes out is taken with [`Packager::poll`] after each call.
+/// It takes at most one video track, [`RenditionId::MOST_RUNGS`] other renditions of the same pictures and
+/// [`RenditionId::MOST_AUDIO`] audio tracks, each with a [`media::TrackId`] of its own. Frames are on the programme's timeline,
+/// DTS never going back within a track. What comes out is taken with [`Packager::poll`] after each call.
 #[derive(Debug)]
 pub struct Packager {
     mode: LatencyMode,
     out: Output,
-    video: Option<Lane>,
-    sounds: Vec<Sound>,
+    /// It leads wherever it is there.
+    video: Option<Feed>,
+    /// Sounds and rungs, in the order in which they were announced.
+    followers: Vec<Feed>,
     targets: Option<Targets>,
     phase: Phase,
     run: Run,
     cuts: Cuts,
     gop: GopGuard,
-    /// A video track that replaces one in mid-run takes over at its next chance to begin a segment.
-    next_video: Option<Track>,
     next_msn: u64,
     /// Moves the programme's timeline by whole seconds, so that it is not negative.
     shift: Option<TimeDelta>,
@@ -77,12 +84,12 @@ struct Output {
     events: VecDeque<Event>,
 }
 
-/// The rendition that a frame goes to.
+/// The rendition that a frame goes to; followers by their place in the list of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Slot {
     Video,
-    /// The place in the list of sounds.
-    Audio(usize),
+    Sound(usize),
+    Rung(usize),
 }
 
 #[derive(Debug)]
@@ -102,13 +109,12 @@ impl Packager {
             mode: config.mode,
             out: Output::default(),
             video: None,
-            sounds: Vec::new(),
+            followers: Vec::new(),
             targets: None,
             phase: Phase::Waiting(None),
             run: Run::default(),
             cuts: Cuts::default(),
             gop: GopGuard::default(),
-            next_video: None,
             next_msn: 0,
             shift: None,
         }
@@ -124,7 +130,7 @@ impl Packager {
     pub fn add_track(&mut self, track: Track) -> Result<(), Error> {
         match track.kind() {
             Kind::Video => self.add_video(track),
-            Kind::Audio => self.add_audio(track),
+            Kind::Audio => self.add_sound(track),
         }
     }
 
@@ -154,21 +160,22 @@ impl Packager {
     pub fn metadata(&mut self, metadata: Metadata) {
         let Some(shift) = self.shift else { return };
         let metadata = Metadata { pts: metadata.pts + shift, ..metadata };
-        let video = self.video.as_mut().filter(|lane| lane.active());
-        if let Some(lane) = video.or(self.sounds.first_mut().map(|sound| &mut sound.lane)) {
-            lane.tell(metadata);
+        let video = self.video.as_mut().filter(|feed| feed.lane.active());
+        let sound = self.followers.iter_mut().find(|feed| feed.lane.is_sound());
+        if let Some(feed) = video.or(sound) {
+            feed.lane.tell(metadata);
         }
     }
 
     /// The programme breaks here: all renditions close their segments, and their next ones begin with a discontinuity.
-    /// The tracks that are announced next are another contribution's.
+    /// The tracks that are announced next are another contribution's; rungs stay as they were announced.
     pub fn discontinuity(&mut self) -> Result<(), Error> {
         self.freeze_early()?;
         if matches!(self.phase, Phase::Running) {
             self.end_run()?;
         }
         self.gop = GopGuard::default();
-        self.sounds.iter_mut().for_each(Sound::release);
+        self.followers.iter_mut().for_each(Feed::release);
         if !matches!(self.phase, Phase::Ended) {
             self.phase = Phase::Waiting(None);
         }
@@ -185,84 +192,17 @@ impl Packager {
         Ok(())
     }
 
-    fn add_video(&mut self, track: Track) -> Result<(), Error> {
-        let waiting = matches!(self.phase, Phase::Waiting(_));
-        let running = matches!(self.phase, Phase::Running);
-        let Some(lane) = self.video.as_mut() else {
-            let mut lane = Lane::new(RenditionId::VIDEO, track)?;
-            lane.set_part_target(self.targets.and_then(|targets| targets.part));
-            self.video = Some(lane);
-            self.reconsider_audio_only();
-            return Ok(());
-        };
-        if lane.describes(&track) || waiting || !lane.active() && running {
-            self.next_video = None;
-            return lane.change(track);
-        }
-        self.freeze_early()?;
-        self.next_video = Some(track);
-        Ok(())
-    }
-
-    fn add_audio(&mut self, track: Track) -> Result<(), Error> {
-        let waiting = matches!(self.phase, Phase::Waiting(_));
-        let running = matches!(self.phase, Phase::Running);
-        let Some(n) = sound::place_for(&self.sounds, &track) else {
-            if let Some(id) = RenditionId::audio(self.sounds.len()) {
-                let mut lane = Lane::new(id, track)?;
-                lane.set_part_target(self.targets.and_then(|targets| targets.part));
-                self.sounds.push(Sound::new(lane));
-            }
-            return Ok(());
-        };
-        let Some(sound) = self.sounds.get_mut(n) else { return Ok(()) };
-        sound.bound = true;
-        // Sound may be announced when pictures of its contribution are out already: nothing of it is.
-        let away = !sound.lane.active() || !sound.lane.begun() && sound.held.is_empty();
-        if sound.lane.describes(&track) || waiting || away && running {
-            sound.next = None;
-            return sound.lane.change(track);
-        }
-        self.freeze_early()?;
-        self.commit_held(n)?;
-        if let Some(sound) = self.sounds.get_mut(n) {
-            sound.next = Some(track);
-        }
-        Ok(())
-    }
-
-    fn slot_of(&self, track: TrackId) -> Option<Slot> {
-        let video = self.next_video.as_ref().or(self.video.as_ref().map(Lane::track));
-        if video.is_some_and(|video| video.id == track) {
-            return Some(Slot::Video);
-        }
-        let bound = self.sounds.iter().position(|sound| sound.bound && sound.track().id == track);
-        bound.or_else(|| self.sounds.iter().position(|sound| sound.track().id == track)).map(Slot::Audio)
-    }
-
     fn lanes(&self) -> impl Iterator<Item = &Lane> {
-        self.video.iter().chain(self.sounds.iter().map(|sound| &sound.lane))
+        self.video.iter().chain(&self.followers).map(|feed| &feed.lane)
     }
 
-    /// Video that is announced while audio gathers alone gets its chance to lead.
-    fn reconsider_audio_only(&mut self) {
-        if self.run.leader == Kind::Audio
-            && let Phase::Gathering(units) = &mut self.phase
-        {
-            for (slot, unit) in std::mem::take(units) {
-                if let Slot::Audio(n) = slot
-                    && let Some(sound) = self.sounds.get_mut(n)
-                {
-                    sound.held.push_back(unit);
-                }
-            }
-            self.phase = Phase::Waiting(None);
-        }
+    fn leader(&self) -> Option<&Lane> {
+        self.video.as_ref().map(|feed| &feed.lane)
     }
 
     fn wait(&mut self, slot: Slot, unit: Unit, arrival: WallTime) -> Result<(), Error> {
         let Phase::Waiting(newest_video) = &mut self.phase else { return Ok(()) };
-        let Slot::Audio(n) = slot else {
+        if slot == Slot::Video {
             *newest_video = Some(unit.dts);
             if unit.access == Access::Dependent {
                 return Ok(());
@@ -270,20 +210,19 @@ impl Packager {
             self.begin_run(Kind::Video, unit.dts, unit.pts, arrival);
             self.forward_held(arrival)?;
             return self.forward(Slot::Video, unit, arrival);
-        };
-        let newest_video = *newest_video;
-        let newest = unit.pts;
-        let Some(sound) = self.sounds.get_mut(n) else { return Ok(()) };
-        sound.held.push_back(unit);
-        let full = sound.held.len() > sound::MOST_HELD;
-        while let Some((n, dts, pts)) = sound::oldest_held(&self.sounds) {
+        }
+        let (newest_video, newest) = (*newest_video, unit.pts);
+        self.hold(slot, unit);
+        let Slot::Sound(n) = slot else { return Ok(()) };
+        let full = self.followers.get(n).is_some_and(|sound| sound.held.len() > feed::MOST_HELD);
+        while let Some((n, dts, pts)) = sound::oldest_held(&self.followers) {
             let overdue = full || newest - pts > START_HOLD;
             if self.video.is_some() && !overdue {
                 break;
             }
             if overdue && newest_video.is_some_and(|video| video + MOST_APART >= pts) {
                 // Video is alive but between two IDRs: sound without pictures would be the wrong start.
-                self.sounds.get_mut(n).map(|sound| sound.held.pop_front());
+                self.followers.get_mut(n).map(|sound| sound.held.pop_front());
                 continue;
             }
             self.begin_run(Kind::Audio, dts, pts, arrival.shifted(pts - newest));
@@ -300,25 +239,26 @@ impl Packager {
         }
     }
 
-    /// Hands all audio that waited to the phase that follows, in the order of its times.
+    /// Hands all that waited to the phase that follows, in the order of its times.
     fn forward_held(&mut self, arrival: WallTime) -> Result<(), Error> {
         let mut held: Vec<(Slot, Unit)> = Vec::new();
-        for (n, sound) in self.sounds.iter_mut().enumerate() {
-            held.extend(sound.held.drain(..).map(|unit| (Slot::Audio(n), unit)));
+        for (n, feed) in self.followers.iter_mut().enumerate() {
+            let slot = feed.slot(n);
+            held.extend(feed.held.drain(..).map(|unit| (slot, unit)));
         }
-        held.sort_by_key(|(_, unit)| unit.pts);
+        held.sort_by_key(|(slot, unit)| if matches!(slot, Slot::Sound(_)) { unit.pts } else { unit.dts });
         held.into_iter().try_for_each(|(slot, unit)| self.forward(slot, unit, arrival))
     }
 
     fn begin_run(&mut self, leader: Kind, dts: Timestamp, pts: Timestamp, wall: WallTime) {
         let first = self.targets.is_none();
         self.run = Run::new(leader, dts, pts, wall, self.next_msn, first);
-        self.cuts.begin(self.next_msn, pts, !first);
-        let sounds = self.sounds.iter_mut().map(|sound| (&mut sound.lane, pts));
-        for (lane, at) in self.video.iter_mut().map(|lane| (lane, dts)).chain(sounds) {
-            let leads = lane.track().kind() == leader && leader == Kind::Video;
-            if leads || lane.announced() {
-                lane.begin_run(Opening { msn: self.next_msn, at, discontinuity: !first }, (wall, at));
+        self.cuts = Cuts::new(self.next_msn, pts, !first);
+        let opening = Opening { msn: self.next_msn, at: pts, discontinuity: !first };
+        for feed in self.video.iter_mut().chain(&mut self.followers) {
+            let leads = leader == Kind::Video && feed.lane.rendition() == RenditionId::VIDEO;
+            if leads || feed.lane.announced() {
+                feed.lane.begin_run(opening, (wall, pts), pts - dts);
             }
         }
         self.phase = if first { Phase::Gathering(Vec::new()) } else { Phase::Running };
@@ -329,13 +269,14 @@ impl Packager {
         self.run.notice(slot, &unit);
         let elapsed = unit.pts - self.run.start_pts;
         let whole = match (self.run.leader, slot) {
+            (_, Slot::Rung(_)) => false,
             (Kind::Audio, _) => elapsed >= FIRST_AUDIO_SEGMENT,
             (Kind::Video, Slot::Video) => {
                 let entry = unit.access != Access::Dependent;
                 let followed = units.iter().any(|(slot, _)| *slot == Slot::Video);
                 (entry && followed && elapsed >= SHORTEST_SEGMENT) || elapsed >= LONGEST_FIRST_SEGMENT
             }
-            (Kind::Video, Slot::Audio(_)) => self.run.video_stalls(),
+            (Kind::Video, Slot::Sound(_)) => self.run.video_stalls(),
         };
         units.push((slot, unit));
         if whole || units.len() >= MOST_GATHERED { self.freeze() } else { Ok(()) }
@@ -355,40 +296,23 @@ impl Packager {
             (Some(first), None) => of(Slot::Video).map(|u| u.pts - first).max().unwrap_or_default(),
             _ => plan::segment_target(self.mode),
         };
-        let mut paces = Vec::new();
-        if let Some(lane) = self.video.as_mut() {
-            let pace = pace(of(Slot::Video).map(|u| u.dts), lane.frame());
-            lane.expect(pace.frame);
-            paces.push(pace);
-        }
-        for (n, sound) in self.sounds.iter_mut().enumerate() {
-            if let Some(unit) = of(Slot::Audio(n)).next() {
-                sound.lane.expect_like(&unit.payload);
-            }
-            paces.push(Pace { frame: sound.lane.frame(), jitter: TimeDelta::ZERO });
+        let mut paces: Vec<Pace> = Vec::new();
+        let video = self.video.iter_mut().map(|feed| (Slot::Video, feed));
+        let followers = self.followers.iter_mut().enumerate().map(|(n, feed)| (feed.slot(n), feed));
+        for (slot, feed) in video.chain(followers) {
+            paces.extend(feed.learn_pace(of(slot), paces.first().copied()));
         }
         let targets = plan::targets(self.mode, gop, &paces);
-        let lanes = self.video.iter_mut().chain(self.sounds.iter_mut().map(|sound| &mut sound.lane));
-        lanes.for_each(|lane| lane.set_part_target(targets.part));
         self.targets = Some(targets);
         self.out.events.push_back(Event::Targets(targets));
+        for feed in self.video.iter_mut().chain(&mut self.followers) {
+            feed.lane.set_part_target(targets.part);
+            if feed.lane.rendition().is_rung() && feed.bound && self.run.leader == Kind::Video {
+                // It is known of from the start, so that the first multivariant playlist can wait for it.
+                feed.lane.announce(&mut self.out);
+            }
+        }
         let wall = self.run.wall;
         units.into_iter().try_for_each(|(slot, unit)| self.run(slot, unit, wall))
     }
-}
-
-/// What the frames of a track last on average, holes left out, and how far single ones are off.
-fn pace(dts: impl Iterator<Item = Timestamp> + Clone, guess: TimeDelta) -> Pace {
-    let mut deltas: Vec<_> =
-        dts.clone().zip(dts.skip(1)).map(|(a, b)| b - a).filter(|d| *d > TimeDelta::ZERO).collect();
-    deltas.sort_unstable();
-    let Some(median) = deltas.get(deltas.len() / 2).copied() else {
-        return Pace { frame: guess, jitter: TimeDelta::ZERO };
-    };
-    deltas.retain(|d| *d < median.times(3));
-    let sum = deltas.iter().fold(TimeDelta::ZERO, |sum, d| sum + *d);
-    let count = u32::try_from(deltas.len()).unwrap_or(u32::MAX);
-    let frame = Timescale::new(1_000_000).delta(Timescale::new(1_000_000).delta_ticks(sum) / i64::from(count.max(1)));
-    let jitter = deltas.iter().map(|d| (*d - frame).abs()).max().unwrap_or_default();
-    Pace { frame, jitter }
 }

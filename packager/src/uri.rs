@@ -7,12 +7,14 @@
 //! /{PLAYBACK_ID}/{BROADCAST_ID}/video-17.m4s            segment 17
 //! /{PLAYBACK_ID}/{BROADCAST_ID}/video-17.3.m4s          part 3 of segment 17
 //! /{PLAYBACK_ID}/{BROADCAST_ID}/audio2.m3u8             media playlist of the second audio rendition
+//! /{PLAYBACK_ID}/{BROADCAST_ID}/video2.m3u8             media playlist of the first rung, the second video rendition
 //! ```
 //!
 //! Every resource has exactly one path, so that a cache never holds it twice: numbers with a sign or leading zeros are
 //! no paths at all.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use media::id::{BroadcastId, PlaybackId};
 
@@ -137,6 +139,9 @@ impl fmt::Display for Query<'_> {
     }
 }
 
+/// Video renditions are counted from 1, the leader first; rungs have these numbers.
+const RUNG_NAMES: RangeInclusive<u32> = 2..=RenditionId::MOST_RUNGS + 1;
+
 struct Name(RenditionId);
 
 impl fmt::Display for Name {
@@ -145,7 +150,10 @@ impl fmt::Display for Name {
             RenditionId::VIDEO => f.write_str("video"),
             RenditionId::AUDIO => f.write_str("audio"),
             RenditionId(n) if self.0.is_audio() => write!(f, "audio{n}"),
-            RenditionId(n) => write!(f, "rendition{n}"),
+            RenditionId(n) => match RUNG_NAMES.zip(0..).find(|(_, rung)| RenditionId::rung(*rung) == Some(self.0)) {
+                Some((number, _)) => write!(f, "video{number}"),
+                None => write!(f, "rendition{n}"),
+            },
         }
     }
 }
@@ -155,10 +163,14 @@ fn parse_rendition(name: &str) -> Option<RenditionId> {
         "video" => Some(RenditionId::VIDEO),
         "audio" => Some(RenditionId::AUDIO),
         other => {
+            if let Some(number) = other.strip_prefix("video") {
+                let number = u32::try_from(parse_number(number)?).ok()?;
+                return RenditionId::rung(number.checked_sub(*RUNG_NAMES.start())?);
+            }
             let audio = other.strip_prefix("audio");
             let number = parse_number(audio.or_else(|| other.strip_prefix("rendition"))?)?;
             let rendition = RenditionId(number.try_into().ok()?);
-            let has_own_name = matches!(rendition, RenditionId::VIDEO | RenditionId::AUDIO);
+            let has_own_name = matches!(rendition, RenditionId::VIDEO | RenditionId::AUDIO) || rendition.is_rung();
             (!has_own_name && rendition.is_audio() == audio.is_some()).then_some(rendition)
         }
     }
@@ -185,6 +197,8 @@ mod tests {
             file(File::Init(RenditionId(2), 0)),
             file(File::Part(RenditionId(8), 0, 10)),
             file(File::Part(RenditionId(9), 0, 10)),
+            file(File::Playlist(RenditionId(16))),
+            file(File::Playlist(RenditionId(17))),
         ] {
             assert_eq!(Route::parse(&route.to_string()), Some(route));
         }
@@ -214,6 +228,11 @@ mod tests {
             "/p/b/rendition2-1.m4s",
             "/p/b/audio1-1.m4s",
             "/p/b/audio9-1.m4s",
+            "/p/b/rendition9-1.m4s",
+            "/p/b/video0-1.m4s",
+            "/p/b/video1-1.m4s",
+            "/p/b/video10-1.m4s",
+            "/p/b/video02-1.m4s",
             "/p/b/video-init-00.mp4",
             "/p/b/-init-0.mp4",
             "/p%2e/b/video.m3u8",

@@ -20,6 +20,8 @@ const LISTED: TimeDelta = TimeDelta::from_secs(30);
 const LISTED_TARGETS: i64 = 3;
 /// Decisions to slide that are remembered for renditions behind the first one; past it, the oldest is made anew.
 const SLIDES: usize = 32;
+/// Rungs are waited for until the leader has so many segments: players that start without one may never learn of it.
+const PATIENCE: usize = 3;
 
 /// What is published of a broadcast and still there.
 #[derive(Debug, Default)]
@@ -72,10 +74,20 @@ impl Window {
                     rendition.close(end, self.targets.map_or(0, |t| t.segment_secs));
                 }
                 self.slide(end.rendition, end.msn);
-                self.playable |= self.renditions.values().all(|r| r.has_segment());
+                self.playable |= self.can_be_started();
+            }
+            Event::Withdrawn(rendition) => {
+                if let Some(rendition) = self.renditions.get_mut(rendition) {
+                    rendition.withdraw();
+                }
             }
             Event::End => self.ended = true,
         }
+    }
+
+    fn can_be_started(&self) -> bool {
+        let patience = self.rendition(RenditionId::VIDEO).is_none_or(|leader| leader.listed().count() <= PATIENCE);
+        self.renditions.values().all(|r| r.has_segment() || r.is_withdrawn() || r.id().is_rung() && !patience)
     }
 
     fn add_part(&mut self, part: &Arc<Part>) {
@@ -114,7 +126,8 @@ impl Window {
         LISTED.max(TimeDelta::from_secs(secs * LISTED_TARGETS))
     }
 
-    /// True once every rendition that was announced at the start has a whole segment; from then on it stays true.
+    /// True once every rendition that was announced at the start has a whole segment, but that rungs are not waited for
+    /// without end; from then on it stays true.
     pub fn is_playable(&self) -> bool {
         self.playable
     }

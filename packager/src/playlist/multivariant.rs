@@ -3,7 +3,11 @@
 //! Audio renditions stand in one group for each codec, and each group has a variant of its own: so `CODECS` names what a
 //! player really needs, and one that cannot decode AC-3 still plays the AAC next to it. The first rendition of each
 //! group is its default.
+//!
+//! Each video rendition is a variant in every group. Players begin with the first one listed, so that is one of a size
+//! that most links carry and that looks well; the others follow by falling bandwidth.
 
+use std::cmp::Reverse;
 use std::fmt::{self, Write};
 
 use media::Kind;
@@ -12,10 +16,13 @@ use media::id::{BroadcastId, PlaybackId};
 use super::{VERSION, language};
 use crate::log::{Format, RenditionId};
 use crate::uri::{File, Query};
-use crate::window::{Rendition, Segment, Window};
+use crate::window::{Rendition, Window};
 
 /// The group of the first audio codec; those of others have the codec behind it.
 const GROUP: &str = "audio";
+
+/// Players begin with the largest picture of no more pixels than this, a little more than 1280x720.
+const START_PIXELS: u64 = 1_000_000;
 
 /// What a multivariant playlist depends on besides the window.
 #[derive(Clone, Copy, Debug)]
@@ -31,18 +38,30 @@ pub struct MultivariantOptions<'a> {
 /// Renders the multivariant playlist. It lists the renditions that have a whole segment: ask only once
 /// [`Window::is_playable`].
 pub fn multivariant(window: &Window, options: &MultivariantOptions<'_>) -> String {
-    let ready = |kind| {
-        window.renditions().filter(move |r| r.format().kind == kind && r.listed().any(Segment::is_closed)).collect()
-    };
-    let (video, mut audio): (Vec<&Rendition>, Vec<&Rendition>) = (ready(Kind::Video), ready(Kind::Audio));
+    let ready = |kind| window.renditions().filter(move |r| r.format().kind == kind && r.is_offered()).collect();
+    let (mut video, mut audio): (Vec<&Rendition>, Vec<&Rendition>) = (ready(Kind::Video), ready(Kind::Audio));
     audio.sort_by_key(|rendition| rendition.format().place);
+    video.sort_by_key(|rendition| Reverse(rendition.bandwidth()));
+    if let Some(start) = start_of(&video) {
+        video.get_mut(..=start).into_iter().for_each(|before| before.rotate_right(1));
+    }
     let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n");
     if window.renditions().flat_map(Rendition::listed).all(|s| s.independent() || s.is_gap()) {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
     // Writing to a String cannot fail.
-    let _ = Master { video: video.first().copied(), groups: groups(&audio), options, out: &mut out }.write();
+    let _ = Master { videos: video, groups: groups(&audio), options, out: &mut out }.write();
     out
+}
+
+/// The place of the rendition that players are to begin with: the largest of a moderate size, else the smallest of all;
+/// of equal ones that with the lowest bandwidth.
+fn start_of(videos: &[&Rendition]) -> Option<usize> {
+    let pixels =
+        |r: &Rendition| r.format().resolution.map_or(0, |(width, height)| u64::from(width) * u64::from(height));
+    let sized = videos.iter().enumerate().map(|(n, r)| (n, pixels(r)));
+    let moderate = sized.clone().filter(|(_, pixels)| *pixels <= START_PIXELS).max_by_key(|(n, pixels)| (*pixels, *n));
+    moderate.or_else(|| sized.min_by_key(|(n, pixels)| (*pixels, Reverse(*n)))).map(|(n, _)| n)
 }
 
 /// Audio renditions of one codec.
@@ -100,7 +119,7 @@ impl<'a> Group<'a> {
 }
 
 struct Master<'a> {
-    video: Option<&'a Rendition>,
+    videos: Vec<&'a Rendition>,
     groups: Vec<Group<'a>>,
     options: &'a MultivariantOptions<'a>,
     out: &'a mut String,
@@ -108,17 +127,18 @@ struct Master<'a> {
 
 impl Master<'_> {
     fn write(&mut self) -> fmt::Result {
-        let groups = std::mem::take(&mut self.groups);
-        let Some(video) = self.video else {
+        let (videos, groups) = (std::mem::take(&mut self.videos), std::mem::take(&mut self.groups));
+        if videos.is_empty() {
             return groups.iter().try_for_each(|group| self.audio_only(group));
-        };
+        }
         for group in &groups {
             group.members.iter().enumerate().try_for_each(|(n, m)| self.media(&group.id, m, n == 0, true))?;
         }
         if groups.is_empty() {
-            return self.variant(video, None, &[]);
+            return videos.iter().try_for_each(|video| self.variant(video, None, &[]));
         }
-        groups.iter().try_for_each(|group| self.variant(video, Some(&group.id), &group.members))
+        let variants = groups.iter().flat_map(|group| videos.iter().map(move |video| (group, video)));
+        variants.into_iter().try_for_each(|(group, video)| self.variant(video, Some(&group.id), &group.members))
     }
 
     /// A group where there are no pictures: its first rendition is the variant itself, and needs no URI in the group.

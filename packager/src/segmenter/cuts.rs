@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use media::Timestamp;
+use media::{TimeDelta, Timestamp};
+
+/// Boundaries remembered behind the slowest rendition, for a rung that joins late and lags: several seconds of them.
+const REMEMBERED: usize = 16;
 
 /// A boundary: one segment ends and the next begins.
 #[derive(Clone, Copy, Debug)]
@@ -11,36 +14,46 @@ pub(super) struct Cut {
     pub(super) at: Timestamp,
     /// The next segment begins with a discontinuity.
     pub(super) discontinuity: bool,
+    /// The leader's next segment begins with a picture that decoding may start with.
+    pub(super) entry: bool,
 }
 
-/// The boundaries that some rendition has not reached yet. The slowest rendition is filled up after a few seconds, so
-/// there are never more than a few.
-#[derive(Debug, Default)]
+/// The boundaries that some rendition has not reached yet, and a few before. The slowest rendition is filled up after a
+/// few seconds, so there are never many.
+#[derive(Debug)]
 pub(super) struct Cuts {
-    /// The segment that the first cut ends.
+    /// The segment that the first cut ends, and how it began.
     first: u64,
+    first_start: Cut,
     cuts: VecDeque<Cut>,
-    /// Where the newest segment begins, and whether behind a discontinuity.
-    start: Timestamp,
-    start_breaks: bool,
+}
+
+impl Default for Cuts {
+    fn default() -> Self {
+        Self::new(0, Timestamp::ZERO, false)
+    }
 }
 
 impl Cuts {
     /// A run that begins with segment `msn` at `start`; all but the first of a broadcast begin behind a discontinuity.
-    pub(super) fn begin(&mut self, msn: u64, start: Timestamp, start_breaks: bool) {
-        *self = Self { first: msn, cuts: VecDeque::new(), start, start_breaks };
+    pub(super) fn new(msn: u64, start: Timestamp, discontinuity: bool) -> Self {
+        Self { first: msn, first_start: Cut { at: start, discontinuity, entry: true }, cuts: VecDeque::new() }
     }
 
-    /// Ends the newest segment at `at`.
-    pub(super) fn push(&mut self, at: Timestamp, discontinuity: bool) {
-        self.cuts.push_back(Cut { at, discontinuity });
-        self.start = at;
-        self.start_breaks = discontinuity;
+    /// Ends the newest segment.
+    pub(super) fn push(&mut self, cut: Cut) {
+        self.cuts.push_back(cut);
     }
 
     /// The cut that ends segment `msn`, if it is decided.
     pub(super) fn after(&self, msn: u64) -> Option<Cut> {
         self.cuts.get(usize::try_from(msn.checked_sub(self.first)?).ok()?).copied()
+    }
+
+    /// The segment that begins within `slack` of `at`, and how.
+    pub(super) fn beginning(&self, at: Timestamp, slack: TimeDelta) -> Option<(u64, Cut)> {
+        let starts = std::iter::once(&self.first_start).chain(&self.cuts).copied();
+        (self.first..).zip(starts).find(|(_, start)| (start.at - at).abs() <= slack)
     }
 
     /// The newest segment.
@@ -50,17 +63,25 @@ impl Cuts {
 
     /// Where the newest segment begins.
     pub(super) fn start(&self) -> Timestamp {
-        self.start
+        self.newest_start().at
     }
 
     /// Whether the newest segment begins behind a discontinuity.
     pub(super) fn start_breaks(&self) -> bool {
-        self.start_breaks
+        self.newest_start().discontinuity
+    }
+
+    fn newest_start(&self) -> Cut {
+        self.cuts.back().copied().unwrap_or(self.first_start)
     }
 
     /// Forgets the cuts that every rendition has made: all work on `msn` or later.
     pub(super) fn forget_before(&mut self, msn: u64) {
-        while self.first < msn && self.cuts.pop_front().is_some() {
+        while self.first < msn
+            && self.cuts.len() > REMEMBERED
+            && let Some(cut) = self.cuts.pop_front()
+        {
+            self.first_start = cut;
             self.first += 1;
         }
     }

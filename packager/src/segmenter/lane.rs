@@ -4,6 +4,7 @@
 //! long its last one lasts, so that duration is estimated; the next part begins exactly where the last one ended, and
 //! its first frame takes up the error. Presentation times stay exact: the composition offset is counted from this clock.
 
+mod follow;
 mod intake;
 
 use std::collections::VecDeque;
@@ -44,7 +45,7 @@ pub(super) struct Unit {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opening {
     pub(super) msn: u64,
-    /// Where it begins on the lane's decode timeline.
+    /// Where it begins, on the presentation timeline.
     pub(super) at: Timestamp,
     pub(super) discontinuity: bool,
 }
@@ -80,9 +81,12 @@ pub(super) struct Lane {
     events: VecDeque<Metadata>,
     next_event: u32,
     sequence: u32,
+    /// How the open segment begins, on the decode timeline.
     segment: Opening,
     parts: u32,
     segment_ticks: i64,
+    /// From the DTS to the PTS of the newest IDR: how far presentation runs behind decoding. None of it in sound.
+    reorder: TimeDelta,
     /// It takes part in the run.
     active: bool,
     /// Nothing that was decoded can be relied on: video waits for a key frame.
@@ -114,6 +118,7 @@ impl Lane {
             segment: opening,
             parts: 0,
             segment_ticks: 0,
+            reorder: TimeDelta::ZERO,
             active: false,
             afresh: true,
             leading_to: None,
@@ -178,14 +183,39 @@ impl Lane {
         self.events.push_back(metadata);
     }
 
-    /// Begins a run: the clock takes the time of the first frame.
-    pub(super) fn begin_run(&mut self, opening: Opening, anchor: (WallTime, Timestamp)) {
-        self.segment = opening;
-        self.anchor = anchor;
+    /// Begins a run: the clock takes the time of the first frame. `opening` and `anchor`, which is what time it is at an
+    /// instant of the programme, are on the presentation timeline; pictures are decoded `reorder` earlier.
+    pub(super) fn begin_run(&mut self, opening: Opening, anchor: (WallTime, Timestamp), reorder: TimeDelta) {
+        self.reorder = if self.is_sound() { TimeDelta::ZERO } else { reorder };
+        self.segment = Opening { at: self.decoded(opening.at), ..opening };
+        self.anchor = (anchor.0, self.decoded(anchor.1));
         self.clock = None;
         self.active = true;
+        self.restart();
+    }
+
+    /// Nothing that was decoded can be relied on any more.
+    pub(super) fn restart(&mut self) {
         self.afresh = true;
         self.estimate.restart();
+    }
+
+    pub(super) fn rendition(&self) -> RenditionId {
+        self.rendition
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        self.nominal.is_some()
+    }
+
+    /// Where presentation at `at` is on the lane's decode timeline.
+    pub(super) fn decoded(&self, at: Timestamp) -> Timestamp {
+        at - self.reorder
+    }
+
+    /// Where what is decoded at `at` is shown, where nothing is reordered.
+    pub(super) fn shown(&self, at: Timestamp) -> Timestamp {
+        at + self.reorder
     }
 
     pub(super) fn track(&self) -> &Track {
@@ -264,11 +294,6 @@ impl Lane {
         self.end_with(at, discontinuity, hole, out)
     }
 
-    /// Ends the open segment of a lane that is away: `at` is reached exactly, with a gap if need be.
-    pub(super) fn end_absent(&mut self, at: Timestamp, discontinuity: bool, out: &mut Output) -> Result<(), Error> {
-        self.end_with(at, discontinuity, 0, out)
-    }
-
     fn end_with(&mut self, at: Timestamp, discontinuity: bool, hole: i64, out: &mut Output) -> Result<(), Error> {
         let end = self.scale.ticks(at);
         self.close_part(end, out)?;
@@ -339,7 +364,7 @@ impl Lane {
     }
 
     /// Publishes the init section as soon as the first frame is there, so that readers know what to wait for.
-    fn announce(&mut self, out: &mut Output) {
+    pub(super) fn announce(&mut self, out: &mut Output) {
         if let Some(bytes) = self.fresh_init.take() {
             let init = Init { rendition: self.rendition, number: self.inits, bytes, format: cmaf::format(&self.track) };
             self.inits += 1;

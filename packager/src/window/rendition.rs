@@ -26,6 +26,8 @@ pub struct Rendition {
     next_msn: u64,
     measure: Measure,
     bytes: u64,
+    /// Nobody new is to be sent to it.
+    withdrawn: bool,
 }
 
 /// A segment, closed or still growing.
@@ -51,6 +53,7 @@ impl Rendition {
             next_msn: 0,
             measure: Measure::default(),
             bytes: 0,
+            withdrawn: false,
         }
     }
 
@@ -65,6 +68,7 @@ impl Rendition {
         let len = part.data.len();
         self.bytes += len;
         self.measure.part(part);
+        self.withdrawn &= part.frames == 0;
         if let Some(open) = self.segments.back_mut().filter(|s| s.msn == part.msn) {
             open.parts.push(Arc::clone(part));
             open.duration += part.duration;
@@ -87,7 +91,9 @@ impl Rendition {
         self.next_msn = end.msn + 1;
         if let Some(open) = self.segments.back_mut().filter(|s| s.msn == end.msn) {
             open.closed = true;
-            self.measure.segment(open.bytes, end.duration, target_secs);
+            if !open.is_gap() {
+                self.measure.segment(open.bytes, end.duration, target_secs);
+            }
         }
     }
 
@@ -130,6 +136,14 @@ impl Rendition {
             Some(segment) => Some(segment.breaks),
             None => self.segments.back().filter(|s| s.msn < msn).map(Segment::breaks_after),
         }
+    }
+
+    pub(super) fn withdraw(&mut self) {
+        self.withdrawn = true;
+    }
+
+    pub(super) fn is_withdrawn(&self) -> bool {
+        self.withdrawn
     }
 
     pub(super) fn has_segment(&self) -> bool {
@@ -182,6 +196,13 @@ impl Rendition {
         &self.format
     }
 
+    /// True if a multivariant playlist lists it: it has a closed segment, and if it is a rung, it was not shed and its
+    /// newest one is no gap.
+    pub fn is_offered(&self) -> bool {
+        let newest = self.listed().rev().find(|segment| segment.closed);
+        newest.is_some_and(|newest| !self.id.is_rung() || !self.withdrawn && !newest.is_gap())
+    }
+
     /// The segments of the playlist, oldest first, the open one last.
     pub fn listed(&self) -> impl DoubleEndedIterator<Item = &Segment> + Clone {
         self.segments.range(self.unlisted..)
@@ -229,9 +250,9 @@ impl Segment {
         self.parts.first().is_some_and(|p| p.discontinuity)
     }
 
-    /// True if a decoder may start with it.
+    /// True if a decoder may start with it; a gap at its beginning is in nobody's way.
     pub fn independent(&self) -> bool {
-        self.parts.first().is_some_and(|p| p.independent)
+        self.parts.iter().find(|p| p.frames > 0).is_some_and(|p| p.independent)
     }
 
     /// True if there is no frame in it.

@@ -8,7 +8,7 @@ use packager::log::{Event, Part, RenditionId, Targets};
 use packager::playlist::{self, MediaOptions};
 use packager::window::Window;
 
-use super::source::{Fed, VIDEO, audio_id};
+use super::source::{Fed, VIDEO, audio_id, rung_id};
 
 /// What a scenario may bend.
 #[derive(Clone, Copy)]
@@ -86,6 +86,9 @@ pub fn check(fed: &Fed, rules: Rules) -> Report {
     if rules.aligned {
         alignment(&report);
     }
+    for rung in report.renditions().into_iter().filter(|rendition| rendition.is_rung()) {
+        align_rung(&report, rung, rules.aligned);
+    }
     if rules.lossless {
         lossless(&report, &fed.pushed);
     }
@@ -94,7 +97,7 @@ pub fn check(fed: &Fed, rules: Rules) -> Report {
 }
 
 fn scale(rendition: RenditionId, timescale: u32) -> Timescale {
-    if rendition == RenditionId::VIDEO { Timescale::NINETY_KHZ } else { Timescale::new(timescale) }
+    if rendition.is_audio() { Timescale::new(timescale) } else { Timescale::NINETY_KHZ }
 }
 
 /// Reads the log, part by part, with somebody else's parser of boxes.
@@ -130,7 +133,7 @@ pub fn read(events: &[Event]) -> Report {
                 segment.duration = end.duration;
                 segment.closed = true;
             }
-            Event::End => {}
+            Event::Withdrawn(_) | Event::End => {}
         }
     }
     report
@@ -214,6 +217,26 @@ fn alignment(report: &Report) {
     }
 }
 
+/// Rungs begin their segments with the very picture that the leader begins with, and break where it does. Where all
+/// frames came they are decoded from the same instant on, too: a hole may be spread over the pictures around it.
+fn align_rung(report: &Report, rung: RenditionId, whole: bool) {
+    for ((_, msn), leader) in report.segments.range((RenditionId::VIDEO, 0)..=(RenditionId::VIDEO, u64::MAX)) {
+        let Some(segment) = report.segments.get(&(rung, *msn)) else { continue };
+        let (ours, theirs) = (&segment.parts[0], &leader.parts[0]);
+        assert_eq!(ours.discontinuity, theirs.discontinuity, "{rung:?} {msn}");
+        if ours.frames == 0 || theirs.frames == 0 {
+            continue;
+        }
+        let first = |segment: &ReadSegment| segment.samples.iter().map(|s| s.pts).min();
+        assert_eq!(first(segment), first(leader), "{rung:?} begins segment {msn} with another picture");
+        if !whole {
+            continue;
+        }
+        assert!((ours.start - theirs.start).abs() <= Timescale::NINETY_KHZ.delta(2), "{ours:?} and {theirs:?}");
+        assert!((ours.wall.unix_millis() - theirs.wall.unix_millis()).abs() <= 1);
+    }
+}
+
 fn align(report: &Report, audio: RenditionId) {
     for ((_, msn), video) in report.segments.range((RenditionId::VIDEO, 0)..=(RenditionId::VIDEO, u64::MAX)) {
         let Some(audio) = report.segments.get(&(audio, *msn)) else { continue };
@@ -236,21 +259,23 @@ fn align(report: &Report, audio: RenditionId) {
 fn lossless(report: &Report, pushed: &[Frame]) {
     let mut shift = None;
     let sounds = (0..8).map(|n| (RenditionId::audio(n).unwrap(), audio_id(n as u32)));
-    for (rendition, track) in std::iter::once((RenditionId::VIDEO, VIDEO)).chain(sounds) {
+    let rungs = (0..8).map(|n| (RenditionId::rung(n).unwrap(), rung_id(n)));
+    for (rendition, track) in std::iter::once((RenditionId::VIDEO, VIDEO)).chain(sounds).chain(rungs) {
+        let pictures = !rendition.is_audio();
         let got: Vec<_> = report.of(rendition).into_iter().flat_map(|s| &s.samples).collect();
         let from_first_key = pushed.iter().filter(|f| f.track == track).skip_while(|f| !f.access.is_independent());
         let sent: Vec<_> = from_first_key.collect();
         // Audio from before the first picture is not shown.
         let sent = &sent[sent.len().saturating_sub(got.len())..];
         assert_eq!(got.len(), sent.len());
-        if track == VIDEO {
+        if pictures {
             let all = pushed.iter().filter(|f| f.track == track).skip_while(|f| !f.access.is_independent()).count();
             assert_eq!(got.len(), all, "all video comes out");
         }
         for (got, sent) in got.iter().zip(sent) {
             assert_eq!(got.payload, sent.payload);
             assert_eq!(got.key, sent.access.is_independent());
-            if track == VIDEO {
+            if pictures {
                 let moved = got.pts - Timescale::NINETY_KHZ.ticks(sent.pts);
                 assert_eq!(moved % 90_000, 0);
                 assert_eq!(*shift.get_or_insert(moved), moved, "presentation times are exact");

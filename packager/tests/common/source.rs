@@ -50,6 +50,48 @@ pub fn audio_track(rate: u32) -> Track {
     Track::new(AUDIO, CodecConfig::Aac(aac::Config::parse(Bytes::copy_from_slice(asc)).unwrap()))
 }
 
+/// The track of a rung.
+pub fn rung_id(n: u32) -> TrackId {
+    TrackId(100 + n)
+}
+
+/// A rung of another size, Baseline without a frame rate.
+pub fn rung_track(n: u32, width: u32, height: u32) -> Track {
+    // Parameter set 0, frame numbers of four bits, pictures in decoding order, one reference.
+    let mut bits: String = [0, 0, 2, 1].map(exp_golomb).concat();
+    let blocks = |side: u32| side.div_ceil(16);
+    bits += "0";
+    bits += &exp_golomb(blocks(width) - 1);
+    bits += &exp_golomb(blocks(height) - 1);
+    bits += "111";
+    for crop in [0, blocks(width) * 16 - width, 0, blocks(height) * 16 - height] {
+        bits += &exp_golomb(crop / 2);
+    }
+    bits += "01";
+    let mut sps = vec![0x67, 66, 0xc0, 30];
+    for byte in bits.as_bytes().chunks(8) {
+        let byte = format!("{:0<8}", std::str::from_utf8(byte).unwrap());
+        sps.push(u8::from_str_radix(&byte, 2).unwrap());
+    }
+    let mut record = vec![1, sps[1], sps[2], sps[3], 0xff, 0xe1, 0, sps.len() as u8];
+    record.extend_from_slice(&sps);
+    record.extend_from_slice(&[1, 0, 4, 0x68, 0xce, 0x3c, 0x80]);
+    let avc = avc::Config::parse(record.into()).unwrap();
+    assert_eq!((avc.sps.width, avc.sps.height), (width, height));
+    Track::new(rung_id(n), CodecConfig::Avc(avc))
+}
+
+fn exp_golomb(value: u32) -> String {
+    let code = format!("{:b}", value + 1);
+    "0".repeat(code.len() - 1) + &code
+}
+
+/// The same pictures in a rung, `more` bytes larger each.
+pub fn on_rung(n: u32, more: usize, frames: &[Frame]) -> Vec<Frame> {
+    let coded = |frame: &Frame| [frame.payload.as_ref(), &vec![b'r'; more]].concat().into();
+    frames.iter().map(|frame| Frame { track: rung_id(n), payload: coded(frame), ..frame.clone() }).collect()
+}
+
 /// Another audio track with a language.
 pub fn audio_track_in(n: u32, rate: u32, language: &[u8; 3]) -> Track {
     Track { id: audio_id(n), language: Language::new(*language), ..audio_track(rate) }
@@ -201,6 +243,18 @@ impl Fed {
 
     pub fn add_track(&mut self, track: Track) -> &mut Self {
         self.packager.add_track(track).unwrap();
+        self.drain();
+        self
+    }
+
+    pub fn add_rung(&mut self, rung: u32, track: Track) -> &mut Self {
+        self.packager.add_rung(rung, track).unwrap();
+        self.drain();
+        self
+    }
+
+    pub fn drop_rung(&mut self, rung: u32) -> &mut Self {
+        self.packager.drop_rung(rung).unwrap();
         self.drain();
         self
     }
