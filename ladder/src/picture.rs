@@ -77,7 +77,8 @@ impl fmt::Debug for Picture {
 pub(crate) struct Scaler {
     info: video::VideoInfo,
     pool: video::VideoBufferPool,
-    converter: Option<video::VideoConverter>,
+    /// The converter for pictures like these.
+    converter: Option<(video::VideoInfo, video::VideoConverter)>,
 }
 
 /// Borders of fewer samples than this on both sides together are not worth seeing: the picture is stretched.
@@ -115,9 +116,9 @@ impl Scaler {
         if self.fits(&picture.info) {
             return Ok(picture.clone());
         }
-        let converter = match self.converter.take().filter(|converter| *converter.in_info() == picture.info) {
-            Some(converter) => converter,
-            None => converter(&picture.info, &self.info, picture.display_size())?,
+        let (known, converter) = match self.converter.take().filter(|(known, _)| *known == picture.info) {
+            Some(found) => found,
+            None => (picture.info.clone(), converter(&picture.info, &self.info, picture.display_size())?),
         };
         let refused = |error: gst::FlowError| Error::Refused { place: "scaler > pool", reason: error.to_string() };
         let mut buffer = self.pool.acquire_buffer(None).map_err(refused)?;
@@ -129,7 +130,7 @@ impl Scaler {
                 .map_err(Error::refused("scaler > target"))?;
             converter.frame_ref(&from, &mut to);
         }
-        self.converter = Some(converter);
+        self.converter = Some((known, converter));
         Ok(Picture::new(buffer, self.info.clone()))
     }
 
@@ -181,14 +182,12 @@ fn converter(
     config.set_fill_border(true);
     config.set_border_argb(0xff00_0000);
     config.set_dither_method(video::VideoDitherMethod::None);
-    // The fields of a picture are gone by now: a format that says otherwise would make the converter scale them apart.
-    video::VideoConverter::new(&progressive(from)?, to, Some(config)).map_err(Error::refused("scaler"))
+    video::VideoConverter::new(&still(from)?, to, Some(config)).map_err(Error::refused("scaler"))
 }
 
-fn progressive(info: &video::VideoInfo) -> Result<video::VideoInfo, Error> {
-    if !info.is_interlaced() {
-        return Ok(info.clone());
-    }
+/// The same without a frame rate, which a converter refuses to change, and without fields, which it would scale apart:
+/// they are woven by now.
+fn still(info: &video::VideoInfo) -> Result<video::VideoInfo, Error> {
     video::VideoInfo::builder(info.format(), info.width(), info.height())
         .par(info.par())
         .colorimetry(&info.colorimetry())

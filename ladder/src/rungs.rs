@@ -34,6 +34,8 @@ pub(crate) struct Rungs {
     notify: Notify,
     /// The next picture is a key frame in every rung.
     key_next: bool,
+    /// The leader has announced its track.
+    led: bool,
     counts: Counts,
 }
 
@@ -73,7 +75,7 @@ impl Rungs {
             Ok(Step { plan, scaler, scaled: None, encoder: None, state: State::Starting, failures: 0, info })
         };
         let rungs = plan.into_iter().map(step).collect::<Result<_, Error>>()?;
-        Ok(Self { rungs, coding, overload, found, notify, key_next: true, counts: Counts::default() })
+        Ok(Self { rungs, coding, overload, found, notify, key_next: true, led: false, counts: Counts::default() })
     }
 
     pub(crate) const fn counts(&self) -> Counts {
@@ -91,7 +93,8 @@ impl Rungs {
             self.coding.ticks.origin = pts;
         }
         let tick = self.coding.ticks.index(pts);
-        let key = tick.rem_euclid(i64::from(self.coding.gop)) == 0 || std::mem::take(&mut self.key_next);
+        let asked = std::mem::take(&mut self.key_next);
+        let key = asked || tick.rem_euclid(i64::from(self.coding.gop)) == 0;
         let last = self.rungs.iter().rposition(|step| step.state != State::Shed).unwrap_or(0);
         let mut above = picture.clone();
         let mut broken = None;
@@ -115,16 +118,19 @@ impl Rungs {
         self.judge(now, out);
     }
 
-    /// Takes what is encoded, and replaces encoders that failed.
+    /// Takes what is encoded, and replaces encoders that failed. The leader is heard first.
     pub(crate) fn collect(&mut self, out: &mut Vec<Output>) {
         let mut encoded = Vec::new();
         for n in 0..self.rungs.len() {
+            if n > 0 && !self.led {
+                return;
+            }
             let Some(step) = self.rungs.get_mut(n) else { continue };
             let Some(encoder) = &mut step.encoder else { continue };
             let pulled = encoder.pull(&mut encoded);
             let fault = pulled.err().or_else(|| encoder.fault());
             if !encoded.is_empty() {
-                step.failures = 0;
+                (step.failures, self.led) = (0, true);
             }
             out.extend(encoded.drain(..).map(|encoded| match encoded {
                 Encoded::Track(track) => Output::Rung { n, rung: step.plan.clone(), track },

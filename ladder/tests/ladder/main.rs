@@ -1,0 +1,160 @@
+//! Ladders with real clips, in real time.
+
+mod support;
+
+use ladder::plan::Level;
+use media::{LatencyMode, TimeDelta, Timestamp};
+use support::{Bench, clip};
+
+const TONE: &str = "-f lavfi -i sine=440:r=48000";
+
+fn h264(size: &str, fps: u32, seconds: u32) -> String {
+    format!(
+        "-f lavfi -i testsrc2=s={size}:r={fps} {TONE} -t {seconds} -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g {fps} \
+         -c:a aac -ac 2"
+    )
+}
+
+/// Where a signal first goes above `threshold` after having been below it, each time.
+fn rises<T: Copy + PartialOrd>(signal: &[(Timestamp, T)], threshold: T, least: TimeDelta) -> Vec<Timestamp> {
+    let mut rises: Vec<Timestamp> = Vec::new();
+    for pair in signal.windows(2) {
+        let apart = rises.last().is_none_or(|last| pair[1].0 - *last >= least);
+        if pair[0].1 <= threshold && pair[1].1 > threshold && apart {
+            rises.push(pair[1].0);
+        }
+    }
+    rises
+}
+
+fn ladder_of(mode: LatencyMode, gop: usize) {
+    let mut bench = Bench::new(Level::Plus, mode);
+    let items = clip(bench.folder.path(), &h264("1280x720", 30, 6));
+    bench.contribute(&items);
+    bench.wait("six seconds", |programme| programme.rungs.len() == 3 && programme.rungs[2].2.len() >= 170);
+    let programme = bench.programme();
+    let names: Vec<_> = programme.rungs.iter().map(|(rung, ..)| rung.name.as_str()).collect();
+    assert_eq!(names, ["720p", "480p", "270p"]);
+    programme.assert_sound(gop, bench.ladder.figures().skipped_pictures);
+    for rung in 0..3 {
+        programme.brightness(bench.folder.path(), rung);
+    }
+    assert_eq!(programme.others, []);
+    let figures = bench.ladder.figures();
+    assert_eq!((figures.bad_frames, figures.refused_frames, figures.rungs), (0, 0, 3), "{figures:?}");
+}
+
+#[test]
+fn rungs_have_their_key_frames_together() {
+    ladder_of(LatencyMode::Standard, 60);
+}
+
+#[test]
+fn low_latency_holds_nothing_back() {
+    ladder_of(LatencyMode::Low, 30);
+}
+
+#[test]
+fn a_flash_and_a_beep_stay_together() {
+    let mut bench = Bench::new(Level::Plus, LatencyMode::Standard);
+    // White for a fifth of each second, and a tone with it.
+    let source = "-f lavfi -i color=black:s=320x180:r=30,geq=lum='if(lt(mod(T\\,1)\\,0.2)\\,235\\,16)':cb=128:cr=128 \
+        -f lavfi -i aevalsrc='if(lt(mod(t\\,1)\\,0.2)\\,0.5*sin(2764*t)\\,0)':s=44100 -t 8 -c:v libx264 -preset ultrafast \
+        -pix_fmt yuv420p -bf 2 -g 30 -c:a aac -ac 2";
+    let items = clip(bench.folder.path(), &source.replace('\'', ""));
+    bench.contribute(&items);
+    bench.wait("seven seconds", |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 220));
+    let programme = bench.programme();
+    let apart = TimeDelta::from_millis(500);
+    let flashes = rises(&programme.brightness(bench.folder.path(), 0), 128, apart);
+    let beeps = rises(&programme.loudness(bench.folder.path()), 0.1, apart);
+    assert!(flashes.len() >= 5, "{flashes:?}");
+    for flash in flashes {
+        let off = beeps.iter().map(|beep| (*beep - flash).abs()).min().unwrap();
+        assert!(off <= TimeDelta::from_millis(40), "{flash:?}: {} ms", off.as_millis());
+    }
+}
+
+#[test]
+fn every_codec_of_a_transport_stream() {
+    let video = "-f lavfi -i testsrc2=s=320x180:r=25 -f lavfi -i sine=440:r=48000 -t 3 -pix_fmt yuv420p";
+    for codecs in [
+        "-c:v libx265 -preset ultrafast -x265-params log-level=none -c:a ac3",
+        "-c:v libx264 -preset ultrafast -c:a eac3",
+        "-c:v libx264 -preset ultrafast -c:a libopus",
+        "-c:v libx264 -preset ultrafast -flags +ilme+ildct -x264opts tff=1 -c:a aac -ac 6",
+    ] {
+        let mut bench = Bench::new(Level::Plus, LatencyMode::Low);
+        let items = clip(bench.folder.path(), &format!("{video} {codecs}"));
+        bench.contribute(&items);
+        bench.wait(codecs, |programme| {
+            programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 70) && programme.sound.len() > 120
+        });
+        let (programme, figures) = (bench.programme(), bench.ladder.figures());
+        programme.assert_sound(25, bench.ladder.figures().skipped_pictures);
+        assert!(programme.loudness(bench.folder.path()).iter().any(|(_, loud)| *loud > 0.05), "{codecs}");
+        assert!(figures.continuity.live >= 65 && figures.bad_frames == 0, "{codecs}: {figures:?}");
+    }
+}
+
+#[test]
+fn another_codec_and_size_takes_over_unbroken() {
+    let mut bench = Bench::new(Level::Plus, LatencyMode::Low);
+    let first = clip(bench.folder.path(), &h264("640x360", 30, 3));
+    let second = clip(
+        bench.folder.path(),
+        &format!(
+            "-f lavfi -i testsrc2=s=480x480:r=25 {TONE} -t 3 -c:v libx265 -preset ultrafast -pix_fmt yuv420p10le -x265-params \
+             log-level=none -c:a ac3"
+        ),
+    );
+    bench.contribute(&first);
+    bench.contribute(&second);
+    bench.wait("both", |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 170));
+    let (programme, figures) = (bench.programme(), bench.ladder.figures());
+    programme.assert_sound(30, bench.ladder.figures().skipped_pictures);
+    assert_eq!(programme.rungs[0].0.name, "360p");
+    programme.brightness(bench.folder.path(), 0);
+    assert!(figures.continuity.shifts >= 1 && figures.continuity.live >= 120, "{figures:?}");
+}
+
+#[test]
+fn silence_of_the_encoder_is_held_and_then_the_slate() {
+    let mut bench = Bench::new(Level::Plus, LatencyMode::Low);
+    let dark = "-f lavfi -i color=black:s=320x180:r=30 -f lavfi -i sine=440:r=48000 -t 3 -c:v libx264 -preset ultrafast \
+        -pix_fmt yuv420p -c:a aac -ac 2";
+    let items = clip(bench.folder.path(), dark);
+    bench.contribute(&items);
+    bench.wait("the slate", |_| bench.ladder.figures().continuity.slate >= 30);
+    bench.contribute(&items);
+    bench.wait("the return", |_| bench.ladder.figures().continuity.live >= 150);
+    let programme = bench.programme();
+    programme.assert_sound(30, bench.ladder.figures().skipped_pictures);
+    let bright = programme.brightness(bench.folder.path(), 0);
+    let seen: Vec<_> = bright.iter().map(|(_, grey)| *grey > 128).collect();
+    // Dark, the slate, dark again.
+    let changes = seen.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert_eq!((seen[0], changes), (false, 2));
+    assert!(bench.ladder.figures().continuity.held >= 10, "{:?}", bench.ladder.figures());
+}
+
+#[test]
+fn portrait_stays_portrait() {
+    let mut bench = Bench::new(Level::Premium, LatencyMode::Reduced);
+    let items = clip(bench.folder.path(), &h264("540x960", 60, 3));
+    bench.contribute(&items);
+    bench.wait("three seconds", |programme| programme.rungs.len() == 4 && programme.rungs[3].2.len() >= 75);
+    let programme = bench.programme();
+    programme.assert_sound(120, bench.ladder.figures().skipped_pictures);
+    let sizes: Vec<_> = programme.rungs.iter().map(|(rung, ..)| (rung.width, rung.height, rung.divisor)).collect();
+    assert_eq!(sizes, [(540, 960, 1), (432, 768, 2), (324, 576, 2), (216, 384, 2)]);
+}
+
+#[test]
+fn sound_alone_is_a_programme() {
+    let mut bench = Bench::new(Level::Plus, LatencyMode::Standard);
+    let items = clip(bench.folder.path(), &format!("{TONE} -t 4 -c:a aac -ac 2"));
+    bench.contribute(&items);
+    bench.wait("sound", |programme| programme.sound.len() > 150);
+    assert!(bench.programme().rungs.is_empty());
+}

@@ -1,0 +1,226 @@
+//! Clips made with ffmpeg, pushed in real time, and what comes out of the ladder judged by ffmpeg.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ladder::plan::{Level, Rung};
+use ladder::{Ladder, Output, Settings, Slate};
+use media::{CodecConfig, Frame, LatencyMode, Timescale, Timestamp, Track, TrackId};
+use slate::{Item, Splice};
+use tempfile::TempDir;
+use wire::Item as Demuxed;
+use wire::ts::{Demuxer, Limits};
+
+/// Runs ffmpeg; gives what it writes to its standard output.
+pub(crate) fn ffmpeg(folder: &Path, arguments: &str) -> Vec<u8> {
+    let output = Command::new("ffmpeg")
+        .args(["-hide_banner", "-nostdin", "-v", "error", "-y"])
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .output()
+        .expect("ffmpeg runs");
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && complaints.is_empty(), "ffmpeg {arguments}: {complaints}");
+    output.stdout
+}
+
+/// A clip as the frames of a contribution.
+pub(crate) fn clip(folder: &Path, arguments: &str) -> Vec<Demuxed> {
+    ffmpeg(folder, &format!("{arguments} -muxdelay 0 -muxpreload 0 clip.ts"));
+    let (mut demuxer, mut items) = (Demuxer::new(Limits::default()), Vec::new());
+    demuxer.push(&fs::read(folder.join("clip.ts")).unwrap(), &mut items).unwrap();
+    demuxer.finish(&mut items);
+    items
+}
+
+/// Ladders run one after another: each needs the machine, and leaves pictures out when it has to share it.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+/// A ladder at work, with all that came out of it.
+pub(crate) struct Bench {
+    pub(crate) ladder: Ladder,
+    pub(crate) folder: TempDir,
+    out: Arc<Mutex<Vec<Output>>>,
+    splice: Splice,
+    _machine: MutexGuard<'static, ()>,
+}
+
+impl Bench {
+    /// A ladder with a white slate.
+    pub(crate) fn new(level: Level, mode: LatencyMode) -> Self {
+        let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir().unwrap();
+        ffmpeg(folder.path(), "-f lavfi -i color=white:s=320x180 -frames:v 1 -pix_fmt rgb24 slate.png");
+        ffmpeg(folder.path(), "-f lavfi -i color=white:s=180x320 -frames:v 1 slate.jpg");
+        let picture = |name: &str| Bytes::from(fs::read(folder.path().join(name)).unwrap());
+        let slate = Some(Slate { landscape: picture("slate.png"), portrait: picture("slate.jpg") });
+        let out = Arc::new(Mutex::new(Vec::new()));
+        let sink = out.clone();
+        let settings = Settings { level, max_height: 1_080, mode, slate, hardware: false };
+        let output = Box::new(move |outputs: &mut Vec<Output>| sink.lock().unwrap().append(outputs));
+        let ladder = Ladder::start(settings, output).unwrap();
+        Self { ladder, folder, out, splice: Splice::new(), _machine }
+    }
+
+    /// Pushes a contribution as fast as it would come.
+    pub(crate) fn contribute(&mut self, items: &[Demuxed]) {
+        self.splice.begin();
+        self.ladder.begin();
+        let (began, mut first) = (Instant::now(), None);
+        for item in items {
+            let mut laid = Vec::new();
+            match item {
+                Demuxed::Track(track) => self.splice.track(track.clone(), &mut laid),
+                Demuxed::Frame(frame) => {
+                    let due = (frame.dts - *first.get_or_insert(frame.dts)).as_millis();
+                    let due = began + Duration::from_millis(u64::try_from(due).unwrap_or(0));
+                    sleep(due.saturating_duration_since(Instant::now()));
+                    self.splice.frame(frame.clone(), &mut laid);
+                }
+                Demuxed::Metadata(_) => {}
+            }
+            laid.into_iter().filter(|item| *item != Item::Discontinuity).for_each(|item| self.ladder.push(item));
+        }
+        self.ladder.gone();
+    }
+
+    /// Waits until `done`, no longer than ten seconds.
+    pub(crate) fn wait(&self, what: &str, done: impl Fn(&Programme) -> bool) {
+        let began = Instant::now();
+        while !done(&self.programme()) {
+            assert!(began.elapsed() < Duration::from_secs(10), "{what}: {:?}", self.ladder.figures());
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What came out so far.
+    pub(crate) fn programme(&self) -> Programme {
+        Programme::new(&self.out.lock().unwrap())
+    }
+}
+
+/// What came out of a ladder.
+#[derive(Default)]
+pub(crate) struct Programme {
+    pub(crate) rungs: Vec<(Rung, Track, Vec<Frame>)>,
+    pub(crate) sound: Vec<Frame>,
+    pub(crate) others: Vec<Output>,
+}
+
+impl Programme {
+    fn new(outputs: &[Output]) -> Self {
+        let (mut programme, mut rungs) = (Self::default(), BTreeMap::<usize, _>::new());
+        for output in outputs {
+            match output {
+                Output::Rung { n, rung, track } => {
+                    assert!(*n == 0 || rungs.contains_key(&0), "the leader comes first");
+                    assert_eq!(track.id, TrackId(*n as u32));
+                    let known = rungs.insert(*n, (rung.clone(), track.clone(), Vec::new()));
+                    assert!(known.is_none(), "each rung comes once");
+                }
+                Output::Audio(track) => assert_eq!(track.codec_string(), "mp4a.40.2"),
+                Output::Frame(frame) if frame.track == Ladder::AUDIO => programme.sound.push(frame.clone()),
+                Output::Frame(frame) => rungs.get_mut(&(frame.track.0 as usize)).unwrap().2.push(frame.clone()),
+                other => programme.others.push(other.clone()),
+            }
+        }
+        programme.rungs = rungs.into_values().collect();
+        programme
+    }
+
+    /// Asserts what must always hold: constant rate, decode order, key frames where the leader has them, sound without
+    /// a gap.
+    pub(crate) fn assert_sound(&self, gop: usize, skipped: u64) {
+        let keys = |frames: &[Frame]| -> Vec<Timestamp> {
+            frames.iter().filter(|frame| frame.access.is_independent()).map(|frame| frame.pts).collect()
+        };
+        let leader = keys(&self.rungs[0].2);
+        for (rung, track, frames) in &self.rungs {
+            assert_eq!(track.codec.resolution(), Some((rung.width, rung.height)));
+            let mut shown: Vec<_> = frames.iter().map(|frame| frame.pts).collect();
+            shown.sort_unstable();
+            let step = rung.rate.span(1);
+            // The last ones may be in the encoder, or out of order, still.
+            let whole = shown.len() - 4;
+            assert!(
+                shown[..whole].windows(2).all(|pair| pair[1] - pair[0] == step),
+                "{}: {step:?} {shown:?}",
+                rung.name
+            );
+            assert!(frames.iter().all(|frame| frame.dts <= frame.pts), "{}", rung.name);
+            assert!(frames.windows(2).all(|pair| pair[0].dts < pair[1].dts), "{}", rung.name);
+            let keys = keys(frames);
+            let both = keys.len().min(leader.len());
+            assert!(both > 0 && keys.len().abs_diff(leader.len()) <= 1, "{}: {} keys", rung.name, keys.len());
+            assert_eq!(keys[..both], leader[..both], "{}", rung.name);
+            let apart = self.rungs[0].0.rate.span(gop as i64);
+            assert!(keys.windows(2).all(|pair| pair[1] - pair[0] == apart), "{}: {keys:?}", rung.name);
+        }
+        let step = Timescale::new(48_000).delta(1_024);
+        assert!(self.sound.windows(2).all(|pair| pair[1].pts - pair[0].pts == step));
+    }
+
+    /// The brightness of each picture of a rung, as ffmpeg decodes it, with its time.
+    pub(crate) fn brightness(&self, folder: &Path, rung: usize) -> Vec<(Timestamp, u8)> {
+        let (_, track, frames) = &self.rungs[rung];
+        fs::write(folder.join("rung.h264"), annex_b(&track.codec, frames)).unwrap();
+        let grey = ffmpeg(
+            folder,
+            "-f h264 -i rung.h264 -fps_mode passthrough -vf scale=1:1:flags=area -pix_fmt gray -f rawvideo -",
+        );
+        assert_eq!(grey.len(), frames.len(), "every picture is decoded");
+        let mut shown: Vec<_> = frames.iter().map(|frame| frame.pts).collect();
+        shown.sort_unstable();
+        shown.into_iter().zip(grey).collect()
+    }
+
+    /// The loudness of each millisecond, as ffmpeg decodes it, with its time.
+    pub(crate) fn loudness(&self, folder: &Path) -> Vec<(Timestamp, f32)> {
+        let adts: Vec<u8> =
+            self.sound.iter().flat_map(|frame| [&adts(frame.payload.len())[..], &frame.payload].concat()).collect();
+        fs::write(folder.join("sound.aac"), adts).unwrap();
+        let bytes = ffmpeg(folder, "-f aac -i sound.aac -ac 1 -f f32le -");
+        let samples: Vec<_> = bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
+        let (scale, first) = (Timescale::new(48_000), self.sound[0].pts);
+        let loud = |(n, block): (usize, &[f32])| {
+            let peak = block.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+            (first + scale.delta(n as i64 * 48), peak)
+        };
+        samples.chunks(48).enumerate().map(loud).collect()
+    }
+}
+
+fn annex_b(codec: &CodecConfig, frames: &[Frame]) -> Vec<u8> {
+    let record = codec.record();
+    // One set of each kind: SPS behind six bytes, then a count and the PPS.
+    let sps = u16::from_be_bytes([record[6], record[7]]) as usize;
+    let at = 8 + sps + 1;
+    let pps = u16::from_be_bytes([record[at], record[at + 1]]) as usize;
+    let mut out = Vec::new();
+    for set in [&record[8..8 + sps], &record[at + 2..at + 2 + pps]] {
+        out.extend_from_slice(&[0, 0, 0, 1]);
+        out.extend_from_slice(set);
+    }
+    for frame in frames {
+        let mut rest = &frame.payload[..];
+        while let [a, b, c, d, tail @ ..] = rest {
+            let (unit, tail) = tail.split_at(u32::from_be_bytes([*a, *b, *c, *d]) as usize);
+            out.extend_from_slice(&[0, 0, 0, 1]);
+            out.extend_from_slice(unit);
+            rest = tail;
+        }
+    }
+    out
+}
+
+/// The ADTS header of a frame of stereo AAC-LC at 48 kHz.
+fn adts(payload: usize) -> [u8; 7] {
+    let size = payload + 7;
+    [0xff, 0xf1, 0x4c, 0x80 | (size >> 11) as u8, (size >> 3) as u8, (size << 5) as u8 | 0x1f, 0xfc]
+}
