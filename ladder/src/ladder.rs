@@ -69,6 +69,9 @@ pub enum Output {
     Stopped(String),
 }
 
+/// Takes what comes out of a ladder, on the ladder's own thread.
+pub type Sink = Box<dyn FnMut(&mut Vec<Output>) + Send>;
+
 /// What a ladder does, for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -105,7 +108,7 @@ impl Ladder {
 
     /// Starts the thread of a ladder. `output` is called there with what comes out, in order for each track; it has to
     /// take it without waiting, and empties the list or leaves it to be emptied.
-    pub fn start(settings: Settings, output: Box<dyn FnMut(&mut Vec<Output>) + Send>) -> Result<Self, Error> {
+    pub fn start(settings: Settings, output: Sink) -> Result<Self, Error> {
         gst::init().map_err(|error| Error::Start(error.to_string()))?;
         let inbox = Arc::new(Inbox::default());
         let work = Work::new(settings, inbox.clone(), output)?;

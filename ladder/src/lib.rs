@@ -18,5 +18,5 @@ mod work;
 pub use decoder::{CHANNELS, Decoded, Decoder, SAMPLE_RATE};
 pub use encoder::{Found, encoders};
 pub use error::Error;
-pub use ladder::{Figures, Ladder, Output, Settings, Slate};
+pub use ladder::{Figures, Ladder, Output, Settings, Sink, Slate};
 pub use picture::Picture;

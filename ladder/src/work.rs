@@ -13,7 +13,7 @@ use crate::decoder::{CHANNELS, Decoded, Decoder, SAMPLE_RATE};
 use crate::encoder::{Coding, Encoded, Ticks, encoders};
 use crate::error::Error;
 use crate::inbox::{Inbox, Message};
-use crate::ladder::{Figures, Ladder, Output, Settings};
+use crate::ladder::{Figures, Ladder, Output, Settings, Sink};
 use crate::picture::{Picture, Scaler, colours};
 use crate::pipe::Notify;
 use crate::plan::{Input, plan, worth};
@@ -33,8 +33,6 @@ const NO_TRACK: TimeDelta = TimeDelta::from_secs(1);
 const NO_PICTURE: TimeDelta = TimeDelta::from_secs(4);
 /// Sound that waits for the first pictures; older blocks go at the bound.
 const MOST_EARLY: usize = 1_000;
-
-type Sink = Box<dyn FnMut(&mut Vec<Output>) + Send>;
 
 pub(crate) struct Work {
     settings: Settings,

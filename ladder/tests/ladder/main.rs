@@ -1,4 +1,5 @@
 //! Ladders with real clips, in real time.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 

@@ -148,11 +148,11 @@ impl Programme {
             let step = rung.rate.span(1);
             // The last ones may be in the encoder, or out of order, still.
             let whole = shown.len() - 4;
-            assert!(
-                shown[..whole].windows(2).all(|pair| pair[1] - pair[0] == step),
-                "{}: {step:?} {shown:?}",
-                rung.name
-            );
+            // A machine that is busy with something else may make it leave pictures out, but never moves any.
+            let holes = shown[..whole].windows(2).map(|pair| pair[1] - pair[0]).filter(|apart| *apart != step);
+            let holes: Vec<_> = holes.collect();
+            assert!(holes.iter().all(|hole| *hole == step.times(hole.whole(step))), "{}: {holes:?}", rung.name);
+            assert!(holes.is_empty() || skipped > 0, "{}: {holes:?}", rung.name);
             assert!(frames.iter().all(|frame| frame.dts <= frame.pts), "{}", rung.name);
             assert!(frames.windows(2).all(|pair| pair[0].dts < pair[1].dts), "{}", rung.name);
             let keys = keys(frames);
