@@ -6,6 +6,7 @@
 
 mod audio;
 pub mod continuity;
+pub mod pictures;
 mod splice;
 
 pub use continuity::Continuity;
