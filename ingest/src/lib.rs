@@ -11,6 +11,7 @@ mod guard;
 pub mod health;
 mod rtmp;
 mod server;
+mod silence;
 pub mod srt;
 mod stats;
 

@@ -18,7 +18,7 @@ use wire::rtmp::server::{self, Rejection, RejectionCode, Session};
 
 use crate::gate::{Key, Protocol, Publish, Refusal};
 use crate::guard::{Full, Permit};
-use crate::server::{End, Server, Shared, Source};
+use crate::server::{End, Obstacle, Server, Shared, Source};
 use crate::stats::Stats;
 
 /// Read buffer of a connection: about one large picture of a 5 Mbit/s stream in one call.
@@ -151,7 +151,7 @@ impl Shared {
                 link.flush().await?;
                 info!(stream = %admitted.0.stream, ?protocol, "publishing");
                 let ended = self.pump(&mut link, admitted).await;
-                if let Err(End::Unsupported(reason)) = &ended {
+                if let Err(End::Unsupported(reason) | End::NoMedia(reason)) = &ended {
                     link.session.reject(Rejection { code: RejectionCode::Unsupported, description: reason.clone() });
                     link.flush().await?;
                     link.close().await;
@@ -256,6 +256,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Source for Link<S> {
 
     async fn answer(&mut self) -> Result<(), End> {
         self.flush().await
+    }
+
+    fn obstacle(&self) -> Obstacle {
+        match (self.demuxer.left_out(), self.demuxer.dropped()) {
+            (Some(left_out), _) => Obstacle::Unsupported(left_out.to_string()),
+            (None, 1..) => Obstacle::NoMedia("its frames are empty, or come without a sequence header".to_owned()),
+            (None, 0) => Obstacle::NoMedia("it sends neither video nor audio".to_owned()),
+        }
     }
 
     fn held(&self) -> usize {

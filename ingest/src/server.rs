@@ -16,6 +16,7 @@ use wire::Item;
 use crate::budget::{MemoryBudget, RateCeiling, Share};
 use crate::gate::{Admission, Gate, LinkFigures, Publish, Refusal, Stop};
 use crate::guard::{Guard, Limits, Permit};
+use crate::silence::{Missing, Silence};
 use crate::stats::Stats;
 
 /// How often a contribution is looked at: whether it fell silent, and how its link does.
@@ -28,7 +29,7 @@ pub struct Config {
     pub limits: Limits,
     /// From accept to a publish request.
     pub handshake_timeout: Duration,
-    /// Without a byte, once publishing.
+    /// Without a byte, or without a frame behind those that came, once publishing.
     pub idle_timeout: Duration,
     /// Largest message an admitted encoder may send, in bytes.
     pub max_message: usize,
@@ -73,6 +74,9 @@ pub(crate) trait Source {
     /// Ends the connection in the way the encoder expects.
     fn close(&mut self) -> impl Future<Output = ()> + Send;
 
+    /// Why no frame has come of what was taken in; asked when one should have.
+    fn obstacle(&self) -> Obstacle;
+
     /// Bytes of what is not whole yet.
     fn held(&self) -> usize {
         0
@@ -84,6 +88,15 @@ pub(crate) trait Source {
     }
 }
 
+/// What stands between the bytes of a contribution and a frame, in words for its owner.
+#[derive(Debug)]
+pub(crate) enum Obstacle {
+    /// It has media, but none that can be carried.
+    Unsupported(String),
+    /// It has none.
+    NoMedia(String),
+}
+
 /// Why a contribution ended other than by its encoder's word.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum End {
@@ -91,6 +104,8 @@ pub(crate) enum End {
     Late,
     #[error("closed: nothing was received for too long")]
     Idle,
+    #[error("closed: no audio and no video came for too long, though the connection is in use")]
+    Frameless,
     #[error("closed: {0}")]
     Protocol(#[from] wire::Error),
     #[error("connection lost: {0}")]
@@ -103,8 +118,19 @@ pub(crate) enum End {
     Memory,
     #[error("closed: none of its tracks can be carried: {0}")]
     Unsupported(String),
+    #[error("closed: no frame came: {0}")]
+    NoMedia(String),
     #[error("refused: {0}")]
     Refused(Refusal),
+}
+
+impl From<Obstacle> for End {
+    fn from(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::Unsupported(reason) => Self::Unsupported(reason),
+            Obstacle::NoMedia(reason) => Self::NoMedia(reason),
+        }
+    }
 }
 
 impl Server {
@@ -139,9 +165,8 @@ impl Shared {
         let mut ceiling = RateCeiling::new(self.config.max_bitrate, Instant::now());
         let mut stop = pin!(stopped(stop));
         // One timer looks now and then instead of one set anew for each read.
-        let idle = self.config.idle_timeout;
-        let mut heard = Instant::now();
-        let mut look = pin!(sleep(idle.min(LOOK)));
+        let mut silence = Silence::new(self.config.idle_timeout, Instant::now());
+        let mut look = pin!(sleep(self.config.idle_timeout.min(LOOK)));
         let mut items: Vec<Item> = Vec::new();
         // What came behind the request to publish is in the source already.
         let mut going = source.demux(&mut items)?;
@@ -156,11 +181,12 @@ impl Shared {
                         return Ok(());
                     }
                     self.stats.bytes.fetch_add(bytes as u64, Relaxed);
-                    heard = Instant::now();
-                    if !ceiling.take(bytes, heard) {
+                    let now = Instant::now();
+                    if !ceiling.take(bytes, now) {
                         return Err(End::Fast(self.config.max_bitrate));
                     }
                     going = source.demux(&mut items)?;
+                    silence.heard(&items, now);
                     sink.push(&mut items, bytes);
                     source.answer().await?;
                 }
@@ -170,17 +196,18 @@ impl Shared {
                 }
                 () = self.shutdown.cancelled() => return Ok(()),
                 () = &mut look => {
-                    let quiet = heard.elapsed();
-                    if quiet >= idle {
-                        return Err(End::Idle);
-                    }
+                    let left = silence.judge(Instant::now()).map_err(|missing| match missing {
+                        Missing::Bytes => End::Idle,
+                        Missing::MoreFrames => End::Frameless,
+                        Missing::FirstFrame => source.obstacle().into(),
+                    })?;
                     if !share.hold(sink.held().saturating_add(source.held() as u64)) {
                         return Err(End::Memory);
                     }
                     if let Some(figures) = source.link() {
                         sink.link(&figures);
                     }
-                    look.as_mut().reset(tokio::time::Instant::now() + (idle - quiet).min(LOOK));
+                    look.as_mut().reset(tokio::time::Instant::now() + left.min(LOOK));
                 }
             }
         }
@@ -204,7 +231,7 @@ impl Shared {
                     permit.failed(Instant::now());
                 }
             }
-            End::Late | End::Idle => {
+            End::Late | End::Idle | End::Frameless => {
                 self.stats.timeout.fetch_add(1, Relaxed);
                 info!("{end}");
             }
@@ -223,6 +250,10 @@ impl Shared {
             }
             End::Unsupported(_) => {
                 self.stats.unsupported.fetch_add(1, Relaxed);
+                warn!("{end}");
+            }
+            End::NoMedia(_) => {
+                self.stats.no_media.fetch_add(1, Relaxed);
                 warn!("{end}");
             }
             End::Io(_) | End::Srt(_) => info!("{end}"),

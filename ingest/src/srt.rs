@@ -17,7 +17,7 @@ use media::id::ContributionId;
 use tokio::time::interval;
 use tracing::{Instrument, info, warn};
 use wire::Item;
-use wire::ts::{Demuxer, Limits};
+use wire::ts::{self, Demuxer, Limits};
 
 pub use connection::{CallerOptions, Connection, Error};
 pub use ffi::CallError;
@@ -27,7 +27,7 @@ use door::{Caller, Door};
 use ffi::Hook;
 
 use crate::gate::{LinkFigures, Protocol, Publish};
-use crate::server::{End, Server, Shared, Source};
+use crate::server::{End, Obstacle, Server, Shared, Source};
 
 /// Bytes taken at once: 30 ms of a 16 Mbit/s stream. What is more is taken in the next turn.
 const READ_BUFFER: usize = 64 * 1024;
@@ -139,19 +139,11 @@ struct Feed {
     demuxer: Demuxer,
     buffer: Box<[u8]>,
     filled: usize,
-    /// Streams that were told of as not carried.
-    left_out: u64,
 }
 
 impl Feed {
     fn new(connection: Connection) -> Self {
-        Self {
-            connection,
-            demuxer: Demuxer::new(Limits::default()),
-            buffer: vec![0; READ_BUFFER].into(),
-            filled: 0,
-            left_out: 0,
-        }
+        Self { connection, demuxer: Demuxer::new(Limits::default()), buffer: vec![0; READ_BUFFER].into(), filled: 0 }
     }
 }
 
@@ -164,6 +156,9 @@ impl Source for Feed {
     fn demux(&mut self, items: &mut Vec<Item>) -> Result<bool, End> {
         let filled = std::mem::take(&mut self.filled);
         self.demuxer.push(self.buffer.get(..filled).unwrap_or_default(), items)?;
+        while let Some(left_out) = self.demuxer.poll_left_out() {
+            warn!("{left_out}");
+        }
         Ok(true)
     }
 
@@ -177,15 +172,15 @@ impl Source for Feed {
 
     async fn close(&mut self) {}
 
+    fn obstacle(&self) -> Obstacle {
+        match self.demuxer.obstacle() {
+            ts::Obstacle::NotCarried(left_out) => Obstacle::Unsupported(left_out.to_string()),
+            obstacle => Obstacle::NoMedia(obstacle.to_string()),
+        }
+    }
+
     fn link(&mut self) -> Option<LinkFigures> {
         let stats = *self.demuxer.stats();
-        if stats.unknown_streams > self.left_out {
-            self.left_out = stats.unknown_streams;
-            warn!(
-                streams = stats.unknown_streams,
-                "the transport stream names streams that are left out: see the codecs in the documentation"
-            );
-        }
         let (continuity_errors, dropped_units) = (stats.continuity_errors, stats.dropped);
         self.connection.figures().ok().map(|link| LinkFigures { continuity_errors, dropped_units, ..link })
     }

@@ -20,6 +20,7 @@ pub struct Stats {
     pub(crate) throttled: AtomicU64,
     pub(crate) not_publishing: AtomicU64,
     pub(crate) unsupported: AtomicU64,
+    pub(crate) no_media: AtomicU64,
     pub(crate) bitrate: AtomicU64,
     pub(crate) memory: AtomicU64,
 }
@@ -47,6 +48,8 @@ pub struct RefusalCounts {
     pub not_publishing: u64,
     /// Sent only what cannot be carried.
     pub unsupported: u64,
+    /// Sent bytes for a while, and no frame.
+    pub no_media: u64,
     /// Sent more than the highest bit rate.
     pub bitrate: u64,
     /// Came when the memory for media was full, or held the most of it then.
@@ -82,6 +85,7 @@ impl Stats {
             throttled: self.throttled.load(Relaxed),
             not_publishing: self.not_publishing.load(Relaxed),
             unsupported: self.unsupported.load(Relaxed),
+            no_media: self.no_media.load(Relaxed),
             bitrate: self.bitrate.load(Relaxed),
             memory: self.memory.load(Relaxed),
         }

@@ -80,6 +80,7 @@ impl Sources {
             ("throttled", refusals.throttled),
             ("not_publishing", refusals.not_publishing),
             ("unsupported", refusals.unsupported),
+            ("no_media", refusals.no_media),
             ("bitrate", refusals.bitrate),
             ("memory", refusals.memory),
         ];
@@ -138,11 +139,12 @@ impl Sources {
             page.add(family)?;
         }
         self.links(page, &figures)?;
+        self.ladders(page, &figures)?;
         let help = "Bytes held in memory for viewers.";
         let windows = GenericGaugeVec::<AtomicU64>::new(Opts::new("weir_origin_window_bytes", help), &[stream])?;
         broadcasts
             .iter()
-            .for_each(|b| windows.with_label_values(&[b.stream.as_str()]).add(b.origin.stats().window_bytes));
+            .for_each(|b| windows.with_label_values(&[b.stream.as_str()]).add(b.origin().stats().window_bytes));
         page.add(windows)
     }
 
@@ -177,6 +179,38 @@ impl Sources {
             let family = GaugeVec::new(Opts::new(name, help), &[stream])?;
             let links = figures.iter().filter_map(|(id, f)| f.link.as_ref().map(|link| (id, link)));
             links.for_each(|(id, link)| family.with_label_values(&[id]).set(get(link)));
+            page.add(family)?;
+        }
+        Ok(())
+    }
+
+    /// How encoding does.
+    fn ladders(&self, page: &Page, figures: &[(String, Figures)]) -> anyhow::Result<()> {
+        type Of = fn(&ladder::Figures) -> u64;
+        let counters: [(&str, &str, Of); 11] = [
+            ("weir_ladder_live_pictures_total", "Pictures shown as they came.", |f| f.continuity.live),
+            ("weir_ladder_held_pictures_total", "Pictures shown again because the next was away.", |f| f.continuity.held),
+            ("weir_ladder_slate_pictures_total", "Pictures of the slate.", |f| f.continuity.slate),
+            ("weir_ladder_silent_samples_total", "Samples of silence in place of sound.", |f| f.continuity.silent_samples),
+            ("weir_ladder_late_pictures_total", "Pictures that came too late.", |f| f.continuity.late_pictures),
+            ("weir_ladder_refused_frames_total", "Frames left out because decoding was behind.", |f| f.refused_frames),
+            ("weir_ladder_bad_frames_total", "Frames that could not be decoded.", |f| f.bad_frames),
+            ("weir_ladder_skipped_pictures_total", "Pictures left out because an encoder was behind.", |f| f.skipped_pictures),
+            ("weir_ladder_decoders_replaced_total", "Decoders that failed and were replaced.", |f| f.decoders_replaced),
+            ("weir_ladder_encoders_replaced_total", "Encoders that failed and were replaced.", |f| f.encoders_replaced),
+            ("weir_ladder_shed_total", "Times a rung was shed for want of time.", |f| f.times_shed),
+        ];
+        let ladders = || figures.iter().filter_map(|(id, f)| f.ladder.as_ref().map(|ladder| (id, ladder)));
+        for (name, help, get) in counters {
+            page.counters(name, help, "live_stream", ladders().map(|(id, f)| (id, get(f))))?;
+        }
+        let gauges: [(&str, &str, Of); 2] = [
+            ("weir_ladder_rungs", "Rungs of the ladder, the shed ones included.", |f| f.rungs as u64),
+            ("weir_ladder_shed_rungs", "Rungs that are shed now.", |f| f.rungs_shed as u64),
+        ];
+        for (name, help, get) in gauges {
+            let family = GenericGaugeVec::<AtomicU64>::new(Opts::new(name, help), &["live_stream"])?;
+            ladders().for_each(|(id, f)| family.with_label_values(&[id]).set(get(f)));
             page.add(family)?;
         }
         Ok(())

@@ -9,6 +9,7 @@ mod clock;
 mod demux;
 mod framing;
 pub(crate) mod fuzz;
+mod left_out;
 mod metadata;
 mod packet;
 mod pes;
@@ -18,6 +19,7 @@ mod sync;
 mod video;
 
 pub use demux::{Demuxer, FIRST_AUDIO_TRACK, VIDEO_TRACK};
+pub use left_out::{LeftOut, Obstacle, Reason, StreamType};
 
 /// What a stream may make a [`Demuxer`] hold, and what happens beyond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -74,6 +74,11 @@ impl Demuxer {
         self.dropped
     }
 
+    /// The last track that was found to be left out, and why.
+    pub const fn left_out(&self) -> Option<&LeftOut> {
+        self.last_told.as_ref()
+    }
+
     /// Why the contribution is of no use, if none of its tracks could be carried for a while.
     pub fn hopeless(&self) -> Option<&LeftOut> {
         let (first, last) = self.span?;

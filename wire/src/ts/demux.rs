@@ -5,6 +5,7 @@ use std::fmt;
 use media::{Timestamp, TrackId};
 
 use super::clock::Clock;
+use super::left_out::{LeftOut, Obstacle, Reason, Tables};
 use super::packet::{NULL_PID, PACKET, PIDS, Packet};
 use super::psi::{self, Content, Entry, Map};
 use super::stream::{Context, Stream};
@@ -17,6 +18,8 @@ use crate::error::{Error, Place};
 const PAT_PID: u16 = 0;
 /// Counters have four bits.
 const COUNTER_MASK: u8 = 0x0f;
+/// Streams left out that are told; those beyond are counted only, so that no encoder fills the log.
+const MAX_TOLD: usize = 32;
 /// As many PIDs as a slot can number.
 const MAX_PIDS: usize = 255;
 /// The track of pictures.
@@ -50,6 +53,9 @@ struct Core {
     /// CRCs of the tables in force.
     association: Option<u32>,
     map: Option<u32>,
+    /// Streams left out, those told included; [`MAX_TOLD`] bounds them.
+    left_out: Vec<LeftOut>,
+    told: usize,
 }
 
 /// Where in [`Core::pids`] each PID is, plus one; 0 for those that are not followed.
@@ -88,6 +94,8 @@ impl Demuxer {
             programme: None,
             association: None,
             map: None,
+            left_out: Vec::new(),
+            told: 0,
         };
         core.follow(PAT_PID, Role::Table(psi::Assembler::default()));
         Self { sync: Sync::default(), taken: 0, core }
@@ -118,6 +126,25 @@ impl Demuxer {
     /// What was counted so far.
     pub const fn stats(&self) -> &Stats {
         &self.core.stats
+    }
+
+    /// Which stream is left out, and why: each once, in the order of the maps that name them.
+    pub fn poll_left_out(&mut self) -> Option<LeftOut> {
+        let left_out = self.core.left_out.get(self.core.told).copied();
+        self.core.told += usize::from(left_out.is_some());
+        left_out
+    }
+
+    /// Why no frame has come; asked when one should have.
+    pub fn obstacle(&self) -> Obstacle {
+        let Core { stats, association, map, left_out, .. } = &self.core;
+        let tables = Tables {
+            association: association.is_some(),
+            map: map.is_some(),
+            followed: self.core.streams().any(|stream| stream.is_track()),
+            left_out: left_out.first().copied(),
+        };
+        Obstacle::find(stats, &tables)
     }
 
     /// The programme's last clock reference, on the timeline of its frames.
@@ -257,7 +284,7 @@ impl Core {
                 Some(stream) if self.pids.len() < self.limits.pids.min(MAX_PIDS) => {
                     self.follow(entry.pid, Role::Stream(Box::new(stream)));
                 }
-                _ => self.stats.unknown_streams += 1,
+                _ => self.leave_out(&entry, Reason::NoPlace),
             }
         }
     }
@@ -267,18 +294,35 @@ impl Core {
         let mut wanted: Vec<(Entry, Content)> = Vec::new();
         for entry in &map.streams {
             let video = |content: &Content| matches!(content, Content::Avc | Content::Hevc);
-            let content = entry.content.filter(|content| {
-                let table = matches!(entry.pid, PAT_PID | NULL_PID) || self.programme.is_some_and(|p| p.1 == entry.pid);
-                let twice = wanted.iter().any(|(other, _)| other.pid == entry.pid);
-                let second = video(content) && wanted.iter().any(|(_, other)| video(other));
-                !table && !twice && !second && wanted.len() < self.limits.pids
-            });
-            match content {
+            let table = matches!(entry.pid, PAT_PID | NULL_PID) || self.programme.is_some_and(|p| p.1 == entry.pid);
+            let twice = wanted.iter().any(|(other, _)| other.pid == entry.pid);
+            match entry.content {
+                None => self.leave_out(entry, Reason::NotCarried),
+                Some(_) if table || twice || wanted.len() >= self.limits.pids => self.leave_out(entry, Reason::NoPlace),
+                Some(content) if video(&content) && wanted.iter().any(|(_, other)| video(other)) => {
+                    self.leave_out(entry, Reason::SecondVideo);
+                }
                 Some(content) => wanted.push((entry.clone(), content)),
-                None => self.stats.unknown_streams += 1,
             }
         }
         wanted
+    }
+
+    /// Counts a stream that is not carried, and keeps why to be told.
+    fn leave_out(&mut self, entry: &Entry, reason: Reason) {
+        self.stats.unknown_streams += 1;
+        let left_out = LeftOut { pid: entry.pid, codec: entry.codec, reason };
+        if self.left_out.len() < MAX_TOLD && !self.left_out.contains(&left_out) {
+            self.left_out.push(left_out);
+        }
+    }
+
+    /// The elementary streams that are followed.
+    fn streams(&self) -> impl Iterator<Item = &Stream> {
+        self.pids.iter().filter_map(|pid| match &pid.role {
+            Role::Stream(stream) => Some(&**stream),
+            Role::Table(_) => None,
+        })
     }
 
     /// A number for a new track of `content`; none once there are too many.
@@ -289,9 +333,7 @@ impl Core {
             Content::Id3 | Content::Scte35 => return Some(TrackId(0)),
             _ => {}
         }
-        let taken = |id: &TrackId| {
-            self.pids.iter().any(|pid| matches!(&pid.role, Role::Stream(stream) if stream.track() == *id))
-        };
+        let taken = |id: &TrackId| self.streams().any(|stream| stream.track() == *id);
         let last = u32::try_from(self.limits.tracks).unwrap_or(u32::MAX);
         (FIRST_AUDIO_TRACK.0..=last).map(TrackId).find(|id| !taken(id))
     }

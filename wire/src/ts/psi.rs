@@ -2,6 +2,8 @@
 
 use media::Language;
 
+use super::left_out::StreamType;
+
 /// Longest section: a length field of 12 bits behind 3 bytes.
 const MAX_SECTION: usize = 4_098;
 /// Bytes up to and with the length field.
@@ -131,6 +133,8 @@ pub(super) struct Entry {
     pub(super) pid: u16,
     /// What it carries, as far as Weir takes it.
     pub(super) content: Option<Content>,
+    /// What the map says it is.
+    pub(super) codec: StreamType,
     /// What is spoken in it.
     pub(super) language: Option<Language>,
 }
@@ -208,7 +212,8 @@ fn entry(pid: u16, kind: u8, descriptors: &[u8]) -> Entry {
         (0x86, None | Some(b"CUEI")) => Some(Content::Scte35),
         _ => None,
     };
-    Entry { pid, content, language }
+    let codec = StreamType { number: kind, registration: registration.copied() };
+    Entry { pid, content, codec, language }
 }
 
 /// What lies between the header of a section of table `id` that is in force and its CRC.

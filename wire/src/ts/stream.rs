@@ -76,6 +76,11 @@ impl Stream {
         self.label.track
     }
 
+    /// True where it is pictures or sound.
+    pub(super) const fn is_track(&self) -> bool {
+        matches!(self.body, Body::Video(_) | Body::Audio(_))
+    }
+
     /// Takes the payload of a packet.
     pub(super) fn push(&mut self, payload: &[u8], start: bool, cx: &mut Context<'_>) {
         self.ragged = payload.len() < FULL;

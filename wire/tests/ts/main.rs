@@ -5,7 +5,7 @@ mod writer;
 
 use media::{Access, CodecConfig, Frame, MetadataKind, Timescale, TrackId};
 use wire::Item;
-use wire::ts::{Demuxer, FIRST_AUDIO_TRACK, Limits, Stats, VIDEO_TRACK};
+use wire::ts::{Demuxer, FIRST_AUDIO_TRACK, Limits, Obstacle, Stats, VIDEO_TRACK};
 use writer::{Entry, Writer};
 
 const VIDEO: u16 = 0x100;
@@ -275,6 +275,58 @@ fn timed_metadata_is_kept() {
     let found: Vec<_> = metadata.iter().map(|m| (m.kind, Timescale::NINETY_KHZ.ticks(m.pts))).collect();
     assert_eq!(found, [(MetadataKind::Id3, 91_000), (MetadataKind::Scte35, 180_000)]);
     assert_eq!((&metadata[0].payload[..], metadata[1].payload.len()), (&b"ID3 anything"[..], 25));
+}
+
+/// MPEG-2 video and MP2, as from a DVB encoder.
+const OLD: [Entry<'static>; 2] = [(0x02, VIDEO, &[]), (0x03, SOUND, &[])];
+
+#[test]
+fn what_is_left_out_is_told_once() {
+    let mut writer = Writer::default();
+    let registered = [0x05, 4, b'B', b'S', b'S', b'D'];
+    let entries = [AVC, ENGLISH, OLD[1], (0x24, 0x104, &[][..]), (0x06, 0x105, &registered)];
+    (0..3).for_each(|version| writer.tables(version, &entries));
+    let mut demuxer = Demuxer::new(Limits::default());
+    demuxer.push(&writer.bytes, &mut Vec::new()).unwrap();
+    demuxer.finish(&mut Vec::new());
+    let told: Vec<_> = std::iter::from_fn(|| demuxer.poll_left_out()).map(|left_out| left_out.to_string()).collect();
+    let codecs = "this codec is not carried; video may be H.264 or HEVC, audio AAC, AC-3, E-AC-3 or Opus";
+    let expected = [
+        format!("the stream with PID 257 (MPEG-1 audio, as MP2 or MP3) is left out: {codecs}"),
+        "the stream with PID 260 (HEVC) is left out: a live stream has one video track, and another one came first"
+            .into(),
+        format!("the stream with PID 261 (SMPTE 302M audio) is left out: {codecs}"),
+    ];
+    assert_eq!(told, expected);
+    for pid in 0x200..0x300 {
+        writer.tables(pid as u8, &[(0x02, pid, &[])]);
+    }
+    demuxer.push(&writer.bytes, &mut Vec::new()).unwrap();
+    assert!(std::iter::from_fn(|| demuxer.poll_left_out()).count() < 32, "it has an end");
+}
+
+#[test]
+fn what_stands_in_the_way_of_frames_is_named() {
+    let obstacle = |fill: &dyn Fn(&mut Writer)| {
+        let (mut writer, mut demuxer) = (Writer::default(), Demuxer::new(Limits::default()));
+        fill(&mut writer);
+        demuxer.push(&writer.bytes, &mut Vec::new()).unwrap();
+        demuxer.obstacle()
+    };
+    assert_eq!(obstacle(&|_| {}), Obstacle::NoPackets);
+    let nulls = |writer: &mut Writer| (0..9).for_each(|_| writer.packet(0x1fff, false, &[0; 184]));
+    assert_eq!(obstacle(&nulls), Obstacle::NoProgramme);
+    let tables =
+        |entries: &'static [Entry<'static>]| move |writer: &mut Writer| (0..9).for_each(|_| writer.tables(0, entries));
+    assert_eq!(obstacle(&tables(&[])), Obstacle::NoStreams);
+    assert!(matches!(obstacle(&tables(&OLD)), Obstacle::NotCarried(left_out) if left_out.pid == VIDEO));
+    assert_eq!(obstacle(&tables(&[(0x15, OTHER, &[])])), Obstacle::NoStreams, "metadata alone");
+    assert_eq!(obstacle(&tables(&[AVC])), Obstacle::NoFrames);
+    let headless = |writer: &mut Writer| {
+        writer.tables(0, &[AVC]);
+        (0..9).for_each(|n| writer.pes(VIDEO, false, Some((n, n)), &unit(&[&slice(0x65, 9, 250)])));
+    };
+    assert_eq!(obstacle(&headless), Obstacle::NoParameterSets);
 }
 
 #[test]
