@@ -1,6 +1,8 @@
 //! Contributions as bad as the real world sends them: made good, and the playlists and boxes say the truth of it.
 
-mod script;
+pub(crate) mod script;
+mod sets;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,8 +10,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::players::assert_plays_in_chromium;
-use crate::support::{Clip, MediaPlaylist, Rendition, Server, alone, clip, fragments, shared, timescale, until};
+use crate::support::{Clip, MediaPlaylist, Rendition, Server, clip, fragments, shared, timescale, until};
 use script::{AUDIO, Tag, VIDEO, publish, tags};
 
 /// EXTINF is printed with a few decimals; this is more than rounding can be off by.
@@ -18,7 +19,7 @@ const PRINTED: f64 = 0.002;
 const SECONDS: u32 = 12;
 
 /// A contribution and what has to come of it.
-struct Case {
+pub(crate) struct Case {
     name: &'static str,
     tags: fn() -> Vec<Tag>,
     /// Discontinuities in each rendition.
@@ -34,7 +35,7 @@ struct Case {
 }
 
 /// Nothing to be seen of the trouble.
-const SEAMLESS: Case =
+pub(crate) const SEAMLESS: Case =
     Case { name: "", tags: plain, breaks: 0, headers: 1, gaps: false, open: false, lasts: 11.7..12.3 };
 
 fn plain() -> Vec<Tag> {
@@ -126,6 +127,26 @@ fn cases() -> Vec<Case> {
             tags: || changed(|tag| tag.kind == AUDIO || tag.body[0] >> 4 == 1 || tag.at % 7 < 4),
             ..SEAMLESS
         },
+        Case {
+            name: "pictures that never come back",
+            tags: || changed(|tag| tag.kind == AUDIO || tag.at < 6_000),
+            gaps: true,
+            ..SEAMLESS
+        },
+        Case {
+            name: "sound that never comes back",
+            tags: || changed(|tag| tag.kind == VIDEO || tag.at < 6_000),
+            ..SEAMLESS
+        },
+        Case { name: "half the frame rate", tags: || changed(halved_late), ..SEAMLESS },
+        Case { name: "parameter sets in the pictures only", tags: || sets::in_band(plain()), ..SEAMLESS },
+        Case {
+            name: "parameter sets that change in the pictures",
+            tags: || sets::changed_in_band(other_size()),
+            breaks: 1,
+            headers: 2,
+            ..SEAMLESS
+        },
         Case { name: "another picture size and rate", tags: other_size, breaks: 1, headers: 2, ..SEAMLESS },
         Case { name: "open GOPs", tags: open_gops, open: true, ..SEAMLESS },
     ]
@@ -137,6 +158,16 @@ fn dated_ahead(tag: &mut Tag) -> bool {
         (tag.at, tag.comes) = (tag.at + 3_000, tag.comes + 50);
     }
     true
+}
+
+/// Every other picture of the second half is away.
+fn halved_late(tag: &mut Tag) -> bool {
+    tag.kind == AUDIO || tag.at < 6_000 || is_kept(tag)
+}
+
+/// True for key frames and about every other picture at 30 frames a second.
+fn is_kept(tag: &Tag) -> bool {
+    tag.body[0] >> 4 == 1 || (tag.at * 30 / 1_000).is_multiple_of(2)
 }
 
 /// Moves the second half in time.
@@ -181,7 +212,7 @@ fn seconds(list: &MediaPlaylist) -> f64 {
 }
 
 /// No gap, no overlap, truthful discontinuities, and what the case asks for.
-fn assert_lawful(rendition: &Rendition, list: &MediaPlaylist, case: &Case) {
+pub(crate) fn assert_lawful(rendition: &Rendition, list: &MediaPlaylist, case: &Case) {
     let mut scales = BTreeMap::new();
     let (mut next, mut empty) = (None, 0);
     for segment in &list.segments {
@@ -213,66 +244,6 @@ fn assert_lawful(rendition: &Rendition, list: &MediaPlaylist, case: &Case) {
     } else {
         assert_eq!(empty, 0, "{}: {}", case.name, list.text);
     }
-}
-
-/// One trouble after another, at real speed.
-fn parade() -> Vec<Tag> {
-    let mut all = Vec::new();
-    for mut tag in tags(&clip(&Clip::plain(60))) {
-        let (at, header) = (tag.at, tag.is_header());
-        let lost = tag.kind == AUDIO && (16_000..19_000).contains(&at)
-            || tag.kind == VIDEO && (24_000..26_000).contains(&at) && tag.body[0] >> 4 != 1 && at % 7 < 4;
-        if lost && !header {
-            continue;
-        }
-        tag.at = match at {
-            13_000..20_000 => at + 3_600_000,
-            20_000.. => at - 5_000,
-            _ => at,
-        };
-        let again = (21_000..23_000).contains(&at).then(|| tag.clone());
-        all.extend([Some(tag), again].into_iter().flatten());
-    }
-    all
-}
-
-/// Plays a contribution that is sent at real speed, and whose troubles come between the 10th and the 25th second.
-fn assert_hls_js_plays(tags: Vec<Tag>) {
-    let _machine = alone();
-    let server = Server::start();
-    let stream = server.api().create("low", json!({}));
-    let (port, key) = (server.rtmp_port(), stream.key.clone());
-    let publisher = std::thread::spawn(move || publish(port, &key, tags, true));
-    server.playback(&stream).main().wait_for("three target durations", |list| seconds(list) >= 6.0);
-    assert_plays_in_chromium("watch", &server.watch_url(&stream));
-    // It goes on sending into a server that is gone, and ends there.
-    drop(server);
-    publisher.join().expect("the publisher comes to its end");
-}
-
-#[test]
-fn hls_js_plays_through_one_trouble_after_another() {
-    assert_hls_js_plays(parade());
-}
-
-#[test]
-fn hls_js_plays_on_in_another_picture_size() {
-    let words = "testsrc2=size=320x180:rate=25 -f lavfi -i sine=sample_rate=48000 -t 40 -c:v libx264 -preset ultrafast \
-                 -pix_fmt yuv420p -g 25 -bf 0 -c:a aac -ac 2";
-    let mut all: Vec<_> = tags(&clip(&Clip::plain(60))).into_iter().filter(|tag| tag.at < 15_000).collect();
-    let later = |tag: Tag| Tag { at: tag.at + 15_000, comes: tag.comes + 15_000, ..tag };
-    all.extend(tags(&made("bad-other-long.flv", words)).into_iter().map(later));
-    assert_hls_js_plays(all);
-}
-
-/// IDR pictures while the player starts, and then none any more: Chromium decodes open GOPs, but cannot begin with one.
-#[test]
-fn hls_js_plays_on_where_gops_become_open() {
-    let words = "testsrc2=size=320x180:rate=30 -f lavfi -i sine=sample_rate=48000 -t 40 -c:v libx264 -preset veryfast \
-                 -pix_fmt yuv420p -g 30 -bf 2 -sc_threshold 0 -x264-params open-gop=1 -forced-idr 1 \
-                 -force_key_frames 0,2,4,6,7,8,9,10,11,12,13,14 \
-                 -c:a aac -ac 2";
-    assert_hls_js_plays(tags(&made("bad-open-long.flv", words)));
 }
 
 #[test]

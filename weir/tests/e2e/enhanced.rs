@@ -9,15 +9,15 @@ use serde_json::json;
 use crate::players;
 use crate::support::{Encoder, Server, alone, ffmpeg9, hashes, shared, until};
 
-const HEVC: &str = "-c:v libx265 -preset ultrafast \
+pub(crate) const HEVC: &str = "-c:v libx265 -preset ultrafast \
      -x265-params log-level=none:keyint=30:min-keyint=30:scenecut=0:open-gop=0:bframes=2";
 const AV1: &str = "-c:v libsvtav1 -preset 12 -g 30 -svtav1-params scd=0:keyint=30";
 const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -keyint_min 30 -b:v 600k";
 const AVC: &str = "-c:v libx264 -preset veryfast -g 30 -sc_threshold 0 -bf 2";
-const AAC: &str = "-c:a aac -b:a 96k -ac 2";
+pub(crate) const AAC: &str = "-c:a aac -b:a 96k -ac 2";
 
 /// A programme of eight seconds with one video track and `tones` audio tracks, encoded once.
-fn programme(name: &str, tones: &[&str], encoders: &str) -> PathBuf {
+pub(crate) fn programme(name: &str, tones: &[&str], encoders: &str) -> PathBuf {
     programme_of(8, name, tones, encoders)
 }
 
