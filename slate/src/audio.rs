@@ -132,7 +132,13 @@ impl Grid {
     }
 
     fn silence(&self) -> Option<Silence> {
-        let (payload, samples) = match &self.codec {
+        Silence::of(&self.codec)
+    }
+}
+
+impl Silence {
+    fn of(codec: &CodecConfig) -> Option<Self> {
+        let (payload, samples) = match codec {
             CodecConfig::Aac(aac) => {
                 let payload = match (aac.object_type, aac.channels) {
                     (2, 1) => AAC_MONO,
@@ -146,8 +152,14 @@ impl Grid {
             }
             _ => return None,
         };
-        Some(Silence { payload, samples })
+        Some(Self { payload, samples })
     }
+}
+
+/// A frame of silence where its coding is known, and the samples in it.
+pub(crate) fn silence(codec: &CodecConfig) -> Option<(Bytes, u32)> {
+    let silence = Silence::of(codec)?;
+    Some((Bytes::from_static(silence.payload), u32::try_from(silence.samples).ok()?))
 }
 
 /// How many frames of `length` come closest to `time`.

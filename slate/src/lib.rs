@@ -6,8 +6,10 @@
 
 mod audio;
 pub mod continuity;
+pub mod filler;
 pub mod pictures;
 mod splice;
 
 pub use continuity::Continuity;
+pub use filler::Filler;
 pub use splice::{Item, Repairs, Splice};

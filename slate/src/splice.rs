@@ -104,6 +104,26 @@ impl Splice {
         self.broken = self.end.is_some();
     }
 
+    /// Where the programme ends so far; none before the first frame.
+    pub const fn end(&self) -> Option<Timestamp> {
+        self.end
+    }
+
+    /// Something else filled the programme up to `end`. The contribution in hand is laid behind it as if it began with
+    /// its next frame: its tracks are told again, behind a discontinuity.
+    pub fn advance(&mut self, end: Timestamp, out: &mut Vec<Item>) {
+        self.end = self.end.max(Some(end));
+        self.floor = self.end;
+        self.offset = None;
+        self.began = None;
+        self.broken = false;
+        out.push(Item::Discontinuity);
+        for lane in self.lanes.values_mut() {
+            *lane = Lane::new(lane.track.clone(), self.floor, None);
+            out.push(Item::Track(lane.track.clone()));
+        }
+    }
+
     /// A track begins, or comes back with another header.
     pub fn track(&mut self, track: Track, out: &mut Vec<Item>) {
         self.announce_break(out);
