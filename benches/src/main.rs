@@ -6,6 +6,7 @@ mod counting;
 mod demux;
 mod fanout;
 mod http;
+mod ladder;
 #[path = "../../weir/tests/e2e/support/lossy.rs"]
 mod lossy;
 mod packaging;
@@ -47,6 +48,8 @@ enum Benchmark {
     Passthrough(passthrough::Args),
     /// CPU for a megabit of SRT over a bad network, against srt-live-transmit.
     Srt(srt::Args),
+    /// CPU, memory and delay of a ladder of renditions, against ffmpeg making the same ones.
+    Ladder(ladder::Args),
     /// Publishers that come and go and viewers that follow, for half an hour.
     Soak(soak::Args),
     /// The server of `origin` and `fanout`, which start it themselves.
@@ -63,6 +66,7 @@ fn main() -> Result<()> {
         Benchmark::Fanout(args) => fanout::run(&args),
         Benchmark::Passthrough(args) => passthrough::run(&args),
         Benchmark::Srt(args) => srt::run(&args),
+        Benchmark::Ladder(args) => ladder::run(&args),
         Benchmark::Soak(args) => soak::run(&args),
         Benchmark::ServeSynthetic => synthetic::serve(),
     }

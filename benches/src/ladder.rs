@@ -1,0 +1,263 @@
+//! A ladder of renditions: CPU-seconds against ffmpeg making the same ones of the same clip with the same settings of x264
+//! and bilinear scaling, memory, and the delay from a frame that comes in to the frame that goes out.
+//!
+//! The ladder runs in real time, as it does in the server; ffmpeg as fast as it can.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use ladder::plan::{Input, Level, Rung, plan};
+use ladder::rate::Rate;
+use ladder::{Ladder, Output, Settings};
+use media::{Frame, LatencyMode, Timestamp, TrackId};
+use slate::{Item, Splice};
+use wire::Item as Demuxed;
+use wire::ts::{Demuxer, Limits};
+
+use crate::{proc, report, stats};
+
+const GOAL: f64 = 1.0;
+const FPS: u32 = 30;
+/// Threads that ffmpeg decodes with: what the ladder has for this size.
+const DECODING_THREADS: &str = "1";
+
+/// What to run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Length of the clip in seconds.
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
+    /// The ladder: plus or premium.
+    #[arg(long, default_value = "plus")]
+    level: String,
+}
+
+/// Runs the benchmark and prints its table.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    report::header("Ladder");
+    let level = match args.level.as_str() {
+        "plus" => Level::Plus,
+        "premium" => Level::Premium,
+        other => anyhow::bail!("no level {other}"),
+    };
+    let folder = tempfile::tempdir()?;
+    let clip = folder.path().join("clip.ts");
+    make_clip(&clip, args.seconds)?;
+    let items = demux(&clip)?;
+    let input = Input { width: 1_920, height: 1_080, rate: Rate::new(FPS, 1), bitrate: None, worth: 1.0 };
+    let rungs = plan(&input, level, 1_080);
+    let names: Vec<_> = rungs.iter().map(|rung| format!("{} {} kbit/s", rung.name, rung.bitrate / 1_000)).collect();
+    println!("{} s of 1080p30 at 6 Mbit/s with AAC into {}.\n", args.seconds, names.join(", "));
+    report::table(&["what", "CPU s", "of ffmpeg", "≤ 1.0", "peak MB", "delay p50 ms", "p99 ms", "left out"]);
+    for mode in [LatencyMode::Standard, LatencyMode::Low] {
+        let (cpu, memory) = peer(&clip, level, mode, &rungs)?;
+        let megabytes = |bytes: u64| report::megabytes(bytes as f64);
+        report::row(&[&format!("ffmpeg, {mode:?}"), &format!("{cpu:.1}"), "", "", &megabytes(memory), "", "", ""]);
+        let ours = ladder(&items, level, mode)?;
+        report::row(&[
+            &format!("Weir, {mode:?}"),
+            &format!("{:.1}", ours.cpu),
+            &format!("{:.2}", ours.cpu / cpu),
+            report::met(ours.cpu / cpu <= GOAL),
+            &megabytes(ours.memory),
+            &format!("{:.0}", stats::quantile(&ours.delays, 0.5)),
+            &format!("{:.0}", stats::quantile(&ours.delays, 0.99)),
+            &ours.left_out.to_string(),
+        ]);
+    }
+    Ok(())
+}
+
+struct Run {
+    cpu: f64,
+    memory: u64,
+    /// Milliseconds of each picture in each rung.
+    delays: Vec<f64>,
+    left_out: u64,
+}
+
+/// When each picture came in, and when its coded frames went out.
+#[derive(Default)]
+struct Times {
+    came: Vec<(Timestamp, Instant)>,
+    left: Vec<(Timestamp, Instant)>,
+}
+
+/// Pushes the clip in real time.
+fn ladder(items: &[Demuxed], level: Level, mode: LatencyMode) -> Result<Run> {
+    let me = std::process::id();
+    let (before, floor) = (proc::cpu(me)?, proc::memory(me)?.rss);
+    let times = Arc::new(Mutex::new(Times::default()));
+    let told = times.clone();
+    let output = move |outputs: &mut Vec<Output>| {
+        let now = Instant::now();
+        let mut times = told.lock().unwrap_or_else(PoisonError::into_inner);
+        times.left.extend(outputs.drain(..).filter_map(|output| match output {
+            Output::Frame(frame) if frame.track != Ladder::AUDIO => Some((frame.pts, now)),
+            _ => None,
+        }));
+    };
+    let settings = Settings { level, max_height: 1_080, mode, slate: None, hardware: false };
+    let ladder = Ladder::start(settings, Box::new(output))?;
+    let memory = push(&ladder, items, &times)?.saturating_sub(floor);
+    let figures = ladder.figures();
+    drop(ladder);
+    let cpu = (proc::cpu(me)?.saturating_sub(before)).as_secs_f64();
+    let times = times.lock().unwrap_or_else(PoisonError::into_inner);
+    let delays = delays(&times);
+    ensure!(!delays.is_empty(), "nothing was encoded: {figures:?}");
+    let left_out = figures.skipped_pictures + figures.refused_frames + figures.continuity.late_pictures;
+    Ok(Run { cpu, memory, delays, left_out })
+}
+
+/// Gives the ladder each frame when it is due; gives the most memory that the process had.
+fn push(ladder: &Ladder, items: &[Demuxed], times: &Mutex<Times>) -> Result<u64> {
+    let (mut splice, began, mut first, mut most) = (Splice::new(), Instant::now(), None, 0);
+    let mut video = None;
+    ladder.begin();
+    for (n, item) in items.iter().enumerate() {
+        let mut laid = Vec::new();
+        match item {
+            Demuxed::Track(track) => {
+                video = video.or((track.kind() == media::Kind::Video).then_some(track.id));
+                splice.track(track.clone(), &mut laid);
+            }
+            Demuxed::Frame(frame) => {
+                let due = (frame.dts - *first.get_or_insert(frame.dts)).as_millis();
+                let due = began + Duration::from_millis(u64::try_from(due).unwrap_or(0));
+                sleep(due.saturating_duration_since(Instant::now()));
+                splice.frame(frame.clone(), &mut laid);
+            }
+            Demuxed::Metadata(_) => {}
+        }
+        note(&laid, video, times);
+        laid.into_iter().for_each(|item| ladder.push(item));
+        if n % 100 == 0 {
+            most = most.max(proc::memory(std::process::id())?.rss);
+        }
+    }
+    // What is inside comes out; the clock would go on with a held picture.
+    ladder.gone();
+    sleep(Duration::from_millis(200));
+    Ok(most)
+}
+
+fn note(laid: &[Item], video: Option<TrackId>, times: &Mutex<Times>) {
+    let now = Instant::now();
+    let pictures = laid.iter().filter_map(|item| match item {
+        Item::Frame(Frame { track, pts, .. }) if Some(*track) == video => Some((*pts, now)),
+        _ => None,
+    });
+    times.lock().unwrap_or_else(PoisonError::into_inner).came.extend(pictures);
+}
+
+/// From the picture that a tick shows to its coded frames, in milliseconds, once the start is over.
+fn delays(times: &Times) -> Vec<f64> {
+    let (half, settled) = (Rate::new(FPS * 2, 1).span(1), times.came.get(FPS as usize).map(|(_, at)| *at));
+    let delay = |(pts, left): &(Timestamp, Instant)| {
+        let (_, came) = times.came.iter().find(|(came, _)| (*came - *pts).abs() < half)?;
+        let steady = settled.is_some_and(|settled| *came > settled);
+        steady.then(|| left.saturating_duration_since(*came).as_secs_f64() * 1_000.0)
+    };
+    times.left.iter().filter_map(delay).collect()
+}
+
+/// CPU seconds and peak memory of ffmpeg.
+fn peer(clip: &Path, level: Level, mode: LatencyMode, rungs: &[Rung]) -> Result<(f64, u64)> {
+    let preset = if level == Level::Plus { "superfast" } else { "veryfast" };
+    let gop = if mode == LatencyMode::Low { FPS } else { 2 * FPS };
+    let names: Vec<_> = (0..rungs.len()).map(|n| format!("[v{n}]")).collect();
+    let scaled = rungs
+        .iter()
+        .enumerate()
+        .skip(1)
+        .map(|(n, rung)| format!(";[v{n}]scale={}:{}:flags=bilinear[s{n}]", rung.width, rung.height));
+    let graph = format!("[0:v]split={}{}{}", rungs.len(), names.concat(), scaled.collect::<String>());
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-nostdin", "-threads", DECODING_THREADS, "-i"]).arg(clip);
+    command.args(["-filter_complex_threads", "1", "-filter_complex", &graph]);
+    for (n, rung) in rungs.iter().enumerate() {
+        let seconds = if mode == LatencyMode::Low { 1 } else { 2 };
+        let (bits, buffer) = (rung.bitrate.to_string(), (rung.bitrate * seconds).to_string());
+        command.args(["-map", &if n == 0 { "[v0]".to_owned() } else { format!("[s{n}]") }]);
+        command.args(["-c:v", "libx264", "-preset", preset, "-threads", "1", "-b:v", &bits, "-maxrate", &bits]);
+        command.args(["-bufsize", &buffer, "-g", &gop.to_string(), "-sc_threshold", "0"]);
+        match mode {
+            LatencyMode::Low => command.args(["-tune", "zerolatency"]),
+            _ => command.args(["-bf", "2", "-rc-lookahead", "10"]),
+        };
+        command.args(["-f", "null", "-"]);
+    }
+    command.args(["-map", "0:a", "-c:a", "aac", "-b:a", "128k", "-ar", "48000", "-f", "null", "-"]);
+    watch(command.spawn().context("ffmpeg does not start")?)
+}
+
+/// CPU seconds and peak memory of a child until it ends.
+fn watch(mut child: Child) -> Result<(f64, u64)> {
+    let (before, mut most) = (cpu_of_children()?, 0);
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        most = most.max(proc::memory(child.id()).map_or(0, |memory| memory.rss));
+        sleep(Duration::from_millis(50));
+    };
+    ensure!(status.success(), "ffmpeg failed");
+    Ok(((cpu_of_children()?.saturating_sub(before)).as_secs_f64(), most))
+}
+
+/// CPU time (user and system) of the children that have ended and were waited for.
+fn cpu_of_children() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |split| split.1).split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n).and_then(|field| field.parse::<u64>().ok()).context("/proc/self/stat");
+    Ok(Duration::from_secs_f64((ticks(13)? + ticks(14)?) as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
+fn demux(clip: &Path) -> Result<Vec<Demuxed>> {
+    let (mut demuxer, mut items) = (Demuxer::new(Limits::default()), Vec::new());
+    demuxer.push(&fs::read(clip)?, &mut items)?;
+    demuxer.finish(&mut items);
+    Ok(items)
+}
+
+/// Pictures that move, with noise, as a camera has it.
+fn make_clip(clip: &Path, seconds: u32) -> Result<()> {
+    let video = "testsrc2=s=1920x1080:r=30,noise=alls=8:allf=t,format=yuv420p";
+    let mut command = Command::new("ffmpeg");
+    command.args([
+        "-v",
+        "error",
+        "-nostdin",
+        "-y",
+        "-f",
+        "lavfi",
+        "-i",
+        video,
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=330:r=48000",
+    ]);
+    command.args([
+        "-t",
+        &seconds.to_string(),
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-b:v",
+        "6M",
+        "-maxrate",
+        "6M",
+    ]);
+    command.args(["-bufsize", "6M", "-g", "60", "-bf", "2", "-c:a", "aac", "-ac", "2", "-b:a", "128k"]);
+    command.args(["-muxdelay", "0", "-muxpreload", "0"]).arg(clip);
+    ensure!(command.status().context("ffmpeg does not start")?.success(), "ffmpeg failed");
+    Ok(())
+}
