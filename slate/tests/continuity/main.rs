@@ -4,4 +4,5 @@
 mod chance;
 mod flow;
 mod gaps;
+mod spliced;
 mod stage;
