@@ -340,6 +340,48 @@ fn a_rung_without_a_key_frame_at_the_cut_begins_with_its_first_one() {
 }
 
 #[test]
+fn encoders_may_reorder_differently_and_show_fewer_pictures() {
+    for mode in MODES {
+        let video = clip(&Video { frames: 60, reorder: true, ..Video::default() }).make();
+        let moved = |by: i64| {
+            let mut frames = on_rung(0, 0, &video);
+            frames.iter_mut().for_each(|frame| frame.dts += TimeDelta::from_millis(by));
+            frames
+        };
+        for by in [-70, -17, 9, 16] {
+            let halved = clip(&Video { frames: 60, ..Video::default() }).make();
+            let first = video[0].pts - halved[0].pts;
+            let halved = halved.into_iter().step_by(2).map(|frame| Frame { pts: frame.pts + first, ..frame });
+            let halved = on_rung(1, 0, &halved.collect::<Vec<_>>());
+            let mut fed = ladder(mode);
+            fed.push(mux([video.clone(), moved(by), halved, audio(48_000, 0, 20_000)]));
+            let report = check(fed.end(), Rules { aligned: false, full_parts: false, ..STRICT });
+            for n in 0..2 {
+                assert_eq!(numbers(&report, rung(n)), numbers(&report, RenditionId::VIDEO));
+                assert_eq!(gaps(&report, rung(n)).0, [], "{mode:?} {by}");
+            }
+            let text = multivariant(&fed.events);
+            assert_eq!((text.matches("FRAME-RATE=60.000").count(), text.matches("FRAME-RATE=30.000").count()), (2, 1));
+        }
+    }
+}
+
+#[test]
+fn rungs_join_a_programme_of_sound_with_their_leader() {
+    for mode in MODES {
+        let video = clip(&Video { start: 8_100, length: 12_000, ..Video::default() }).make();
+        let mut fed = Fed::new(mode, &[audio_track(48_000)]);
+        fed.add_rung(0, rung_track(0, 640, 360)).push(audio(48_000, 0, 8_192));
+        fed.add_track(video_track());
+        fed.push(arriving(vec![(0, audio(48_000, 8_192, 12_000)), (0, on_rung(0, 0, &video)), (200, video)]));
+        let report = check(fed.end(), Rules { full_parts: false, ..LOSSY });
+        assert_eq!(numbers(&report, rung(0)), numbers(&report, RenditionId::VIDEO));
+        assert!(report.of(rung(0))[0].parts[0].discontinuity);
+        assert_eq!(gaps(&report, rung(0)).0, []);
+    }
+}
+
+#[test]
 fn a_leader_that_stops_gives_gaps_to_its_rungs_too_and_all_return() {
     for mode in MODES {
         let video = clip(&Video { length: 40_000, ..Video::default() }).make();

@@ -47,7 +47,7 @@ impl Packager {
             return sound.lane.change(track);
         }
         self.freeze_early()?;
-        self.commit_held(n)?;
+        self.commit_held(n, |_, _| true)?;
         if let Some(sound) = self.followers.get_mut(n) {
             sound.next = Some(track);
         }

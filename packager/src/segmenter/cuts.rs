@@ -86,3 +86,22 @@ impl Cuts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_cuts_behind_the_slowest_are_remembered() {
+        let at = |secs| Timestamp::ZERO + TimeDelta::from_secs(secs);
+        let mut cuts = Cuts::new(7, at(1), true);
+        for secs in 2..100 {
+            cuts.push(Cut { at: at(secs), discontinuity: false, entry: true });
+            cuts.forget_before(cuts.newest());
+        }
+        assert_eq!((cuts.newest(), cuts.start(), cuts.start_breaks()), (105, at(99), false));
+        let beginning = |secs| cuts.beginning(at(secs), TimeDelta::ZERO).map(|(msn, _)| msn);
+        assert_eq!([99, 90, 84, 83, 82].map(beginning), [Some(105), Some(96), Some(90), Some(89), None]);
+        assert!(cuts.after(105).is_none() && cuts.after(104).is_some() && cuts.after(3).is_none());
+    }
+}

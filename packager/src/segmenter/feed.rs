@@ -140,10 +140,13 @@ impl Packager {
         if sound { self.commit_sound(n, unit) } else { self.commit_rung(n, unit) }
     }
 
-    /// Hands over all that is held of a sound, whether the leader has reached it or not.
-    pub(super) fn commit_held(&mut self, n: usize) -> Result<(), Error> {
-        while let Some(unit) = self.followers.get_mut(n).and_then(|feed| feed.held.pop_front()) {
-            self.commit_sound(n, unit)?;
+    /// Hands over what is held of a follower, whether the leader has reached it or not, up to the first frame that is
+    /// not due; `due` is told whether it is a sound.
+    pub(super) fn commit_held(&mut self, n: usize, due: impl Fn(bool, &Unit) -> bool) -> Result<(), Error> {
+        while let Some(feed) = self.followers.get_mut(n)
+            && let Some(unit) = feed.held.pop_front_if(|unit| due(feed.lane.is_sound(), unit))
+        {
+            self.commit(n, unit)?;
         }
         Ok(())
     }
@@ -187,4 +190,45 @@ fn pace(dts: impl Iterator<Item = Timestamp> + Clone) -> Option<Pace> {
     let frame = Timescale::new(1_000_000).delta(Timescale::new(1_000_000).delta_ticks(sum) / i64::from(count.max(1)));
     let jitter = deltas.iter().map(|d| (*d - frame).abs()).max().unwrap_or_default();
     Some(Pace { frame, jitter })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use media::codec::avc;
+    use media::{Access, CodecConfig, TrackId};
+
+    use crate::log::RenditionId;
+
+    // Baseline, 640x360.
+    const RECORD: [u8; 25] = [
+        0x01, 0x42, 0xc0, 0x1e, 0xff, 0xe1, 0x00, 0x0a, 0x67, 0x42, 0xc0, 0x1e, 0xda, 0x02, 0x80, 0xbf, 0xe5, 0x40,
+        0x01, 0x00, 0x04, 0x68, 0xce, 0x3c, 0x80,
+    ];
+
+    fn rung() -> Feed {
+        let record = Bytes::from_static(&RECORD);
+        let track = Track::new(TrackId(9), CodecConfig::Avc(avc::Config::parse(record).unwrap()));
+        Feed::new(Lane::new(RenditionId::rung(0).unwrap(), track).unwrap())
+    }
+
+    fn unit(ms: i64) -> Unit {
+        let at = Timestamp::ZERO + TimeDelta::from_millis(ms);
+        Unit { dts: at, pts: at, access: Access::Dependent, payload: Bytes::new() }
+    }
+
+    #[test]
+    fn a_rung_waits_for_its_leader_with_a_few_seconds_at_the_most() {
+        let mut rung = rung();
+        rung.away = false;
+        (0..180).for_each(|n| rung.hold(unit(n * 33)));
+        assert!(rung.held.len() == 180 && !rung.away, "six seconds");
+        (180..9_000).for_each(|n| rung.hold(unit(n * 33)));
+        assert_eq!(rung.held.len(), 182);
+        assert!(rung.away, "something is missing now");
+        let mut stuck = self::rung();
+        (0..5_000).for_each(|_| stuck.hold(unit(0)));
+        assert_eq!(stuck.held.len(), MOST_HELD);
+    }
 }

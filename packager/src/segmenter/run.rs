@@ -252,10 +252,10 @@ impl Packager {
 
     /// Ends the run: every rendition closes its segments, all with the same number.
     pub(super) fn end_run(&mut self) -> Result<(), Error> {
+        // Of rungs no more is shown than of the leader.
+        let led = self.leader().filter(|lane| lane.active()).map(|lane| lane.shown(lane.end()));
         for n in 0..self.followers.len() {
-            if self.followers.get(n).is_some_and(|feed| feed.lane.is_sound()) {
-                self.commit_held(n)?;
-            }
+            self.commit_held(n, |sound, unit| sound || led.is_some_and(|led| unit.pts < led))?;
         }
         if let Some(feed) = self.video.as_mut().filter(|feed| feed.lane.active()) {
             feed.lane.catch_up(&self.cuts, &mut self.out)?;

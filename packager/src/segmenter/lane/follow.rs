@@ -9,6 +9,8 @@ use crate::segmenter::cuts::{Cut, Cuts};
 
 /// A picture that comes this far behind a cut was preceded by a gap.
 const VIDEO_LATE: TimeDelta = TimeDelta::from_secs(1);
+/// How far a rung's frame may be from a cut and still be at it: two encoders may round their timestamps differently.
+const SLACK: TimeDelta = TimeDelta::from_millis(2);
 
 impl Lane {
     /// Where the presentation of a segment that begins with `unit` begins. The pictures shown before an open GOP's first
@@ -20,10 +22,9 @@ impl Lane {
         if unit.access == Access::Independent { unit.pts } else { unit.dts + self.reorder }
     }
 
-    /// How far a rung's frame may be from a cut and still be at it: timestamps of two encoders are rounded differently.
+    /// How far a frame may be from a cut and still be at it.
     pub(in crate::segmenter) fn slack(&self) -> TimeDelta {
-        let ticks = if self.rendition.is_rung() { self.estimate.value() / 2 } else { 0 };
-        self.scale.delta(ticks)
+        if self.rendition.is_rung() { SLACK } else { TimeDelta::ZERO }
     }
 
     /// Makes the cuts that lie before `unit`.
@@ -61,7 +62,7 @@ impl Lane {
     /// yet is left out, so that players take all of it from another rendition.
     pub(in crate::segmenter) fn miss(&mut self, cut: Cut, out: &mut Output) -> Result<(), Error> {
         let at = self.decoded(cut.at);
-        if self.has_content() && self.end() + self.slack() >= at {
+        if self.has_content() && at - self.end() < self.frame() {
             return self.end_segment(at, cut.discontinuity, out);
         }
         self.afresh = true;
