@@ -234,16 +234,28 @@ impl<P: Clone> Continuity<P> {
 
     /// The next step of the output, if there is one `now`. To be asked until there is none: after media came, and when
     /// [`Self::wake_at`] says.
+    ///
+    /// Media that waits to be handed in is to be handed in before, else it is taken for late where the caller is:
+    /// [`Self::poll_known`] makes room in between.
     pub fn poll(&mut self, now: TimeDelta) -> Option<Output<P>> {
         let now = self.pass(now);
+        self.next(Some(now))
+    }
+
+    /// The next step of the output that needs no clock, because the media of its time is known.
+    pub fn poll_known(&mut self) -> Option<Output<P>> {
+        self.next(None)
+    }
+
+    fn next(&mut self, clock: Option<TimeDelta>) -> Option<Output<P>> {
         let line = self.line.as_ref()?;
         if !self.config.picture {
-            return self.next_sound(now);
+            return self.next_sound(clock);
         }
         if self.sound.position() < line.ticks.at(line.tick) {
-            self.next_sound(now).or_else(|| self.next_picture(now))
+            self.next_sound(clock).or_else(|| self.next_picture(clock))
         } else {
-            self.next_picture(now).or_else(|| self.next_sound(now))
+            self.next_picture(clock).or_else(|| self.next_sound(clock))
         }
     }
 

@@ -16,7 +16,8 @@ impl<P: Clone> Continuity<P> {
         silence.into_iter().chain([line.clock.due(next)]).min()
     }
 
-    pub(super) fn next_picture(&mut self, now: TimeDelta) -> Option<Output<P>> {
+    /// The picture of the next tick, if it is known or the `clock` does without it.
+    pub(super) fn next_picture(&mut self, clock: Option<TimeDelta>) -> Option<Output<P>> {
         let line = self.line.as_mut()?;
         let (pts, tolerance) = (line.ticks.at(line.tick), line.ticks.tolerance());
         while let Some((at, picture)) = self.coming.pop_front_if(|(at, _)| *at <= pts + tolerance) {
@@ -24,16 +25,16 @@ impl<P: Clone> Continuity<P> {
         }
         let here = self.current.as_ref().is_some_and(|current| current.at >= pts - tolerance);
         let known = here || !self.coming.is_empty();
-        if !known && !line.clock.passes(pts, now) {
+        if !known && !clock.is_some_and(|now| line.clock.passes(pts, now)) {
             return None;
         }
         line.tick += 1;
-        Some(Output::Picture { pts, show: self.show(pts, known, now) })
+        Some(Output::Picture { pts, show: self.show(pts, known) })
     }
 
     /// What the tick at `pts` shows; `known` tells that no picture of its time is still to come.
-    fn show(&mut self, pts: Timestamp, known: bool, now: TimeDelta) -> Show<P> {
-        let sound_is_there = self.rejoin.shift().is_some() && now - self.heard < SOUND_LASTS;
+    fn show(&mut self, pts: Timestamp, known: bool) -> Show<P> {
+        let sound_is_there = self.rejoin.shift().is_some() && self.now - self.heard < SOUND_LASTS;
         let Some(current) = &mut self.current else {
             self.counts.slate += 1;
             return Show::Slate;
@@ -54,15 +55,17 @@ impl<P: Clone> Continuity<P> {
         Show::Slate
     }
 
-    pub(super) fn next_sound(&mut self, now: TimeDelta) -> Option<Output<P>> {
+    /// The next block of sound, if it is known or the `clock` does without it.
+    pub(super) fn next_sound(&mut self, clock: Option<TimeDelta>) -> Option<Output<P>> {
         let line = self.line.as_mut()?;
         let (shift, end) = (self.rejoin.shift(), self.sound.block_end());
         let known = shift.is_some_and(|shift| self.sound.knows_block(shift));
         let leaves = if self.config.picture {
             let room = line.ticks.at(line.tick) - end;
-            room >= TimeDelta::ZERO && (known || now - self.heard >= PATIENCE || room > MOST_BEHIND)
+            let away = clock.is_some_and(|now| now - self.heard >= PATIENCE || room > MOST_BEHIND);
+            room >= TimeDelta::ZERO && (known || away)
         } else {
-            known || line.clock.passes(end, now)
+            known || clock.is_some_and(|now| line.clock.passes(end, now))
         };
         if !leaves {
             return None;

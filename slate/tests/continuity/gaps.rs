@@ -1,6 +1,6 @@
 //! Media that goes away, and how it comes back.
 
-use slate::continuity::Config;
+use slate::continuity::{Config, Output};
 
 use crate::stage::{Event, Events, Seen, Stage, both, config, kept_back, lost, merged, ms, pictures, sound};
 
@@ -216,4 +216,26 @@ fn an_hour_of_drops_leaves_nothing_behind() {
     }
     assert!(stage.most_waiting.0 <= 2 && stage.most_waiting.1 <= 8_000, "{:?}", stage.most_waiting);
     assert!(stage.most_ahead <= ms(200));
+}
+
+#[test]
+fn a_caller_that_was_away_hands_in_what_waited_before_the_clock_counts() {
+    let mut stage = Stage::new(config(25));
+    let mut known = Vec::new();
+    let mut give = |stage: &mut Stage, from: i64, to: i64, now: i64| {
+        for (_, event) in both(25, from, to, 0) {
+            match event {
+                Event::Picture(pts, taken) => stage.continuity.picture(pts, taken, ms(now)),
+                Event::Sound(pts, _, count) => stage.continuity.sound(pts, vec![0.5; count as usize], ms(now)),
+                Event::Begin => {}
+            }
+            known.extend(std::iter::from_fn(|| stage.continuity.poll_known()));
+        }
+    };
+    give(&mut stage, 0, 1_000, 1_000);
+    give(&mut stage, 1_000, 1_900, 1_900);
+    assert_eq!(stage.continuity.counts().live, 48);
+    assert_eq!(stage.continuity.counts().held + stage.continuity.counts().late_pictures, 0);
+    // The clock says the same once all of it is in.
+    assert!(stage.continuity.poll(ms(1_900)).is_none_or(|output| matches!(output, Output::Sound { .. })));
 }
