@@ -2,6 +2,7 @@
 
 pub(crate) mod script;
 mod sets;
+mod transport;
 mod watched;
 
 use std::collections::BTreeMap;
