@@ -239,3 +239,16 @@ fn a_caller_that_was_away_hands_in_what_waited_before_the_clock_counts() {
     // The clock says the same once all of it is in.
     assert!(stage.continuity.poll(ms(1_900)).is_none_or(|output| matches!(output, Output::Sound { .. })));
 }
+
+#[test]
+fn an_encoder_that_is_too_slow_is_kept_up_with() {
+    let mut stage = Stage::new(config(25));
+    let mut events = both(25, 0, 54_000, 0);
+    // Nine seconds of media in ten.
+    events.iter_mut().for_each(|(comes, _)| *comes += ms(comes.as_millis() / 9));
+    stage.play(events, 60_000);
+    let counts = stage.continuity.counts();
+    assert!(stage.most_behind <= ms(350), "{:?}", stage.most_behind);
+    assert!(counts.live >= 1_000 && counts.slate <= 5, "{counts:?}");
+    stage.in_step(81);
+}
