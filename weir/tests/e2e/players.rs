@@ -59,15 +59,8 @@ pub(crate) fn player_folder() -> String {
 
 /// Plays in Chromium. `play.mjs` judges; its answer is the message of a failure.
 pub(crate) fn assert_plays_in_chromium(player: &str, url: &str) {
-    assert_plays_with_a_pause(player, url, None);
-}
-
-/// The same; a picture may stand for so many milliseconds.
-pub(crate) fn assert_plays_with_a_pause(player: &str, url: &str, pause: Option<u32>) {
-    let (script, time) = (format!("{}/play.mjs", player_folder()), seconds().to_string());
-    let pause = pause.map(|pause| pause.to_string());
-    let words = [&*script, player, url, &time].into_iter().chain(pause.as_deref());
-    let run = Command::new("node").args(words).output().expect("node runs");
+    let script = format!("{}/play.mjs", player_folder());
+    let run = Command::new("node").args([&script, player, url, &seconds().to_string()]).output().expect("node runs");
     let said = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success(), "{player}: {said}");
     eprintln!("{}", said.trim());
