@@ -32,6 +32,10 @@ pub(crate) struct Args {
     /// Length of the clip in seconds.
     #[arg(long, default_value_t = 20)]
     seconds: u32,
+    /// Height of the clip. A machine that cannot carry the ladder in real time leaves pictures out, and then the figures say
+    /// nothing: compare with a smaller clip there.
+    #[arg(long, default_value_t = 1_080)]
+    height: u32,
     /// The ladder: plus or premium.
     #[arg(long, default_value = "plus")]
     level: String,
@@ -47,27 +51,29 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let folder = tempfile::tempdir()?;
     let clip = folder.path().join("clip.ts");
-    make_clip(&clip, args.seconds)?;
+    let (width, height) = (args.height * 16 / 9 / 2 * 2, args.height);
+    make_clip(&clip, width, height, args.seconds)?;
     let items = demux(&clip)?;
-    let input = Input { width: 1_920, height: 1_080, rate: Rate::new(FPS, 1), bitrate: None, worth: 1.0 };
+    let input = Input { width, height, rate: Rate::new(FPS, 1), bitrate: None, worth: 1.0 };
     let rungs = plan(&input, level, 1_080);
     let names: Vec<_> = rungs.iter().map(|rung| format!("{} {} kbit/s", rung.name, rung.bitrate / 1_000)).collect();
-    println!("{} s of 1080p30 at 6 Mbit/s with AAC into {}.\n", args.seconds, names.join(", "));
-    report::table(&["what", "CPU s", "of ffmpeg", "≤ 1.0", "peak MB", "delay p50 ms", "p99 ms", "left out"]);
+    println!("{} s of {height}p30 with AAC into {}.\n", args.seconds, names.join(", "));
+    report::table(&["what", "CPU s", "of ffmpeg", "≤ 1.0", "peak MB", "delay p50 ms", "p99 ms", "left out", "shed"]);
     for mode in [LatencyMode::Standard, LatencyMode::Low] {
         let (cpu, memory) = peer(&clip, level, mode, &rungs)?;
         let megabytes = |bytes: u64| report::megabytes(bytes as f64);
-        report::row(&[&format!("ffmpeg, {mode:?}"), &format!("{cpu:.1}"), "", "", &megabytes(memory), "", "", ""]);
+        report::row(&[&format!("ffmpeg, {mode:?}"), &format!("{cpu:.1}"), "", "", &megabytes(memory), "", "", "", ""]);
         let ours = ladder(&items, level, mode)?;
         report::row(&[
             &format!("Weir, {mode:?}"),
             &format!("{:.1}", ours.cpu),
             &format!("{:.2}", ours.cpu / cpu),
-            report::met(ours.cpu / cpu <= GOAL),
+            report::met(ours.cpu / cpu <= GOAL && ours.left_out + ours.shed == 0),
             &megabytes(ours.memory),
             &format!("{:.0}", stats::quantile(&ours.delays, 0.5)),
             &format!("{:.0}", stats::quantile(&ours.delays, 0.99)),
             &ours.left_out.to_string(),
+            &ours.shed.to_string(),
         ]);
     }
     Ok(())
@@ -78,7 +84,9 @@ struct Run {
     memory: u64,
     /// Milliseconds of each picture in each rung.
     delays: Vec<f64>,
+    /// Pictures that were not encoded, and rungs that were given up for a time: with any, CPU is not comparable.
     left_out: u64,
+    shed: u64,
 }
 
 /// When each picture came in, and when its coded frames went out.
@@ -112,7 +120,7 @@ fn ladder(items: &[Demuxed], level: Level, mode: LatencyMode) -> Result<Run> {
     let delays = delays(&times);
     ensure!(!delays.is_empty(), "nothing was encoded: {figures:?}");
     let left_out = figures.skipped_pictures + figures.refused_frames + figures.continuity.late_pictures;
-    Ok(Run { cpu, memory, delays, left_out })
+    Ok(Run { cpu, memory, delays, left_out, shed: figures.times_shed })
 }
 
 /// Gives the ladder each frame when it is due; gives the most memory that the process had.
@@ -227,8 +235,8 @@ fn demux(clip: &Path) -> Result<Vec<Demuxed>> {
 }
 
 /// Pictures that move, with noise, as a camera has it.
-fn make_clip(clip: &Path, seconds: u32) -> Result<()> {
-    let video = "testsrc2=s=1920x1080:r=30,noise=alls=8:allf=t,format=yuv420p";
+fn make_clip(clip: &Path, width: u32, height: u32, seconds: u32) -> Result<()> {
+    let video = format!("testsrc2=s={width}x{height}:r=30,noise=alls=8:allf=t,format=yuv420p");
     let mut command = Command::new("ffmpeg");
     command.args([
         "-v",
@@ -238,7 +246,7 @@ fn make_clip(clip: &Path, seconds: u32) -> Result<()> {
         "-f",
         "lavfi",
         "-i",
-        video,
+        &video,
         "-f",
         "lavfi",
         "-i",

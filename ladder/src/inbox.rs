@@ -3,16 +3,17 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use media::{Access, Frame, Kind, Track, TrackId};
+use media::{Access, Frame, Kind, TimeDelta, Timestamp, Track, TrackId};
 use parking_lot::{Condvar, Mutex};
 use slate::Item;
 
-use crate::ladder::Figures;
+use crate::ladder::{Figures, Slate};
 
-/// Bytes and frames that wait: about two seconds of the most that an encoder sends. At either bound frames are refused
-/// up to the next key frame.
+/// Bytes, frames and time that wait. At any of the bounds frames are refused up to the next key frame. What an encoder
+/// sends at once after a gap in the network fits; what a machine cannot decode in time does not add up.
 const MOST_BYTES: usize = 16 << 20;
 const MOST_FRAMES: usize = 600;
+const LONGEST: TimeDelta = TimeDelta::from_secs(4);
 /// Tracks and beginnings that wait; a peer that announces more is not heard.
 const MOST_WORDS: usize = 1_000;
 
@@ -25,6 +26,8 @@ pub(crate) enum Message {
     Track(Track),
     /// A frame.
     Frame(Frame),
+    /// Other pictures for the slate.
+    Slate(Slate),
     /// The contribution has left.
     Gone,
 }
@@ -41,6 +44,8 @@ struct State {
     messages: VecDeque<Message>,
     bytes: usize,
     frames: usize,
+    /// Decode time of the oldest frame that waits.
+    oldest: Option<Timestamp>,
     /// Tracks of pictures, and those of them that wait for a key frame after one was refused.
     pictures: HashSet<TrackId>,
     broken: HashSet<TrackId>,
@@ -61,6 +66,11 @@ impl Inbox {
 
     pub(crate) fn gone(&self) {
         self.state.lock().tell(Message::Gone);
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn set_slate(&self, slate: Slate) {
+        self.state.lock().tell(Message::Slate(slate));
         self.bell.notify_one();
     }
 
@@ -101,7 +111,7 @@ impl Inbox {
         // What the thread cannot take yet stays here, where it counts.
         if !blocked {
             out.extend(state.messages.drain(..));
-            (state.bytes, state.frames) = (0, 0);
+            (state.bytes, state.frames, state.oldest) = (0, 0, None);
         }
         !state.closed
     }
@@ -124,7 +134,8 @@ impl State {
     }
 
     fn frame(&mut self, frame: Frame) {
-        let full = self.frames >= MOST_FRAMES || self.bytes >= MOST_BYTES;
+        let long = frame.dts - *self.oldest.get_or_insert(frame.dts) >= LONGEST;
+        let full = long || self.frames >= MOST_FRAMES || self.bytes >= MOST_BYTES;
         let is_picture = self.pictures.contains(&frame.track);
         let starts = frame.access != Access::Dependent;
         let broken = is_picture && !starts && self.broken.contains(&frame.track);
@@ -146,8 +157,8 @@ impl State {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use media::CodecConfig;
     use media::codec::vp9;
-    use media::{CodecConfig, Timestamp};
 
     fn frame(access: Access, size: usize) -> Item {
         let payload = Bytes::from(vec![0; size]);
@@ -186,6 +197,20 @@ mod tests {
             inbox.push(frame(Access::Independent, 1 << 20));
         }
         assert_eq!(inbox.figures().refused_frames, 4);
+    }
+
+    #[test]
+    fn so_is_time() {
+        let inbox = Inbox::default();
+        for second in 0..6 {
+            let dts = Timestamp::ZERO + TimeDelta::from_secs(second);
+            let Item::Frame(frame) = frame(Access::Independent, 1) else { unreachable!() };
+            inbox.push(Item::Frame(Frame { dts, ..frame }));
+        }
+        assert_eq!(inbox.figures().refused_frames, 2);
+        inbox.wait(Duration::ZERO, false, &mut VecDeque::new());
+        inbox.push(frame(Access::Independent, 1));
+        assert_eq!(inbox.figures().refused_frames, 2);
     }
 
     #[test]

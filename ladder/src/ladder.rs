@@ -133,6 +133,11 @@ impl Ladder {
         self.inbox.gone();
     }
 
+    /// Other pictures for a slate that there is; those that cannot be decoded change nothing.
+    pub fn set_slate(&self, slate: Slate) {
+        self.inbox.set_slate(slate);
+    }
+
     /// What it did so far.
     pub fn figures(&self) -> Figures {
         self.inbox.figures()

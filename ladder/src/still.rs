@@ -1,4 +1,4 @@
-//! Decodes the picture of the slate.
+//! The picture of the slate.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,9 @@ use gstreamer_app as app;
 use gstreamer_video as video;
 
 use crate::error::Error;
-use crate::picture::Picture;
+use crate::ladder::Slate;
+use crate::picture::{Picture, Scaler};
+use crate::plan::Rung;
 
 /// The widest and highest picture that is decoded.
 const MOST_SIDE: u32 = 8_192;
@@ -18,8 +20,27 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG: &[u8] = &[0xff, 0xd8, 0xff];
 
+/// Where the slate is drawn: a picture of the leader's size and colours.
+pub(crate) struct Canvas {
+    scaler: Scaler,
+    upright: bool,
+}
+
+impl Canvas {
+    pub(crate) fn new(leader: &Rung, colours: &video::VideoColorimetry) -> Result<Self, Error> {
+        let scaler = Scaler::new(leader.width, leader.height, colours)?;
+        Ok(Self { scaler, upright: leader.height > leader.width })
+    }
+
+    /// The picture of the slate whose shape fits.
+    pub(crate) fn draw(&mut self, slate: &Slate) -> Result<Picture, Error> {
+        let picture = decode(if self.upright { &slate.portrait } else { &slate.landscape })?;
+        self.scaler.scale(&picture)
+    }
+}
+
 /// Decodes a PNG or a JPEG.
-pub(crate) fn decode(bytes: &Bytes) -> Result<Picture, Error> {
+fn decode(bytes: &Bytes) -> Result<Picture, Error> {
     let (decoder, kind, size) = if bytes.starts_with(PNG) {
         ("pngdec", "image/png", png_size(bytes))
     } else if bytes.starts_with(JPEG) {

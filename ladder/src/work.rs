@@ -13,14 +13,14 @@ use crate::decoder::{CHANNELS, Decoded, Decoder, SAMPLE_RATE};
 use crate::encoder::{Coding, Encoded, Ticks, encoders};
 use crate::error::Error;
 use crate::inbox::{Inbox, Message};
-use crate::ladder::{Figures, Ladder, Output, Settings, Sink};
-use crate::picture::{Picture, Scaler, colours};
+use crate::ladder::{Figures, Ladder, Output, Settings, Sink, Slate};
+use crate::picture::{Picture, colours};
 use crate::pipe::Notify;
 use crate::plan::{Input, plan, worth};
 use crate::rate::{Estimator, Rate};
 use crate::rungs::{Rungs, key_frames};
 use crate::sound::SoundEncoder;
-use crate::still;
+use crate::still::Canvas;
 
 /// The thread looks around at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
@@ -73,7 +73,10 @@ struct Running {
     rungs: Option<Rungs>,
     rung_count: usize,
     sound: SoundEncoder,
+    canvas: Option<Canvas>,
     slate: Option<Picture>,
+    /// What the leader showed last.
+    last: Option<Picture>,
 }
 
 impl Work {
@@ -182,6 +185,12 @@ impl Work {
                 if let Some(lane) = self.lane(frame.track) {
                     lane.feed(&frame, notify);
                 }
+            }
+            Message::Slate(slate) => {
+                if let Stage::Running(running) = &mut self.stage {
+                    running.show_slate(&slate, &mut self.out);
+                }
+                self.settings.slate = self.settings.slate.take().map(|_| slate);
             }
             Message::Gone => {
                 for lane in [&self.video, &self.audio] {
@@ -301,13 +310,14 @@ impl Running {
             plan(&Input { width, height, rate, bitrate: None, worth }, settings.level, settings.max_height)
         });
         let ticks = Ticks { origin: Timestamp::ZERO, rate: plan.first().map_or(rate, |leader| leader.rate) };
-        let slate = slate(settings, &plan, first, out)?;
+        let leader = plan.first().filter(|_| settings.slate.is_some());
+        let canvas = leader.map(|leader| Canvas::new(leader, &colours(first.map(Picture::info)))).transpose()?;
         let config = Config {
             fps: (ticks.rate.frames, ticks.rate.seconds),
             sample_rate: SAMPLE_RATE,
             channels: CHANNELS,
             picture: !plan.is_empty(),
-            slate: slate.is_some(),
+            slate: canvas.is_some(),
         };
         let seconds = if settings.mode == LatencyMode::Low { 1 } else { 2 };
         let coding =
@@ -321,7 +331,21 @@ impl Running {
             Some(Rungs::new(plan, coding, first, found, notify.clone())?)
         };
         let sound = SoundEncoder::start(Ladder::AUDIO, notify.clone())?;
-        Ok(Self { continuity: Continuity::new(config), rungs, rung_count, sound, slate })
+        let continuity = Continuity::new(config);
+        let mut running = Self { continuity, rungs, rung_count, sound, canvas, slate: None, last: None };
+        if let Some(slate) = &settings.slate {
+            running.show_slate(slate, out);
+        }
+        Ok(running)
+    }
+
+    /// Takes the pictures of the slate; where they cannot be shown, those before them are, or the last live one.
+    fn show_slate(&mut self, slate: &Slate, out: &mut Vec<Output>) {
+        match self.canvas.as_mut().map(|canvas| canvas.draw(slate)) {
+            Some(Ok(picture)) => self.slate = Some(picture),
+            Some(Err(error)) => out.push(Output::NoSlate(error.to_string())),
+            None => {}
+        }
     }
 
     fn give(&mut self, decoded: Decoded, now: TimeDelta) {
@@ -338,9 +362,10 @@ impl Running {
                 Step::Picture { pts, show } => {
                     let picture = match show {
                         Show::Live(picture) | Show::Held(picture) => Some(picture),
-                        Show::Slate => self.slate.clone(),
+                        Show::Slate => self.slate.clone().or_else(|| self.last.clone()),
                     };
                     if let (Some(picture), Some(rungs)) = (picture, &mut self.rungs) {
+                        self.last = Some(picture.clone());
                         rungs.show(&picture, pts, now, out);
                     }
                 }
@@ -361,25 +386,6 @@ impl Running {
             Encoded::Frame(frame) => Output::Frame(frame),
         }));
         self.sound.fault().map_or(Ok(()), Err)
-    }
-}
-
-/// The slate's picture in the leader's size.
-fn slate(
-    settings: &Settings,
-    plan: &[crate::plan::Rung],
-    first: Option<&Picture>,
-    out: &mut Vec<Output>,
-) -> Result<Option<Picture>, Error> {
-    let (Some(slate), Some(leader)) = (&settings.slate, plan.first()) else { return Ok(None) };
-    let bytes = if leader.width >= leader.height { &slate.landscape } else { &slate.portrait };
-    let mut scaler = Scaler::new(leader.width, leader.height, &colours(first.map(Picture::info)))?;
-    match still::decode(bytes).and_then(|picture| scaler.scale(&picture)) {
-        Ok(picture) => Ok(Some(picture)),
-        Err(error) => {
-            out.push(Output::NoSlate(error.to_string()));
-            Ok(None)
-        }
     }
 }
 
