@@ -288,9 +288,11 @@ impl Lane {
     }
 
     /// Ends the open segment at `at`, on the lane's decode timeline, and opens the next one. A small hole before `at` is
-    /// left to the frames that follow, as longer ones are not.
+    /// left to the frames that follow, as longer ones are not; rungs have none, and begin segments where the leader does.
     pub(super) fn end_segment(&mut self, at: Timestamp, discontinuity: bool, out: &mut Output) -> Result<(), Error> {
-        let hole = self.nominal.unwrap_or(self.scale.delta_ticks(VIDEO_GAP));
+        let rung = self.rendition.is_rung();
+        let of_video = || if rung { self.estimate.value() / 2 } else { self.scale.delta_ticks(VIDEO_GAP) };
+        let hole = self.nominal.unwrap_or_else(of_video);
         self.end_with(at, discontinuity, hole, out)
     }
 
