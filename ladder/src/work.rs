@@ -216,7 +216,7 @@ impl Work {
                 match &mut self.stage {
                     Stage::Running(running) => {
                         running.give(decoded, now);
-                        running.poll(now, &mut self.out)?;
+                        running.poll_known(now, &mut self.out)?;
                     }
                     Stage::Waiting { estimator, early, since } => {
                         if let Decoded::Picture { pts, .. } = &decoded {
@@ -260,7 +260,7 @@ impl Work {
         let mut running = Running::start(&self.settings, rate, first.as_ref(), header, &self.notify, &mut self.out)?;
         for (at, decoded) in early {
             running.give(decoded, at);
-            running.poll(at, &mut self.out)?;
+            running.poll_known(at, &mut self.out)?;
         }
         self.figures.rungs = running.rung_count;
         self.stage = Stage::Running(Box::new(running));
@@ -355,24 +355,37 @@ impl Running {
         }
     }
 
-    /// Encodes all that is due.
+    /// Encodes what is due by the clock; whatever is decoded by now must be in.
     fn poll(&mut self, now: TimeDelta, out: &mut Vec<Output>) -> Result<(), Error> {
         while let Some(step) = self.continuity.poll(now) {
-            match step {
-                Step::Picture { pts, show } => {
-                    let picture = match show {
-                        Show::Live(picture) | Show::Held(picture) => Some(picture),
-                        Show::Slate => self.slate.clone().or_else(|| self.last.clone()),
-                    };
-                    if let (Some(picture), Some(rungs)) = (picture, &mut self.rungs) {
-                        self.last = Some(picture.clone());
-                        rungs.show(&picture, pts, now, out);
-                    }
-                }
-                Step::Sound { pts, samples } => self.sound.push(pts, &samples)?,
-            }
+            self.encode(step, now, out)?;
         }
         Ok(())
+    }
+
+    /// Encodes what is due by the media itself.
+    fn poll_known(&mut self, now: TimeDelta, out: &mut Vec<Output>) -> Result<(), Error> {
+        while let Some(step) = self.continuity.poll_known() {
+            self.encode(step, now, out)?;
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, step: Step<Picture>, now: TimeDelta, out: &mut Vec<Output>) -> Result<(), Error> {
+        match step {
+            Step::Picture { pts, show } => {
+                let picture = match show {
+                    Show::Live(picture) | Show::Held(picture) => Some(picture),
+                    Show::Slate => self.slate.clone().or_else(|| self.last.clone()),
+                };
+                if let (Some(picture), Some(rungs)) = (picture, &mut self.rungs) {
+                    self.last = Some(picture.clone());
+                    rungs.show(&picture, pts, now, out);
+                }
+                Ok(())
+            }
+            Step::Sound { pts, samples } => self.sound.push(pts, &samples),
+        }
     }
 
     fn collect(&mut self, out: &mut Vec<Output>) -> Result<(), Error> {

@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use ladder::plan::Level;
 use media::{LatencyMode, TimeDelta, Timestamp};
 use support::{Bench, clip};
@@ -32,7 +35,7 @@ fn ladder_of(mode: LatencyMode, gop: usize) {
     let mut bench = Bench::new(Level::Plus, mode);
     let items = clip(bench.folder.path(), &h264("1280x720", 30, 6));
     bench.contribute(&items);
-    bench.wait("six seconds", |programme| programme.rungs.len() == 3 && programme.rungs[2].2.len() >= 170);
+    bench.wait("six seconds", |programme| programme.rungs.len() == 3 && programme.rungs[0].2.len() >= 170);
     let programme = bench.programme();
     let names: Vec<_> = programme.rungs.iter().map(|(rung, ..)| rung.name.as_str()).collect();
     assert_eq!(names, ["720p", "480p", "270p"]);
@@ -40,7 +43,6 @@ fn ladder_of(mode: LatencyMode, gop: usize) {
     for rung in 0..3 {
         programme.brightness(bench.folder.path(), rung);
     }
-    assert_eq!(programme.others, []);
     let figures = bench.ladder.figures();
     assert_eq!((figures.bad_frames, figures.refused_frames, figures.rungs), (0, 0, 3), "{figures:?}");
 }
@@ -144,7 +146,7 @@ fn portrait_stays_portrait() {
     let mut bench = Bench::new(Level::Premium, LatencyMode::Reduced);
     let items = clip(bench.folder.path(), &h264("540x960", 60, 3));
     bench.contribute(&items);
-    bench.wait("three seconds", |programme| programme.rungs.len() == 4 && programme.rungs[3].2.len() >= 75);
+    bench.wait("three seconds", |programme| programme.rungs.len() == 4 && programme.rungs[0].2.len() >= 150);
     let programme = bench.programme();
     programme.assert_sound(120, bench.ladder.figures().skipped_pictures);
     let sizes: Vec<_> = programme.rungs.iter().map(|(rung, ..)| (rung.width, rung.height, rung.divisor)).collect();
@@ -158,4 +160,22 @@ fn sound_alone_is_a_programme() {
     bench.contribute(&items);
     bench.wait("sound", |programme| programme.sound.len() > 150);
     assert!(bench.programme().rungs.is_empty());
+}
+
+#[test]
+fn its_end_is_the_end_of_all_its_threads() {
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let mut bench = Bench::new(Level::Plus, LatencyMode::Low);
+    let items = clip(bench.folder.path(), &h264("640x360", 30, 2));
+    bench.contribute(&items);
+    bench.wait("two seconds", |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 30));
+    let at_work = threads();
+    let machine = bench.end();
+    // Other tests wait for the machine meanwhile. GLib keeps threads for others for a quarter of a minute.
+    let began = Instant::now();
+    while threads() + 5 > at_work {
+        assert!(began.elapsed() < Duration::from_secs(30), "{at_work} threads, then {}", threads());
+        sleep(Duration::from_millis(100));
+    }
+    drop(machine);
 }
