@@ -1,7 +1,8 @@
 //! One broadcast: from the frames of its contributions to the packaged log that viewers read.
 //!
-//! The task of a contribution carries each batch of frames all the way: splice, packager, window. There is no queue in
-//! between that could grow, and nothing a viewer does is on this path.
+//! The task of a contribution carries each batch of frames all the way where they are passed through: splice, packager,
+//! window. There is no queue in between that could grow, and nothing a viewer does is on this path. Where they are encoded
+//! it carries them as far as the ladder, whose threads do the rest.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use ingest::{Item, LinkFigures, Stop};
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
 use media::{Access, Kind, LatencyMode, TrackId, WallTime};
 use packager::Packager;
-use packager::log::Event;
 use parking_lot::Mutex;
 use slate::Splice;
 use tracing::{error, warn};
 
+use crate::encoding::Encoding;
 use crate::figures::Figures;
+use crate::packaging::Packaging;
 
 /// Contributions of a broadcast whose health is kept; beyond that the oldest one's goes.
 const HEALTH_KEPT: usize = 16;
@@ -26,16 +28,19 @@ const HEALTH_KEPT: usize = 16;
 pub(crate) struct Broadcast {
     pub(crate) id: BroadcastId,
     pub(crate) stream: LiveStreamId,
-    pub(crate) origin: Arc<origin::Broadcast>,
     audio_only: bool,
+    packaging: Arc<Packaging>,
     programme: Mutex<Programme>,
 }
 
 struct Programme {
     splice: Splice,
-    packager: Packager,
+    /// Encodes what is not passed through.
+    encoding: Option<Encoding>,
     /// The contribution whose frames are taken; those of one that was taken over are not.
     current: Option<ContributionId>,
+    /// Segments that were closed before it came.
+    before: u64,
     /// The track whose key frames are counted.
     video: Option<TrackId>,
     figures: Figures,
@@ -44,7 +49,6 @@ struct Programme {
     ended: bool,
     // Kept between batches so that a frame costs no allocation.
     spliced: Vec<slate::Item>,
-    events: Vec<Event>,
 }
 
 /// What a batch brought about.
@@ -61,27 +65,47 @@ pub(crate) enum Outcome {
 }
 
 impl Broadcast {
-    pub(crate) fn new(id: BroadcastId, stream: LiveStreamId, mode: LatencyMode, audio_only: bool) -> Self {
+    pub(crate) fn new(
+        id: BroadcastId,
+        stream: LiveStreamId,
+        mode: LatencyMode,
+        audio_only: bool,
+        ladder: Option<ladder::Settings>,
+    ) -> Self {
         let origin = Arc::new(origin::Broadcast::new(id.clone()));
+        let packaging = Arc::new(Packaging::new(packager::Config { mode }, origin));
+        let encoding = ladder.and_then(|settings| {
+            let started = Encoding::start(settings, stream.clone(), Arc::clone(&packaging));
+            started.inspect_err(|error| error!(%stream, %error, "the programme is passed through, not encoded")).ok()
+        });
         let programme = Programme {
             splice: Splice::new(),
-            packager: Packager::new(packager::Config { mode }),
+            encoding,
             current: None,
+            before: 0,
             video: None,
             figures: Figures::default(),
             health: VecDeque::new(),
             ended: false,
             spliced: Vec::new(),
-            events: Vec::new(),
         };
-        Self { id, stream, origin, audio_only, programme: Mutex::new(programme) }
+        Self { id, stream, audio_only, packaging, programme: Mutex::new(programme) }
+    }
+
+    /// What viewers read.
+    pub(crate) fn origin(&self) -> &Arc<origin::Broadcast> {
+        &self.packaging.origin
     }
 
     /// Makes `contribution` the one whose frames count.
     pub(crate) fn begin(&self, contribution: ContributionId) {
         let mut programme = self.programme.lock();
         programme.current = Some(contribution);
+        programme.before = self.packaging.segments();
         programme.splice.begin();
+        if let Some(encoding) = &programme.encoding {
+            encoding.ladder.begin();
+        }
         programme.figures.begin();
         if programme.health.len() == HEALTH_KEPT {
             programme.health.pop_front();
@@ -89,7 +113,7 @@ impl Broadcast {
         programme.health.push_back(Health::new(Instant::now()));
     }
 
-    /// Takes a batch of frames through to the window.
+    /// Takes a batch of frames through to the window, or to the ladder.
     pub(crate) fn push(&self, contribution: &ContributionId, items: &mut Vec<Item>, bytes: usize) -> Outcome {
         let mut guard = self.programme.lock();
         let programme = &mut *guard;
@@ -101,25 +125,46 @@ impl Broadcast {
         if let Some(health) = programme.health.back_mut() {
             health.bytes(bytes, Instant::now());
         }
-        let arrival = wall_now();
-        let mut refused = None;
-        for item in items.drain(..) {
-            if let Err(error) = programme.take(item, arrival, self.audio_only) {
-                // Its successor may do better.
-                warn!(stream = %self.stream, %contribution, %error, "the contribution is refused");
-                programme.current = None;
-                refused = Some(stop_for(&error));
-                break;
+        let taken = match programme.encoding.take() {
+            None => self.packaging.write(|packager| programme.pass_through(items, self.audio_only, packager)).map_err(
+                |error| {
+                    warn!(stream = %self.stream, %contribution, %error, "the contribution is refused");
+                    stop_for(&error)
+                },
+            ),
+            Some(encoding) => {
+                programme.encode(items, &encoding.ladder);
+                let failed = encoding.has_failed();
+                programme.encoding = Some(encoding);
+                if failed { Err(Stop::Unpackageable) } else { Ok(()) }
             }
+        };
+        items.clear();
+        match taken {
+            Err(stop) => {
+                // Its successor may do better.
+                programme.current = None;
+                Outcome::Unusable(stop)
+            }
+            Ok(()) if self.packaging.segments() > programme.before => Outcome::Playable,
+            Ok(()) => Outcome::Taken,
         }
-        programme.events.extend(std::iter::from_fn(|| programme.packager.poll()));
-        let playable = programme.events.iter().any(|event| matches!(event, Event::Segment(_)));
-        self.origin.append(&programme.events);
-        programme.events.clear();
-        if let Some(stop) = refused {
-            return Outcome::Unusable(stop);
+    }
+
+    /// The contribution has left.
+    pub(crate) fn gone(&self, contribution: &ContributionId) {
+        let programme = self.programme.lock();
+        if let Some(encoding) = programme.encoding.as_ref().filter(|_| programme.current.as_ref() == Some(contribution))
+        {
+            encoding.ladder.gone();
         }
-        if playable { Outcome::Playable } else { Outcome::Taken }
+    }
+
+    /// Another slate picture, from the next gap on.
+    pub(crate) fn set_slate(&self, slate: ladder::Slate) {
+        if let Some(encoding) = &self.programme.lock().encoding {
+            encoding.ladder.set_slate(slate);
+        }
     }
 
     /// Notes how the link of the contribution does whose frames count.
@@ -130,18 +175,14 @@ impl Broadcast {
         }
     }
 
-    /// Ends the playlists. Frames that come later are dropped.
-    pub(crate) fn finish(&self) {
-        let mut guard = self.programme.lock();
-        let programme = &mut *guard;
-        if !std::mem::replace(&mut programme.ended, true) {
-            if let Err(error) = programme.packager.end() {
-                error!(stream = %self.stream, %error, "the last part of the broadcast is lost");
-            }
-            programme.events.extend(std::iter::from_fn(|| programme.packager.poll()));
-            self.origin.append(&programme.events);
-            programme.events.clear();
+    /// Ends the playlists. Frames that come later are dropped. Gives the ladder, whose end takes a moment.
+    pub(crate) fn finish(&self) -> Option<Encoding> {
+        let mut programme = self.programme.lock();
+        programme.ended = true;
+        if let Err(error) = self.packaging.end() {
+            error!(stream = %self.stream, %error, "the last part of the broadcast is lost");
         }
+        programme.encoding.take()
     }
 
     /// The stream's figures as they stand.
@@ -150,12 +191,47 @@ impl Broadcast {
         let mut figures = programme.figures.clone();
         figures.repairs = programme.splice.repairs();
         figures.drift = programme.health.back().map(Health::drift).unwrap_or_default();
+        figures.ladder = programme.encoding.as_ref().map(|encoding| encoding.ladder.figures());
         figures
     }
 }
 
 impl Programme {
-    fn take(&mut self, item: Item, arrival: WallTime, audio_only: bool) -> Result<(), packager::Error> {
+    fn pass_through(
+        &mut self,
+        items: &mut Vec<Item>,
+        audio_only: bool,
+        packager: &mut Packager,
+    ) -> Result<(), packager::Error> {
+        let arrival = wall_now();
+        for item in items.drain(..) {
+            if let Item::Metadata(metadata) = item {
+                if let Some(metadata) = self.splice.metadata(metadata) {
+                    packager.metadata(metadata);
+                }
+                continue;
+            }
+            self.splice(item, audio_only);
+            for item in self.spliced.drain(..) {
+                match item {
+                    slate::Item::Track(track) => packager.add_track(track),
+                    slate::Item::Frame(frame) => packager.push(frame, arrival),
+                    slate::Item::Discontinuity => packager.discontinuity(),
+                }?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, items: &mut Vec<Item>, ladder: &ladder::Ladder) {
+        for item in items.drain(..) {
+            self.splice(item, false);
+            self.spliced.drain(..).for_each(|item| ladder.push(item));
+        }
+    }
+
+    /// Lays tracks and frames on the programme's timeline.
+    fn splice(&mut self, item: Item, audio_only: bool) {
         match item {
             Item::Track(track) if audio_only && track.kind() == Kind::Video => {}
             Item::Track(track) => {
@@ -172,20 +248,9 @@ impl Programme {
                 }
                 self.splice.frame(frame, &mut self.spliced);
             }
-            Item::Metadata(metadata) => {
-                if let Some(metadata) = self.splice.metadata(metadata) {
-                    self.packager.metadata(metadata);
-                }
-            }
+            // Its time is the contribution's, and the ladder lays the programme anew.
+            Item::Metadata(_) => {}
         }
-        for item in self.spliced.drain(..) {
-            match item {
-                slate::Item::Track(track) => self.packager.add_track(track),
-                slate::Item::Frame(frame) => self.packager.push(frame, arrival),
-                slate::Item::Discontinuity => self.packager.discontinuity(),
-            }?;
-        }
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::config::Config;
+use crate::config::{Config, Quality};
 use crate::tls;
 
 /// Tries everything `serve` needs, tells each result in a line, and fails if one of them failed.
@@ -49,7 +49,23 @@ fn checks(config: &Config) -> Vec<(String, anyhow::Result<()>)> {
     if let Ok(Some(address)) = config.srt.address() {
         out.push((format!("srt.listen {address} (UDP)"), free_udp(address)));
     }
+    out.push(encoders(config));
     out
+}
+
+/// Which encoders there are; none is no fault where nothing is to be encoded.
+fn encoders(config: &Config) -> (String, anyhow::Result<()>) {
+    let found = ladder::encoders().map(|mut found| {
+        found.retain(|found| config.ladder.hardware || !found.hardware);
+        found.iter().map(|found| format!("{} ({})", found.name, found.element)).collect::<Vec<_>>().join(", ")
+    });
+    let named = |what: &str| format!("H.264 encoders for plus and premium: {what}");
+    match found {
+        Ok(names) if !names.is_empty() => (named(&names), Ok(())),
+        _ if config.ladder.quality == Quality::Basic => (named("none, only basic works"), Ok(())),
+        Ok(_) => (named("none"), Err(anyhow::anyhow!("install gstreamer1.0-plugins-ugly for x264"))),
+        Err(error) => (named("none"), Err(error.into())),
+    }
 }
 
 fn writable(folder: &Path) -> anyhow::Result<()> {

@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub rtmps: Rtmps,
     pub srt: Srt,
     pub ingest: Ingest,
+    pub ladder: Ladder,
+    pub slate: Slate,
     pub api: Api,
     pub store: Store,
     pub log: Log,
@@ -107,6 +109,33 @@ pub(crate) struct Ingest {
     pub max_memory: u64,
 }
 
+/// Encoding of renditions.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ladder {
+    /// For live streams that ask for none: `basic` passes the programme through, `plus` and `premium` encode renditions.
+    pub quality: Quality,
+    /// Encode with the machine's hardware where it can.
+    pub hardware: bool,
+}
+
+/// How much is encoded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Quality {
+    Basic,
+    Plus,
+    Premium,
+}
+
+/// The picture that viewers see while the encoder is away.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Slate {
+    /// Fetch `reconnect_slate_url` from private addresses as well.
+    pub allow_private: bool,
+}
+
 /// Who may use the API; both empty: a token is made at the first start and printed once.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -157,6 +186,8 @@ impl Default for Config {
             rtmps: Rtmps { listen: String::new(), cert: PathBuf::new(), key: PathBuf::new(), self_signed: false },
             srt: Srt { listen: any(6001).to_string(), latency_ms: 200, encryption: true },
             ingest: Ingest { max_bitrate: 100_000_000, max_memory: 0 },
+            ladder: Ladder { quality: Quality::Basic, hardware: true },
+            slate: Slate { allow_private: false },
             api: Api { token_id: String::new(), token_secret: String::new() },
             store: Store { url: String::new() },
             log: Log { filter: "info".into(), json: false },

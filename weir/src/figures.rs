@@ -18,6 +18,8 @@ pub(crate) struct Figures {
     link_before: LinkFigures,
     /// The drift of the current contribution.
     pub(crate) drift: Drift,
+    /// What the ladder does, where the programme is encoded.
+    pub(crate) ladder: Option<ladder::Figures>,
 }
 
 impl Figures {

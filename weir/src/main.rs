@@ -1,14 +1,17 @@
-//! Weir, a live media server: RTMP and RTMPS in, HLS and low-latency HLS out.
+//! Weir, a live media server: RTMP, RTMPS and SRT in, HLS and low-latency HLS out.
 //!
 //! This file is the command line; [`serve`] wires the crates together.
 
 mod broadcast;
 mod check;
 mod config;
+mod encoding;
 mod figures;
 mod memory;
 mod metrics;
+mod packaging;
 mod serve;
+mod slate_image;
 mod studio;
 mod tls;
 
@@ -20,7 +23,7 @@ use clap::{Parser, Subcommand};
 use config::Config;
 use tracing_subscriber::EnvFilter;
 
-/// A live media server: encoders push RTMP and RTMPS, viewers pull HLS and low-latency HLS, an API controls it.
+/// A live media server: encoders push RTMP, RTMPS and SRT, viewers pull HLS and low-latency HLS, an API controls it.
 #[derive(Parser)]
 #[command(version, after_help = AFTER_HELP)]
 struct Cli {

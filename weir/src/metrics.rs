@@ -189,13 +189,19 @@ impl Sources {
         type Of = fn(&ladder::Figures) -> u64;
         let counters: [(&str, &str, Of); 11] = [
             ("weir_ladder_live_pictures_total", "Pictures shown as they came.", |f| f.continuity.live),
-            ("weir_ladder_held_pictures_total", "Pictures shown again because the next was away.", |f| f.continuity.held),
+            ("weir_ladder_held_pictures_total", "Pictures shown again because the next was away.", |f| {
+                f.continuity.held
+            }),
             ("weir_ladder_slate_pictures_total", "Pictures of the slate.", |f| f.continuity.slate),
-            ("weir_ladder_silent_samples_total", "Samples of silence in place of sound.", |f| f.continuity.silent_samples),
+            ("weir_ladder_silent_samples_total", "Samples of silence in place of sound.", |f| {
+                f.continuity.silent_samples
+            }),
             ("weir_ladder_late_pictures_total", "Pictures that came too late.", |f| f.continuity.late_pictures),
             ("weir_ladder_refused_frames_total", "Frames left out because decoding was behind.", |f| f.refused_frames),
             ("weir_ladder_bad_frames_total", "Frames that could not be decoded.", |f| f.bad_frames),
-            ("weir_ladder_skipped_pictures_total", "Pictures left out because an encoder was behind.", |f| f.skipped_pictures),
+            ("weir_ladder_skipped_pictures_total", "Pictures left out because an encoder was behind.", |f| {
+                f.skipped_pictures
+            }),
             ("weir_ladder_decoders_replaced_total", "Decoders that failed and were replaced.", |f| f.decoders_replaced),
             ("weir_ladder_encoders_replaced_total", "Encoders that failed and were replaced.", |f| f.encoders_replaced),
             ("weir_ladder_shed_total", "Times a rung was shed for want of time.", |f| f.times_shed),

@@ -64,7 +64,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let studio = Studio::new(tasks.clone(), shutdown.clone())?;
+    let studio = Studio::new(&config, tasks.clone(), shutdown.clone())?;
     let doors = Doors(Arc::clone(&studio));
     let control = open_control(&config, doors.clone()).await?;
     studio.set_control(control.clone());

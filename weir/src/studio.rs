@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use control::lifecycle::{DisconnectReason, Effect, Protocol};
-use control::{Control, KeyLookup, Policy, Stage, StreamSettings};
+use control::{Control, KeyLookup, Policy, Quality, Stage, StreamSettings};
 use futures_util::future::BoxFuture;
 use ingest::{Admission, Encryption, Gate, Item, Key, LinkFigures, Passphrase, Publish, Refusal, Sink, Stop};
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
@@ -18,10 +19,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::broadcast::{Broadcast, Outcome};
+use crate::config;
+use crate::encoding::level;
 use crate::metrics::Latencies;
+use crate::slate_image;
 
 /// How long the playlists of an ended broadcast stay, so that players see its end.
 const KEEP_ENDED: Duration = Duration::from_secs(60);
@@ -35,6 +39,8 @@ pub(crate) struct Studio {
     encoders: Mutex<HashMap<ContributionId, oneshot::Sender<Stop>>>,
     pub(crate) latencies: Latencies,
     pub(crate) refusals: Refusals,
+    ladder: config::Ladder,
+    slate: config::Slate,
     runtime: Handle,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -49,13 +55,19 @@ pub(crate) struct Refusals {
 
 impl Studio {
     /// A studio with nothing on; its tasks run on the runtime it is made in.
-    pub(crate) fn new(tasks: TaskTracker, shutdown: CancellationToken) -> anyhow::Result<Arc<Self>> {
+    pub(crate) fn new(
+        config: &config::Config,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             control: OnceLock::new(),
             broadcasts: RwLock::default(),
             encoders: Mutex::default(),
             latencies: Latencies::new()?,
             refusals: Refusals::default(),
+            ladder: config.ladder.clone(),
+            slate: config.slate.clone(),
             runtime: Handle::current(),
             tasks,
             shutdown,
@@ -75,7 +87,14 @@ impl Studio {
 
     /// Ends all playlists: the program is going down.
     pub(crate) fn finish(&self) {
-        self.broadcasts().iter().for_each(|broadcast| broadcast.finish());
+        self.broadcasts().iter().for_each(|broadcast| self.finish_one(broadcast));
+    }
+
+    /// Ends the playlists of a broadcast. Its ladder is ended aside, as that waits for its threads.
+    fn finish_one(&self, broadcast: &Broadcast) {
+        if let Some(encoding) = broadcast.finish() {
+            self.tasks.spawn_blocking_on(move || drop(encoding), &self.runtime);
+        }
     }
 
     fn send_away(&self, contribution: &ContributionId, why: Stop) {
@@ -85,10 +104,37 @@ impl Studio {
         }
     }
 
-    fn start(&self, id: &BroadcastId, settings: &StreamSettings) {
-        info!(stream = %settings.id, broadcast = %id, mode = ?settings.latency_mode, "broadcast started");
-        let broadcast = Broadcast::new(id.clone(), settings.id.clone(), settings.latency_mode, settings.audio_only);
-        self.broadcasts.write().entry(settings.id.clone()).or_default().push(Arc::new(broadcast));
+    fn start(self: &Arc<Self>, id: &BroadcastId, settings: &StreamSettings) {
+        let quality = settings.quality.map_or(self.ladder.quality, quality_of);
+        info!(stream = %settings.id, broadcast = %id, mode = ?settings.latency_mode, ?quality, "broadcast started");
+        let ladder = level(quality).filter(|_| !settings.audio_only).map(|level| ladder::Settings {
+            level,
+            max_height: settings.max_height,
+            mode: settings.latency_mode,
+            slate: settings.slate.then(default_slate),
+            hardware: self.ladder.hardware,
+        });
+        let encoded = ladder.is_some();
+        let broadcast =
+            Broadcast::new(id.clone(), settings.id.clone(), settings.latency_mode, settings.audio_only, ladder);
+        let broadcast = Arc::new(broadcast);
+        self.broadcasts.write().entry(settings.id.clone()).or_default().push(Arc::clone(&broadcast));
+        if let Some(url) = settings.slate_url.clone().filter(|_| encoded && settings.slate) {
+            self.fetch_slate(url, broadcast);
+        }
+    }
+
+    /// Fetches the live stream's own slate picture; until it is there, and where it cannot be had, ours is shown.
+    fn fetch_slate(&self, url: String, broadcast: Arc<Broadcast>) {
+        let allow_private = self.slate.allow_private;
+        let fetch = move || match slate_image::fetch(&url, allow_private) {
+            Ok(picture) => broadcast.set_slate(ladder::Slate { landscape: picture.clone(), portrait: picture }),
+            // The URL stays out of the log: it may carry a secret.
+            Err(error) => {
+                warn!(stream = %broadcast.stream, %error, "the slate picture could not be fetched: ours is shown")
+            }
+        };
+        self.tasks.spawn_blocking_on(fetch, &self.runtime);
     }
 
     fn find(&self, stream: &LiveStreamId, id: &BroadcastId) -> Option<Arc<Broadcast>> {
@@ -98,7 +144,7 @@ impl Studio {
     fn end(self: &Arc<Self>, id: &BroadcastId, stream: &LiveStreamId) {
         // A broadcast of an earlier process is not here, and needs nothing.
         let Some(broadcast) = self.find(stream, id) else { return };
-        broadcast.finish();
+        self.finish_one(&broadcast);
         info!(%stream, broadcast = %id, "broadcast ended");
         let studio = Arc::clone(self);
         let forget = async move {
@@ -193,10 +239,24 @@ impl Directory for Doors {
         let Some(kept) = broadcasts.get(&stream) else { return Resolution::Idle };
         let named = kept.iter().find(|kept| Some(&kept.id) == broadcast);
         match named.or(kept.last()) {
-            Some(broadcast) => Resolution::Live(Arc::clone(&broadcast.origin)),
+            Some(broadcast) => Resolution::Live(Arc::clone(broadcast.origin())),
             None => Resolution::Idle,
         }
     }
+}
+
+const fn quality_of(asked: Quality) -> config::Quality {
+    match asked {
+        Quality::Basic => config::Quality::Basic,
+        Quality::Plus => config::Quality::Plus,
+        Quality::Premium => config::Quality::Premium,
+    }
+}
+
+/// The pictures that come with the program.
+fn default_slate() -> ladder::Slate {
+    let [landscape, portrait] = [slate::pictures::LANDSCAPE, slate::pictures::PORTRAIT].map(Bytes::from_static);
+    ladder::Slate { landscape, portrait }
 }
 
 fn stop_for(reason: DisconnectReason) -> Stop {
@@ -268,10 +328,16 @@ impl Sink for Feed {
     }
 
     fn held(&self) -> u64 {
-        self.broadcast.origin.stats().window_bytes
+        self.broadcast.origin().stats().window_bytes
     }
 
     fn link(&mut self, figures: &LinkFigures) {
         self.broadcast.link(&self.contribution.id, figures);
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.broadcast.gone(&self.contribution.id);
     }
 }

@@ -1,0 +1,67 @@
+//! The packaged side of a broadcast: its packager and the window that viewers read, for whoever makes the frames.
+
+use std::sync::Arc;
+
+use packager::log::Event;
+use packager::{Error, Packager};
+use parking_lot::Mutex;
+
+/// A packager whose events go to the window.
+pub(crate) struct Packaging {
+    pub(crate) origin: Arc<origin::Broadcast>,
+    state: Mutex<State>,
+}
+
+struct State {
+    packager: Packager,
+    segments: u64,
+    ended: bool,
+    // Kept between batches so that a frame costs no allocation.
+    events: Vec<Event>,
+}
+
+impl Packaging {
+    pub(crate) fn new(config: packager::Config, origin: Arc<origin::Broadcast>) -> Self {
+        let state = State { packager: Packager::new(config), segments: 0, ended: false, events: Vec::new() };
+        Self { origin, state: Mutex::new(state) }
+    }
+
+    /// Gives the packager a batch and viewers what came of it, also where the batch could not be taken as a whole. What
+    /// comes after the end is dropped.
+    pub(crate) fn write(&self, batch: impl FnOnce(&mut Packager) -> Result<(), Error>) -> Result<(), Error> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.ended {
+            return Ok(());
+        }
+        let taken = batch(&mut state.packager);
+        state.publish(&self.origin);
+        taken
+    }
+
+    /// Segments closed so far, in all renditions.
+    pub(crate) fn segments(&self) -> u64 {
+        self.state.lock().segments
+    }
+
+    /// Ends the playlists.
+    pub(crate) fn end(&self) -> Result<(), Error> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if std::mem::replace(&mut state.ended, true) {
+            return Ok(());
+        }
+        let ended = state.packager.end();
+        state.publish(&self.origin);
+        ended
+    }
+}
+
+impl State {
+    fn publish(&mut self, origin: &origin::Broadcast) {
+        self.events.extend(std::iter::from_fn(|| self.packager.poll()));
+        self.segments += self.events.iter().filter(|event| matches!(event, Event::Segment(_))).count() as u64;
+        origin.append(&self.events);
+        self.events.clear();
+    }
+}
