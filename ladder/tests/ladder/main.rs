@@ -1,6 +1,7 @@
 //! Ladders with real clips, in real time.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod bare;
 mod support;
 
 use std::thread::sleep;
@@ -178,4 +179,18 @@ fn its_end_is_the_end_of_all_its_threads() {
         sleep(Duration::from_millis(100));
     }
     drop(machine);
+}
+
+#[test]
+fn vp9_and_av1() {
+    let video = "-f lavfi -i testsrc2=s=320x180:r=25 -t 3 -pix_fmt yuv420p";
+    for codec in ["-c:v libvpx-vp9 -deadline realtime -cpu-used 8", "-c:v libaom-av1 -usage realtime -cpu-used 8"] {
+        let mut bench = Bench::new(Level::Plus, LatencyMode::Low);
+        let items = bare::ivf(bench.folder.path(), &format!("{video} {codec} -g 25"), 25);
+        bench.contribute(&items);
+        bench.wait(codec, |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 70));
+        let figures = bench.ladder.figures();
+        bench.programme().assert_sound(25, figures.skipped_pictures);
+        assert!(figures.continuity.live >= 65 && figures.bad_frames == 0, "{codec}: {figures:?}");
+    }
 }
