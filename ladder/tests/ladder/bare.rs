@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use media::codec::{av1, vp9};
-use media::{Access, CodecConfig, Frame, Timescale, Track, TrackId};
+use media::{CodecConfig, Frame, Timescale, Track, TrackId};
 use wire::Item as Demuxed;
 
 use crate::support::ffmpeg;
