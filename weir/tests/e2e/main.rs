@@ -17,3 +17,4 @@ mod refusal;
 mod rejoin;
 mod srt;
 mod support;
+mod unbroken;

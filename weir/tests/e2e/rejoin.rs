@@ -24,24 +24,25 @@ const ENOUGH: usize = 2;
 
 /// How an encoder pushes.
 #[derive(Clone, Copy)]
-enum By {
+pub(crate) enum By {
     Rtmp,
     Srt,
 }
 
 /// One of the encoders that follow each other.
-struct Turn {
-    by: By,
-    size: &'static str,
+pub(crate) struct Turn {
+    pub by: By,
+    pub size: &'static str,
     /// What ffmpeg encodes with.
-    encoder: &'static str,
+    pub encoder: &'static str,
     /// How CODECS begins.
-    codec: &'static str,
+    pub codec: &'static str,
 }
 
-const AVC: &str = "libx264 -preset ultrafast -sc_threshold 0 -bf 0";
-const HEVC: &str = "libx265 -preset ultrafast -x265-params log-level=none:keyint=30:min-keyint=30:scenecut=0:bframes=0";
-const AV1: &str = "libsvtav1 -preset 12 -svtav1-params scd=0:keyint=30";
+pub(crate) const AVC: &str = "libx264 -preset ultrafast -sc_threshold 0 -bf 0";
+pub(crate) const HEVC: &str =
+    "libx265 -preset ultrafast -x265-params log-level=none:keyint=30:min-keyint=30:scenecut=0:bframes=0";
+pub(crate) const AV1: &str = "libsvtav1 -preset 12 -svtav1-params scd=0:keyint=30";
 const SMALLER: Turn = Turn { by: By::Rtmp, size: "1280x720", encoder: AVC, codec: "avc1." };
 const LARGER: Turn = Turn { by: By::Srt, size: "1920x1080", encoder: AVC, codec: "avc1." };
 const TURNS: [Turn; 4] = [
@@ -53,7 +54,7 @@ const TURNS: [Turn; 4] = [
 
 impl Turn {
     /// Four seconds of picture and tone, encoded once.
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         static ENCODING: Mutex<()> = Mutex::new(());
         let _one_at_a_time = ENCODING.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clips");
@@ -75,7 +76,7 @@ impl Turn {
     }
 
     /// Pushes it over and over.
-    fn push(&self, server: &Server, stream: &Stream) -> Encoder {
+    pub(crate) fn push(&self, server: &Server, stream: &Stream) -> Encoder {
         let file = self.file();
         // The static build has no SRT, and Debian's no AV1 in RTMP.
         let (program, format, url) = match self.by {
@@ -89,27 +90,34 @@ impl Turn {
 }
 
 /// Everything that a media playlist ever listed.
-struct Record {
-    rendition: Rendition,
+pub(crate) struct Record {
+    pub rendition: Rendition,
     frozen: (f64, Option<f64>, Option<String>),
-    segments: Vec<Listed>,
+    pub segments: Vec<Listed>,
 }
 
 /// A segment with what is in it.
-struct Listed {
-    segment: Segment,
+pub(crate) struct Listed {
+    pub segment: Segment,
     timescale: f64,
     fragments: Vec<Fragment>,
 }
 
+impl Listed {
+    /// Where it begins on the decode timeline, in seconds.
+    pub(crate) fn start(&self) -> f64 {
+        self.fragments[0].decode_time as f64 / self.timescale
+    }
+}
+
 impl Record {
-    fn new(rendition: Rendition) -> Self {
+    pub(crate) fn new(rendition: Rendition) -> Self {
         let frozen = rendition.playlist().frozen();
         Self { rendition, frozen, segments: Vec::new() }
     }
 
     /// Adds what is new; what was listed before must be as it was.
-    fn reload(&mut self) {
+    pub(crate) fn reload(&mut self) {
         let list = self.rendition.playlist();
         assert_eq!(list.frozen(), self.frozen, "the targets are frozen");
         for segment in list.segments {
@@ -126,12 +134,12 @@ impl Record {
     }
 
     /// The runs between discontinuities.
-    fn runs(&self) -> Vec<&[Listed]> {
+    pub(crate) fn runs(&self) -> Vec<&[Listed]> {
         self.segments.chunk_by(|_, next| !next.segment.discontinuity).collect()
     }
 
     /// Inside a run each fragment begins where the one before ended; from run to run, time does not go back.
-    fn assert_continuous(&self) {
+    pub(crate) fn assert_continuous(&self) {
         let mut end = 0.0;
         for run in self.runs() {
             let first = run[0].fragments[0].decode_time as f64 / run[0].timescale;

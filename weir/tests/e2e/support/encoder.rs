@@ -89,6 +89,12 @@ impl Encoder {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("SIGSTOP");
     }
+
+    /// Goes on where it was stopped.
+    pub(crate) fn thaw(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::CONT).expect("SIGCONT");
+    }
 }
 
 impl Drop for Encoder {
