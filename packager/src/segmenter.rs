@@ -29,7 +29,7 @@ use cuts::Cuts;
 use feed::Feed;
 use gop::GopGuard;
 use lane::{Lane, Opening, Unit};
-use plan::Pace;
+use plan::{Pace, Parts};
 use run::Run;
 
 /// Audio that waits for announced video longer than this begins without it. A header came already, so pictures are
@@ -69,6 +69,8 @@ pub struct Packager {
     /// Sounds and rungs, in the order in which they were announced.
     followers: Vec<Feed>,
     targets: Option<Targets>,
+    /// How parts are made, where they are offered.
+    parts: Option<Parts>,
     phase: Phase,
     run: Run,
     cuts: Cuts,
@@ -111,6 +113,7 @@ impl Packager {
             video: None,
             followers: Vec::new(),
             targets: None,
+            parts: None,
             phase: Phase::Waiting(None),
             run: Run::default(),
             cuts: Cuts::default(),
@@ -302,11 +305,11 @@ impl Packager {
         for (slot, feed) in video.chain(followers) {
             paces.extend(feed.learn_pace(of(slot), paces.first().copied()));
         }
-        let targets = plan::targets(self.mode, gop, &paces);
-        self.targets = Some(targets);
+        let (targets, parts) = plan::targets(self.mode, gop, &paces);
+        (self.targets, self.parts) = (Some(targets), parts);
         self.out.events.push_back(Event::Targets(targets));
         for feed in self.video.iter_mut().chain(&mut self.followers) {
-            feed.lane.set_part_target(targets.part);
+            feed.lane.set_parts(parts);
             if feed.lane.rendition().is_rung() && feed.bound && self.run.leader == Kind::Video {
                 // It is known of from the start, so that the first multivariant playlist can wait for it.
                 feed.lane.announce(&mut self.out);

@@ -4,7 +4,7 @@
 mod common;
 
 use common::check::{Report, Rules, STRICT, check};
-use common::source::{Fed, Video, audio, audio_track, audio_track_in, mux, on_track, video_track};
+use common::source::{Fed, Video, audio, audio_track, audio_track_in, mux, on_track, package, video_track};
 use media::LatencyMode::{self, Low, Reduced, Standard};
 use media::id::{BroadcastId, PlaybackId};
 use media::{Frame, Kind, TimeDelta, Timestamp, Track};
@@ -221,4 +221,29 @@ fn formats_tell_the_language() {
         _ => None,
     });
     assert_eq!(languages.collect::<Vec<_>>(), [Some("eng".to_owned()), Some("fra".to_owned())]);
+}
+
+/// hls.js never asks for the last part of a segment that it takes for whole: one of less than a tenth of a second, or
+/// one that a playlist tells together with the end of the segment while the part before is on its way.
+#[test]
+fn parts_of_sound_are_as_many_as_those_of_the_pictures_and_end_with_the_next_one() {
+    for rate in [48_000, 44_100] {
+        for (frames, per) in [(30, 1), (25, 1), (60, 1), (30_000, 1_001)] {
+            let video = Video { frames, per, gops: vec![2_000], ..Video::default() };
+            let fed = package(Low, Some(&video), Some(rate));
+            let report = check(&fed, STRICT);
+            let pictures = report.of(RenditionId::VIDEO);
+            for (pictures, sound) in pictures.iter().zip(report.of(sound(0))).skip(1).take(6) {
+                assert_eq!(sound.parts.len(), pictures.parts.len(), "{frames}/{per} at {rate}");
+                assert!(sound.parts.iter().all(|part| part.duration > TimeDelta::from_millis(150)));
+            }
+            let is_end = |event: &Event| matches!(event, Event::Segment(end) if end.rendition == sound(0));
+            let is_part = |event: &Event| matches!(event, Event::Part(part) if part.rendition == sound(0));
+            let ends: Vec<_> = fed.events.windows(2).filter(|pair| is_end(&pair[0])).skip(1).collect();
+            assert!(
+                ends.len() >= 6 && ends.iter().rev().skip(1).all(|pair| is_part(&pair[1])),
+                "{frames}/{per} at {rate}"
+            );
+        }
+    }
 }

@@ -56,7 +56,7 @@ impl Packager {
 
     pub(super) fn new_feed(&self, id: RenditionId, track: Track) -> Result<Feed, Error> {
         let mut lane = Lane::new(id, track)?;
-        lane.set_part_target(self.targets.and_then(|targets| targets.part));
+        lane.set_parts(self.parts);
         Ok(Feed::new(lane))
     }
 

@@ -71,11 +71,11 @@ impl Feed {
             if let Some(unit) = units.next() {
                 self.lane.expect_like(&unit.payload);
             }
-            return Some(Pace { frame: self.lane.frame(), jitter: TimeDelta::ZERO });
+            return Some(Pace { frame: self.lane.frame(), jitter: TimeDelta::ZERO, sound: true });
         }
         let seen = pace(units.map(|unit| unit.dts));
         let told = self.lane.track().codec.frame_rate().is_some() || usual.is_none();
-        let header = told.then(|| Pace { frame: self.lane.frame(), jitter: TimeDelta::ZERO });
+        let header = told.then(|| Pace { frame: self.lane.frame(), jitter: TimeDelta::ZERO, sound: false });
         let pace = seen.or(header).or(usual)?;
         self.lane.expect(pace.frame);
         Some(pace)
@@ -189,7 +189,7 @@ fn pace(dts: impl Iterator<Item = Timestamp> + Clone) -> Option<Pace> {
     let count = u32::try_from(deltas.len()).unwrap_or(u32::MAX);
     let frame = Timescale::new(1_000_000).delta(Timescale::new(1_000_000).delta_ticks(sum) / i64::from(count.max(1)));
     let jitter = deltas.iter().map(|d| (*d - frame).abs()).max().unwrap_or_default();
-    Some(Pace { frame, jitter })
+    Some(Pace { frame, jitter, sound: false })
 }
 
 #[cfg(test)]

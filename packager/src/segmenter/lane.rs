@@ -15,7 +15,7 @@ use media::{Access, CodecConfig, Metadata, TimeDelta, Timescale, Timestamp, Trac
 
 use super::Output;
 use super::estimate::Estimate;
-use super::plan::{self, PartRule};
+use super::plan::{self, PartRule, Parts};
 use crate::Error;
 use crate::cmaf::{self, Sample};
 use crate::log::{Event, Init, Part, RenditionId, SegmentEnd};
@@ -85,6 +85,11 @@ pub(super) struct Lane {
     segment: Opening,
     parts: u32,
     segment_ticks: i64,
+    /// The end of the segment before, if it was not told yet.
+    ended: Option<SegmentEnd>,
+    ends_told: bool,
+    /// The newest part has no frames.
+    in_gap: bool,
     /// From the DTS to the PTS of the newest IDR: how far presentation runs behind decoding. None of it in sound.
     reorder: TimeDelta,
     /// It takes part in the run.
@@ -118,6 +123,9 @@ impl Lane {
             segment: opening,
             parts: 0,
             segment_ticks: 0,
+            ended: None,
+            ends_told: false,
+            in_gap: false,
             reorder: TimeDelta::ZERO,
             active: false,
             afresh: true,
@@ -139,7 +147,7 @@ impl Lane {
             self.nominal = nominal(&track);
             self.estimate = estimate(&track);
             self.afresh = true;
-            self.set_part_target(self.rule.map(|rule| rule.longest));
+            self.set_parts(self.rule.map(|rule| rule.parts));
         }
         self.track = track;
         Ok(())
@@ -166,13 +174,13 @@ impl Lane {
     fn learn(&mut self, lasts: i64) {
         if self.nominal.is_some_and(|nominal| nominal != lasts) {
             self.nominal = Some(lasts);
-            self.set_part_target(self.rule.map(|rule| rule.longest));
+            self.set_parts(self.rule.map(|rule| rule.parts));
         }
     }
 
-    /// Offers parts of at most `longest` from now on.
-    pub(super) fn set_part_target(&mut self, longest: Option<TimeDelta>) {
-        self.rule = longest.map(|longest| plan::part_rule(longest, self.frame()));
+    /// Offers parts from now on.
+    pub(super) fn set_parts(&mut self, parts: Option<Parts>) {
+        self.rule = parts.map(|parts| plan::part_rule(parts, self.frame(), self.is_sound()));
     }
 
     /// Takes what is to be told along with the frames of its time.
@@ -253,7 +261,8 @@ impl Lane {
     }
 
     /// Ends the lane's part in the run.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn rest(&mut self, out: &mut Output) {
+        self.tell_end(out);
         self.active = false;
     }
 
@@ -279,7 +288,7 @@ impl Lane {
 
     /// Where the open part ends at the latest; none if it is empty or parts are not limited.
     fn part_limit(&self) -> Option<i64> {
-        Some(self.pending.first()?.start + self.scale_floor(self.rule?.longest))
+        Some(self.pending.first()?.start + self.scale_floor(self.rule?.parts.longest))
     }
 
     fn scale_floor(&self, delta: TimeDelta) -> i64 {
@@ -305,11 +314,28 @@ impl Lane {
         }
         let (rendition, msn) = (self.rendition, self.segment.msn);
         let duration = self.scale.delta(self.segment_ticks);
-        out.events.push_back(Event::Segment(SegmentEnd { rendition, msn, duration }));
+        let end = SegmentEnd { rendition, msn, duration };
+        if self.ends_late() {
+            self.ended = Some(end);
+        } else {
+            self.ends_told = true;
+            out.events.push_back(Event::Segment(end));
+        }
         self.segment = Opening { msn: msn + 1, at, discontinuity };
         self.parts = 0;
         self.segment_ticks = 0;
         Ok(())
+    }
+
+    /// A segment's end is told along with the part behind it where both are known at once with its last part, as the
+    /// leader was there before: hls.js takes a segment that ends while it loads the part before the last one for whole.
+    /// The first one is told at once, for there is no playlist before; so is a gap, for nobody loads it.
+    fn ends_late(&self) -> bool {
+        self.rule.is_some() && self.rendition != RenditionId::VIDEO && self.ends_told && !self.in_gap
+    }
+
+    fn tell_end(&mut self, out: &mut Output) {
+        out.events.extend(self.ended.take().map(Event::Segment));
     }
 
     /// Closes the open part, if there is one, at `end` or as near to it as its frames and the limit allow.
@@ -352,7 +378,7 @@ impl Lane {
 
     /// Publishes parts without frames up to `until`.
     fn fill(&mut self, until: i64, out: &mut Output) -> Result<(), Error> {
-        let longest = self.rule.map_or(i64::from(u32::MAX), |rule| self.scale_floor(rule.longest));
+        let longest = self.rule.map_or(i64::from(u32::MAX), |rule| self.scale_floor(rule.parts.longest));
         let mut clock = self.clock.unwrap_or(until);
         while clock < until {
             let end = until.min(clock.saturating_add(longest.max(1)));
@@ -383,6 +409,7 @@ impl Lane {
         data: crate::log::Payload,
         out: &mut Output,
     ) {
+        self.tell_end(out);
         self.announce(out);
         let at = self.scale.timestamp(start);
         let part = Part {
@@ -400,6 +427,7 @@ impl Lane {
         };
         out.events.push_back(Event::Part(Arc::new(part)));
         self.parts += 1;
+        self.in_gap = frames == 0;
         self.segment_ticks += end - start;
         self.clock = Some(end);
     }

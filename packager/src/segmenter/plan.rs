@@ -20,13 +20,22 @@ const LEAST_PERCENT: i64 = 86;
 /// Most frames tried for a part.
 const MOST_FRAMES: i64 = 64;
 
+/// How parts are made in all renditions of a broadcast.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Parts {
+    /// PART-TARGET: no part lasts longer.
+    pub(super) longest: TimeDelta,
+    /// What a part of the pictures lasts, if sound is cut where they are: else each of its segments ends with a scrap of a
+    /// part, and players that take a tenth of a second for nothing never ask for it.
+    pub(super) grid: Option<TimeDelta>,
+}
+
 /// How a rendition's frames make parts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct PartRule {
-    /// Frames in a part, as a rule.
+    /// Frames in a part, as a rule; on a grid, at the most.
     pub(super) frames: usize,
-    /// No part lasts longer.
-    pub(super) longest: TimeDelta,
+    pub(super) parts: Parts,
 }
 
 /// What was seen of a track before the first segment closed.
@@ -36,6 +45,8 @@ pub(super) struct Pace {
     pub(super) frame: TimeDelta,
     /// How far single frames are off.
     pub(super) jitter: TimeDelta,
+    /// It is a track of sound.
+    pub(super) sound: bool,
 }
 
 /// The segment duration a mode aims at.
@@ -58,41 +69,61 @@ pub(super) fn target_secs(mode: LatencyMode, gop: TimeDelta) -> u32 {
     u32::try_from(secs).unwrap_or(LONGEST_SECS).min(LONGEST_SECS)
 }
 
-/// Freezes both durations; `paces` are those of the renditions that are there.
-pub(super) fn targets(mode: LatencyMode, gop: TimeDelta, paces: &[Pace]) -> Targets {
-    let part = (mode == LatencyMode::Low).then(|| part_target(paces));
-    Targets { segment_secs: target_secs(mode, gop), part }
+/// Freezes both durations; `paces` are those of the renditions that are there, the leader's first.
+pub(super) fn targets(mode: LatencyMode, gop: TimeDelta, paces: &[Pace]) -> (Targets, Option<Parts>) {
+    let parts = (mode == LatencyMode::Low).then(|| parts(paces));
+    (Targets { segment_secs: target_secs(mode, gop), part: parts.map(|parts| parts.longest) }, parts)
 }
 
-/// The part rule of a rendition under a frozen PART-TARGET: as many frames as fit in it with their jitter.
-pub(super) fn part_rule(part_target: TimeDelta, frame: TimeDelta) -> PartRule {
-    // A millisecond of grace: a frame duration that was rounded up must not cost a frame.
-    let room = part_target - LEAST_HEADROOM + TimeDelta::from_millis(1);
-    let frames = room.whole(frame).max(1);
-    PartRule { frames: usize::try_from(frames).unwrap_or(1), longest: part_target }
+/// The part rule of a rendition: as many frames as fit in a part with their jitter, or for sound in a grid's step.
+pub(super) fn part_rule(parts: Parts, frame: TimeDelta, sound: bool) -> PartRule {
+    let frames = match parts.grid.filter(|_| sound) {
+        Some(grid) => steps(grid, frame).1,
+        // A millisecond of grace: a frame duration that was rounded up must not cost a frame.
+        None => (parts.longest - LEAST_HEADROOM + TimeDelta::from_millis(1)).whole(frame).max(1),
+    };
+    PartRule { frames: usize::try_from(frames).unwrap_or(1), parts }
 }
 
-/// Chooses PART-TARGET: the longest of the renditions' parts and some headroom. Of the choices that leave each rendition
-/// at 85 % of it or more, the one closest to 0.2 s; where there is none, the one that comes nearest to that.
-fn part_target(paces: &[Pace]) -> TimeDelta {
+/// The fewest and the most frames between two lines of a grid.
+fn steps(grid: TimeDelta, frame: TimeDelta) -> (i64, i64) {
+    let fewest = grid.whole(frame);
+    (fewest, if frame.times(fewest) < grid { fewest + 1 } else { fewest })
+}
+
+/// Chooses how parts are made: with the sound on the grid of the pictures if all its parts are long enough for players
+/// then, else each rendition for itself.
+fn parts(paces: &[Pace]) -> Parts {
     let headroom =
         paces.iter().map(|p| p.jitter.times(2)).max().unwrap_or_default().clamp(LEAST_HEADROOM, MOST_HEADROOM);
     let longest_frame = paces.iter().map(|p| p.frame).max().unwrap_or(PART);
     let limit = LONGEST_PART.max(longest_frame + headroom);
-    let candidates = paces.iter().flat_map(|pace| {
-        let multiples = (1..=MOST_FRAMES).map(|n| ceil_millis(pace.frame.times(n) + headroom));
-        multiples.filter(|target| *target >= longest_frame && *target <= limit)
+    let leader = paces.first().filter(|leader| !leader.sound && paces.iter().any(|pace| pace.sound));
+    let on_grid = leader.into_iter().flat_map(|leader| (1..=MOST_FRAMES).map(|n| leader.frame.times(n))).map(|grid| {
+        let lasts = |p: &Pace| if p.sound { p.frame.times(steps(grid, p.frame).1) } else { grid };
+        let longest = paces.iter().map(lasts).max().unwrap_or(grid);
+        Parts { longest: ceil_millis(longest + headroom), grid: Some(grid) }
     });
-    let rank = |target: &TimeDelta| {
-        let worst = paces.iter().map(|pace| {
-            let rule = part_rule(*target, pace.frame);
-            let frames = i64::try_from(rule.frames).unwrap_or(1);
-            (pace.frame.times(frames) - headroom).as_millis() * 100 / target.as_millis().max(1)
-        });
-        let worst = worst.min().unwrap_or(0).min(LEAST_PERCENT);
-        (-worst, (*target - headroom - PART).abs())
+    let alone = paces.iter().flat_map(|pace| (1..=MOST_FRAMES).map(|n| pace.frame.times(n)));
+    let alone = alone.map(|part| Parts { longest: ceil_millis(part + headroom), grid: None });
+    let rank = |parts: &Parts| {
+        let worst = paces.iter().map(|pace| shortest(pace, *parts, headroom).as_millis() * 100).min().unwrap_or(0);
+        let worst = (worst / parts.longest.as_millis().max(1)).min(LEAST_PERCENT);
+        (-worst, parts.grid.is_none(), (parts.grid.unwrap_or(parts.longest - headroom) - PART).abs())
     };
-    candidates.min_by_key(rank).unwrap_or(limit)
+    let fits = |parts: &Parts| parts.longest >= longest_frame && parts.longest <= limit;
+    on_grid.chain(alone).filter(fits).min_by_key(rank).unwrap_or(Parts { longest: limit, grid: None })
+}
+
+/// The shortest part of a rendition in the middle of a segment.
+fn shortest(pace: &Pace, parts: Parts, headroom: TimeDelta) -> TimeDelta {
+    match parts.grid.filter(|_| pace.sound) {
+        Some(grid) => pace.frame.times(steps(grid, pace.frame).0),
+        None => {
+            let frames = part_rule(parts, pace.frame, pace.sound).frames;
+            pace.frame.times(i64::try_from(frames).unwrap_or(1)) - headroom
+        }
+    }
 }
 
 fn ceil_millis(delta: TimeDelta) -> TimeDelta {
@@ -104,8 +135,12 @@ mod tests {
     use super::*;
     use media::Timescale;
 
-    fn pace(num: u32, den: i64, jitter: i64) -> Pace {
-        Pace { frame: Timescale::new(num).delta(den), jitter: TimeDelta::from_millis(jitter) }
+    fn picture(num: u32, den: i64, jitter: i64) -> Pace {
+        Pace { frame: Timescale::new(num).delta(den), jitter: TimeDelta::from_millis(jitter), sound: false }
+    }
+
+    fn sound(num: u32, den: i64) -> Pace {
+        Pace { frame: Timescale::new(num).delta(den), jitter: TimeDelta::ZERO, sound: true }
     }
 
     #[test]
@@ -119,21 +154,23 @@ mod tests {
 
     #[test]
     fn parts_of_all_renditions_fit_one_target() {
-        let audios = [(48_000, 1_024), (44_100, 1_024), (22_050, 1_024), (48_000, 960), (32_000, 1_024)];
+        let audios =
+            [(48_000, 1_024), (44_100, 1_024), (22_050, 1_024), (48_000, 960), (32_000, 1_024), (48_000, 1_536)];
         for (rate, den) in
             [(24, 1), (25, 1), (30_000, 1_001), (30, 1), (50, 1), (60, 1), (15, 1), (12, 1), (10, 1), (7, 1)]
         {
             for (samples, frame) in audios {
-                let paces = [pace(rate, den, 1), pace(samples, frame, 0)];
-                let target = part_target(&paces);
+                let paces = [picture(rate, den, 1), sound(samples, frame)];
+                let parts = parts(&paces);
+                let target = parts.longest;
                 assert!(target <= TimeDelta::from_millis(350), "{rate}/{den}: {target:?}");
                 for p in paces {
-                    let rule = part_rule(target, p.frame);
-                    let part = p.frame.times(rule.frames as i64);
-                    assert!(part <= target, "{rate}/{den} {samples}: {part:?} of {target:?}");
+                    let rule = part_rule(parts, p.frame, p.sound);
+                    let (most, least) = (p.frame.times(rule.frames as i64), shortest(&p, parts, TimeDelta::ZERO));
+                    assert!(most <= target, "{rate}/{den} {samples}: {most:?} of {target:?}");
                     assert!(
-                        part.flicks() * 100 >= target.flicks() * 85,
-                        "{rate}/{den} {samples}: {part:?} of {target:?}"
+                        least.flicks() * 100 >= target.flicks() * 85,
+                        "{rate}/{den} {samples}: {least:?} of {target:?}"
                     );
                 }
             }
@@ -141,17 +178,19 @@ mod tests {
     }
 
     #[test]
-    fn usual_streams_get_a_fifth_of_a_second() {
+    fn usual_streams_get_a_fifth_of_a_second_on_one_grid() {
         for rate in [24, 25, 30, 50, 60] {
-            let target = part_target(&[pace(rate, 1, 1), pace(48_000, 1_024, 0)]);
-            assert!((200..=215).contains(&target.as_millis()), "{rate}: {target:?}");
+            let parts = parts(&[picture(rate, 1, 1), sound(48_000, 1_024)]);
+            assert!((200..=235).contains(&parts.longest.as_millis()), "{rate}: {parts:?}");
+            assert!(parts.grid.is_some());
+            assert_eq!(part_rule(parts, Timescale::new(rate).delta(1), false).frames as u32, (rate + 2) / 5, "{rate}");
         }
     }
 
     #[test]
     fn slow_frames_are_parts_of_their_own() {
-        let target = part_target(&[pace(2, 1, 0)]);
-        assert!(target >= TimeDelta::from_millis(500) && target <= TimeDelta::from_millis(520));
-        assert_eq!(part_rule(target, TimeDelta::from_millis(500)).frames, 1);
+        let parts = parts(&[picture(2, 1, 0)]);
+        assert!(parts.longest >= TimeDelta::from_millis(500) && parts.longest <= TimeDelta::from_millis(520));
+        assert_eq!(part_rule(parts, TimeDelta::from_millis(500), false).frames, 1);
     }
 }

@@ -269,7 +269,7 @@ impl Packager {
                 let at = if lane.has_content() { lane.end() } else { lane.decoded(end) };
                 lane.end_segment(at, true, &mut self.out)?;
             }
-            lane.rest();
+            lane.rest(&mut self.out);
         }
         self.next_msn = self.cuts.newest() + u64::from(end.is_some());
         for feed in self.video.iter_mut().chain(&mut self.followers) {

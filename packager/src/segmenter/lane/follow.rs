@@ -81,7 +81,7 @@ impl Lane {
     /// Publishes gap parts of full length as far as `until`, on the presentation timeline.
     pub(in crate::segmenter) fn fill_parts(&mut self, until: Timestamp, out: &mut Output) -> Result<(), Error> {
         let Some(rule) = self.rule.filter(|_| self.pending.is_empty()) else { return Ok(()) };
-        let (longest, until) = (self.scale_floor(rule.longest).max(1), self.scale.ticks(self.decoded(until)));
+        let (longest, until) = (self.scale_floor(rule.parts.longest).max(1), self.scale.ticks(self.decoded(until)));
         let clock = *self.clock.get_or_insert(self.scale.ticks(self.segment.at));
         self.fill(clock + (until - clock).max(0) / longest * longest, out)
     }

@@ -48,10 +48,25 @@ impl Lane {
             payload: unit.payload,
         });
         let no_room = self.part_limit().is_some_and(|limit| start + lasts.saturating_mul(2) > limit);
-        if no_room || self.pending.len() >= self.most_frames() {
+        let enough = self.pending.len() >= self.most_frames() || self.is_at_line(start + lasts);
+        if no_room || enough {
             self.close_part(start + lasts, out)?;
         }
         Ok(())
+    }
+
+    /// Sound that ends at `end` has reached the line of the grid behind the one that the open part began at.
+    fn is_at_line(&self, end: i64) -> bool {
+        let (Some(grid), Some(first)) = (self.rule.and_then(|rule| rule.parts.grid), self.pending.first()) else {
+            return false;
+        };
+        // Sound that is off the grid, as at the start of a run, comes to it part by part: none has fewer frames.
+        if self.pending.len() + 1 < self.most_frames() {
+            return false;
+        }
+        // A segment of sound may begin a little before the line that its pictures begin at.
+        let passed = (self.scale.timestamp(first.start) - self.segment.at).max(TimeDelta::ZERO).whole(grid);
+        self.scale.timestamp(end) >= self.segment.at + grid.times(passed + 1)
     }
 
     /// Where the next audio frame starts: behind the last one.
@@ -114,7 +129,7 @@ impl Lane {
 
     /// An IDR begins a part, for players to tune in; not where there are so many that all parts would be short.
     fn worth_a_part(&self, dts: i64) -> bool {
-        let apart = self.rule.map_or(0, |rule| self.scale.delta_ticks(rule.longest.times(KEYS_APART)));
+        let apart = self.rule.map_or(0, |rule| self.scale.delta_ticks(rule.parts.longest.times(KEYS_APART)));
         self.newest_key.is_none_or(|key| dts - key >= apart)
     }
 
@@ -122,6 +137,6 @@ impl Lane {
     /// more of them.
     fn is_full(&self, end: i64) -> bool {
         let (Some(first), Some(rule)) = (self.pending.first(), self.rule) else { return true };
-        (end - first.start) * 100 >= self.scale.delta_ticks(rule.longest) * FULL_PERCENT
+        (end - first.start) * 100 >= self.scale.delta_ticks(rule.parts.longest) * FULL_PERCENT
     }
 }
