@@ -170,6 +170,11 @@ fn sound(sample: &gst::Sample) -> Option<Decoded> {
 }
 
 fn decoding_element(codec: &CodecConfig) -> Result<gst::Element, Error> {
+    if let CodecConfig::Flac(_) = codec {
+        // The decoder wants its headers from the parser, in a form of the parser's own.
+        let both = gst::parse::bin_from_description("flacparse ! flacdec", true);
+        return both.map(gst::Element::from).map_err(|_| Error::Missing("decoding FLAC".to_owned()));
+    }
     let known: &[&str] = match codec {
         CodecConfig::Avc(_) => &["avdec_h264"],
         CodecConfig::Hevc(_) => &["avdec_h265", "libde265dec"],
@@ -179,7 +184,7 @@ fn decoding_element(codec: &CodecConfig) -> Result<gst::Element, Error> {
         CodecConfig::Ac3(_) => &["avdec_ac3"],
         CodecConfig::Eac3(_) => &["avdec_eac3"],
         CodecConfig::Opus(_) => &["opusdec", "avdec_opus"],
-        CodecConfig::Flac(_) => &["flacdec"],
+        CodecConfig::Flac(_) => &[],
     };
     let name = known.iter().find(|name| gst::ElementFactory::find(name).is_some());
     let name = name.ok_or_else(|| Error::Missing(format!("decoding {}", codec.name())))?;
@@ -234,7 +239,7 @@ fn caps(codec: &CodecConfig) -> Result<gst::Caps, Error> {
         CodecConfig::Ac3(_) => sound("audio/x-ac3").field("alignment", "frame").build(),
         CodecConfig::Eac3(_) => sound("audio/x-eac3").field("alignment", "frame").build(),
         CodecConfig::Opus(opus) => opus_caps(opus.channels, opus.family, &opus.record),
-        CodecConfig::Flac(_) => sound("audio/x-flac").build(),
+        CodecConfig::Flac(_) => gst::Caps::new_empty_simple("audio/x-flac"),
     })
 }
 

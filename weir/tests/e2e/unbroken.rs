@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::players::{player_folder, seconds};
 use crate::rejoin::{AV1, AVC, By, HEVC, Record, Turn};
-use crate::support::{BOUND, Encoder, Server, Stream, alone, shared, until, until_within};
+use crate::support::{BOUND, Encoder, Server, Stream, alone, ffmpeg9, shared, until, until_within};
 
 /// Segments of each encoder that are looked at.
 const ENOUGH: usize = 2;
@@ -180,6 +180,22 @@ fn ffmpeg_plays_through_a_lost_encoder_to_the_end() {
         .map(str::to_owned)
         .collect();
     assert!(complaints.is_empty(), "{complaints:?}");
+}
+
+#[test]
+fn flac_is_heard() {
+    let _machine = shared();
+    let server = Server::start();
+    let stream = encoded(&server, "low", json!({}));
+    let words = "-hide_banner -nostdin -nostats -re -f lavfi -i testsrc2=size=640x360:rate=30 -f lavfi -i sine=frequency=440:sample_rate=48000 \
+                 -pix_fmt yuv420p -c:v libx264 -preset ultrafast -g 30 -c:a flac -f flv";
+    let words: Vec<_> = words.split_whitespace().collect();
+    let _encoder = Encoder::run(ffmpeg9(), &[&words[..], &[&server.rtmp_url(&stream.key)]].concat());
+    grows(&server, &stream, "live_pictures_total", BACK);
+    assert_eq!(counter(&server, &stream, "decoders_replaced_total"), 0);
+    // Sound that could not be decoded would be counted as silence.
+    let silent = counter(&server, &stream, "silent_samples_total");
+    assert!(silent < 24_000, "{silent} samples of silence in two seconds");
 }
 
 /// A server of one picture, all red, and where it is.
