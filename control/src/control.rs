@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::Error;
 use crate::index::{Door, Index, KeyLookup, StreamSettings};
-use crate::lifecycle::{self, Effect, Input, Phase, Protocol};
+use crate::lifecycle::{self, Effect, Input, Phase, Protocol, Warning};
 use crate::record::{Record, Status};
 use crate::secret::{Hash, Keyring, hash, random_hex, same};
 use crate::settings::Policy;
@@ -191,6 +191,11 @@ impl Control {
         self.drive(id, Input::Disconnected { contribution }).await
     }
 
+    /// Something went wrong with the live stream's media: whoever subscribed is told.
+    pub async fn warn(&self, id: &LiveStreamId, warning: Warning) -> Result<Snapshot, Error> {
+        self.drive(id, Input::Warned(warning)).await
+    }
+
     /// Waits for the changes under way and closes the store. Later changes are refused.
     pub async fn shutdown(&self) {
         self.0.stop.cancel();
@@ -312,7 +317,8 @@ impl Inner {
         self.deadlines.set(&record.id, lifecycle::deadline(&record.state, &record.rules()));
         for effect in effects {
             if let Effect::Event(event) = effect {
-                tracing::info!(live_stream = %record.id, event = event.as_str(), "lifecycle");
+                let warning = event.warning().map(Warning::message);
+                tracing::info!(live_stream = %record.id, event = event.as_str(), warning, "lifecycle");
             }
             self.stage.perform(&settings, effect);
         }

@@ -111,6 +111,8 @@ pub enum Input {
     Created,
     /// Its settings were changed.
     Updated,
+    /// Something went wrong that changes nothing here.
+    Warned(Warning),
     /// Its stream key was replaced: whoever publishes with the old one has to leave.
     KeyReset,
     /// An encoder was let in.
@@ -204,9 +206,55 @@ pub enum Event {
     Disabled,
     /// The live stream is gone.
     Deleted,
+    /// Something went wrong that ends no broadcast.
+    Warning(Warning),
+}
+
+/// What can go wrong without an end of the broadcast.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Warning {
+    /// An encoder was sent away because its key frames are too far apart.
+    LongGop,
+    /// An encoder was sent away because what it sends cannot be packaged.
+    Unpackageable,
+    /// The slate picture could not be fetched, or is none; the server's own is shown.
+    SlateUnavailable,
+}
+
+impl Warning {
+    /// The `type` of the warning in the event.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::LongGop => "keyframe_interval_too_long",
+            Self::Unpackageable => "media_not_supported",
+            Self::SlateUnavailable => "reconnect_slate_unavailable",
+        }
+    }
+
+    /// Its `message`: what happened and what to do about it.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::LongGop => {
+                "The encoder was disconnected: its key frames are more than 20 s apart. Set it to one every 2 s."
+            }
+            Self::Unpackageable => "The encoder was disconnected: what it sends cannot be packaged.",
+            Self::SlateUnavailable => {
+                "The picture at reconnect_slate_url could not be used, the default one is shown. It has to be a PNG or JPEG of at \
+                 most 10 MB at a public address."
+            }
+        }
+    }
 }
 
 impl Event {
+    /// What is wrong, if this is about something wrong.
+    pub const fn warning(self) -> Option<Warning> {
+        match self {
+            Self::Warning(warning) => Some(warning),
+            _ => None,
+        }
+    }
+
     /// The event's type in a webhook.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -220,6 +268,7 @@ impl Event {
             Self::Enabled => "video.live_stream.enabled",
             Self::Disabled => "video.live_stream.disabled",
             Self::Deleted => "video.live_stream.deleted",
+            Self::Warning(_) => "video.live_stream.warning",
         }
     }
 }
@@ -292,6 +341,7 @@ pub fn step(state: State, rules: &Rules, input: Input, now: WallTime) -> (State,
     match input {
         Input::Created => step.tell(Event::Created),
         Input::Updated => step.tell(Event::Updated),
+        Input::Warned(warning) => step.tell(Event::Warning(warning)),
         Input::KeyReset => step.key_reset(),
         Input::Connected { contribution, broadcast, protocol } => step.connected(contribution, broadcast, protocol),
         Input::Flowing { contribution } => step.flowing(&contribution),

@@ -326,7 +326,7 @@ impl Watcher {
                 self.disabled = true;
             }
             Effect::Event(Event::Enabled) => prop_assert!(std::mem::take(&mut self.disabled)),
-            Effect::Event(Event::Created | Event::Updated | Event::Deleted) => {}
+            Effect::Event(Event::Created | Event::Updated | Event::Deleted | Event::Warning(_)) => {}
         }
         Ok(())
     }

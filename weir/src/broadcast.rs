@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use slate::Splice;
 use tracing::{error, warn};
 
-use crate::encoding::Encoding;
+use crate::encoding::{Encoding, Warn};
 use crate::figures::Figures;
 use crate::packaging::Packaging;
 
@@ -70,12 +70,12 @@ impl Broadcast {
         stream: LiveStreamId,
         mode: LatencyMode,
         audio_only: bool,
-        ladder: Option<ladder::Settings>,
+        ladder: Option<(ladder::Settings, Warn)>,
     ) -> Self {
         let origin = Arc::new(origin::Broadcast::new(id.clone()));
         let packaging = Arc::new(Packaging::new(packager::Config { mode }, origin));
-        let encoding = ladder.and_then(|settings| {
-            let started = Encoding::start(settings, stream.clone(), Arc::clone(&packaging));
+        let encoding = ladder.and_then(|(settings, warn)| {
+            let started = Encoding::start(settings, stream.clone(), Arc::clone(&packaging), warn);
             started.inspect_err(|error| error!(%stream, %error, "the programme is passed through, not encoded")).ok()
         });
         let programme = Programme {

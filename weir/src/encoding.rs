@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use control::lifecycle::Warning;
 use ladder::plan::Level;
 use ladder::{Ladder, Output};
 use media::Track;
@@ -14,6 +15,9 @@ use tracing::{error, info, warn};
 use crate::broadcast::wall_now;
 use crate::config::Quality;
 use crate::packaging::Packaging;
+
+/// Tells that something is wrong.
+pub(crate) type Warn = Box<dyn Fn(Warning) + Send>;
 
 /// The ladder of a broadcast.
 pub(crate) struct Encoding {
@@ -27,9 +31,10 @@ impl Encoding {
         settings: ladder::Settings,
         stream: LiveStreamId,
         packaging: Arc<Packaging>,
+        warn: Warn,
     ) -> Result<Self, ladder::Error> {
         let failed = Arc::new(AtomicBool::new(false));
-        let mut writer = Writer { stream, packaging, rungs: BTreeMap::new(), failed: Arc::clone(&failed) };
+        let mut writer = Writer { stream, packaging, rungs: BTreeMap::new(), warn, failed: Arc::clone(&failed) };
         let ladder = Ladder::start(settings, Box::new(move |outputs| writer.write(outputs)))?;
         Ok(Self { ladder, failed })
     }
@@ -54,6 +59,7 @@ struct Writer {
     packaging: Arc<Packaging>,
     /// The tracks of the rungs below the leader, for those that are shed and come back.
     rungs: BTreeMap<u32, Track>,
+    warn: Warn,
     failed: Arc<AtomicBool>,
 }
 
@@ -93,6 +99,7 @@ impl Writer {
             }
             Output::NoSlate(why) => {
                 warn!(%stream, why, "the slate picture cannot be shown");
+                (self.warn)(Warning::SlateUnavailable);
                 Ok(())
             }
             Output::Stopped(why) => {

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use control::lifecycle::{DisconnectReason, Effect, Protocol};
+use control::lifecycle::{DisconnectReason, Effect, Protocol, Warning};
 use control::{Control, KeyLookup, Policy, Quality, Stage, StreamSettings};
 use futures_util::future::BoxFuture;
 use ingest::{Admission, Encryption, Gate, Item, Key, LinkFigures, Passphrase, Publish, Refusal, Sink, Stop};
@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::broadcast::{Broadcast, Outcome};
 use crate::config;
-use crate::encoding::level;
+use crate::encoding::{Warn, level};
 use crate::metrics::Latencies;
 use crate::slate_image;
 
@@ -97,6 +97,18 @@ impl Studio {
         }
     }
 
+    /// Tells whoever subscribed to the live stream that something is wrong.
+    fn warn(&self, stream: &LiveStreamId, warning: Warning) {
+        let Some(control) = self.control.get().cloned() else { return };
+        let stream = stream.clone();
+        let tell = async move {
+            if let Err(error) = control.warn(&stream, warning).await {
+                error!(%stream, error = &error as &dyn Error, "a warning could not be stored");
+            }
+        };
+        self.tasks.spawn_on(tell, &self.runtime);
+    }
+
     fn send_away(&self, contribution: &ContributionId, why: Stop) {
         if let Some(stop) = self.encoders.lock().remove(contribution) {
             // The encoder may be leaving by itself at this moment.
@@ -115,6 +127,8 @@ impl Studio {
             hardware: self.ladder.hardware,
         });
         let encoded = ladder.is_some();
+        let (studio, stream) = (Arc::clone(self), settings.id.clone());
+        let ladder = ladder.map(|settings| (settings, Box::new(move |warning| studio.warn(&stream, warning)) as Warn));
         let broadcast =
             Broadcast::new(id.clone(), settings.id.clone(), settings.latency_mode, settings.audio_only, ladder);
         let broadcast = Arc::new(broadcast);
@@ -125,12 +139,13 @@ impl Studio {
     }
 
     /// Fetches the live stream's own slate picture; until it is there, and where it cannot be had, ours is shown.
-    fn fetch_slate(&self, url: String, broadcast: Arc<Broadcast>) {
-        let allow_private = self.slate.allow_private;
+    fn fetch_slate(self: &Arc<Self>, url: String, broadcast: Arc<Broadcast>) {
+        let (allow_private, studio) = (self.slate.allow_private, Arc::clone(self));
         let fetch = move || match slate_image::fetch(&url, allow_private) {
             Ok(picture) => broadcast.set_slate(ladder::Slate { landscape: picture.clone(), portrait: picture }),
             // The URL stays out of the log: it may carry a secret.
             Err(error) => {
+                studio.warn(&broadcast.stream, Warning::SlateUnavailable);
                 warn!(stream = %broadcast.stream, %error, "the slate picture could not be fetched: ours is shown")
             }
         };
@@ -317,8 +332,12 @@ impl Sink for Feed {
         self.contribution.studio.latencies.packaged(began.elapsed());
         if let Outcome::Unusable(why) = outcome {
             let refusals = &self.contribution.studio.refusals;
-            let count = if why == Stop::LongGop { &refusals.long_gop } else { &refusals.unpackageable };
+            let (count, warning) = match why {
+                Stop::LongGop => (&refusals.long_gop, Warning::LongGop),
+                _ => (&refusals.unpackageable, Warning::Unpackageable),
+            };
             count.fetch_add(1, Ordering::Relaxed);
+            self.contribution.studio.warn(&self.broadcast.stream, warning);
             self.contribution.studio.send_away(&self.contribution.id, why);
         }
         if outcome == Outcome::Playable && !std::mem::replace(&mut self.flowing, true) {

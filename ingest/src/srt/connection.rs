@@ -99,14 +99,18 @@ impl Connection {
             if to.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
         ffi::bind(id, UdpSocket::bind(any)?)?;
         ffi::connect(id, to)?;
+        let mut doubted = false;
         // libsrt gives up by itself after the time-out.
-        while ffi::state(id) == ffi::STATE_CONNECTING {
+        loop {
+            let (state, reason) = (ffi::state(id), ffi::reject_reason(id));
+            match state {
+                ffi::STATE_CONNECTED => return Ok(Self::new(socket)),
+                ffi::STATE_CONNECTING => {}
+                // For a moment on its way from one to the other it is in neither state, without a reason.
+                _ if reason == 0 && !doubted => doubted = true,
+                _ => return Err(Error::Refused(reason)),
+            }
             sleep(LOOK).await;
-        }
-        if ffi::state(id) == ffi::STATE_CONNECTED {
-            Ok(Self::new(socket))
-        } else {
-            Err(Error::Refused(ffi::reject_reason(id)))
         }
     }
 

@@ -37,6 +37,8 @@ pub(super) const STATE_CONNECTED: c_int = 5;
 const ERROR: c_int = -1;
 const ERROR_LOST: c_int = 2001;
 const ERROR_NOT_CONNECTED: c_int = 2002;
+/// libsrt forgets a socket a while after its connection broke.
+const ERROR_FORGOTTEN: c_int = 5004;
 const ERROR_SEND_WOULD_BLOCK: c_int = 6001;
 const ERROR_RECEIVE_WOULD_BLOCK: c_int = 6002;
 /// A message can be received.
@@ -152,7 +154,7 @@ impl CallError {
 
     /// Whether the other side, or the network to it, is gone.
     pub(super) fn is_lost(&self) -> bool {
-        matches!(self.code, ERROR_LOST | ERROR_NOT_CONNECTED)
+        matches!(self.code, ERROR_LOST | ERROR_NOT_CONNECTED | ERROR_FORGOTTEN)
     }
 }
 

@@ -260,6 +260,7 @@ fn key_frames_too_far_apart_are_refused_with_a_reason() {
         text.contains("weir_ingest_refusals_total{reason=\"long_gop\"} 1").then_some(())
     });
     until("the reason in the log", || server.log().contains("no key frame for more than 20 s").then_some(()));
+    until("the event", || server.log().contains("video.live_stream.warning").then_some(()));
     // A better one goes on in the same playlists.
     publish(server.rtmp_port(), &stream.key, plain(), false);
     let list = server.playback(&stream).main();

@@ -246,6 +246,7 @@ fn a_slate_that_cannot_be_had_is_told_and_ours_is_shown() {
     let stream = encoded(&server, "low", json!({ "reconnect_slate_url": url }));
     let mut encoder = FIRST.push(&server, &stream);
     until("a warning", || server.log().contains("slate.allow_private").then_some(()));
+    until("the event", || server.log().contains("video.live_stream.warning").then_some(()));
     assert!(!server.log().contains("hush"), "the address may hold a secret");
     server.playback(&stream).main().wait_for("a segment", |list| !list.segments.is_empty());
     encoder.kill();
