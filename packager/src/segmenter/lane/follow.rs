@@ -34,13 +34,16 @@ impl Lane {
             // The leader begins a segment with a key frame that this rendition does not have: its own begins with a gap.
             let torn = cut.entry && unit.access == Access::Dependent;
             let last = cuts.after(self.msn() + 1).is_none_or(|next| reached < next.at);
-            let near = last && unit.dts - self.decoded(cut.at) < VIDEO_LATE;
+            // A rung begins with the leader's picture or with a gap.
+            let rung = self.rendition.is_rung();
+            let late = if rung { self.scale.delta(self.estimate.value() / 2) } else { VIDEO_LATE };
+            let near = last && unit.dts - self.decoded(cut.at) < late;
             if near && !torn && !self.is_sound() {
                 self.end_segment(unit.dts, cut.discontinuity, out)?;
             } else {
                 self.pass(cut, out)?;
             }
-            self.afresh |= torn;
+            self.afresh |= torn || rung && !near;
         }
         Ok(())
     }
