@@ -84,7 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn measure(schedule: &Schedule, size: usize, frames: i64) -> Result<Outcome> {
     let config = avc::Config::parse(schedule.avc_record())?;
     let track = Track::new(TrackId(1), CodecConfig::Avc(config));
-    let mut packager = Packager::new(Config { mode: LatencyMode::Low });
+    let mut packager = Packager::new(Config { mode: LatencyMode::Low, ..Config::default() });
     packager.add_track(track)?;
     let payload = payload(size);
     let frame = |n: i64| {

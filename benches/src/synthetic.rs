@@ -113,7 +113,8 @@ impl Programme {
         pieces.extend((0..PICTURES).map(|n| Bytes::from(vec![n as u8; picture])));
         let format = Format { resolution: Some((1_920, 1_080)), ..Format::new(Kind::Video, "avc1.64001F") };
         let init = Init { rendition: RenditionId::VIDEO, number: 0, bytes: Bytes::from(vec![1; 700]), format };
-        let targets = Targets { segment_secs: TARGET_SECS, part: Some(TimeDelta::from_millis(PART_MS)) };
+        let targets =
+            Targets { segment_secs: TARGET_SECS, part: Some(TimeDelta::from_millis(PART_MS)), pause: TimeDelta::ZERO };
         broadcast.append(&[Event::Targets(targets), Event::Init(Arc::new(init))]);
         let mut programme = Self { broadcast, msn: 0, index: 0, pieces: pieces.into() };
         (0..PARTS + OPEN_PARTS).for_each(|_| programme.release());

@@ -84,7 +84,6 @@
     hls = new Hls({
       lowLatencyMode: true,
       maxLiveSyncPlaybackRate: 1.5,
-      backBufferLength: 20,
       maxBufferLength: 12,
       maxMaxBufferLength: 30,
       manifestLoadPolicy: patient,

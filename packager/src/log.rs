@@ -69,6 +69,8 @@ pub struct Targets {
     pub segment_secs: u32,
     /// `PART-TARGET`, where parts are offered.
     pub part: Option<TimeDelta>,
+    /// How long the media may pause without a player of parts running dry.
+    pub pause: TimeDelta,
 }
 
 /// An init section and what a playlist says of the media behind it.

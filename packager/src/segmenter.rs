@@ -53,6 +53,8 @@ const EARLIEST: TimeDelta = TimeDelta::from_secs(1);
 pub struct Config {
     /// What segments and parts aim at.
     pub mode: LatencyMode,
+    /// How long the frames may pause without a player of parts running dry: it is told to stay that much further back.
+    pub longest_pause: TimeDelta,
 }
 
 /// Turns the frames of one broadcast into its packaged log.
@@ -62,7 +64,7 @@ pub struct Config {
 /// DTS never going back within a track. What comes out is taken with [`Packager::poll`] after each call.
 #[derive(Debug)]
 pub struct Packager {
-    mode: LatencyMode,
+    config: Config,
     out: Output,
     /// It leads wherever it is there.
     video: Option<Feed>,
@@ -108,7 +110,7 @@ impl Packager {
     /// A packager for a new broadcast.
     pub fn new(config: Config) -> Self {
         Self {
-            mode: config.mode,
+            config,
             out: Output::default(),
             video: None,
             followers: Vec::new(),
@@ -297,7 +299,7 @@ impl Packager {
         let gop = match (keys.next(), keys.next()) {
             (Some(first), Some(second)) => second - first,
             (Some(first), None) => of(Slot::Video).map(|u| u.pts - first).max().unwrap_or_default(),
-            _ => plan::segment_target(self.mode),
+            _ => plan::segment_target(self.config.mode),
         };
         let mut paces: Vec<Pace> = Vec::new();
         let video = self.video.iter_mut().map(|feed| (Slot::Video, feed));
@@ -305,7 +307,7 @@ impl Packager {
         for (slot, feed) in video.chain(followers) {
             paces.extend(feed.learn_pace(of(slot), paces.first().copied()));
         }
-        let (targets, parts) = plan::targets(self.mode, gop, &paces);
+        let (targets, parts) = plan::targets(self.config, gop, &paces);
         (self.targets, self.parts) = (Some(targets), parts);
         self.out.events.push_back(Event::Targets(targets));
         for feed in self.video.iter_mut().chain(&mut self.followers) {

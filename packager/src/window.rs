@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn playlists_of_all_renditions_begin_at_the_same_segment() {
         let mut window = Window::new();
-        window.apply(&Event::Targets(Targets { segment_secs: 2, part: None }));
+        window.apply(&Event::Targets(Targets { segment_secs: 2, part: None, pause: TimeDelta::ZERO }));
         for (rendition, kind) in [(RenditionId::VIDEO, Kind::Video), (RenditionId::AUDIO, Kind::Audio)] {
             let format = Format::new(kind, "");
             window.apply(&Event::Init(Arc::new(Init { rendition, number: 0, bytes: bytes::Bytes::new(), format })));

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use common::source::{Fed, Video, audio, audio_track, mux, video_track};
 use media::LatencyMode::{self, Low, Standard};
+use media::TimeDelta;
 use media::id::{BroadcastId, PlaybackId};
-use packager::log::{Event, RenditionId};
+use packager::log::{Event, RenditionId, Targets};
 use packager::playlist::{self, MediaOptions, MultivariantOptions};
 use packager::uri::Query;
 use packager::window::Window;
@@ -86,6 +87,21 @@ fn media_playlists() {
     golden("low-video-delta.m3u8", &media(RenditionId::VIDEO, skip));
     let query = Query { low_latency: false, extra: "token=a.b.c" };
     golden("low-video-without-parts.m3u8", &media(RenditionId::VIDEO, MediaOptions { skip: false, query }));
+}
+
+#[test]
+fn players_stay_back_by_the_longest_pause() {
+    let (fed, _) = broadcast(Low);
+    let mut window = Window::new();
+    for event in &fed.events {
+        let pause = TimeDelta::from_millis(300);
+        match event {
+            Event::Targets(targets) => window.apply(&Event::Targets(Targets { pause, ..*targets })),
+            other => window.apply(other),
+        }
+    }
+    let text = playlist::media(&window, RenditionId::VIDEO, &MediaOptions::default()).unwrap();
+    assert!(text.contains("PART-TARGET=0.21800\n") && text.contains(",PART-HOLD-BACK=0.95400,"), "{text}");
 }
 
 #[test]

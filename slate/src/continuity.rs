@@ -28,7 +28,7 @@ use sound::Sound;
 use ticks::Ticks;
 
 /// Media that is away for this long, by the clock, is done without.
-const PATIENCE: TimeDelta = TimeDelta::from_millis(300);
+pub const PATIENCE: TimeDelta = TimeDelta::from_millis(300);
 /// A picture stands in for the ones that are missing for so long; then comes the slate.
 const HOLD: TimeDelta = TimeDelta::from_millis(500);
 /// Contributions of few pictures have theirs held for two of their intervals, but never longer than this.

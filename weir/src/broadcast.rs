@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use ingest::health::Health;
 use ingest::{Item, LinkFigures, Stop};
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
-use media::{Access, Kind, LatencyMode, TrackId, WallTime};
+use media::{Access, Kind, LatencyMode, TimeDelta, TrackId, WallTime};
 use packager::Packager;
 use parking_lot::Mutex;
 use slate::Splice;
@@ -73,7 +73,9 @@ impl Broadcast {
         ladder: Option<(ladder::Settings, Warn)>,
     ) -> Self {
         let origin = Arc::new(origin::Broadcast::new(id.clone()));
-        let packaging = Arc::new(Packaging::new(packager::Config { mode }, origin));
+        // Encoded programmes go on by themselves, but not at once.
+        let longest_pause = if ladder.is_some() { slate::continuity::PATIENCE } else { TimeDelta::ZERO };
+        let packaging = Arc::new(Packaging::new(packager::Config { mode, longest_pause }, origin));
         let encoding = ladder.and_then(|(settings, warn)| {
             let started = Encoding::start(settings, stream.clone(), Arc::clone(&packaging), warn);
             started.inspect_err(|error| error!(%stream, %error, "the programme is passed through, not encoded")).ok()

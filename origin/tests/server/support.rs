@@ -123,7 +123,7 @@ pub(crate) fn eventually(condition: impl Fn() -> bool) {
 
 /// Targets of one second and 0.2 s parts, and both init sections.
 pub(crate) fn opening() -> Vec<Event> {
-    let targets = Targets { segment_secs: 1, part: Some(TimeDelta::from_millis(200)) };
+    let targets = Targets { segment_secs: 1, part: Some(TimeDelta::from_millis(200)), pause: TimeDelta::ZERO };
     let mut events = vec![Event::Targets(targets)];
     events.extend(BOTH.map(|rendition| Event::Init(init(rendition))));
     events

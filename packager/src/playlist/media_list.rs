@@ -91,7 +91,8 @@ impl List<'_> {
         write!(self.out, ",CAN-SKIP-UNTIL={}", Steps::secs(SKIP_UNTIL * target))?;
         if let Some(part) = self.part_target {
             // From the printed PART-TARGET, or it could fall short of three times that by a rounding.
-            write!(self.out, ",PART-HOLD-BACK={}", Steps(Steps::up(part).0 * PART_HOLD_BACK))?;
+            let hold_back = Steps::up(part).0 * PART_HOLD_BACK + Steps::up(self.targets.pause).0;
+            write!(self.out, ",PART-HOLD-BACK={}", Steps(hold_back))?;
         }
         writeln!(self.out, ",HOLD-BACK={}", Steps::secs(HOLD_BACK * target))
     }

@@ -2,6 +2,7 @@
 
 use media::{LatencyMode, TimeDelta};
 
+use super::Config;
 use crate::log::Targets;
 
 /// Longest target duration: a GOP of twenty seconds is the longest that is carried whole.
@@ -70,9 +71,10 @@ pub(super) fn target_secs(mode: LatencyMode, gop: TimeDelta) -> u32 {
 }
 
 /// Freezes both durations; `paces` are those of the renditions that are there, the leader's first.
-pub(super) fn targets(mode: LatencyMode, gop: TimeDelta, paces: &[Pace]) -> (Targets, Option<Parts>) {
-    let parts = (mode == LatencyMode::Low).then(|| parts(paces));
-    (Targets { segment_secs: target_secs(mode, gop), part: parts.map(|parts| parts.longest) }, parts)
+pub(super) fn targets(config: Config, gop: TimeDelta, paces: &[Pace]) -> (Targets, Option<Parts>) {
+    let parts = (config.mode == LatencyMode::Low).then(|| parts(paces));
+    let part = parts.map(|parts| parts.longest);
+    (Targets { segment_secs: target_secs(config.mode, gop), part, pause: config.longest_pause }, parts)
 }
 
 /// The part rule of a rendition: as many frames as fit in a part with their jitter, or for sound in a grid's step.

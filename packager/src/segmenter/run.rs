@@ -224,7 +224,7 @@ impl Packager {
             self.cut_video(unit.dts, Cut { at: edge, discontinuity: true, entry: true })?;
             return self.video.as_mut().map_or(Ok(()), |feed| feed.lane.change(track));
         }
-        let target = plan::segment_target(self.mode);
+        let target = plan::segment_target(self.config.mode);
         let ramp = self.run.first && edge - self.run.start_pts < target.times(RAMP_TARGETS) + TARGET_JITTER;
         let least = if ramp || self.run.headless { SHORTEST_SEGMENT } else { target - TARGET_JITTER };
         let next_too_late = length + self.run.gop > self.limit(ROUNDING);

@@ -219,7 +219,7 @@ pub struct Fed {
 
 impl Fed {
     pub fn new(mode: LatencyMode, tracks: &[Track]) -> Self {
-        let mut packager = Packager::new(Config { mode });
+        let mut packager = Packager::new(Config { mode, ..Config::default() });
         tracks.iter().for_each(|t| packager.add_track(t.clone()).unwrap());
         Self { packager, events: Vec::new(), pushed: Vec::new() }
     }
