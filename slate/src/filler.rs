@@ -1,24 +1,33 @@
 //! Fills a gap of a programme that is not encoded anew, with a clip in its own codecs.
 //!
-//! For half a second nothing is said: players hold the last picture by themselves. Then the clip begins, behind a
-//! discontinuity, right where the programme ended and not where the clock is; what the clock is ahead by then leaves
-//! at once. So the programme has no hole, and its time goes with the clock again: what is dated `end + t` leaves `t`
+//! For [`patience`] nothing is said: players hold the last picture by themselves. Then the clip begins, behind a
+//! discontinuity, right where each track ended and not where the clock is; what the clock is ahead by then leaves at
+//! once. So the programme has no hole, and its time goes with the clock again: what is dated `end + t` leaves `t`
 //! after the last frame came.
 //!
-//! While it runs, frames of a contribution that is back go nowhere until [`Filler::ends_with`] one of them, and what
-//! [`Splice::track`](crate::Splice::track) says is not passed on. Then [`Splice::advance`](crate::Splice::advance) to
-//! [`Filler::end`] tells it again and lays that frame behind the clip.
+//! [`Splice::pause`](crate::Splice::pause) tells where the tracks end. While the clip runs, frames of a contribution that
+//! is back go nowhere until [`Filler::ends_with`] one of them, and what [`Splice::track`](crate::Splice::track) says is
+//! not passed on. Then [`Splice::advance`](crate::Splice::advance) to [`Filler::end`] tells it again and lays that frame
+//! behind the clip.
 
 use bytes::Bytes;
-use media::{Access, Frame, Kind, TimeDelta, Timescale, Timestamp, Track};
+use media::{Access, Frame, Kind, LatencyMode, TimeDelta, Timescale, Timestamp, Track, TrackId};
 
-use crate::Item;
 use crate::audio;
+use crate::{End, Item};
 
-/// So long the player holds the last picture.
-const SILENT: TimeDelta = TimeDelta::from_millis(500);
 /// Frames that leave in one call. At the bound the rest is left for the next one, which is due at once.
 const MOST_AT_ONCE: usize = 2_000;
+
+/// How long media may stay away before the clip begins: as long as what players have in hand lasts for sure, as a
+/// contribution that only stutters is better waited for.
+pub const fn patience(mode: LatencyMode) -> TimeDelta {
+    TimeDelta::from_millis(match mode {
+        LatencyMode::Standard => 2_000,
+        LatencyMode::Reduced => 1_000,
+        LatencyMode::Low => 500,
+    })
+}
 
 /// What is shown and heard in a gap. Its tracks have the ids of those whose places they take.
 #[derive(Clone, Debug, Default)]
@@ -55,15 +64,25 @@ impl Reel {
         fits.then_some(Self { track, frames, length })
     }
 
-    /// The `n`th frame of the reel that begins at `from`, and where the track ends with it.
-    fn frame(&self, n: usize, from: Timestamp) -> Option<(Frame, Timestamp)> {
+    /// The same pictures in the place of another track.
+    pub fn in_place_of(&self, id: TrackId) -> Self {
+        Self { track: Track { id, ..self.track.clone() }, ..self.clone() }
+    }
+
+    /// Their track.
+    pub const fn track(&self) -> &Track {
+        &self.track
+    }
+
+    /// The `n`th frame of the reel where the first is decoded and shown as `from` says, and where the track ends with it.
+    fn frame(&self, n: usize, from: &Lane) -> Option<(Frame, Timestamp)> {
         let (first, count) = (self.frames.first()?, self.frames.len());
-        let begins = |round: usize| from + self.length.times(i64::try_from(round).unwrap_or(i64::MAX));
+        let begins = |round: usize| from.dts + self.length.times(i64::try_from(round).unwrap_or(i64::MAX));
         let frame = self.frames.get(n % count)?;
         let shift = begins(n / count) - first.dts;
         let next = self.frames.get(n % count + 1).map_or(begins(n / count + 1), |next| next.dts + shift);
-        let frame = Frame { track: self.track.id, dts: frame.dts + shift, pts: frame.pts + shift, ..frame.clone() };
-        Some((frame, next))
+        let (dts, pts) = (frame.dts + shift, frame.pts + shift + from.delay);
+        Some((Frame { track: self.track.id, dts, pts, ..frame.clone() }, next))
     }
 }
 
@@ -79,10 +98,16 @@ impl Silence {
         Some(Self { track, payload, samples })
     }
 
-    fn frame(&self, n: usize, from: Timestamp) -> Option<(Frame, Timestamp)> {
+    /// The same silence in the place of another track.
+    pub fn in_place_of(&self, track: &Track) -> Self {
+        let track = Track { id: track.id, codec: self.track.codec.clone(), language: track.language };
+        Self { track, ..self.clone() }
+    }
+
+    fn frame(&self, n: usize, from: &Lane) -> Option<(Frame, Timestamp)> {
         let scale: Timescale = self.track.timescale();
         let at =
-            |n: usize| from + scale.delta(i64::try_from(n).unwrap_or(i64::MAX).saturating_mul(self.samples.into()));
+            |n: usize| from.dts + scale.delta(i64::try_from(n).unwrap_or(i64::MAX).saturating_mul(self.samples.into()));
         let (dts, track) = (at(n), self.track.id);
         let payload = self.payload.clone();
         (self.samples > 0).then(|| (Frame { track, dts, pts: dts, access: Access::Independent, payload }, at(n + 1)))
@@ -97,30 +122,43 @@ pub struct Filler {
     from: Timestamp,
     since: TimeDelta,
     begun: bool,
-    /// Frames that left: pictures, then each track of sound.
-    left: Vec<usize>,
+    /// Pictures, then each track of sound.
+    lanes: Vec<Lane>,
     end: Timestamp,
 }
 
+/// Where one track of a clip begins, and how many of its frames left.
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    dts: Timestamp,
+    /// Pictures are shown so much later than they are decoded, as those before them were.
+    delay: TimeDelta,
+    left: usize,
+}
+
 impl Filler {
-    /// Fills a programme that ends at `end` with `clip`; its last frame came at `since`.
-    pub fn new(clip: Clip, end: Timestamp, since: TimeDelta) -> Self {
-        let left = vec![0; clip.sounds.len() + 1];
-        Self { clip, from: end, since, begun: false, left, end }
+    /// Fills a programme whose tracks end at `ends` with `clip`, whose last frame came at `since`. Pictures begin where
+    /// those before them ended, and each sound where that ended whose place it takes.
+    pub fn new(clip: Clip, ends: &[End], since: TimeDelta) -> Self {
+        let from = ends.iter().map(|end| end.dts).max().unwrap_or_default();
+        let lane = |end: Option<&End>| {
+            let (dts, pts) = end.map_or((from, from), |end| (end.dts, end.pts));
+            Lane { dts, delay: pts - dts, left: 0 }
+        };
+        let pictures = lane(ends.iter().find(|end| end.track.kind() == Kind::Video));
+        let sounds = clip.sounds.iter().map(|sound| lane(ends.iter().find(|end| end.track.id == sound.track.id)));
+        let lanes = std::iter::once(pictures).chain(sounds).collect();
+        Self { clip, from, since, begun: false, lanes, end: from }
     }
 
     /// When there is something to [`Self::poll`].
     pub fn wake_at(&self) -> TimeDelta {
-        let next =
-            (0..self.left.len()).filter_map(|lane| self.next(lane)).map(|(frame, _)| frame.dts - self.from).min();
-        self.since + next.unwrap_or_default().max(SILENT)
+        let next = (0..self.lanes.len()).filter_map(|lane| self.next(lane)).map(|(frame, _)| frame.dts).min();
+        self.since + next.map_or(TimeDelta::ZERO, |next| (next - self.from).max(TimeDelta::ZERO))
     }
 
-    /// What is due `now`.
+    /// What is due `now`; first of all the discontinuity and the tracks.
     pub fn poll(&mut self, now: TimeDelta, out: &mut Vec<Item>) {
-        if now - self.since < SILENT {
-            return;
-        }
         if !std::mem::replace(&mut self.begun, true) {
             let pictures = self.clip.pictures.iter().map(|reel| &reel.track);
             let tracks = pictures.chain(self.clip.sounds.iter().map(|silence| &silence.track));
@@ -129,15 +167,15 @@ impl Filler {
         }
         let due = self.from + (now - self.since);
         for _ in 0..MOST_AT_ONCE {
-            let next = (0..self.left.len()).filter_map(|lane| Some((lane, self.next(lane)?)));
+            let next = (0..self.lanes.len()).filter_map(|lane| Some((lane, self.next(lane)?)));
             let Some((lane, (frame, end))) = next.min_by_key(|(_, (frame, _))| frame.dts) else { return };
             if frame.dts > due {
                 return;
             }
             out.push(Item::Frame(frame));
             self.end = self.end.max(end);
-            if let Some(left) = self.left.get_mut(lane) {
-                *left += 1;
+            if let Some(lane) = self.lanes.get_mut(lane) {
+                lane.left += 1;
             }
         }
     }
@@ -147,17 +185,22 @@ impl Filler {
         self.clip.pictures.is_none() || (kind == Kind::Video && access != Access::Dependent)
     }
 
-    /// Where that which left ends; none if nothing left yet, and the contribution simply goes on.
-    pub fn end(&self) -> Option<Timestamp> {
-        self.begun.then_some(self.end)
+    /// Where that which left ends.
+    pub const fn end(&self) -> Timestamp {
+        self.end
+    }
+
+    /// Pictures that left.
+    pub fn shown(&self) -> usize {
+        self.lanes.first().map_or(0, |pictures| pictures.left)
     }
 
     /// The frame of a lane that leaves next, and where its track ends with it.
     fn next(&self, lane: usize) -> Option<(Frame, Timestamp)> {
-        let n = *self.left.get(lane)?;
+        let from = self.lanes.get(lane)?;
         match lane.checked_sub(1) {
-            None => self.clip.pictures.as_ref()?.frame(n, self.from),
-            Some(sound) => self.clip.sounds.get(sound)?.frame(n, self.from),
+            None => self.clip.pictures.as_ref()?.frame(from.left, from),
+            Some(sound) => self.clip.sounds.get(sound)?.frame(from.left, from),
         }
     }
 }

@@ -12,4 +12,4 @@ mod splice;
 
 pub use continuity::Continuity;
 pub use filler::Filler;
-pub use splice::{Item, Repairs, Splice};
+pub use splice::{End, Item, Repairs, Splice};

@@ -15,6 +15,10 @@ const JUMP: TimeDelta = TimeDelta::from_secs(10);
 const BACKWARD: TimeDelta = TimeDelta::from_millis(300);
 /// A picture is taken to last no longer than this when the next contribution is laid behind it.
 const LONGEST_PICTURE: TimeDelta = TimeDelta::from_millis(100);
+/// A picture that none came before is taken to last so long.
+const FIRST_PICTURE: TimeDelta = TimeDelta::from_millis(40);
+/// A track that ended longer than this before the rest had a gap of its own: what follows begins with the rest.
+const MOST_APART: TimeDelta = TimeDelta::from_secs(1);
 /// A track of sound that is announced and does not come is silent after this long.
 const FIRST_PATIENCE: TimeDelta = TimeDelta::from_millis(300);
 /// Sound that came and is this far behind the rest is silent until it comes back.
@@ -33,6 +37,17 @@ pub enum Item {
     Frame(Frame),
     /// The programme breaks here: another contribution follows.
     Discontinuity,
+}
+
+/// Where a track of the programme ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The track.
+    pub track: Track,
+    /// Where what is decoded ends.
+    pub dts: Timestamp,
+    /// Where what is shown ends; sound is heard when it is decoded.
+    pub pts: Timestamp,
 }
 
 /// What was made good, for the metrics.
@@ -76,6 +91,8 @@ struct Lane {
     newest: Option<Timestamp>,
     /// Where the newest frame was laid; for sound, where it ends.
     last: Option<Timestamp>,
+    /// Of pictures that came: where the last one of them is shown, and how long it lasts.
+    shown: Option<(Timestamp, TimeDelta)>,
     /// The end of the programme when the track was announced, if the contribution had begun.
     opened: Option<Timestamp>,
     grid: Option<Grid>,
@@ -107,6 +124,32 @@ impl Splice {
     /// Where the programme ends so far; none before the first frame.
     pub const fn end(&self) -> Option<Timestamp> {
         self.end
+    }
+
+    /// The tracks of the contribution in hand.
+    pub fn tracks(&self) -> impl Iterator<Item = &Track> {
+        self.lanes.values().map(|lane| &lane.track)
+    }
+
+    /// Nothing comes for a while: sound that is behind the rest is silent up to there, and something else may follow where
+    /// the tracks end. None before the first frame.
+    pub fn pause(&mut self, out: &mut Vec<Item>) -> Vec<End> {
+        let Some(end) = self.end else { return Vec::new() };
+        let began = self.began.unwrap_or(end);
+        let shown = self.lanes.values().filter_map(Lane::pictures_end).map(|(_, shown)| shown).max();
+        let until = end.max(shown.unwrap_or(end));
+        let ends = self.lanes.values_mut().map(|lane| {
+            if lane.track.kind() == Kind::Audio {
+                self.repairs.silent_frames += lane.fill_silence(began, until, TimeDelta::ZERO, out);
+            }
+            let sound_end = lane.grid.as_ref().map_or(end, Grid::next);
+            let (dts, pts) = lane.pictures_end().unwrap_or((sound_end, sound_end));
+            let late = if end - dts > MOST_APART { end - dts } else { TimeDelta::ZERO };
+            End { track: lane.track.clone(), dts: dts + late, pts: pts + late }
+        });
+        let ends: Vec<_> = ends.collect();
+        self.end = self.end.max(ends.iter().map(|end| end.dts).max());
+        ends
     }
 
     /// Something else filled the programme up to `end`. The contribution in hand is laid behind it as if it began with
@@ -180,7 +223,7 @@ impl Splice {
     fn fill_silence(&mut self, out: &mut Vec<Item>) {
         let (Some(end), Some(began)) = (self.end, self.began) else { return };
         for lane in self.lanes.values_mut().filter(|lane| lane.track.kind() == Kind::Audio) {
-            self.repairs.silent_frames += lane.fill_silence(began, end, out);
+            self.repairs.silent_frames += lane.fill_silence(began, end, lane.patience, out);
         }
     }
 
@@ -198,11 +241,18 @@ impl Lane {
             offset: None,
             newest: None,
             last: floor,
+            shown: None,
             opened,
             grid: None,
             patience: FIRST_PATIENCE,
             came: None,
         }
+    }
+
+    /// Where pictures end: what is decoded, and what is shown.
+    fn pictures_end(&self) -> Option<(Timestamp, Timestamp)> {
+        let (shown, lasts) = self.shown?;
+        Some((self.last? + lasts, shown + lasts))
     }
 
     /// Tells a frame that came before, byte for byte at the same time, and remembers this one.
@@ -250,11 +300,15 @@ impl Lane {
     ) -> Timestamp {
         let floor = self.last.unwrap_or(at);
         let dts = at.max(floor);
+        let pts = frame.pts + offset;
         repairs.reordered_frames += u64::from(dts != at);
-        out.push(Item::Frame(Frame { dts, pts: frame.pts + offset, ..frame }));
+        out.push(Item::Frame(Frame { dts, pts, ..frame }));
         self.last = Some(dts);
         // The picture lasts about as long as the one before it.
-        dts + (dts - floor).min(LONGEST_PICTURE)
+        let lasts = (dts - floor).min(LONGEST_PICTURE);
+        let shown = self.shown.map_or(pts, |(shown, _)| shown.max(pts));
+        self.shown = Some((shown, if self.shown.is_some() { lasts } else { FIRST_PICTURE }));
+        dts + lasts
     }
 
     /// Puts sound in its place on the grid, and silence before it where frames are missing; gives the end of the track.
@@ -296,11 +350,12 @@ impl Lane {
         grid.next()
     }
 
-    /// Lays silence up to `end` if the track has kept the programme waiting for too long; gives how many frames.
-    fn fill_silence(&mut self, began: Timestamp, end: Timestamp, out: &mut Vec<Item>) -> u64 {
+    /// Lays silence up to `end` if the track has kept the programme waiting for longer than `patience`; gives how many
+    /// frames.
+    fn fill_silence(&mut self, began: Timestamp, end: Timestamp, patience: TimeDelta, out: &mut Vec<Item>) -> u64 {
         let opened = self.opened.unwrap_or(began);
         let from = self.grid.as_ref().map_or(self.last.map_or(opened, |last| last.max(opened)), Grid::next);
-        if end - from <= self.patience {
+        if end - from <= patience {
             return 0;
         }
         let codec = &self.track.codec;

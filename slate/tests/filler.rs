@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use media::codec::{aac, avc};
-use media::{Access, CodecConfig, Frame, Kind, TimeDelta, Timescale, Timestamp, Track, TrackId};
-use slate::filler::{Clip, Reel, Silence};
-use slate::{Filler, Item, Splice};
+use media::{Access, CodecConfig, Frame, Kind, LatencyMode, TimeDelta, Timescale, Timestamp, Track, TrackId};
+use slate::filler::{Clip, Reel, Silence, patience};
+use slate::{End, Filler, Item, Splice};
 
 const VIDEO: TrackId = TrackId(1);
 const AUDIO: TrackId = TrackId(2);
@@ -46,12 +46,19 @@ fn clip() -> Clip {
     Clip { pictures, sounds: vec![Silence::of(audio()).unwrap()] }
 }
 
-/// Runs a filler as its wake-ups say until the clock is at `until`; what left, and when.
-fn run(filler: &mut Filler, mut now: TimeDelta, until: TimeDelta) -> Vec<(TimeDelta, Item)> {
-    let mut all = Vec::new();
+/// Ends of both tracks.
+fn ends(pictures: i64, shown: i64, sound: i64) -> Vec<End> {
+    let end = |track, dts, pts| End { track, dts: at(dts), pts: at(pts) };
+    vec![end(video(), pictures, shown), end(audio(), sound, sound)]
+}
+
+/// Runs a filler as its wake-ups say, from half a second after its beginning until the clock is at `until`; what left,
+/// and when.
+fn run(filler: &mut Filler, since: TimeDelta, until: TimeDelta) -> Vec<(TimeDelta, Item)> {
+    let (mut all, mut now) = (Vec::new(), since);
     while filler.wake_at() <= until {
-        assert!(filler.wake_at() > now, "wakes for nothing");
-        now = filler.wake_at();
+        assert!(filler.wake_at() > now || all.is_empty(), "wakes for nothing");
+        now = filler.wake_at().max(since + patience(LatencyMode::Low));
         let mut out = Vec::new();
         filler.poll(now, &mut out);
         assert!(!out.is_empty(), "woke for nothing");
@@ -69,16 +76,14 @@ fn frames(items: &[(TimeDelta, Item)], track: TrackId) -> Vec<(TimeDelta, Frame)
 }
 
 #[test]
-fn nothing_leaves_for_half_a_second() {
-    let mut filler = Filler::new(clip(), at(60_000), ms(1_000));
-    let mut out = Vec::new();
-    filler.poll(ms(1_499), &mut out);
-    assert_eq!((out.len(), filler.end(), filler.wake_at()), (0, None, ms(1_500)));
+fn players_of_late_playlists_have_more_in_hand() {
+    use LatencyMode::{Low, Reduced, Standard};
+    assert!(patience(Low) < patience(Reduced) && patience(Reduced) < patience(Standard));
 }
 
 #[test]
 fn the_clip_goes_on_where_the_programme_ended_and_keeps_to_the_clock() {
-    let mut filler = Filler::new(clip(), at(60_000), ms(1_000));
+    let mut filler = Filler::new(clip(), &ends(60_000, 60_000, 60_000), ms(1_000));
     let items = run(&mut filler, ms(1_000), ms(61_000));
     let tracks = [Item::Discontinuity, Item::Track(video()), Item::Track(audio())];
     assert!(items.iter().take(3).map(|(_, item)| item).eq(&tracks));
@@ -94,13 +99,38 @@ fn the_clip_goes_on_where_the_programme_ended_and_keeps_to_the_clock() {
     let scale = Timescale::new(48_000);
     assert!(sounds.iter().zip(0..).all(|((_, frame), n)| frame.dts == at(60_000) + scale.delta(n * 1_024)));
     assert!((2_812..2_816).contains(&sounds.len()), "{}", sounds.len());
-    let end = filler.end().unwrap() - at(120_000);
+    let end = filler.end() - at(120_000);
     assert!((ms(21)..=ms(40)).contains(&end), "{end:?}");
 }
 
 #[test]
+fn each_track_begins_where_its_own_ended() {
+    // Pictures are reordered, and the sound is ahead of what is decoded.
+    let mut filler = Filler::new(clip(), &ends(60_000, 60_080, 60_100), ms(1_000));
+    let items = run(&mut filler, ms(1_000), ms(3_000));
+    let (_, picture) = frames(&items, VIDEO).swap_remove(0);
+    assert_eq!((picture.dts, picture.pts), (at(60_000), at(60_080)));
+    assert_eq!(frames(&items, AUDIO)[0].1.dts, at(60_100));
+    assert_eq!(filler.shown(), frames(&items, VIDEO).len());
+}
+
+#[test]
+fn another_tracks_place_is_taken() {
+    let clip = clip();
+    let reel = clip.pictures.unwrap().in_place_of(TrackId(7));
+    let other = Track { id: TrackId(9), language: media::Language::new(*b"deu"), ..audio() };
+    let sounds = vec![clip.sounds[0].in_place_of(&other)];
+    let end = |track| End { track, dts: at(0), pts: at(0) };
+    let ends = [end(Track { id: TrackId(7), ..video() }), end(other.clone())];
+    let mut filler = Filler::new(Clip { pictures: Some(reel), sounds }, &ends, ms(0));
+    let items = run(&mut filler, ms(0), ms(1_000));
+    assert!(items.iter().any(|(_, item)| *item == Item::Track(other.clone())));
+    assert_eq!((frames(&items, TrackId(7)).len(), frames(&items, TrackId(9)).len()), (26, 47));
+}
+
+#[test]
 fn what_is_not_polled_is_made_up_for_in_bounded_steps() {
-    let mut filler = Filler::new(clip(), at(60_000), ms(0));
+    let mut filler = Filler::new(clip(), &ends(60_000, 60_000, 60_000), ms(0));
     let mut out = Vec::new();
     filler.poll(ms(60_000), &mut out);
     assert_eq!(out.len(), 2_000 + 3);
@@ -113,11 +143,11 @@ fn what_is_not_polled_is_made_up_for_in_bounded_steps() {
 
 #[test]
 fn a_gap_ends_with_a_picture_that_needs_none_before_it() {
-    let filler = Filler::new(clip(), at(0), ms(0));
+    let filler = Filler::new(clip(), &ends(0, 0, 0), ms(0));
     assert!(filler.ends_with(Kind::Video, Access::Independent) && filler.ends_with(Kind::Video, Access::Open));
     assert!(!filler.ends_with(Kind::Video, Access::Dependent) && !filler.ends_with(Kind::Audio, Access::Independent));
     let silent = Clip { pictures: None, ..clip() };
-    assert!(Filler::new(silent, at(0), ms(0)).ends_with(Kind::Audio, Access::Independent));
+    assert!(Filler::new(silent, &ends(0, 0, 0), ms(0)).ends_with(Kind::Audio, Access::Independent));
 }
 
 #[test]
@@ -151,7 +181,8 @@ fn programme(anew: bool) -> Vec<Item> {
     splice.track(video(), &mut all);
     splice.track(audio(), &mut all);
     all.extend(feed(&mut splice, 0, 5_000));
-    let mut filler = Filler::new(clip(), splice.end().unwrap(), ms(5_000));
+    let ends = splice.pause(&mut all);
+    let mut filler = Filler::new(clip(), &ends, ms(5_000));
     all.extend(run(&mut filler, ms(5_000), ms(8_000)).into_iter().map(|(_, item)| item));
     if anew {
         let mut untold = Vec::new();
@@ -159,7 +190,7 @@ fn programme(anew: bool) -> Vec<Item> {
         splice.track(video(), &mut untold);
         splice.track(audio(), &mut untold);
     }
-    splice.advance(filler.end().unwrap(), &mut all);
+    splice.advance(filler.end(), &mut all);
     all.extend(feed(&mut splice, if anew { 777_000 } else { 8_000 }, if anew { 780_000 } else { 11_000 }));
     all
 }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use media::codec::{aac, avc};
 use media::{Access, CodecConfig, Frame, Metadata, MetadataKind, TimeDelta, Timescale, Timestamp, Track, TrackId};
-use slate::{Item, Splice};
+use slate::{End, Item, Splice};
 
 const VIDEO: TrackId = TrackId(1);
 const AUDIO: TrackId = TrackId(2);
@@ -293,4 +293,35 @@ fn pictures_that_begin_before_the_sound_that_came_first_are_all_kept() {
     let sounds: Vec<_> = laid(&out, AUDIO).into_iter().filter(|(_, real)| *real).collect();
     let apart = sounds.last().unwrap().0 - pictures.last().unwrap().0;
     assert!(apart.abs() < 60, "{apart} ms");
+}
+
+/// Ends of the tracks in milliseconds, with the frames that are laid by asking for them.
+fn paused(splice: &mut Splice) -> (Vec<(TrackId, i64, i64)>, usize) {
+    let mut out = Vec::new();
+    let at = |time| Timescale::MILLIS.ticks(time);
+    let ends = splice.pause(&mut out);
+    (ends.iter().map(|End { track, dts, pts }| (track.id, at(*dts), at(*pts))).collect(), out.len())
+}
+
+#[test]
+fn a_programme_that_pauses_ends_at_once_in_all_tracks() {
+    let mut splice = started();
+    assert_eq!(paused(&mut splice), (vec![], 0), "nothing came yet");
+    // Pictures are shown 40 ms after they are decoded; the sound is 120 ms behind.
+    let mut frames: Vec<_> = (0..10).map(|n| frame(VIDEO, n * 40)).collect();
+    frames.push(Frame { pts: ms(280), ..frame(AUDIO, 280) });
+    run(&mut splice, frames);
+    let (ends, silent) = paused(&mut splice);
+    assert_eq!(ends[0], (VIDEO, 10_400, 10_440));
+    let (track, end, shown) = ends[1];
+    assert!(track == AUDIO && end == shown && (10_419..=10_440).contains(&end) && silent == 5, "{ends:?} {silent}");
+}
+
+#[test]
+fn a_track_that_ended_long_before_goes_on_with_the_rest() {
+    let mut splice = started();
+    run(&mut splice, (0..3).map(|n| frame(VIDEO, n * 40)));
+    run(&mut splice, (0..200).map(|n| frame(AUDIO, n * 1_024 / 48)));
+    let (ends, _) = paused(&mut splice);
+    assert_eq!((ends[0].0, ends[0].1, ends[0].2 - ends[0].1), (VIDEO, ends[1].1, 40));
 }
