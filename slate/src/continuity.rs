@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use media::{TimeDelta, Timestamp};
 
 use clock::Clock;
-use pace::Pace;
+use pace::{Bursts, Pace};
 use rejoin::{Place, Rejoin, Standing};
 pub use sound::BLOCK;
 use sound::Sound;
@@ -124,6 +124,7 @@ pub struct Continuity<P> {
     /// Pictures behind `current`, oldest first.
     coming: VecDeque<(Timestamp, P)>,
     pace: Pace,
+    bursts: Bursts,
     /// When sound came that was not done without.
     heard: TimeDelta,
     /// When the first sound came for which there was no shift yet.
@@ -159,6 +160,7 @@ impl<P: Clone> Continuity<P> {
             current: None,
             coming: VecDeque::new(),
             pace: Pace::default(),
+            bursts: Bursts::default(),
             heard: TimeDelta::ZERO,
             unplaced: None,
             counts: Counts::default(),
@@ -172,6 +174,7 @@ impl<P: Clone> Continuity<P> {
         self.rejoin.unsettle();
         self.sound.forget();
         self.pace.begin();
+        self.bursts = Bursts::default();
         self.unplaced = None;
     }
 
@@ -215,6 +218,7 @@ impl<P: Clone> Continuity<P> {
     pub fn sound(&mut self, pts: Timestamp, samples: Vec<f32>, now: TimeDelta) {
         let now = self.pass(now);
         let length = self.sound.length(samples.len());
+        self.bursts.sound(now);
         if self.line.is_none() {
             self.counts.late_samples += self.sound.push(pts, samples);
             let waited = now - *self.unplaced.get_or_insert(now);

@@ -12,7 +12,7 @@ impl<P: Clone> Continuity<P> {
             return Some(line.clock.due(self.sound.block_end()));
         }
         let next = line.ticks.at(line.tick);
-        let silence = (self.sound.block_end() <= next).then_some(self.heard + PATIENCE);
+        let silence = (self.sound.block_end() <= next).then_some(self.heard + self.bursts.patience());
         silence.into_iter().chain([line.clock.due(next)]).min()
     }
 
@@ -34,7 +34,7 @@ impl<P: Clone> Continuity<P> {
 
     /// What the tick at `pts` shows; `known` tells that no picture of its time is still to come.
     fn show(&mut self, pts: Timestamp, known: bool) -> Show<P> {
-        let sound_is_there = self.rejoin.shift().is_some() && self.now - self.heard < SOUND_LASTS;
+        let sound_is_there = self.rejoin.shift().is_some() && self.now - self.heard < self.bursts.patience().max(SOUND_LASTS);
         let Some(current) = &mut self.current else {
             self.counts.slate += 1;
             return Show::Slate;
@@ -62,7 +62,7 @@ impl<P: Clone> Continuity<P> {
         let known = shift.is_some_and(|shift| self.sound.knows_block(shift));
         let leaves = if self.config.picture {
             let room = line.ticks.at(line.tick) - end;
-            let away = clock.is_some_and(|now| now - self.heard >= PATIENCE || room > MOST_BEHIND);
+            let away = clock.is_some_and(|now| now - self.heard >= self.bursts.patience() || room > MOST_BEHIND);
             room >= TimeDelta::ZERO && (known || away)
         } else {
             known || clock.is_some_and(|now| line.clock.passes(end, now))

@@ -1,8 +1,16 @@
-//! How the pictures of a contribution come.
+//! How the pictures and the sound of a contribution come.
 
 use media::{TimeDelta, Timestamp};
 
 use super::{HOLD, LONGEST_HOLD, PATIENCE};
+
+/// Sound that comes after such a pause came in a burst; after a longer one it was away.
+const BURST: TimeDelta = TimeDelta::from_millis(50);
+const LONGEST_BURST: TimeDelta = TimeDelta::from_secs(1);
+/// Bursts may be so much later than usual.
+const JITTER: TimeDelta = TimeDelta::from_millis(100);
+/// Sound in bursts is waited for no longer than this: players have not more in hand.
+const LONGEST_PATIENCE: TimeDelta = TimeDelta::from_millis(600);
 
 /// When the last picture came, and how far apart the last ones are dated.
 #[derive(Debug, Default)]
@@ -39,5 +47,29 @@ impl Pace {
     /// For how long the last picture stands in for the next one.
     pub(super) fn hold(&self) -> TimeDelta {
         self.interval().times(2).clamp(HOLD, LONGEST_HOLD)
+    }
+}
+
+/// When the last sound came, and how long the last pauses in front of it were. Transport streams carry sound in packets of
+/// up to half a second: FFmpeg fills 2,930 bytes, or waits for 0.35 s.
+#[derive(Debug, Default)]
+pub(super) struct Bursts {
+    came: Option<TimeDelta>,
+    pauses: (TimeDelta, TimeDelta),
+}
+
+impl Bursts {
+    /// Sound came.
+    pub(super) fn sound(&mut self, now: TimeDelta) {
+        let pause = now - self.came.replace(now).unwrap_or(now);
+        if pause >= BURST && pause <= LONGEST_BURST {
+            self.pauses = (pause, self.pauses.0);
+        }
+    }
+
+    /// How long it is waited for; a single pause does not count.
+    pub(super) fn patience(&self) -> TimeDelta {
+        let usual = self.pauses.0.min(self.pauses.1);
+        (usual + JITTER).clamp(PATIENCE, LONGEST_PATIENCE)
     }
 }

@@ -3,7 +3,7 @@
 use media::{TimeDelta, Timestamp};
 use slate::continuity::Config;
 
-use crate::stage::{Event, Events, Seen, Stage, both, config, merged, ms, pictures, sound};
+use crate::stage::{Event, Events, RATE, Seen, Stage, both, config, merged, ms, pictures, sound};
 
 fn live(stage: &Stage) -> Vec<i64> {
     let taken = stage.ticks.iter().filter_map(|tick| if let Seen::Live(at) = tick.seen { Some(at) } else { None });
@@ -139,4 +139,18 @@ fn an_encoder_that_sends_in_bursts_is_shown_whole_before_long() {
     assert!(last.clone().all(|tick| matches!(tick.seen, Seen::Live(_))));
     stage.in_step(41);
     assert!(stage.most_ahead < ms(1_100));
+}
+
+#[test]
+fn sound_in_packets_of_a_third_of_a_second_is_heard() {
+    let mut stage = Stage::new(config(30));
+    let mut packets = sound(160, 0, 20_000, 0);
+    for (comes, _) in &mut packets {
+        *comes = ms(comes.as_millis() / 350 * 350 + 350);
+    }
+    stage.play(merged([pictures(30, 0, 20_000, 0), packets]), 20_000);
+    let counts = stage.continuity.counts();
+    // What is missing is in the first packets.
+    assert!(counts.silent_samples < u64::from(RATE), "{counts:?}");
+    stage.in_step(41);
 }
