@@ -258,6 +258,9 @@ impl Packager {
     fn begin_run(&mut self, leader: Kind, dts: Timestamp, pts: Timestamp, wall: WallTime) {
         let first = self.targets.is_none();
         self.run = Run::new(leader, dts, pts, wall, self.next_msn, first);
+        if self.parts.is_some() {
+            self.run.has_parts();
+        }
         self.cuts = Cuts::new(self.next_msn, pts, !first);
         let opening = Opening { msn: self.next_msn, at: pts, discontinuity: !first };
         for feed in self.video.iter_mut().chain(&mut self.followers) {
@@ -309,6 +312,9 @@ impl Packager {
         }
         let (targets, parts) = plan::targets(self.config, gop, &paces);
         (self.targets, self.parts) = (Some(targets), parts);
+        if parts.is_some() {
+            self.run.has_parts();
+        }
         self.out.events.push_back(Event::Targets(targets));
         for feed in self.video.iter_mut().chain(&mut self.followers) {
             feed.lane.set_parts(parts);

@@ -118,16 +118,17 @@ fn audio_that_stops_leaves_gaps_and_comes_back() {
 }
 
 #[test]
-fn video_that_stops_leaves_gaps_and_comes_back() {
+fn video_that_stops_comes_back() {
     for mode in MODES {
         for back in [8_900, 10_500, 25_000, 50_000] {
             let mut fed = both(mode);
             let video = Video { length: 60_000, ..Video::default() };
             fed.push(mux([without(video.make(), 8_300, back), audio(48_000, 0, 60_000)]));
             let report = check(fed.end(), Rules { full_parts: false, aligned: false, ..LOSSY });
-            let shown = report.of(RenditionId::VIDEO).iter().map(|s| s.samples.len()).sum::<usize>();
+            let shown = report.of(RenditionId::VIDEO).into_iter().flat_map(|s| &s.samples);
+            let shown: std::collections::HashSet<_> = shown.map(|s| &s.payload).collect();
             let sent = fed.pushed.iter().filter(|f| f.track == VIDEO).count();
-            assert!(sent - shown <= 30, "{shown} of {sent} after {back}");
+            assert!(sent - shown.len() <= 30, "{} of {sent} after {back}", shown.len());
             assert_eq!(last_msn(&report, RenditionId::VIDEO), last_msn(&report, RenditionId::AUDIO));
         }
     }

@@ -6,6 +6,7 @@
 
 mod follow;
 mod intake;
+mod still;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use super::plan::{self, PartRule, Parts};
 use crate::Error;
 use crate::cmaf::{self, Sample};
 use crate::log::{Event, Init, Part, RenditionId, SegmentEnd};
+use still::Still;
 
 /// A hole of the video longer than this is a gap in the playlist; over a shorter one the picture before it stands.
 const VIDEO_GAP: TimeDelta = TimeDelta::from_secs(1);
@@ -78,6 +80,7 @@ pub(super) struct Lane {
     clock: Option<i64>,
     pending: Vec<Pending>,
     newest_key: Option<i64>,
+    still: Still,
     events: VecDeque<Metadata>,
     next_event: u32,
     sequence: u32,
@@ -117,6 +120,7 @@ impl Lane {
             clock: None,
             pending: Vec::new(),
             newest_key: None,
+            still: Still::default(),
             events: VecDeque::new(),
             next_event: 0,
             sequence: 0,
@@ -147,6 +151,7 @@ impl Lane {
             self.nominal = nominal(&track);
             self.estimate = estimate(&track);
             self.afresh = true;
+            self.still = Still::default();
             self.set_parts(self.rule.map(|rule| rule.parts));
         }
         self.track = track;
@@ -199,6 +204,7 @@ impl Lane {
         self.anchor = (anchor.0, self.decoded(anchor.1));
         self.clock = None;
         self.active = true;
+        self.still = Still::default();
         self.restart();
     }
 
@@ -300,7 +306,7 @@ impl Lane {
     /// left to the frames that follow, as longer ones are not; rungs have none, and begin segments where the leader does.
     pub(super) fn end_segment(&mut self, at: Timestamp, discontinuity: bool, out: &mut Output) -> Result<(), Error> {
         let rung = self.rendition.is_rung();
-        let of_video = || if rung { self.estimate.value() / 2 } else { self.scale.delta_ticks(VIDEO_GAP) };
+        let of_video = || if rung { self.estimate.value() / 2 } else { self.least_hole() };
         let hole = self.nominal.unwrap_or_else(of_video);
         self.end_with(at, discontinuity, hole, out)
     }
@@ -310,7 +316,7 @@ impl Lane {
         self.close_part(end, out)?;
         let clock = *self.clock.get_or_insert(self.scale.ticks(self.segment.at));
         if self.parts == 0 || end - clock > hole {
-            self.fill(end.max(clock + 1), out)?;
+            self.fill(end.max(clock + 1), self.in_a_hole(), out)?;
         }
         let (rendition, msn) = (self.rendition, self.segment.msn);
         let duration = self.scale.delta(self.segment_ticks);
@@ -329,9 +335,11 @@ impl Lane {
 
     /// A segment's end is told along with the part behind it where both are known at once with its last part, as the
     /// leader was there before: hls.js takes a segment that ends while it loads the part before the last one for whole.
-    /// The first one is told at once, for there is no playlist before; so is a gap, for nobody loads it.
+    /// The leader follows the sound while its picture stands. The first one is told at once, for there is no playlist
+    /// before; so is a gap, for nobody loads it.
     fn ends_late(&self) -> bool {
-        self.rule.is_some() && self.rendition != RenditionId::VIDEO && self.ends_told && !self.in_gap
+        let follows = self.rendition != RenditionId::VIDEO || self.stands();
+        self.rule.is_some() && follows && self.ends_told && !self.in_gap
     }
 
     fn tell_end(&mut self, out: &mut Output) {
@@ -347,7 +355,9 @@ impl Lane {
             None => end.min(self.part_limit().unwrap_or(end)).max(least),
         };
         let independent = first.access.is_independent();
-        let shown_until = self.pending.iter().map(|p| p.pts).max().unwrap_or(end) + (end - last.start);
+        let shown = self.pending.iter().map(|p| p.pts).max().unwrap_or(end);
+        let shown_until = shown + (end - last.start);
+        self.still.not_before(shown + self.estimate.value());
         let events = self.due_events(shown_until)?;
         let mut samples = Vec::with_capacity(self.pending.len());
         let mut pending = self.pending.drain(..).peekable();
@@ -374,21 +384,6 @@ impl Lane {
             self.next_event = self.next_event.wrapping_add(1);
         }
         Ok(boxes)
-    }
-
-    /// Publishes parts without frames up to `until`.
-    fn fill(&mut self, until: i64, out: &mut Output) -> Result<(), Error> {
-        let longest = self.rule.map_or(i64::from(u32::MAX), |rule| self.scale_floor(rule.parts.longest));
-        let mut clock = self.clock.unwrap_or(until);
-        while clock < until {
-            let end = until.min(clock.saturating_add(longest.max(1)));
-            self.sequence = self.sequence.wrapping_add(1);
-            let duration = u32::try_from(end - clock).unwrap_or(u32::MAX);
-            let data = cmaf::gap(self.sequence, u64::try_from(clock).unwrap_or(0), duration)?;
-            self.publish(clock, end, 0, false, data, out);
-            clock = end;
-        }
-        Ok(())
     }
 
     /// Publishes the init section as soon as the first frame is there, so that readers know what to wait for.

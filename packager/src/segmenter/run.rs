@@ -8,8 +8,9 @@
 use media::{Access, Kind, TimeDelta, Timestamp, WallTime};
 
 use super::cuts::Cut;
+use super::feed::Feed;
 use super::lane::{Lane, Opening, Unit};
-use super::sound::AUDIO_HOLD;
+use super::sound::{AUDIO_HOLD, HELD_IN_PARTS};
 use super::{Packager, Phase, SHORTEST_SEGMENT, Slot, plan};
 use crate::Error;
 
@@ -42,9 +43,13 @@ pub(super) struct Run {
     /// The newest audio that came in, and what that was when the newest picture came.
     heard: Option<Timestamp>,
     heard_by_video: Option<Timestamp>,
+    /// The most sound that came between two pictures.
+    apart: TimeDelta,
+    /// Sound waits at least so long for pictures.
+    least_hold: TimeDelta,
     newest_key: Option<Timestamp>,
     gop: TimeDelta,
-    /// The open segment did not begin with an IDR.
+    /// The open segment did not begin with an IDR, or a picture stood in it.
     headless: bool,
 }
 
@@ -75,6 +80,8 @@ impl Run {
             newest_audio: None,
             heard: None,
             heard_by_video: None,
+            apart: TimeDelta::ZERO,
+            least_hold: AUDIO_HOLD,
             newest_key: None,
             gop: TimeDelta::ZERO,
             headless: false,
@@ -87,7 +94,11 @@ impl Run {
     pub(super) fn notice(&mut self, slot: Slot, unit: &Unit) {
         match slot {
             Slot::Sound(_) => self.heard = self.heard.max(Some(unit.pts)),
-            Slot::Video => self.heard_by_video = self.heard.max(Some(unit.dts)),
+            Slot::Video => {
+                self.apart =
+                    self.since_video().filter(|since| *since <= AUDIO_HOLD).max(Some(self.apart)).unwrap_or_default();
+                self.heard_by_video = self.heard.max(Some(unit.dts));
+            }
             Slot::Rung(_) => {}
         }
     }
@@ -95,15 +106,29 @@ impl Run {
     /// So much audio came since the last picture that no more pictures are to be expected. Audio that is merely dated
     /// ahead of the pictures is not meant: the two come side by side.
     pub(super) fn video_stalls(&self) -> bool {
-        let since = self.heard.zip(self.heard_by_video).map(|(heard, then)| heard - then);
-        since.is_some_and(|since| since > AUDIO_HOLD)
+        self.since_video().is_some_and(|since| since > self.hold())
+    }
+
+    /// So much audio came since the last picture.
+    fn since_video(&self) -> Option<TimeDelta> {
+        self.heard.zip(self.heard_by_video).map(|(heard, then)| heard - then)
+    }
+
+    /// How long sound waits for pictures: twice as long as it had to so far.
+    fn hold(&self) -> TimeDelta {
+        self.apart.times(2).clamp(self.least_hold, AUDIO_HOLD)
+    }
+
+    /// Players of parts have little in hand: they would run dry where sound waits for longer.
+    pub(super) fn has_parts(&mut self) {
+        self.least_hold = HELD_IN_PARTS;
     }
 
     /// Video has come as far as the frame of a sound, or has stalled for so long that it is not waited for; `newest` is
     /// the newest sound that is held.
     pub(super) fn lets_be_heard(&self, unit: &Unit, newest: Option<Timestamp>) -> bool {
         let reached = self.newest_video.is_some_and(|video| video >= unit.pts);
-        let overdue = || self.video_stalls() && newest.is_some_and(|newest| newest - unit.pts > AUDIO_HOLD);
+        let overdue = || self.video_stalls() && newest.is_some_and(|newest| newest - unit.pts > self.hold());
         self.leader != Kind::Video || reached || overdue()
     }
 
@@ -131,6 +156,7 @@ impl Packager {
             Slot::Sound(_) | Slot::Rung(_) => self.hold(slot, unit),
         }
         self.release()?;
+        self.stand()?;
         let slowest = self.lanes().filter(|lane| lane.active()).map(Lane::msn).min();
         self.cuts.forget_before(slowest.unwrap_or(0));
         Ok(())
@@ -159,7 +185,23 @@ impl Packager {
         let dts = unit.dts;
         self.run.headless = if feed.lane.has_content() { self.run.headless } else { !entry };
         feed.lane.push(unit, &mut self.out)?;
+        if feed.lane.stands() {
+            // It was of no use behind the picture that stands.
+            feed.lane.stand(feed.lane.shown(dts), &mut self.out)?;
+        }
         self.fill_late(dts)
+    }
+
+    /// Pictures stay away while sound goes on: one stands as far as that has come.
+    fn stand(&mut self) -> Result<(), Error> {
+        let Some(heard) = self.run.newest_audio.filter(|_| self.run.video_stalls()) else { return Ok(()) };
+        let able = |feed: &&mut Feed| feed.lane.active() && feed.lane.can_stand();
+        let Some(feed) = self.video.as_mut().filter(able) else { return Ok(()) };
+        feed.lane.catch_up(&self.cuts, &mut self.out)?;
+        feed.lane.stand(heard, &mut self.out)?;
+        // What comes back begins a segment as soon as it can.
+        self.run.headless |= feed.lane.stands();
+        Ok(())
     }
 
     /// Video appears in a run that audio began: it begins a segment for both, at a key frame that audio has not passed.
@@ -208,7 +250,11 @@ impl Packager {
                 break;
             }
             let dts = unit.dts.min(start + limit);
-            self.cut_video(dts, Cut { at: lane.shown(dts), discontinuity: false, entry: false })?;
+            let cut = Cut { at: lane.shown(dts), discontinuity: false, entry: false };
+            if let Some(feed) = self.video.as_mut().filter(|_| unit.dts - dts > VIDEO_LATE) {
+                feed.lane.miss_a_cut();
+            }
+            self.cut_video(dts, cut)?;
         }
         Ok(())
     }
@@ -216,13 +262,15 @@ impl Packager {
     /// Cuts at a key frame, if the segment is long enough or the next one would come too late.
     fn cut_at_key(&mut self, unit: &Unit, edge: Timestamp) -> Result<(), Error> {
         let length = edge - self.cuts.start();
-        let empty = self.leader().is_none_or(|lane| !lane.has_content());
-        if unit.access == Access::Dependent || length <= TimeDelta::ZERO || empty {
+        if unit.access == Access::Dependent || length <= TimeDelta::ZERO {
             return Ok(());
         }
         if let Some(track) = self.video.as_mut().and_then(|feed| feed.next.take()) {
             self.cut_video(unit.dts, Cut { at: edge, discontinuity: true, entry: true })?;
             return self.video.as_mut().map_or(Ok(()), |feed| feed.lane.change(track));
+        }
+        if self.leader().is_none_or(|lane| !lane.has_content()) {
+            return Ok(());
         }
         let target = plan::segment_target(self.config.mode);
         let ramp = self.run.first && edge - self.run.start_pts < target.times(RAMP_TARGETS) + TARGET_JITTER;

@@ -8,8 +8,10 @@ use super::lane::{Lane, Opening, Unit};
 use super::{Packager, plan};
 use crate::Error;
 
-/// So much audio without a picture in between means that video stalls: audio flows on, so far behind.
+/// So much audio without a picture in between means in any case that video stalls: audio flows on, so far behind.
 pub(super) const AUDIO_HOLD: TimeDelta = TimeDelta::from_secs(2);
+/// The same where parts are offered, if pictures and sound came closer together so far: players have little in hand.
+pub(super) const HELD_IN_PARTS: TimeDelta = TimeDelta::from_millis(500);
 /// Audio leaves video the first word, also where its frames last longer.
 const FOLLOWER_ROUNDING: TimeDelta = TimeDelta::from_millis(380);
 

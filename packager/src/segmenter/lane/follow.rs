@@ -2,6 +2,7 @@
 
 use media::{Access, TimeDelta, Timestamp};
 
+use super::still::Nothing;
 use super::{Lane, Unit};
 use crate::Error;
 use crate::segmenter::Output;
@@ -38,7 +39,7 @@ impl Lane {
             let rung = self.rendition.is_rung();
             let late = if rung { self.scale.delta(self.estimate.value() / 2) } else { VIDEO_LATE };
             let near = last && unit.dts - self.decoded(cut.at) < late;
-            if near && !torn && !self.is_sound() {
+            if near && !torn && !self.is_sound() && !self.stands() {
                 self.end_segment(unit.dts, cut.discontinuity, out)?;
             } else {
                 self.pass(cut, out)?;
@@ -50,6 +51,7 @@ impl Lane {
 
     /// Makes a cut that no frame has come for: it is reached exactly, with a gap if need be; sound stays on its grid.
     pub(in crate::segmenter) fn pass(&mut self, cut: Cut, out: &mut Output) -> Result<(), Error> {
+        self.miss_a_cut();
         self.end_with(self.decoded(cut.at), cut.discontinuity, self.nominal.unwrap_or(0), out)
     }
 
@@ -85,8 +87,7 @@ impl Lane {
     pub(in crate::segmenter) fn fill_parts(&mut self, until: Timestamp, out: &mut Output) -> Result<(), Error> {
         let Some(rule) = self.rule.filter(|_| self.pending.is_empty()) else { return Ok(()) };
         let (longest, until) = (self.scale_floor(rule.parts.longest).max(1), self.scale.ticks(self.decoded(until)));
-        let clock = *self.clock.get_or_insert(self.scale.ticks(self.segment.at));
-        self.fill(clock + (until - clock).max(0) / longest * longest, out)
+        self.fill_whole(longest, until, Nothing::Gap, out)
     }
 
     /// Publishes the gap in front of a picture that decoding begins with anew in mid-segment.
@@ -94,6 +95,6 @@ impl Lane {
         let dts = self.scale.ticks(unit.dts);
         let hole = self.clock.is_some_and(|clock| dts - clock > self.estimate.value() / 2);
         let entry = self.afresh && unit.access != Access::Dependent;
-        if entry && hole && self.pending.is_empty() { self.fill(dts, out) } else { Ok(()) }
+        if entry && hole && self.pending.is_empty() { self.fill(dts, Nothing::Gap, out) } else { Ok(()) }
     }
 }

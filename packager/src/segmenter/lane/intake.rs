@@ -2,7 +2,8 @@
 
 use media::{Access, TimeDelta};
 
-use super::{Lane, Pending, Unit, VIDEO_GAP};
+use super::still::Nothing;
+use super::{Lane, Pending, Unit};
 use crate::Error;
 use crate::segmenter::Output;
 
@@ -31,7 +32,7 @@ impl Lane {
         }
         if dts - expected > lasts / 2 {
             self.close_part(expected, out)?;
-            self.fill(dts, out)?;
+            self.fill(dts, Nothing::Gap, out)?;
         }
         self.announce(out);
         let start = self.next_start().unwrap_or(dts);
@@ -82,29 +83,25 @@ impl Lane {
             self.afresh = true;
             return Ok(());
         }
+        if self.afresh && unit.access == Access::Dependent {
+            return Ok(());
+        }
+        self.make_room(dts, unit.access, out)?;
         let Some(access) = self.decodable(unit.access, pts) else { return Ok(()) };
         self.announce(out);
         self.estimate.frame(dts);
         let estimate = self.estimate.value();
-        if let Some(limit) = self.part_limit() {
-            if access.is_independent() && self.worth_a_part(dts) {
-                self.close_part(dts.min(limit), out)?;
-            } else if dts + estimate / 2 > limit {
-                self.close_part(limit, out)?;
-            }
-        }
         if access.is_independent() {
             self.newest_key = Some(dts);
         }
+        if unit.access != Access::Dependent {
+            self.keep_still(&unit);
+        }
         let start = match (self.pending.last(), self.clock) {
             (Some(last), _) => dts.max(last.start + 1),
-            (None, Some(clock)) if dts - clock > self.scale.delta_ticks(VIDEO_GAP) => {
-                self.fill(dts, out)?;
-                dts
-            }
-            (None, Some(clock)) => clock,
-            (None, None) => dts,
+            (None, clock) => clock.unwrap_or(dts),
         };
+        self.resumed();
         self.pending.push(Pending { start, lasts: 0, dts, pts, access, payload: unit.payload });
         let no_room = self.part_limit().is_some_and(|limit| start + estimate + estimate / 2 > limit);
         let enough = self.pending.len() >= self.most_frames() && self.is_full(dts + estimate);
@@ -112,6 +109,24 @@ impl Lane {
             self.close_part(dts + estimate, out)?;
         }
         Ok(())
+    }
+
+    /// Closes the open part where a picture does not belong to it, and fills a long hole in front of the picture.
+    fn make_room(&mut self, dts: i64, access: Access, out: &mut Output) -> Result<(), Error> {
+        if let Some(limit) = self.part_limit() {
+            if access.is_independent() && self.worth_a_part(dts) {
+                self.close_part(dts.min(limit), out)?;
+            } else if dts + self.estimate.value() / 2 > limit {
+                self.close_part(limit, out)?;
+            }
+        }
+        let behind = self.clock.filter(|_| self.pending.is_empty()).map_or(0, |clock| dts - clock);
+        match access {
+            _ if behind <= self.least_hole() => Ok(()),
+            // What it needs is there: it was merely long in coming.
+            Access::Dependent if self.in_a_hole() == Nothing::Gap => self.fill(dts, Nothing::Gap, out),
+            _ => self.fill_to(dts, out),
+        }
     }
 
     /// How a picture can be entered; none for one that cannot be decoded, because decoding begins behind what it needs:

@@ -1,0 +1,154 @@
+//! Pictures stop while sound goes on: the newest IDR picture stands, so that no player has a hole in its buffer.
+
+mod common;
+
+use common::check::{Report, Rules, STRICT, check};
+use common::source::{Fed, VIDEO, Video, audio, audio_track, mux, other_video_track, video_track};
+use media::LatencyMode::{self, Low, Reduced, Standard};
+use media::{Access, Frame, TimeDelta, Timestamp};
+use packager::log::{Event, RenditionId};
+
+const LOSSY: Rules = Rules { lossless: false, ..STRICT };
+const MODES: [LatencyMode; 3] = [Standard, Reduced, Low];
+/// Where pictures stop and come back, in milliseconds: in the middle of GOPs and at their beginnings.
+const AWAY: [(i64, i64); 4] = [(8_300, 12_300), (8_300, 13_000), (9_000, 10_700), (8_000, 30_000)];
+
+fn both(mode: LatencyMode) -> Fed {
+    Fed::new(mode, &[video_track(), audio_track(48_000)])
+}
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::ZERO + TimeDelta::from_millis(ms)
+}
+
+fn away(frames: Vec<Frame>, (from, to): (i64, i64)) -> Vec<Frame> {
+    frames.into_iter().filter(|f| f.dts < at(from) || f.dts >= at(to)).collect()
+}
+
+fn clip(reorder: bool) -> Video {
+    Video { length: 40_000, reorder, ..Video::default() }
+}
+
+fn gaps(report: &Report) -> usize {
+    report.of(RenditionId::VIDEO).iter().flat_map(|s| &s.parts).filter(|p| p.frames == 0).count()
+}
+
+/// The payloads of the video that comes out, one after another.
+fn shown(report: &Report) -> Vec<Vec<u8>> {
+    report.of(RenditionId::VIDEO).iter().flat_map(|s| &s.samples).map(|s| s.payload.clone()).collect()
+}
+
+#[test]
+fn a_picture_stands_until_a_key_frame_comes() {
+    for mode in MODES {
+        for reorder in [false, true] {
+            for hole in AWAY {
+                let mut fed = both(mode);
+                let video = away(clip(reorder).make(), hole);
+                fed.push(mux([video.clone(), audio(48_000, 0, 40_000)]));
+                let report = check(fed.end(), Rules { full_parts: false, aligned: false, ..LOSSY });
+                assert_eq!(gaps(&report), 0, "{mode:?} {hole:?}");
+                let key = |f: &&Frame| f.access == Access::Independent;
+                let still = video.iter().filter(|f| f.dts < at(hole.0)).rfind(key).unwrap();
+                let back = video.iter().filter(|f| f.dts >= at(hole.0)).find(key).unwrap();
+                let mut sent = video.iter().filter(|f| f.dts < at(hole.0) || f.dts >= back.dts).peekable();
+                let mut stood = 0;
+                for payload in shown(&report) {
+                    // Without parts a picture can last for longer than this, and what comes next needs no key frame.
+                    if mode != Low && hole.1 - hole.0 < 10_000 {
+                        break;
+                    }
+                    if sent.next_if(|next| next.payload == payload).is_none() {
+                        assert_eq!(payload, still.payload, "{mode:?} {hole:?}: neither the next picture nor the still");
+                        stood += 1;
+                    }
+                }
+                assert!(mode != Low || sent.next().is_none() && stood > 0, "{mode:?} {hole:?}: {stood}");
+            }
+        }
+    }
+}
+
+/// How far each rendition has come, on the timeline of what is sent.
+fn edges(fed: &Fed) -> [Timestamp; 2] {
+    [RenditionId::VIDEO, RenditionId::AUDIO].map(|rendition| {
+        let parts = fed.events.iter().rev().filter_map(|event| match event {
+            Event::Part(part) if part.rendition == rendition => Some(part.start + part.duration),
+            _ => None,
+        });
+        parts.into_iter().next().expect("a part") - TimeDelta::from_secs(1)
+    })
+}
+
+#[test]
+fn players_of_parts_do_not_run_dry() {
+    let mut fed = both(Low);
+    let frames = mux([away(clip(false).make(), (8_300, 20_000)), audio(48_000, 0, 40_000)]);
+    for frame in frames {
+        let now = frame.dts;
+        fed.push(vec![frame]);
+        if now > at(4_000) {
+            // A part under way, and the hold.
+            let least = now - TimeDelta::from_millis(760);
+            assert!(edges(&fed).iter().all(|edge| *edge >= least), "{:?} at {now:?}", edges(&fed));
+        }
+    }
+    let report = check(fed.end(), Rules { full_parts: false, aligned: false, ..LOSSY });
+    let stands = |part: &&std::sync::Arc<packager::log::Part>| {
+        part.start > at(9_600) && part.start + part.duration < at(20_900) && part.duration < TimeDelta::from_millis(170)
+    };
+    let scraps =
+        report.of(RenditionId::VIDEO).iter().flat_map(|s| s.parts.split_last().unwrap().1).filter(stands).count();
+    assert_eq!(scraps, 0, "parts in the middle of a segment are full");
+}
+
+/// A second of pictures, then their sound: what is there comes, and nothing stands.
+#[test]
+fn pictures_that_come_in_bunches_are_waited_for() {
+    for bunch in [300, 500, 700, 900] {
+        let mut fed = both(Low);
+        let mut frames = mux([clip(false).make(), audio(48_000, 0, 40_000)]);
+        frames.sort_by_key(|f| ((f.dts - Timestamp::ZERO).as_millis() / bunch, f.track));
+        fed.push(frames);
+        let report = check(fed.end(), Rules { full_parts: false, ..LOSSY });
+        assert_eq!(shown(&report).len(), fed.pushed.iter().filter(|f| f.track == VIDEO).count(), "{bunch} ms");
+    }
+}
+
+#[test]
+fn slow_pictures_are_no_stills() {
+    for frames in [1, 2, 5] {
+        let mut fed = both(Low);
+        let video = Video { frames, gops: vec![2_000], length: 30_000, ..Video::default() };
+        fed.push(mux([video.make(), audio(48_000, 0, 30_000)]));
+        let report = check(fed.end(), Rules { full_parts: false, aligned: false, ..LOSSY });
+        assert_eq!(shown(&report).len(), fed.pushed.iter().filter(|f| f.track == VIDEO).count(), "{frames} a second");
+    }
+}
+
+#[test]
+fn open_gops_have_no_picture_that_can_stand() {
+    let mut fed = both(Low);
+    let video = Video { open: true, ..clip(true) };
+    fed.push(mux([away(video.make(), (8_300, 14_000)), audio(48_000, 0, 40_000)]));
+    let report = check(fed.end(), Rules { full_parts: false, aligned: false, ..LOSSY });
+    assert!(gaps(&report) > 0);
+}
+
+#[test]
+fn pictures_with_another_header_end_the_still() {
+    for mode in MODES {
+        let mut fed = both(mode);
+        let video = clip(false).make();
+        let sound = audio(48_000, 0, 40_000);
+        let (early, late): (Vec<_>, Vec<_>) =
+            mux([away(video, (8_300, 14_500)), sound]).into_iter().partition(|f| f.dts < at(14_400));
+        fed.push(early);
+        fed.add_track(other_video_track());
+        fed.push(late);
+        let report = check(fed.end(), Rules { full_parts: false, aligned: false, ..LOSSY });
+        assert_eq!(gaps(&report), 0, "{mode:?}");
+        let second = report.of(RenditionId::VIDEO).into_iter().find(|s| s.parts[0].init == 1).unwrap();
+        assert!(second.parts[0].discontinuity && second.parts[0].independent);
+    }
+}
