@@ -152,3 +152,15 @@ fn pictures_with_another_header_end_the_still() {
         assert!(second.parts[0].discontinuity && second.parts[0].independent);
     }
 }
+
+#[test]
+fn a_picture_stands_to_the_end_of_the_sound() {
+    for mode in MODES {
+        let mut fed = both(mode);
+        fed.push(mux([away(clip(false).make(), (8_300, 40_000)), audio(48_000, 0, 20_000)]));
+        let report = check(fed.end(), Rules { full_parts: false, ..LOSSY });
+        let [video, sound] = [RenditionId::VIDEO, RenditionId::AUDIO]
+            .map(|rendition| report.of(rendition).iter().fold(TimeDelta::ZERO, |sum, s| sum + s.duration));
+        assert!((video - sound).abs() < TimeDelta::from_millis(50), "{mode:?}: {video:?}, {sound:?}");
+    }
+}

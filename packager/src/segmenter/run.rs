@@ -314,7 +314,8 @@ impl Packager {
         for feed in self.video.iter_mut().chain(&mut self.followers).filter(|feed| feed.lane.active()) {
             let lane = &mut feed.lane;
             if let Some(end) = end {
-                let at = if lane.has_content() { lane.end() } else { lane.decoded(end) };
+                let own = lane.has_content() && !lane.stands();
+                let at = if own { lane.end() } else { lane.decoded(end) };
                 lane.end_segment(at, true, &mut self.out)?;
             }
             lane.rest(&mut self.out);
