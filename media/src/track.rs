@@ -25,6 +25,8 @@ pub struct Track {
     pub codec: CodecConfig,
     /// What is spoken in it, where the contribution says.
     pub language: Option<Language>,
+    /// Of several encodings of the same sound, 0 for the best; those for links that carry less are counted from there.
+    pub tier: u8,
 }
 
 /// A language as ISO 639-2 names it: three small letters.
@@ -48,7 +50,7 @@ impl Language {
 impl Track {
     /// A track in no known language.
     pub const fn new(id: TrackId, codec: CodecConfig) -> Self {
-        Self { id, codec, language: None }
+        Self { id, codec, language: None, tier: 0 }
     }
 
     /// What the track carries.

@@ -104,12 +104,15 @@ pub struct Format {
     /// The number of its track in the contribution that announced it: of several, the lowest is the main one, whichever
     /// came first.
     pub place: u32,
+    /// Of several encodings of the same sound, 0 for the best; the others are for links that carry less.
+    pub tier: u8,
 }
 
 impl Format {
     /// A format that says nothing but its codec.
     pub fn new(kind: Kind, codec: impl Into<String>) -> Self {
-        Self { kind, codec: codec.into(), resolution: None, range: None, channels: None, language: None, place: 0 }
+        let codec = codec.into();
+        Self { kind, codec, resolution: None, range: None, channels: None, language: None, place: 0, tier: 0 }
     }
 }
 

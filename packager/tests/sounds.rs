@@ -4,7 +4,9 @@
 mod common;
 
 use common::check::{Report, Rules, STRICT, check};
-use common::source::{Fed, Video, audio, audio_track, audio_track_in, mux, on_track, package, video_track};
+use common::source::{
+    Fed, Video, audio, audio_track, audio_track_in, mux, on_rung, on_track, package, rung_track, video_track,
+};
 use media::LatencyMode::{self, Low, Reduced, Standard};
 use media::id::{BroadcastId, PlaybackId};
 use media::{Frame, Kind, TimeDelta, Timestamp, Track};
@@ -196,6 +198,29 @@ fn names_are_unique_and_the_first_track_is_the_default() {
         "\"Audio 4\",DEFAULT=NO,AUTOSELECT=NO,CHANNELS=\"2\",URI=\"play/cast/audio4.m3u8\"",
     ];
     assert_eq!(lines, wanted.map(|rest| format!("{start}{rest}")));
+}
+
+#[test]
+fn a_poorer_encoding_of_the_sound_goes_with_the_small_pictures() {
+    let poorer = Track { tier: 1, ..audio_track_in(1, 48_000, b"eng") };
+    let mut fed = Fed::new(Low, &[video_track(), audio_track_in(0, 48_000, b"eng"), poorer]);
+    fed.add_rung(0, rung_track(0, 1_920, 1_080));
+    let video = Video { millis: false, gops: vec![2_000], length: 8_000, ..Video::default() }.make();
+    let sounds = [audio(48_000, 0, 8_000), on_track(1, audio(48_000, 0, 8_000))];
+    fed.push(mux(sounds.into_iter().chain([video.clone(), on_rung(0, 8_000, &video)])));
+    let text = multivariant(&fed);
+    let media: Vec<_> = text.lines().filter(|line| line.starts_with("#EXT-X-MEDIA")).collect();
+    let rest = "NAME=\"English\",LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",URI=\"play/cast/audio";
+    assert_eq!(media.len(), 2, "{text}");
+    assert!(media[0].contains(&format!("GROUP-ID=\"audio\",{rest}.m3u8\"")), "{text}");
+    assert!(media[1].contains(&format!("GROUP-ID=\"audio-1\",{rest}2.m3u8\"")), "{text}");
+    let variants: Vec<_> = text.lines().filter(|line| line.starts_with("#EXT-X-STREAM-INF")).collect();
+    assert_eq!(variants.len(), 2, "{text}");
+    let group = |size: &str| {
+        let variant = variants.iter().find(|variant| variant.contains(size)).unwrap();
+        variant.split("AUDIO=").nth(1).unwrap().to_owned()
+    };
+    assert_eq!([group("1920x1080"), group("1280x720")], ["\"audio\"", "\"audio-1\""]);
 }
 
 #[test]

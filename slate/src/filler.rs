@@ -100,7 +100,7 @@ impl Silence {
 
     /// The same silence in the place of another track.
     pub fn in_place_of(&self, track: &Track) -> Self {
-        let track = Track { id: track.id, codec: self.track.codec.clone(), language: track.language };
+        let track = Track { codec: self.track.codec.clone(), ..track.clone() };
         Self { track, ..self.clone() }
     }
 

@@ -129,8 +129,8 @@ pub(crate) fn opening() -> Vec<Event> {
     events
 }
 
-fn init(rendition: RenditionId) -> Arc<Init> {
-    let video = rendition == RenditionId::VIDEO;
+pub(crate) fn init(rendition: RenditionId) -> Arc<Init> {
+    let video = rendition != RenditionId::AUDIO;
     let format = Format {
         kind: if video { Kind::Video } else { Kind::Audio },
         codec: if video { "avc1.64001f" } else { "mp4a.40.2" }.to_owned(),
@@ -139,6 +139,7 @@ fn init(rendition: RenditionId) -> Arc<Init> {
         channels: (!video).then_some(2),
         language: None,
         place: 0,
+        tier: 0,
     };
     Arc::new(Init { rendition, number: 0, bytes: Bytes::from(format!("init of {rendition:?}")), format })
 }
@@ -178,7 +179,12 @@ pub(crate) fn parts(msn: u64, index: u32) -> Vec<Event> {
 
 /// The end of a segment in both renditions.
 pub(crate) fn close(msn: u64) -> Vec<Event> {
-    BOTH.map(|rendition| Event::Segment(SegmentEnd { rendition, msn, duration: TimeDelta::from_secs(1) })).into()
+    BOTH.map(|rendition| close_of(rendition, msn)).into()
+}
+
+/// The end of a segment in one of them.
+pub(crate) fn close_of(rendition: RenditionId, msn: u64) -> Event {
+    Event::Segment(SegmentEnd { rendition, msn, duration: TimeDelta::from_secs(1) })
 }
 
 /// A whole segment of both renditions.

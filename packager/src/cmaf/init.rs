@@ -26,6 +26,7 @@ pub(crate) fn format(track: &Track) -> Format {
         channels: codec.channels(),
         language: track.language,
         place: track.id.0,
+        tier: track.tier,
     }
 }
 

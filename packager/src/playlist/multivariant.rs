@@ -2,9 +2,11 @@
 //!
 //! Audio renditions stand in one group for each codec, and each group has a variant of its own: so `CODECS` names what a
 //! player really needs, and one that cannot decode AC-3 still plays the AAC next to it. The first rendition of each
-//! group is its default.
+//! group is its default. A poorer encoding of the same sound (its *tier*) stands in a group of its own, under the same name, so that
+//! players change over without a break.
 //!
-//! Each video rendition is a variant in every group. Players begin with the first one listed, so that is one of a size
+//! Each video rendition is a variant with every codec of the sound: the small ones with the poorest tier of it, the others
+//! with the best. Players begin with the first one listed, so that is one of a size
 //! that most links carry and that looks well; the others follow by falling bandwidth.
 
 use std::cmp::Reverse;
@@ -18,8 +20,11 @@ use crate::log::{Format, RenditionId};
 use crate::uri::{File, Query};
 use crate::window::{Rendition, Window};
 
-/// The group of the first audio codec; those of others have the codec behind it.
+/// The group of the first audio codec; those of others have the codec behind it, poorer ones the number of their tier.
 const GROUP: &str = "audio";
+
+/// Pictures of fewer bits a second than this come with the poorest sound: it would be a good part of the whole.
+const POOR_LINK: u64 = 1_000_000;
 
 /// Players begin with the largest picture of no more pixels than this, a little more than 1280x720.
 const START_PIXELS: u64 = 1_000_000;
@@ -64,9 +69,11 @@ fn start_of(videos: &[&Rendition]) -> Option<usize> {
     moderate.or_else(|| sized.min_by_key(|(n, pixels)| (*pixels, Reverse(*n)))).map(|(n, _)| n)
 }
 
-/// Audio renditions of one codec.
+/// Audio renditions of one codec and tier.
 struct Group<'a> {
     id: String,
+    codec: &'a str,
+    tier: u8,
     members: Vec<Member<'a>>,
 }
 
@@ -81,14 +88,17 @@ struct Member<'a> {
 fn groups<'a>(audio: &[&'a Rendition]) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     for rendition in audio {
-        let codec = sample_entry(rendition.format());
-        let known = groups.iter_mut().find(|g| g.members.iter().any(|m| sample_entry(m.rendition.format()) == codec));
-        if let Some(group) = known {
+        let (codec, tier) = (sample_entry(rendition.format()), rendition.format().tier);
+        if let Some(group) = groups.iter_mut().find(|group| (group.codec, group.tier) == (codec, tier)) {
             group.add(rendition);
             continue;
         }
-        let id = if groups.is_empty() { GROUP.to_owned() } else { format!("{GROUP}-{codec}") };
-        let mut group = Group { id, members: Vec::new() };
+        let first = groups.first().is_none_or(|first| first.codec == codec);
+        let mut id = if first { GROUP.to_owned() } else { format!("{GROUP}-{codec}") };
+        if tier > 0 {
+            id = format!("{id}-{tier}");
+        }
+        let mut group = Group { id, codec, tier, members: Vec::new() };
         group.add(rendition);
         groups.push(group);
     }
@@ -108,9 +118,16 @@ impl<'a> Group<'a> {
         self.members.push(Member { rendition, name: self.name(rendition), auto });
     }
 
+    /// Whether no tier of its codec is better.
+    fn is_best(&self, groups: &[Self]) -> bool {
+        groups.iter().all(|other| other.codec != self.codec || other.tier >= self.tier)
+    }
+
     /// A name that no other member has, and that stays when others come.
     fn name(&self, rendition: &Rendition) -> String {
-        let number = rendition.id().0 - RenditionId::AUDIO.0 + 1;
+        // Of a poorer tier it is the place, so that it is called as the best one is.
+        let own = rendition.id().0 - RenditionId::AUDIO.0;
+        let number = if self.tier == 0 { own } else { u32::try_from(self.members.len()).unwrap_or(own) } + 1;
         let language = rendition.format().language;
         let Some(name) = language.as_ref().and_then(language::name) else { return format!("Audio {number}") };
         let taken = self.members.iter().any(|member| member.name == name);
@@ -137,8 +154,14 @@ impl Master<'_> {
         if groups.is_empty() {
             return videos.iter().try_for_each(|video| self.variant(video, None, &[]));
         }
-        let variants = groups.iter().flat_map(|group| videos.iter().map(move |video| (group, video)));
-        variants.into_iter().try_for_each(|(group, video)| self.variant(video, Some(&group.id), &group.members))
+        for group in groups.iter().filter(|group| group.is_best(&groups)) {
+            let poorest = groups.iter().filter(|other| other.codec == group.codec).max_by_key(|other| other.tier);
+            for video in &videos {
+                let group = poorest.filter(|_| video.bandwidth() < POOR_LINK).unwrap_or(group);
+                self.variant(video, Some(&group.id), &group.members)?;
+            }
+        }
+        Ok(())
     }
 
     /// A group where there are no pictures: its first rendition is the variant itself, and needs no URI in the group.
