@@ -9,6 +9,16 @@ use serde_json::json;
 
 use crate::support::{BOUND, Clip, Encoder, Server, Stream, alone, clip, until_within};
 
+/// What the players are made of, apart from what npm installs.
+const PLAYER_FILES: [&str; 7] = [
+    "package.json",
+    "package-lock.json",
+    "browser.mjs",
+    "play.mjs",
+    "viewers.mjs",
+    "pages/shaka.html",
+    "pages/videojs.html",
+];
 /// Enough to see a stall at a segment boundary; a full run takes 60.
 const DEFAULT_SECONDS: u64 = 15;
 
@@ -42,9 +52,7 @@ pub(crate) fn player_folder() -> String {
         let marker = folder.join("node_modules/.installed-lock");
         let fresh = read(&marker) == lock;
         std::fs::create_dir_all(folder.join("pages")).expect("a folder for the players");
-        for name in
-            ["package.json", "package-lock.json", "browser.mjs", "play.mjs", "pages/shaka.html", "pages/videojs.html"]
-        {
+        for name in PLAYER_FILES {
             std::fs::copy(source.join(name), folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
         if !fresh {

@@ -77,14 +77,22 @@ impl Turn {
 
     /// Pushes it over and over.
     pub(crate) fn push(&self, server: &Server, stream: &Stream) -> Encoder {
+        self.push_to(&match self.by {
+            By::Rtmp => server.rtmp_url(&stream.key),
+            By::Srt => server.srt_url(stream),
+        })
+    }
+
+    /// The same to another address: that of a relay.
+    pub(crate) fn push_to(&self, url: &str) -> Encoder {
         let file = self.file();
         // The static build has no SRT, and Debian's no AV1 in RTMP.
-        let (program, format, url) = match self.by {
-            By::Rtmp => (ffmpeg9(), "flv", server.rtmp_url(&stream.key)),
-            By::Srt => ("ffmpeg", "mpegts", server.srt_url(stream)),
+        let (program, format) = match self.by {
+            By::Rtmp => (ffmpeg9(), "flv"),
+            By::Srt => ("ffmpeg", "mpegts"),
         };
         let head = ["-hide_banner", "-nostdin", "-nostats", "-re", "-stream_loop", "-1", "-i"];
-        let tail = [file.to_str().expect("a UTF-8 path"), "-c", "copy", "-f", format, &url];
+        let tail = [file.to_str().expect("a UTF-8 path"), "-c", "copy", "-f", format, url];
         Encoder::run(program, &[head.as_slice(), &tail].concat())
     }
 }

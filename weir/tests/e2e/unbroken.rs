@@ -1,16 +1,14 @@
 //! Encoded programmes: renditions on one timeline, and viewers who never notice that the encoder was away.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
-use std::thread;
-use std::time::Duration;
+mod networks;
+mod slates;
+mod sync;
+mod viewers;
 
 use serde_json::{Value, json};
 
-use crate::players::{player_folder, seconds};
 use crate::rejoin::{AV1, AVC, By, HEVC, Record, Turn};
-use crate::support::{BOUND, Encoder, Server, Stream, alone, ffmpeg9, shared, until, until_within};
+use crate::support::{Encoder, Server, Stream, ffmpeg9, shared, until};
 
 /// Segments of each encoder that are looked at.
 const ENOUGH: usize = 2;
@@ -41,8 +39,8 @@ fn encoded(server: &Server, latency_mode: &str, more: Value) -> Stream {
     server.api().create(latency_mode, settings)
 }
 
-/// A counter of the ladder.
-fn counter(server: &Server, stream: &Stream, name: &str) -> u64 {
+/// A figure of the ladder.
+fn figure(server: &Server, stream: &Stream, name: &str) -> u64 {
     let metrics = server.client().get("/metrics").text();
     let head = format!("weir_ladder_{name}{{live_stream=\"{}\"}} ", stream.id);
     metrics.lines().find_map(|line| line.strip_prefix(&head)).map_or(0, |value| value.parse().expect("a number"))
@@ -50,8 +48,8 @@ fn counter(server: &Server, stream: &Stream, name: &str) -> u64 {
 
 /// Waits until a counter of the ladder has grown by so much.
 fn grows(server: &Server, stream: &Stream, name: &str, by: u64) {
-    let before = counter(server, stream, name);
-    until(&format!("{by} more of {name}"), || (counter(server, stream, name) >= before + by).then_some(()));
+    let before = figure(server, stream, name);
+    until(&format!("{by} more of {name}"), || (figure(server, stream, name) >= before + by).then_some(()));
 }
 
 #[test]
@@ -129,30 +127,6 @@ fn nothing_breaks_in_standard() {
 }
 
 #[test]
-fn hls_js_plays_through_a_lost_encoder() {
-    let _machine = alone();
-    let server = Server::start();
-    let stream = encoded(&server, "low", json!({}));
-    drop(LARGER.file());
-    let mut first = FIRST.push(&server, &stream);
-    server.playback(&stream).main().wait_for("three segments", |list| list.segments.len() >= 3);
-    let (script, time) = (format!("{}/play.mjs", player_folder()), (seconds() + 10).to_string());
-    let mut player = Encoder::run("node", &[&script, "watch", &server.watch_url(&stream), &time]);
-    until("the player to play", || player.output().contains("playing").then_some(()));
-    first.kill();
-    grows(&server, &stream, "slate_pictures_total", SLATES);
-    let second = LARGER.push(&server, &stream);
-    grows(&server, &stream, "live_pictures_total", BACK);
-    second.freeze();
-    grows(&server, &stream, "slate_pictures_total", SLATES);
-    second.thaw();
-    grows(&server, &stream, "live_pictures_total", BACK);
-    let time = BOUND + Duration::from_secs(seconds());
-    let status = until_within(time, "the player to end", || player.exit_status());
-    assert!(status.success(), "{}", player.output());
-}
-
-#[test]
 fn ffmpeg_plays_through_a_lost_encoder_to_the_end() {
     let _machine = shared();
     let server = Server::start();
@@ -192,63 +166,8 @@ fn flac_is_heard() {
     let words: Vec<_> = words.split_whitespace().collect();
     let _encoder = Encoder::run(ffmpeg9(), &[&words[..], &[&server.rtmp_url(&stream.key)]].concat());
     grows(&server, &stream, "live_pictures_total", BACK);
-    assert_eq!(counter(&server, &stream, "decoders_replaced_total"), 0);
+    assert_eq!(figure(&server, &stream, "decoders_replaced_total"), 0);
     // Sound that could not be decoded would be counted as silence.
-    let silent = counter(&server, &stream, "silent_samples_total");
+    let silent = figure(&server, &stream, "silent_samples_total");
     assert!(silent < 24_000, "{silent} samples of silence in two seconds");
-}
-
-/// A server of one picture, all red, and where it is.
-fn red_picture() -> SocketAddr {
-    let words = "-v error -f lavfi -i color=red:size=320x180 -frames:v 1 -f image2pipe -c:v png -";
-    let png = Command::new("ffmpeg").args(words.split_whitespace()).output().expect("ffmpeg runs").stdout;
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("its address");
-    thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("the fetch");
-        let _request = stream.read(&mut [0; 4_096]).expect("a request");
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", png.len());
-        stream.write_all(&[head.as_bytes(), &png].concat()).expect("the answer is taken");
-    });
-    address
-}
-
-/// Red, green and blue of the newest picture, on average.
-fn colour(server: &Server, stream: &Stream) -> Option<[u8; 3]> {
-    let url = server.playlist_url(stream);
-    let words = ["-v", "error", "-live_start_index", "-1", "-i", &url, "-map", "0:v:0", "-vf", "scale=1:1:flags=area"];
-    let tail = ["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"];
-    let run = Command::new("ffmpeg").args(words).args(tail).output().expect("ffmpeg runs");
-    run.stdout.first_chunk().copied()
-}
-
-#[test]
-fn a_slate_of_the_owners_is_fetched_and_shown() {
-    let _machine = shared();
-    let server = Server::start_with(&[("WEIR_SLATE_ALLOW_PRIVATE", "true")]);
-    let url = format!("http://{}/slate.png", red_picture());
-    let stream = encoded(&server, "low", json!({ "reconnect_slate_url": url }));
-    let mut encoder = FIRST.push(&server, &stream);
-    let is_red = |[red, green, blue]: [u8; 3]| red > 200 && green < 60 && blue < 60;
-    let live = until("a picture", || colour(&server, &stream));
-    assert!(!is_red(live), "{live:?} is live");
-    encoder.kill();
-    until("the slate", || colour(&server, &stream).filter(|colour| is_red(*colour)));
-    let _back = FIRST.push(&server, &stream);
-    until("the live picture", || colour(&server, &stream).filter(|colour| !is_red(*colour)));
-}
-
-#[test]
-fn a_slate_that_cannot_be_had_is_told_and_ours_is_shown() {
-    let _machine = shared();
-    let server = Server::start();
-    let url = format!("http://{}/slate.png?token=hush", red_picture());
-    let stream = encoded(&server, "low", json!({ "reconnect_slate_url": url }));
-    let mut encoder = FIRST.push(&server, &stream);
-    until("a warning", || server.log().contains("slate.allow_private").then_some(()));
-    until("the event", || server.log().contains("video.live_stream.warning").then_some(()));
-    assert!(!server.log().contains("hush"), "the address may hold a secret");
-    server.playback(&stream).main().wait_for("a segment", |list| !list.segments.is_empty());
-    encoder.kill();
-    grows(&server, &stream, "slate_pictures_total", SLATES);
 }

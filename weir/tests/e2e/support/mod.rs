@@ -10,6 +10,7 @@ mod lossy;
 mod machine;
 mod playback;
 mod playlist;
+mod relay;
 mod server;
 mod wait;
 
@@ -23,5 +24,6 @@ pub(crate) use lossy::{Link, Lossy};
 pub(crate) use machine::{alone, shared};
 pub(crate) use playback::{Playback, Rendition};
 pub(crate) use playlist::{MediaPlaylist, Segment};
+pub(crate) use relay::Relay;
 pub(crate) use server::{Server, free_ports};
 pub(crate) use wait::{BOUND, until, until_within};
