@@ -78,6 +78,8 @@ pub struct Packager {
     cuts: Cuts,
     gop: GopGuard,
     next_msn: u64,
+    /// Where the last run ended in wall time: the next one is not dated before, whatever its arrival says.
+    wall_end: WallTime,
     /// Moves the programme's timeline by whole seconds, so that it is not negative.
     shift: Option<TimeDelta>,
 }
@@ -121,6 +123,7 @@ impl Packager {
             cuts: Cuts::default(),
             gop: GopGuard::default(),
             next_msn: 0,
+            wall_end: WallTime::default(),
             shift: None,
         }
     }
@@ -257,6 +260,7 @@ impl Packager {
 
     fn begin_run(&mut self, leader: Kind, dts: Timestamp, pts: Timestamp, wall: WallTime) {
         let first = self.targets.is_none();
+        let wall = wall.max(self.wall_end);
         self.run = Run::new(leader, dts, pts, wall, self.next_msn, first);
         if self.parts.is_some() {
             self.run.has_parts();

@@ -5,7 +5,7 @@ mod common;
 use common::check::{Report, Rules, STRICT, check};
 use common::source::{AUDIO, Fed, VIDEO, Video, audio, audio_track, mux, other_video_track, video_track};
 use media::LatencyMode::{self, Low, Reduced, Standard};
-use media::{Frame, TimeDelta, Timestamp};
+use media::{Frame, TimeDelta, Timestamp, WallTime};
 use packager::log::{Event, RenditionId};
 
 const LOSSY: Rules = Rules { lossless: false, ..STRICT };
@@ -61,6 +61,23 @@ fn wall_time_is_anchored_anew_behind_a_break() {
     let walls: Vec<_> =
         report.of(RenditionId::VIDEO).iter().map(|s| s.parts[0].wall.unix_millis() - common::source::EPOCH).collect();
     assert_eq!(walls, [0, 1_000, 2_000, 3_000, 4_000, 60_000, 62_000]);
+}
+
+#[test]
+fn wall_time_never_goes_back() {
+    let mut fed = both(Low);
+    fed.push(mux([Video { length: 5_000, ..Video::default() }.make(), audio(48_000, 0, 5_000)]));
+    fed.discontinuity();
+    // The first contribution was faster than the wall clock.
+    let arrival = WallTime::from_unix_millis(common::source::EPOCH + 2_500);
+    for frame in mux([Video { start: 5_000, length: 3_000, ..Video::default() }.make(), audio(48_000, 5_000, 3_000)]) {
+        fed.pushed.push(frame.clone());
+        fed.packager.push(frame, arrival).unwrap();
+    }
+    let report = check(fed.end(), STRICT);
+    let walls: Vec<_> =
+        report.of(RenditionId::VIDEO).iter().map(|s| s.parts[0].wall.unix_millis() - common::source::EPOCH).collect();
+    assert_eq!(walls, [0, 1_000, 2_000, 3_000, 4_000, 5_000, 7_000]);
 }
 
 #[test]

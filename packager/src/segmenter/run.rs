@@ -311,6 +311,9 @@ impl Packager {
         self.skip_to_newest(|_| true)?;
         let filled = self.lanes().filter(|lane| lane.active() && lane.has_content());
         let end = filled.map(|lane| lane.shown(lane.end())).max();
+        if let Some(end) = end {
+            self.wall_end = self.run.wall.shifted(end - self.run.start_pts);
+        }
         for feed in self.video.iter_mut().chain(&mut self.followers).filter(|feed| feed.lane.active()) {
             let lane = &mut feed.lane;
             if let Some(end) = end {
