@@ -31,6 +31,9 @@ pub enum Error {
     /// The slate's picture is no PNG or JPEG, or too large.
     #[error("slate picture: {0}")]
     Slate(&'static str),
+    /// An encoder makes no clip of it.
+    #[error("slate clip: {0}")]
+    Clip(&'static str),
 }
 
 impl Error {

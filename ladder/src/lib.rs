@@ -1,5 +1,6 @@
 //! Decodes a programme once and encodes it as renditions of several sizes; the only crate that links GStreamer.
 
+pub mod clip;
 mod decoder;
 mod encoder;
 mod error;

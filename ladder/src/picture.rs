@@ -37,6 +37,20 @@ impl Picture {
         (u32::try_from(width).unwrap_or(u32::MAX), self.height())
     }
 
+    /// The same samples, each of them wider or narrower by a ratio.
+    pub(crate) fn stretched(&self, width: u16, height: u16) -> Result<Self, Error> {
+        if width == height {
+            return Ok(self.clone());
+        }
+        let par = self.info.par() * gst::Fraction::new(width.into(), height.into());
+        let info = video::VideoInfo::builder(self.info.format(), self.width(), self.height())
+            .par(par)
+            .colorimetry(&self.info.colorimetry())
+            .build()
+            .map_err(Error::refused("picture > shape"))?;
+        Ok(Self { buffer: self.buffer.clone(), info })
+    }
+
     /// Frames a second as the decoder tells them.
     pub(crate) fn claimed_rate(&self) -> Option<crate::rate::Rate> {
         let (frames, seconds) = (self.info.fps().numer(), self.info.fps().denom());

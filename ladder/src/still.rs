@@ -20,22 +20,37 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG: &[u8] = &[0xff, 0xd8, 0xff];
 
-/// Where the slate is drawn: a picture of the leader's size and colours.
+/// Where the slate is drawn: a picture of one size and colours.
 pub(crate) struct Canvas {
     scaler: Scaler,
     upright: bool,
+    /// Shape of its pixels: width to height.
+    aspect: (u16, u16),
 }
 
 impl Canvas {
+    /// A canvas of the leader's size and colours.
     pub(crate) fn new(leader: &Rung, colours: &video::VideoColorimetry) -> Result<Self, Error> {
-        let scaler = Scaler::new(leader.width, leader.height, colours)?;
-        Ok(Self { scaler, upright: leader.height > leader.width })
+        Self::with_pixels((leader.width, leader.height), (1, 1), colours)
+    }
+
+    /// A canvas whose pixels are not square.
+    pub(crate) fn with_pixels(
+        (width, height): (u32, u32),
+        aspect: (u16, u16),
+        colours: &video::VideoColorimetry,
+    ) -> Result<Self, Error> {
+        let aspect = (aspect.0.max(1), aspect.1.max(1));
+        let scaler = Scaler::new(width, height, colours)?;
+        let upright = u64::from(height) * u64::from(aspect.1) > u64::from(width) * u64::from(aspect.0);
+        Ok(Self { scaler, upright, aspect })
     }
 
     /// The picture of the slate whose shape fits.
     pub(crate) fn draw(&mut self, slate: &Slate) -> Result<Picture, Error> {
         let picture = decode(if self.upright { &slate.portrait } else { &slate.landscape })?;
-        self.scaler.scale(&picture)
+        // The scaler thinks in square pixels: seen on this canvas the picture is narrower where those are wider.
+        self.scaler.scale(&picture.stretched(self.aspect.1, self.aspect.0)?)
     }
 }
 
