@@ -106,11 +106,11 @@ fn ladder(items: &[Demuxed], level: Level, mode: LatencyMode) -> Result<Run> {
         let now = Instant::now();
         let mut times = told.lock().unwrap_or_else(PoisonError::into_inner);
         times.left.extend(outputs.drain(..).filter_map(|output| match output {
-            Output::Frame(frame) if frame.track != Ladder::AUDIO => Some((frame.pts, now)),
+            Output::Frame(frame) if frame.track < Ladder::AUDIO => Some((frame.pts, now)),
             _ => None,
         }));
     };
-    let settings = Settings { level, max_height: 1_080, mode, slate: None, hardware: false };
+    let settings = Settings { level, max_height: 1_080, mode, slate: None, hardware: false, loudness: None };
     let ladder = Ladder::start(settings, Box::new(output))?;
     let memory = push(&ladder, items, &times)?.saturating_sub(floor);
     let figures = ladder.figures();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use media::id::ContributionId;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -32,6 +33,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed accept, so that running out of file descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often a silent peer's system is asked whether it is there, within the idle time-out.
+const PROBES: u32 = 3;
+
 /// What lies between TCP and RTMP.
 #[derive(Clone)]
 pub enum Transport {
@@ -39,6 +43,18 @@ pub enum Transport {
     Plain,
     /// TLS.
     Tls(Arc<rustls::ServerConfig>),
+}
+
+/// Has the kernel end a connection whose other end is gone without a word, `idle` after the last one: half of it is waiting, half
+/// asking. An encoder that is only silent answers, as its system does it.
+fn watch_over(stream: &TcpStream, idle: Duration) {
+    let keepalive = TcpKeepalive::new()
+        .with_time((idle / 2).max(Duration::from_secs(1)))
+        .with_interval((idle / 2 / PROBES).max(Duration::from_secs(1)))
+        .with_retries(PROBES);
+    if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&keepalive) {
+        debug!(%error, "an encoder that goes without a word is noticed late");
+    }
 }
 
 impl Server {
@@ -105,6 +121,7 @@ impl Shared {
     ) {
         // Without it acknowledgements and rejections wait for Nagle; failing is harmless.
         let _ = stream.set_nodelay(true);
+        watch_over(&stream, self.config.idle_timeout);
         let started = Instant::now();
         let ended = match transport {
             Transport::Plain => self.serve(stream, peer, id, Protocol::Rtmp, &permit, started).await,

@@ -29,8 +29,10 @@ pub struct Config {
     pub limits: Limits,
     /// From accept to a publish request.
     pub handshake_timeout: Duration,
-    /// Without a byte, or without a frame behind those that came, once publishing.
+    /// After so long a TCP connection whose other end does not answer any more is dead.
     pub idle_timeout: Duration,
+    /// Without a byte, or without a frame behind those that came, once publishing.
+    pub media_timeout: Duration,
     /// Largest message an admitted encoder may send, in bytes.
     pub max_message: usize,
     /// Bits a second that one contribution may send in the long run.
@@ -165,8 +167,8 @@ impl Shared {
         let mut ceiling = RateCeiling::new(self.config.max_bitrate, Instant::now());
         let mut stop = pin!(stopped(stop));
         // One timer looks now and then instead of one set anew for each read.
-        let mut silence = Silence::new(self.config.idle_timeout, Instant::now());
-        let mut look = pin!(sleep(self.config.idle_timeout.min(LOOK)));
+        let mut silence = Silence::new(self.config.media_timeout, Instant::now());
+        let mut look = pin!(sleep(self.config.media_timeout.min(LOOK)));
         let mut items: Vec<Item> = Vec::new();
         // What came behind the request to publish is in the source already.
         let mut going = source.demux(&mut items)?;

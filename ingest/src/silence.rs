@@ -10,7 +10,7 @@ const FIRST_FRAME: Duration = Duration::from_secs(10);
 
 /// How long a contribution has been without something.
 pub(crate) struct Silence {
-    idle: Duration,
+    limit: Duration,
     /// The last byte.
     byte: Instant,
     /// The first byte.
@@ -29,8 +29,8 @@ pub(crate) enum Missing {
 }
 
 impl Silence {
-    pub(crate) fn new(idle: Duration, now: Instant) -> Self {
-        Self { idle, byte: now, first: None, frame: None }
+    pub(crate) fn new(limit: Duration, now: Instant) -> Self {
+        Self { limit, byte: now, first: None, frame: None }
     }
 
     /// Bytes came, and these items of them.
@@ -48,9 +48,9 @@ impl Silence {
             let left = limit.saturating_sub(now.saturating_duration_since(since));
             if left.is_zero() { Err(missing) } else { Ok(left) }
         };
-        let bytes = left(self.byte, self.idle, Missing::Bytes)?;
+        let bytes = left(self.byte, self.limit, Missing::Bytes)?;
         let frames = match (self.frame, self.first) {
-            (Some(last), _) => left(last, self.idle, Missing::MoreFrames)?,
+            (Some(last), _) => left(last, self.limit, Missing::MoreFrames)?,
             (None, Some(first)) => left(first, FIRST_FRAME, Missing::FirstFrame)?,
             (None, None) => bytes,
         };
@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    const IDLE: Duration = Duration::from_secs(30);
+    const LIMIT: Duration = Duration::from_secs(30);
 
     fn frame() -> Item {
         let (dts, pts) = (Timestamp::ZERO, Timestamp::ZERO);
@@ -76,7 +76,7 @@ mod tests {
     fn silence_has_three_forms() {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        let mut silence = Silence::new(IDLE, start);
+        let mut silence = Silence::new(LIMIT, start);
         assert_eq!(silence.judge(at(29)), Ok(Duration::from_secs(1)));
         assert_eq!(silence.judge(at(30)), Err(Missing::Bytes));
         // Bytes without a frame.
@@ -92,6 +92,6 @@ mod tests {
         assert_eq!(silence.judge(at(59)), Ok(Duration::from_secs(1)));
         assert_eq!(silence.judge(at(60)), Err(Missing::MoreFrames));
         silence.heard(&[frame()], at(60));
-        assert_eq!(silence.judge(at(60)), Ok(IDLE));
+        assert_eq!(silence.judge(at(60)), Ok(LIMIT));
     }
 }

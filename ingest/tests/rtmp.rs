@@ -178,7 +178,7 @@ async fn the_program_can_end_a_contribution() {
 #[tokio::test]
 async fn silence_and_slow_handshakes_are_cut_off() {
     let short = Duration::from_millis(100);
-    let mut rig = Listening::new(Config { handshake_timeout: short, idle_timeout: short, ..config() }).await;
+    let mut rig = Listening::new(Config { handshake_timeout: short, media_timeout: short, ..config() }).await;
     let mut mute = TcpStream::connect(rig.address).await.unwrap();
     assert_eq!(mute.read(&mut [0; 1]).await.unwrap(), 0);
     let mut encoder = Encoder::publish(rig.address, "good").await;

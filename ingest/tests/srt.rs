@@ -160,7 +160,7 @@ async fn the_program_can_end_a_contribution() {
 #[tokio::test]
 async fn silence_is_cut_off_and_limits_hold() {
     let limits = Limits { connections: 8, per_address: 1 };
-    let mut rig = Rig::new(Config { limits, idle_timeout: Duration::from_millis(300), ..config() });
+    let mut rig = Rig::new(Config { limits, media_timeout: Duration::from_millis(300), ..config() });
     let to = listen(&rig, true);
     let mut silent = call(to, "good", Some(PASSPHRASE)).await.unwrap();
     assert!(matches!(rig.next().await, News::Asked(_)));

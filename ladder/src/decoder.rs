@@ -126,6 +126,11 @@ impl Decoder {
         self.pipe.end();
     }
 
+    /// Whether all came out after [`Self::end`], and was pulled.
+    pub fn is_ended(&self) -> bool {
+        self.pipe.is_ended()
+    }
+
     /// The next picture or block of sound, if there is one.
     pub fn pull(&mut self) -> Option<Decoded> {
         loop {

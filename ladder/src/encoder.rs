@@ -136,6 +136,16 @@ impl Encoder {
         self.pipe.push(picture.dated(at, self.duration))
     }
 
+    /// Nothing follows: what is held back comes out.
+    pub(crate) fn end(&self) {
+        self.pipe.end();
+    }
+
+    /// Whether all came out after [`Self::end`], and was pulled.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.pipe.is_ended()
+    }
+
     /// Puts what is encoded into `out`.
     pub(crate) fn pull(&mut self, out: &mut Vec<Encoded>) -> Result<(), Error> {
         while let Some(sample) = self.pipe.pull() {

@@ -28,6 +28,9 @@ pub enum Error {
     /// An encoder wrote a header that cannot be read.
     #[error("encoder's header: {0}")]
     Header(#[from] media::codec::HeaderError),
+    /// The loudness of the sound cannot be measured.
+    #[error("loudness: {0}")]
+    Loudness(String),
     /// The slate's picture is no PNG or JPEG, or too large.
     #[error("slate picture: {0}")]
     Slate(&'static str),

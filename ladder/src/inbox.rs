@@ -30,6 +30,8 @@ pub(crate) enum Message {
     Slate(Slate),
     /// The contribution has left.
     Gone,
+    /// Nothing follows.
+    End,
 }
 
 /// The queue to the thread, and the bell that wakes it.
@@ -66,6 +68,12 @@ impl Inbox {
 
     pub(crate) fn gone(&self) {
         self.state.lock().tell(Message::Gone);
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn end(&self) {
+        // Told even where too many words wait: it is the last one.
+        self.state.lock().messages.push_back(Message::End);
         self.bell.notify_one();
     }
 

@@ -1,7 +1,9 @@
 //! The ladder of one broadcast, from its outside.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use bytes::Bytes;
 use gstreamer as gst;
@@ -12,6 +14,9 @@ use crate::error::Error;
 use crate::inbox::Inbox;
 use crate::plan::{Level, Rung};
 use crate::work::Work;
+
+/// What is inside has so long to come out at the end; what has not is lost.
+const LONGEST_END: Duration = Duration::from_secs(2);
 
 /// How a ladder is made.
 #[derive(Clone, Debug)]
@@ -26,6 +31,8 @@ pub struct Settings {
     pub slate: Option<Slate>,
     /// Whether encoders of the machine's hardware may be used where there are some.
     pub hardware: bool,
+    /// The loudness that the sound is brought to, in LUFS; it stays as it is without.
+    pub loudness: Option<f64>,
 }
 
 /// The pictures of the slate, each PNG or JPEG; the one whose shape fits is shown.
@@ -49,7 +56,7 @@ pub enum Output {
         /// Its track.
         track: Track,
     },
-    /// The sound begins.
+    /// An encoding of the sound begins.
     Audio(Track),
     /// A frame of one of the tracks.
     Frame(Frame),
@@ -95,15 +102,17 @@ pub struct Figures {
     pub rungs: usize,
 }
 
-/// The ladder of one broadcast. Dropping it ends all its threads.
+/// The ladder of one broadcast. Dropping it ends all its threads, whatever is inside.
 #[derive(Debug)]
 pub struct Ladder {
     inbox: Arc<Inbox>,
     thread: Option<JoinHandle<()>>,
+    /// Hung up by the thread when it ends.
+    done: Receiver<()>,
 }
 
 impl Ladder {
-    /// The track of the sound that comes out; rung `n` is track `n`.
+    /// The track of the sound that comes out, the poorer encodings of it behind it; rung `n` is track `n`.
     pub const AUDIO: TrackId = TrackId(64);
 
     /// Starts the thread of a ladder. `output` is called there with what comes out, in order for each track; it has to
@@ -112,9 +121,13 @@ impl Ladder {
         gst::init().map_err(|error| Error::Start(error.to_string()))?;
         let inbox = Arc::new(Inbox::default());
         let work = Work::new(settings, inbox.clone(), output)?;
-        let thread = Builder::new().name("ladder".to_owned()).spawn(move || work.run());
+        let (alive, done) = channel();
+        let thread = Builder::new().name("ladder".to_owned()).spawn(move || {
+            work.run();
+            drop(alive);
+        });
         let thread = thread.map_err(|error| Error::Start(error.to_string()))?;
-        Ok(Self { inbox, thread: Some(thread) })
+        Ok(Self { inbox, thread: Some(thread), done })
     }
 
     /// Another contribution follows.
@@ -136,6 +149,13 @@ impl Ladder {
     /// Other pictures for a slate that there is; those that cannot be decoded change nothing.
     pub fn set_slate(&self, slate: Slate) {
         self.inbox.set_slate(slate);
+    }
+
+    /// Nothing follows: what is inside comes out, and then the ladder ends. Waits for it, for two seconds at the most.
+    pub fn finish(self) {
+        self.inbox.end();
+        // It hangs up, or it is too slow: both are the end.
+        let _hung_up = self.done.recv_timeout(LONGEST_END);
     }
 
     /// What it did so far.

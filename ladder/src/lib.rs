@@ -6,6 +6,8 @@ mod encoder;
 mod error;
 mod inbox;
 mod ladder;
+mod limiter;
+mod loudness;
 pub mod overload;
 mod picture;
 mod pipe;
@@ -14,6 +16,7 @@ pub mod rate;
 mod rungs;
 mod sound;
 mod still;
+mod tone;
 mod work;
 
 pub use decoder::{CHANNELS, Decoded, Decoder, SAMPLE_RATE};

@@ -7,6 +7,7 @@ use gstreamer::prelude::*;
 use gstreamer_video as video;
 
 use crate::error::Error;
+use crate::tone::{self, Tone};
 
 /// A decoded picture. Cloning counts references; the samples are shared.
 #[derive(Clone)]
@@ -93,10 +94,21 @@ pub(crate) struct Scaler {
     pool: video::VideoBufferPool,
     /// The converter for pictures like these.
     converter: Option<(video::VideoInfo, video::VideoConverter)>,
+    toner: Option<Box<Toner>>,
+}
+
+/// What turns pictures of other colours into those of every player, in two steps.
+struct Toner {
+    /// Makes them fit, with ten bits, in their own colours.
+    scaler: Scaler,
+    tone: Tone,
 }
 
 /// Borders of fewer samples than this on both sides together are not worth seeing: the picture is stretched.
 const LEAST_BORDER: u32 = 4;
+type Readable<'a> = video::VideoFrameRef<&'a gst::BufferRef>;
+type Writable<'a> = video::VideoFrameRef<&'a mut gst::BufferRef>;
+
 /// Buffers that a pool begins with.
 const POOLED: u32 = 2;
 
@@ -108,6 +120,10 @@ impl Scaler {
             .colorimetry(colours)
             .build()
             .map_err(Error::refused("scaler > size"))?;
+        Self::to(info)
+    }
+
+    fn to(info: video::VideoInfo) -> Result<Self, Error> {
         let caps = info.to_caps().map_err(Error::refused("scaler > caps"))?;
         let pool = video::VideoBufferPool::new();
         let mut config = pool.config();
@@ -117,7 +133,7 @@ impl Scaler {
         config.add_option(video::BUFFER_POOL_OPTION_VIDEO_META.as_ref());
         pool.set_config(config).map_err(Error::refused("scaler > pool"))?;
         pool.set_active(true).map_err(Error::refused("scaler > pool"))?;
-        Ok(Self { info, pool, converter: None })
+        Ok(Self { info, pool, converter: None, toner: None })
     }
 
     /// What its pictures are like.
@@ -130,21 +146,47 @@ impl Scaler {
         if self.fits(&picture.info) {
             return Ok(picture.clone());
         }
+        if tone::is_needed(&picture.info.colorimetry()) && !tone::is_needed(&self.info.colorimetry()) {
+            return self.tone(picture);
+        }
         let (known, converter) = match self.converter.take().filter(|(known, _)| *known == picture.info) {
             Some(found) => found,
             None => (picture.info.clone(), converter(&picture.info, &self.info, picture.display_size())?),
         };
+        let scaled = self.draw(picture, |from, to| {
+            converter.frame_ref(from, to);
+            Ok(())
+        })?;
+        self.converter = Some((known, converter));
+        Ok(scaled)
+    }
+
+    /// The same for a picture whose colours have to change.
+    fn tone(&mut self, picture: &Picture) -> Result<Picture, Error> {
+        let colours = picture.info.colorimetry();
+        let known = self.toner.take().filter(|toner| toner.scaler.info.colorimetry() == colours);
+        let mut toner = known.map_or_else(|| Toner::new(&self.info, &colours).map(Box::new), Ok)?;
+        let fitted = toner.scaler.scale(picture)?;
+        let toned = self.draw(&fitted, |from, to| toner.tone.draw(from, to))?;
+        self.toner = Some(toner);
+        Ok(toned)
+    }
+
+    /// A new picture of the scaler's size, drawn by `how`.
+    fn draw(
+        &self,
+        picture: &Picture,
+        how: impl FnOnce(&Readable<'_>, &mut Writable<'_>) -> Result<(), Error>,
+    ) -> Result<Picture, Error> {
         let refused = |error: gst::FlowError| Error::Refused { place: "scaler > pool", reason: error.to_string() };
         let mut buffer = self.pool.acquire_buffer(None).map_err(refused)?;
         {
             let from = video::VideoFrameRef::from_buffer_ref_readable(&picture.buffer, &picture.info)
                 .map_err(Error::refused("scaler > source"))?;
-            let target = buffer.make_mut();
-            let mut to = video::VideoFrameRef::from_buffer_ref_writable(target, &self.info)
+            let mut to = video::VideoFrameRef::from_buffer_ref_writable(buffer.make_mut(), &self.info)
                 .map_err(Error::refused("scaler > target"))?;
-            converter.frame_ref(&from, &mut to);
+            how(&from, &mut to)?;
         }
-        self.converter = Some((known, converter));
         Ok(Picture::new(buffer, self.info.clone()))
     }
 
@@ -153,6 +195,18 @@ impl Scaler {
             (a.format(), a.width(), a.height(), a.colorimetry()) == (b.format(), b.width(), b.height(), b.colorimetry())
         };
         same(info, &self.info) && info.par() == self.info.par()
+    }
+}
+
+impl Toner {
+    /// For pictures of `colours`, in the size of `target`.
+    fn new(target: &video::VideoInfo, colours: &video::VideoColorimetry) -> Result<Self, Error> {
+        let info = video::VideoInfo::builder(video::VideoFormat::I42010le, target.width(), target.height())
+            .par(gst::Fraction::new(1, 1))
+            .colorimetry(colours)
+            .build()
+            .map_err(Error::refused("tone > size"))?;
+        Ok(Self { scaler: Scaler::to(info)?, tone: Tone::new(colours) })
     }
 }
 
@@ -168,7 +222,7 @@ pub(crate) fn colours(info: Option<&video::VideoInfo>) -> video::VideoColorimetr
     let own = info.map_or_else(bt709, video::VideoInfo::colorimetry);
     let plain = matches!(own.matrix(), video::VideoColorMatrix::Bt601 | video::VideoColorMatrix::Bt709);
     let narrow = own.range() == video::VideoColorRange::Range16_235;
-    if plain && narrow { own } else { bt709() }
+    if plain && narrow && !tone::is_needed(&own) { own } else { bt709() }
 }
 
 fn bt709() -> video::VideoColorimetry {

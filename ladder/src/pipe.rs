@@ -116,6 +116,11 @@ impl Pipe {
         let _ended = self.source.end_of_stream();
     }
 
+    /// Whether the last buffer came out after [`Self::end`], and was pulled.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.sink.is_eos()
+    }
+
     /// What waits at the end of the pipeline.
     pub(crate) fn pull(&self) -> Option<gst::Sample> {
         self.sink.try_pull_sample(gst::ClockTime::ZERO)

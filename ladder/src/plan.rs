@@ -98,6 +98,14 @@ impl Level {
         }
     }
 
+    /// Bits a second of each encoding of the sound, the best first.
+    pub const fn sounds(self) -> &'static [u32] {
+        match self {
+            Self::Plus => &[128_000],
+            Self::Premium => &[160_000, 80_000],
+        }
+    }
+
     /// The most rungs of a ladder.
     pub const fn most_rungs(self) -> usize {
         match self {

@@ -142,6 +142,16 @@ impl Rungs {
         }
     }
 
+    /// Nothing follows: what the encoders hold back comes out.
+    pub(crate) fn end(&self) {
+        self.rungs.iter().filter_map(|step| step.encoder.as_ref()).for_each(Encoder::end);
+    }
+
+    /// Whether all came out after [`Self::end`], and was collected.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.rungs.iter().filter_map(|step| step.encoder.as_ref()).all(Encoder::is_ended)
+    }
+
     /// Gives up a rung or takes one back, by how long pictures wait.
     fn judge(&mut self, now: TimeDelta, out: &mut Vec<Output>) {
         let wait = self.rungs.iter().map(Step::wait).max().unwrap_or_default();

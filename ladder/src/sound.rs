@@ -10,8 +10,6 @@ use crate::encoder::{Encoded, header};
 use crate::error::Error;
 use crate::pipe::{Notify, Pipe, clock_time, element};
 
-/// Bits a second.
-const BITRATE: &str = "128000";
 /// Samples of a frame of AAC-LC.
 const FRAME: i64 = 1_024;
 /// Samples that the encoder puts before the first one it is given.
@@ -19,10 +17,20 @@ const PRIMING: i64 = 1_024;
 /// Frames that wait behind the encoder: they are small, and the ladder takes them at once.
 const MOST_WAITING: u32 = 200;
 
+/// One encoding of the sound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tier {
+    pub(crate) id: TrackId,
+    /// 0 for the best.
+    pub(crate) tier: u8,
+    /// Bits a second.
+    pub(crate) bitrate: u32,
+}
+
 /// Encodes interleaved samples that follow one another without a gap.
 pub(crate) struct SoundEncoder {
     pipe: Pipe,
-    id: TrackId,
+    track: Tier,
     origin: Option<Timestamp>,
     /// Samples taken.
     taken: i64,
@@ -33,7 +41,7 @@ pub(crate) struct SoundEncoder {
 
 impl SoundEncoder {
     /// Starts an encoder.
-    pub(crate) fn start(id: TrackId, notify: Notify) -> Result<Self, Error> {
+    pub(crate) fn start(track: Tier, notify: Notify) -> Result<Self, Error> {
         let from = gst::Caps::builder("audio/x-raw")
             .field("format", "F32LE")
             .field("layout", "interleaved")
@@ -42,15 +50,21 @@ impl SoundEncoder {
             .field("channel-mask", gst::Bitmask::new(0b11))
             .build();
         let to = gst::Caps::builder("audio/mpeg").field("mpegversion", 4).field("stream-format", "raw").build();
-        let chain = [element("audioconvert", &[])?, element("avenc_aac", &[("bitrate", BITRATE)])?];
+        let chain = [element("audioconvert", &[])?, element("avenc_aac", &[("bitrate", &track.bitrate.to_string())])?];
         let pipe = Pipe::start(&from, &chain, &to, MOST_WAITING, notify)?;
-        Ok(Self { pipe, id, origin: None, taken: 0, given: 0, announced: false })
+        Ok(Self { pipe, track, origin: None, taken: 0, given: 0, announced: false })
     }
 
     /// Encodes samples; the first ones say where all are.
     pub(crate) fn push(&mut self, pts: Timestamp, samples: &[f32]) -> Result<(), Error> {
+        self.origin.get_or_insert(pts);
+        self.append(samples)
+    }
+
+    /// Encodes samples behind those so far, if there are any.
+    pub(crate) fn append(&mut self, samples: &[f32]) -> Result<(), Error> {
+        let Some(origin) = self.origin else { return Ok(()) };
         let scale = Timescale::new(SAMPLE_RATE);
-        let origin = *self.origin.get_or_insert(pts);
         let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
         let mut buffer = gst::Buffer::from_slice(bytes);
         let length = i64::try_from(samples.len()).unwrap_or(0) / i64::from(CHANNELS);
@@ -63,6 +77,16 @@ impl SoundEncoder {
         self.pipe.push(buffer)
     }
 
+    /// Nothing follows: what is held back comes out.
+    pub(crate) fn end(&self) {
+        self.pipe.end();
+    }
+
+    /// Whether all came out after [`Self::end`], and was pulled.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.pipe.is_ended()
+    }
+
     /// Puts what is encoded into `out`.
     pub(crate) fn pull(&mut self, out: &mut Vec<Encoded>) -> Result<(), Error> {
         while let Some(sample) = self.pipe.pull() {
@@ -70,7 +94,7 @@ impl SoundEncoder {
                 && let Some(header) = header(&sample)
             {
                 let codec = CodecConfig::Aac(aac::Config::parse(header)?);
-                out.push(Encoded::Track(Track::new(self.id, codec)));
+                out.push(Encoded::Track(Track { tier: self.track.tier, ..Track::new(self.track.id, codec) }));
                 self.announced = true;
             }
             out.extend(self.frame(&sample).map(Encoded::Frame));
@@ -88,6 +112,6 @@ impl SoundEncoder {
         let payload = Bytes::from_owner(sample.buffer_owned()?.into_mapped_buffer_readable().ok()?);
         let pts = self.origin? + Timescale::new(SAMPLE_RATE).delta(self.given * FRAME - PRIMING);
         self.given += 1;
-        Some(Frame { track: self.id, dts: pts, pts, access: Access::Independent, payload })
+        Some(Frame { track: self.track.id, dts: pts, pts, access: Access::Independent, payload })
     }
 }

@@ -14,12 +14,13 @@ use crate::encoder::{Coding, Encoded, Ticks, encoders};
 use crate::error::Error;
 use crate::inbox::{Inbox, Message};
 use crate::ladder::{Figures, Ladder, Output, Settings, Sink, Slate};
+use crate::loudness::Leveller;
 use crate::picture::{Picture, colours};
 use crate::pipe::Notify;
 use crate::plan::{Input, plan, worth};
 use crate::rate::{Estimator, Rate};
 use crate::rungs::{Rungs, key_frames};
-use crate::sound::SoundEncoder;
+use crate::sound::{SoundEncoder, Tier};
 use crate::still::Canvas;
 
 /// The thread looks around at least this often.
@@ -44,6 +45,8 @@ pub(crate) struct Work {
     video: Lane,
     audio: Lane,
     stage: Stage,
+    /// Nothing follows what was taken.
+    ending: bool,
     figures: Figures,
     out: Vec<Output>,
 }
@@ -72,7 +75,9 @@ struct Running {
     continuity: Continuity<Picture>,
     rungs: Option<Rungs>,
     rung_count: usize,
-    sound: SoundEncoder,
+    /// The encodings of the sound.
+    sounds: Vec<SoundEncoder>,
+    leveller: Option<Leveller>,
     canvas: Option<Canvas>,
     slate: Option<Picture>,
     /// What the leader showed last.
@@ -94,6 +99,7 @@ impl Work {
             video: Lane::default(),
             audio: Lane::default(),
             stage: Stage::waiting(),
+            ending: false,
             figures: Figures::default(),
             out: Vec::new(),
         })
@@ -107,17 +113,59 @@ impl Work {
             if !inbox.wait(sleep, blocked, &mut self.backlog) {
                 return;
             }
-            if let Err(error) = self.step() {
+            let mut done = self.step();
+            if self.ending && done.is_ok() {
+                done = self.finish();
+            }
+            if let Err(error) = &done {
                 warn!(%error, "the ladder stops");
                 self.out.push(Output::Stopped(error.to_string()));
-                (self.output)(&mut self.out);
+            }
+            self.give_out();
+            if self.ending || done.is_err() {
                 return;
             }
-            if !self.out.is_empty() {
-                (self.output)(&mut self.out);
-                self.out.clear();
+        }
+    }
+
+    fn give_out(&mut self) {
+        if !self.out.is_empty() {
+            (self.output)(&mut self.out);
+            self.out.clear();
+        }
+    }
+
+    /// What is inside comes out: of the decoders, then of the encoders. Ends without it when it is told to.
+    fn finish(&mut self) -> Result<(), Error> {
+        self.video.end();
+        self.audio.end();
+        while !(self.video.is_ended() && self.audio.is_ended()) {
+            if !self.wait_on() {
+                return Ok(());
+            }
+            self.collect_decoded()?;
+        }
+        self.start_if_known()?;
+        let now = self.now();
+        if let Stage::Running(running) = &mut self.stage {
+            running.finish(now, &mut self.out)?;
+        }
+        while let Stage::Running(running) = &mut self.stage {
+            running.collect(&mut self.out)?;
+            if running.is_ended() {
+                break;
+            }
+            self.give_out();
+            if !self.wait_on() {
+                return Ok(());
             }
         }
+        Ok(())
+    }
+
+    /// Waits until something comes out somewhere; false when it is over.
+    fn wait_on(&mut self) -> bool {
+        self.inbox.wait(LONGEST_SLEEP, true, &mut self.backlog)
     }
 
     fn now(&self) -> TimeDelta {
@@ -193,12 +241,10 @@ impl Work {
                 self.settings.slate = self.settings.slate.take().map(|_| slate);
             }
             Message::Gone => {
-                for lane in [&self.video, &self.audio] {
-                    if let Some(decoder) = &lane.decoder {
-                        decoder.end();
-                    }
-                }
+                self.video.end();
+                self.audio.end();
             }
+            Message::End => self.ending = true,
         }
         Ok(())
     }
@@ -244,6 +290,7 @@ impl Work {
         });
         let header = self.video.track.as_ref().map(|track| track.codec.clone());
         let ready = match (&first, &header) {
+            _ if self.ending => true,
             (Some((at, _)), _) => estimator.is_settled() || now - *at >= SETTLE,
             (None, Some(_)) => now - *since >= NO_PICTURE,
             (None, None) => now - *since >= NO_TRACK,
@@ -330,9 +377,14 @@ impl Running {
             found.retain(|found| settings.hardware || !found.hardware);
             Some(Rungs::new(plan, coding, first, found, notify.clone())?)
         };
-        let sound = SoundEncoder::start(Ladder::AUDIO, notify.clone())?;
+        let tiers = (0..).zip(settings.level.sounds()).map(|(tier, bitrate)| {
+            let id = TrackId(Ladder::AUDIO.0 + u32::from(tier));
+            SoundEncoder::start(Tier { id, tier, bitrate: *bitrate }, notify.clone())
+        });
+        let sounds = tiers.collect::<Result<_, _>>()?;
+        let leveller = settings.loudness.map(Leveller::new).transpose()?;
         let continuity = Continuity::new(config);
-        let mut running = Self { continuity, rungs, rung_count, sound, canvas, slate: None, last: None };
+        let mut running = Self { continuity, rungs, rung_count, sounds, leveller, canvas, slate: None, last: None };
         if let Some(slate) = &settings.slate {
             running.show_slate(slate, out);
         }
@@ -384,8 +436,33 @@ impl Running {
                 }
                 Ok(())
             }
-            Step::Sound { pts, samples } => self.sound.push(pts, &samples),
+            Step::Sound { mut pts, mut samples } => {
+                if let Some(leveller) = &mut self.leveller {
+                    leveller.process(&mut samples);
+                    pts = pts - Leveller::delay();
+                }
+                self.sounds.iter_mut().try_for_each(|sound| sound.push(pts, &samples))
+            }
         }
+    }
+
+    /// Encodes what came to its end; nothing follows.
+    fn finish(&mut self, now: TimeDelta, out: &mut Vec<Output>) -> Result<(), Error> {
+        while let Some(step) = self.continuity.drain() {
+            self.encode(step, now, out)?;
+        }
+        if let Some(last) = self.leveller.as_mut().map(Leveller::finish) {
+            self.sounds.iter_mut().try_for_each(|sound| sound.append(&last))?;
+        }
+        if let Some(rungs) = &self.rungs {
+            rungs.end();
+        }
+        self.sounds.iter().for_each(SoundEncoder::end);
+        Ok(())
+    }
+
+    fn is_ended(&self) -> bool {
+        self.rungs.as_ref().is_none_or(Rungs::is_ended) && self.sounds.iter().all(SoundEncoder::is_ended)
     }
 
     fn collect(&mut self, out: &mut Vec<Output>) -> Result<(), Error> {
@@ -393,12 +470,12 @@ impl Running {
             rungs.collect(out);
         }
         let mut encoded = Vec::new();
-        self.sound.pull(&mut encoded)?;
+        self.sounds.iter_mut().try_for_each(|sound| sound.pull(&mut encoded))?;
         out.extend(encoded.into_iter().map(|encoded| match encoded {
             Encoded::Track(track) => Output::Audio(track),
             Encoded::Frame(frame) => Output::Frame(frame),
         }));
-        self.sound.fault().map_or(Ok(()), Err)
+        self.sounds.iter_mut().find_map(SoundEncoder::fault).map_or(Ok(()), Err)
     }
 }
 
@@ -457,6 +534,18 @@ impl Lane {
 
     fn pull(&mut self) -> Option<Decoded> {
         self.decoder.as_mut()?.pull()
+    }
+
+    /// Nothing follows: what the decoder holds back comes out.
+    fn end(&self) {
+        if let Some(decoder) = &self.decoder {
+            decoder.end();
+        }
+    }
+
+    /// Whether all came out after [`Self::end`], and was pulled; of a decoder that failed nothing comes.
+    fn is_ended(&mut self) -> bool {
+        self.decoder.as_mut().is_none_or(|decoder| decoder.is_ended() || decoder.fault().is_some())
     }
 
     fn bad_frames(&self) -> u64 {

@@ -177,14 +177,29 @@ impl Broadcast {
         }
     }
 
-    /// Ends the playlists. Frames that come later are dropped. Gives the ladder, whose end takes a moment.
+    /// Ends the broadcast: frames that come later are dropped. Ends the playlists too, but where there is a ladder: that has
+    /// to be drained.
+    #[must_use]
     pub(crate) fn finish(&self) -> Option<Encoding> {
         let mut programme = self.programme.lock();
         programme.ended = true;
+        let encoding = programme.encoding.take();
+        if encoding.is_none() {
+            self.end();
+        }
+        encoding
+    }
+
+    /// Lets out what is inside the ladder, and ends the playlists. Waits for it, no longer than the ladder does.
+    pub(crate) fn drain(&self, encoding: Encoding) {
+        encoding.ladder.finish();
+        self.end();
+    }
+
+    fn end(&self) {
         if let Err(error) = self.packaging.end() {
             error!(stream = %self.stream, %error, "the last part of the broadcast is lost");
         }
-        programme.encoding.take()
     }
 
     /// The stream's figures as they stand.

@@ -9,13 +9,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
-use figment::value::Value;
+use figment::value::{Num, Value};
 use serde::{Deserialize, Serialize};
 
 /// The prefix of every environment variable.
 const PREFIX: &str = "WEIR_";
 /// What the handshake of SRT can carry.
 const MAX_SRT_LATENCY: u64 = 65_535;
+
+/// What sound can sensibly be brought to, in LUFS.
+const LOUDNESS: std::ops::RangeInclusive<f64> = -40.0..=-10.0;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,7 +74,7 @@ pub(crate) struct Rtmp {
     pub max_connections_per_address: usize,
     /// Seconds from accept to a publish request.
     pub handshake_timeout: u64,
-    /// Seconds without a byte after which an encoder is taken for gone.
+    /// Seconds after which a connection whose other end does not answer any more is taken for dead.
     pub idle_timeout: u64,
     /// Largest message an admitted encoder may send, in bytes.
     pub max_message: usize,
@@ -107,6 +110,8 @@ pub(crate) struct Ingest {
     pub max_bitrate: u64,
     /// Bytes that the media of all encoders may take, the windows of their viewers included; 0 for half of what there is.
     pub max_memory: u64,
+    /// Seconds without a frame after which an encoder that stays connected is ended.
+    pub media_timeout: u64,
 }
 
 /// Encoding of renditions.
@@ -117,6 +122,8 @@ pub(crate) struct Ladder {
     pub quality: Quality,
     /// Encode with the machine's hardware where it can.
     pub hardware: bool,
+    /// Loudness in LUFS that the sound of live streams with `normalize_audio` is brought to.
+    pub loudness_lufs: f64,
 }
 
 /// How much is encoded.
@@ -185,8 +192,8 @@ impl Default for Config {
             },
             rtmps: Rtmps { listen: String::new(), cert: PathBuf::new(), key: PathBuf::new(), self_signed: false },
             srt: Srt { listen: any(6001).to_string(), latency_ms: 200, encryption: true },
-            ingest: Ingest { max_bitrate: 100_000_000, max_memory: 0 },
-            ladder: Ladder { quality: Quality::Basic, hardware: true },
+            ingest: Ingest { max_bitrate: 100_000_000, max_memory: 0, media_timeout: 300 },
+            ladder: Ladder { quality: Quality::Basic, hardware: true, loudness_lufs: -24.0 },
             slate: Slate { allow_private: false },
             api: Api { token_id: String::new(), token_secret: String::new() },
             store: Store { url: String::new() },
@@ -231,6 +238,9 @@ impl Config {
             bail!("rtmps.listen needs rtmps.cert and rtmps.key (PEM files), or rtmps.self_signed = true");
         }
         self.srt.address()?;
+        if !LOUDNESS.contains(&self.ladder.loudness_lufs) {
+            bail!("ladder.loudness_lufs is from {} to {}", LOUDNESS.start(), LOUDNESS.end());
+        }
         if self.srt.latency_ms > MAX_SRT_LATENCY {
             bail!("srt.latency_ms is at most {MAX_SRT_LATENCY}: SRT has two bytes for it");
         }
@@ -312,6 +322,7 @@ fn variable(key: &str) -> String {
 fn typed(text: &str, default: &Value) -> anyhow::Result<Value> {
     Ok(match default {
         Value::Bool(..) => Value::from(text.parse::<bool>().context("true or false is wanted")?),
+        Value::Num(_, Num::F32(_) | Num::F64(_)) => Value::from(text.parse::<f64>().context("a number is wanted")?),
         Value::Num(..) => Value::from(text.parse::<u64>().context("a whole number is wanted")?),
         _ => Value::from(text),
     })
@@ -344,6 +355,14 @@ mod tests {
     }
 
     #[test]
+    fn numbers_may_be_negative_and_broken() {
+        let loudness = |toml, vars| load(toml, vars).unwrap().ladder.loudness_lufs;
+        assert_eq!(loudness("", &[]), -24.0);
+        assert_eq!(loudness("[ladder]\nloudness_lufs = -16\n", &[]), -16.0);
+        assert_eq!(loudness("[ladder]\nloudness_lufs = -16\n", &[("WEIR_LADDER_LOUDNESS_LUFS", "-23.5")]), -23.5);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let error = |toml, vars: &[(&str, &str)]| format!("{:#}", load(toml, vars).unwrap_err());
         assert!(error("[htp]\nlisten = 'x'\n", &[]).contains("htp"));
@@ -352,6 +371,8 @@ mod tests {
         assert!(error("[https]\nlisten = '443'\n", &[]).contains("https.listen"));
         assert!(error("[srt]\nlisten = '6001'\n", &[]).contains("srt.listen"));
         assert!(error("", &[("WEIR_SRT_LATENCY_MS", "65536")]).contains("srt.latency_ms"));
+        assert!(error("[ladder]\nloudness_lufs = -5\n", &[]).contains("ladder.loudness_lufs"));
+        assert!(error("", &[("WEIR_LADDER_LOUDNESS_LUFS", "loud")]).contains("WEIR_LADDER_LOUDNESS_LUFS"));
         assert!(error("[api]\ntoken_id = 'x'\n", &[]).contains("token_secret"));
     }
 

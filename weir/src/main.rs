@@ -62,7 +62,10 @@ Settings: every key of the configuration file has an environment variable, WEIR_
   rtmps.listen   WEIR_RTMPS_LISTEN    off               with rtmps.cert and rtmps.key, or rtmps.self_signed=true
   srt.listen     WEIR_SRT_LISTEN      0.0.0.0:6001      UDP; an empty address turns it off
   srt.latency_ms (the least), srt.encryption (false: encoders come without a passphrase)
-  ingest.max_bitrate (bits a second of one encoder), ingest.max_memory (bytes of all; 0: half of what there is)
+  ingest.max_bitrate (bits a second of one encoder), ingest.max_memory (bytes of all; 0: half of what there is),
+  ingest.media_timeout (seconds without a frame that an encoder may stay connected)
+  ladder.quality WEIR_LADDER_QUALITY  basic             of live streams that ask for none: basic, plus, premium
+  ladder.hardware (true: encode with the machine's hardware where it can), ladder.loudness_lufs (-24: of normalized sound)
   api.token_id, api.token_secret      made at the first start and printed once
   store.url      WEIR_STORE_URL       sqlite://<data_dir>/weir.db
   log.filter     WEIR_LOG_FILTER      info              a tracing filter

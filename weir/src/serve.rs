@@ -102,10 +102,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 
     signals.next().await;
     info!("going down: listeners are closed, a second signal ends at once");
-    studio.finish();
-    shutdown.cancel();
-    tasks.close();
     let drain = async {
+        studio.finish().await;
+        shutdown.cancel();
+        tasks.close();
         tasks.wait().await;
         viewers.stopped().await;
         control.shutdown().await;
@@ -153,6 +153,7 @@ fn encoder_limits(config: &Config) -> ingest::Config {
         limits: Limits { connections: rtmp.max_connections, per_address: rtmp.max_connections_per_address },
         handshake_timeout: Duration::from_secs(rtmp.handshake_timeout),
         idle_timeout: Duration::from_secs(rtmp.idle_timeout),
+        media_timeout: Duration::from_secs(config.ingest.media_timeout),
         max_message: rtmp.max_message,
         max_bitrate: config.ingest.max_bitrate,
         max_memory: match config.ingest.max_memory {

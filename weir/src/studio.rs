@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::error::Error;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use origin::{Directory, Resolution};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -44,6 +45,8 @@ pub(crate) struct Studio {
     runtime: Handle,
     tasks: TaskTracker,
     shutdown: CancellationToken,
+    /// Nobody is let in any more.
+    closing: AtomicBool,
 }
 
 /// Contributions that were let in and then ended for what they sent.
@@ -71,6 +74,7 @@ impl Studio {
             runtime: Handle::current(),
             tasks,
             shutdown,
+            closing: AtomicBool::new(false),
         }))
     }
 
@@ -86,15 +90,19 @@ impl Studio {
     }
 
     /// Ends all playlists: the program is going down.
-    pub(crate) fn finish(&self) {
-        self.broadcasts().iter().for_each(|broadcast| self.finish_one(broadcast));
+    pub(crate) async fn finish(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        let ladders: Vec<_> = self.broadcasts().iter().filter_map(|broadcast| self.finish_one(broadcast)).collect();
+        for ladder in ladders {
+            // One that panicked has told of it.
+            let _ = ladder.await;
+        }
     }
 
-    /// Ends the playlists of a broadcast. Its ladder is ended aside, as that waits for its threads.
-    fn finish_one(&self, broadcast: &Broadcast) {
-        if let Some(encoding) = broadcast.finish() {
-            self.tasks.spawn_blocking_on(move || drop(encoding), &self.runtime);
-        }
+    /// Ends a broadcast. What is inside its ladder comes out first, which takes a moment: that goes on aside.
+    fn finish_one(&self, broadcast: &Arc<Broadcast>) -> Option<JoinHandle<()>> {
+        let (encoding, broadcast) = (broadcast.finish()?, Arc::clone(broadcast));
+        Some(self.tasks.spawn_blocking_on(move || broadcast.drain(encoding), &self.runtime))
     }
 
     /// Tells whoever subscribed to the live stream that something is wrong.
@@ -125,6 +133,7 @@ impl Studio {
             mode: settings.latency_mode,
             slate: settings.slate.then(default_slate),
             hardware: self.ladder.hardware,
+            loudness: settings.normalize_audio.then_some(self.ladder.loudness_lufs),
         });
         let encoded = ladder.is_some();
         let (studio, stream) = (Arc::clone(self), settings.id.clone());
@@ -179,7 +188,8 @@ impl Studio {
     }
 
     fn stream_of(&self, key: &Key) -> Result<(&Control, Arc<StreamSettings>), Refusal> {
-        let control = self.control.get().ok_or(Refusal::Unavailable)?;
+        let control = self.control.get().filter(|_| !self.closing.load(Ordering::Relaxed));
+        let control = control.ok_or(Refusal::Unavailable)?;
         match control.find_key(&key.0) {
             KeyLookup::Found(settings) => Ok((control, settings)),
             KeyLookup::Disabled => Err(Refusal::Disabled),

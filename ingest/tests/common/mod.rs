@@ -142,6 +142,7 @@ pub fn config() -> Config {
         limits: Limits { connections: 8, per_address: 8 },
         handshake_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(10),
+        media_timeout: Duration::from_secs(10),
         max_message: 1 << 20,
         max_bitrate: 100_000_000,
         max_memory: 1 << 30,

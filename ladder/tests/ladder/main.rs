@@ -8,8 +8,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use ladder::plan::Level;
-use media::{LatencyMode, TimeDelta, Timestamp};
-use support::{Bench, clip};
+use media::{Frame, LatencyMode, TimeDelta, Timestamp};
+use support::{Bench, clip, probe};
 
 const TONE: &str = "-f lavfi -i sine=440:r=48000";
 
@@ -152,6 +152,10 @@ fn portrait_stays_portrait() {
     programme.assert_sound(120, bench.ladder.figures().skipped_pictures);
     let sizes: Vec<_> = programme.rungs.iter().map(|(rung, ..)| (rung.width, rung.height, rung.divisor)).collect();
     assert_eq!(sizes, [(540, 960, 1), (432, 768, 2), (324, 576, 2), (216, 384, 2)]);
+    let (sound, poorer) = (&programme.sound, &programme.poorer_sound);
+    assert!(poorer.len() > 100 && sound.iter().zip(poorer).all(|(one, other)| one.pts == other.pts));
+    let bytes = |frames: &[Frame]| frames.iter().take(100).map(|frame| frame.payload.len()).sum::<usize>();
+    assert!(bytes(poorer) < bytes(sound));
 }
 
 #[test]
@@ -161,6 +165,64 @@ fn sound_alone_is_a_programme() {
     bench.contribute(&items);
     bench.wait("sound", |programme| programme.sound.len() > 150);
     assert!(bench.programme().rungs.is_empty());
+}
+
+#[test]
+fn high_dynamic_range_comes_out_as_standard() {
+    // Grey that is white in HDR: a signal of 0.58 in PQ, of 0.75 in HLG.
+    for (transfer, grey) in [("smpte2084", "0x949494"), ("arib-std-b67", "0xbfbfbf")] {
+        let mut bench = Bench::new(Level::Plus, LatencyMode::Low);
+        let hdr = format!(
+            "-f lavfi -i color=c={grey}:s=320x180:r=30 -t 2 -pix_fmt yuv420p10le -c:v libx265 -preset ultrafast -x265-params \
+             log-level=none:keyint=30:bframes=0:colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc:range=limited"
+        );
+        let items = clip(bench.folder.path(), &hdr);
+        bench.contribute(&items);
+        let (programme, folder) = bench.finish();
+        let bright = programme.brightness(folder.path(), 0);
+        assert!(bright.len() >= 60, "{transfer}: {}", bright.len());
+        assert!(bright.iter().all(|(_, grey)| (235..=252).contains(grey)), "{transfer}: {bright:?}");
+        let told = probe(&folder.path().join("rung.h264"));
+        assert_eq!(told, "yuv420p,tv,bt709,bt709,bt709", "{transfer}");
+    }
+}
+
+fn comes_out_to_its_end(mode: LatencyMode) {
+    const PICTURES: usize = 75;
+    let mut bench = Bench::new(Level::Plus, mode);
+    // Only the last picture is white.
+    let items = clip(
+        bench.folder.path(),
+        &format!(
+            "-f lavfi -i color=black:s=320x180:r=30,drawbox=t=fill:color=white:enable=gte(n\\,{}) {TONE} \
+             -t 2.5 -c:v libx264 -preset veryfast -pix_fmt yuv420p -g 30 -c:a aac -ac 2",
+            PICTURES - 1,
+        ),
+    );
+    bench.contribute(&items);
+    let (programme, folder) = bench.finish();
+    let bright = programme.brightness(folder.path(), 0);
+    // A machine that is busy makes it hold a picture at times.
+    assert!(bright.len() >= PICTURES && bright.len() < PICTURES + 30, "{mode:?}: {}", bright.len());
+    assert!(bright.last().unwrap().1 > 128 && bright[PICTURES - 3].1 < 128, "{mode:?}");
+    let heard = programme.sound.last().unwrap().pts - programme.sound[0].pts;
+    assert!(heard.as_millis() >= 2_480, "{mode:?}: {} ms", heard.as_millis());
+}
+
+#[test]
+fn nothing_is_lost_at_the_end() {
+    comes_out_to_its_end(LatencyMode::Low);
+    comes_out_to_its_end(LatencyMode::Standard);
+}
+
+#[test]
+fn less_than_a_moment_comes_out_too() {
+    let mut bench = Bench::new(Level::Plus, LatencyMode::Low);
+    // Fewer pictures than it takes to know their rate.
+    let items = clip(bench.folder.path(), &h264("320x180", 5, 1));
+    bench.contribute(&items);
+    let (programme, _folder) = bench.finish();
+    assert_eq!(programme.rungs[0].2.len(), 5);
 }
 
 #[test]

@@ -30,6 +30,14 @@ pub(crate) fn ffmpeg(folder: &Path, arguments: &str) -> Vec<u8> {
     output.stdout
 }
 
+/// Format, range, matrix, transfer and primaries of a file's pictures, as ffprobe reads them.
+pub(crate) fn probe(file: &Path) -> String {
+    let wanted = "stream=pix_fmt,color_range,color_space,color_transfer,color_primaries";
+    let words = ["-v", "error", "-show_entries", wanted, "-of", "csv=p=0"];
+    let output = Command::new("ffprobe").args(words).arg(file).output().expect("ffprobe runs");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
 /// A clip as the frames of a contribution.
 pub(crate) fn clip(folder: &Path, arguments: &str) -> Vec<Demuxed> {
     ffmpeg(folder, &format!("{arguments} -muxdelay 0 -muxpreload 0 clip.ts"));
@@ -62,7 +70,7 @@ impl Bench {
         let slate = Some(Slate { landscape: picture("slate.png"), portrait: picture("slate.jpg") });
         let out = Arc::new(Mutex::new(Vec::new()));
         let sink = out.clone();
-        let settings = Settings { level, max_height: 1_080, mode, slate, hardware: false };
+        let settings = Settings { level, max_height: 1_080, mode, slate, hardware: false, loudness: None };
         let output = Box::new(move |outputs: &mut Vec<Output>| sink.lock().unwrap().append(outputs));
         let ladder = Ladder::start(settings, output).unwrap();
         Self { ladder, folder, out, splice: Splice::new(), machine }
@@ -105,6 +113,13 @@ impl Bench {
         self.machine
     }
 
+    /// Tells the ladder that nothing follows, and waits for its end.
+    pub(crate) fn finish(self) -> (Programme, TempDir) {
+        self.ladder.finish();
+        let programme = Programme::new(&self.out.lock().unwrap());
+        (programme, self.folder)
+    }
+
     /// What came out so far.
     pub(crate) fn programme(&self) -> Programme {
         Programme::new(&self.out.lock().unwrap())
@@ -116,6 +131,7 @@ impl Bench {
 pub(crate) struct Programme {
     pub(crate) rungs: Vec<(Rung, Track, Vec<Frame>)>,
     pub(crate) sound: Vec<Frame>,
+    pub(crate) poorer_sound: Vec<Frame>,
     pub(crate) others: Vec<Output>,
 }
 
@@ -131,6 +147,7 @@ impl Programme {
                 }
                 Output::Audio(track) => assert_eq!(track.codec_string(), "mp4a.40.2"),
                 Output::Frame(frame) if frame.track == Ladder::AUDIO => programme.sound.push(frame.clone()),
+                Output::Frame(frame) if frame.track > Ladder::AUDIO => programme.poorer_sound.push(frame.clone()),
                 Output::Frame(frame) => rungs.get_mut(&(frame.track.0 as usize)).unwrap().2.push(frame.clone()),
                 other => programme.others.push(other.clone()),
             }

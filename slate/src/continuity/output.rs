@@ -16,6 +16,12 @@ impl<P: Clone> Continuity<P> {
         silence.into_iter().chain([line.clock.due(next)]).min()
     }
 
+    /// The next step of the output when no media follows: all that came, the last block of sound filled up with silence.
+    /// To be asked until there is none.
+    pub fn drain(&mut self) -> Option<Output<P>> {
+        self.poll_known().or_else(|| self.last_sound())
+    }
+
     /// The picture of the next tick, if it is known or the `clock` does without it.
     pub(super) fn next_picture(&mut self, clock: Option<TimeDelta>) -> Option<Output<P>> {
         let line = self.line.as_mut()?;
@@ -67,12 +73,58 @@ impl<P: Clone> Continuity<P> {
         } else {
             known || clock.is_some_and(|now| line.clock.passes(end, now))
         };
-        if !leaves {
-            return None;
-        }
+        leaves.then(|| self.block(shift))
+    }
+
+    /// The next block of sound where there is some for it, known or not; no further than the pictures are.
+    fn last_sound(&mut self) -> Option<Output<P>> {
+        let line = self.line.as_ref()?;
+        let shift = self.rejoin.shift()?;
+        let room = !self.config.picture || self.sound.position() < line.ticks.at(line.tick);
+        (room && self.sound.queued() > 0).then(|| self.block(Some(shift)))
+    }
+
+    fn block(&mut self, shift: Option<TimeDelta>) -> Output<P> {
         let block = self.sound.block(shift);
         self.counts.silent_samples += block.silent;
         self.counts.late_samples += block.late;
-        Some(Output::Sound { pts: block.pts, samples: block.samples })
+        Output::Sound { pts: block.pts, samples: block.samples }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use media::Timescale;
+
+    use super::super::Config;
+    use super::*;
+
+    fn drained(picture: bool) -> (usize, usize) {
+        let config = Config { fps: (25, 1), sample_rate: 48_000, channels: 1, picture, slate: true };
+        let mut continuity = Continuity::new(config);
+        for n in 0..10 {
+            let now = TimeDelta::from_millis(40 * n);
+            continuity.sound(Timescale::new(48_000).timestamp(1_920 * n), vec![0.5; 1_920], now);
+            continuity.picture(Timescale::new(25).timestamp(n), n, now);
+        }
+        let all: Vec<_> = std::iter::from_fn(|| continuity.drain()).collect();
+        let pictures = all.iter().filter(|step| matches!(step, Output::Picture { show: Show::Live(_), .. })).count();
+        let heard = all.iter().filter_map(|step| match step {
+            Output::Sound { samples, .. } => Some(samples.iter().filter(|sample| **sample > 0.4).count()),
+            Output::Picture { .. } => None,
+        });
+        assert_eq!(continuity.counts().held + continuity.counts().slate, 0);
+        (pictures, heard.sum())
+    }
+
+    #[test]
+    fn at_the_end_all_comes_out_and_no_more() {
+        let (pictures, heard) = drained(true);
+        assert_eq!(pictures, 10);
+        // The first 5 ms come out of silence.
+        assert!(heard >= 19_200 - 240, "{heard}");
+        let (pictures, heard) = drained(false);
+        assert_eq!(pictures, 0);
+        assert!(heard >= 19_200 - 240, "{heard}");
     }
 }

@@ -4,6 +4,7 @@
 
 mod bad;
 mod commands;
+mod encoded;
 mod enhanced;
 mod fidelity;
 mod hevc;

@@ -88,7 +88,7 @@ fn headers_without_a_frame_are_ended() {
 }
 
 /// A limit that a scenario can wait for.
-const IDLE: [(&str, &str); 1] = [("WEIR_RTMP_IDLE_TIMEOUT", "3")];
+const IDLE: [(&str, &str); 1] = [("WEIR_INGEST_MEDIA_TIMEOUT", "3")];
 
 #[test]
 fn an_srt_caller_that_sends_nothing_is_ended() {
