@@ -53,7 +53,7 @@ pub(crate) fn in_band(tags: Vec<Tag>) -> Vec<Tag> {
     moved(tags, |_| false)
 }
 
-/// The first header only: what changes is in the pictures.
-pub(crate) fn changed_in_band(tags: Vec<Tag>) -> Vec<Tag> {
-    moved(tags, |number| number == 0)
+/// The first `headers` of them only: what changes behind is in the pictures.
+pub(crate) fn changed_in_band(tags: Vec<Tag>, headers: usize) -> Vec<Tag> {
+    moved(tags, |number| number < headers)
 }
