@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -138,25 +139,30 @@ impl Weir {
 
     /// Makes `n` live streams in a latency mode.
     pub(crate) async fn create_streams_in(&self, mode: &str, n: usize, window: u32) -> Result<Vec<LiveStream>> {
-        let mut client = self.client().await?;
-        let token = STANDARD.encode(format!("{}:{}", TOKEN.0, TOKEN.1));
-        let headers = format!("Authorization: Basic {token}\r\nContent-Type: application/json\r\n");
-        let body = format!(r#"{{"playback_policy":["public"],"latency_mode":"{mode}","reconnect_window":{window}}}"#);
+        let settings = json!({"playback_policy": ["public"], "latency_mode": mode, "reconnect_window": window});
         let mut streams = Vec::with_capacity(n);
         for _ in 0..n {
-            let answer = client.request("POST", "/video/v1/live-streams", &headers, &body).await?;
-            if answer.status != 201 {
-                bail!("create a live stream: {} {}", answer.status, answer.text());
-            }
-            let json: serde_json::Value = serde_json::from_slice(&answer.body)?;
-            let text = |pointer: &str| json.pointer(pointer).and_then(|v| v.as_str()).map(str::to_owned);
-            streams.push(LiveStream {
-                key: text("/data/stream_key").context("no stream_key")?,
-                playback_id: text("/data/playback_ids/0/id").context("no playback id")?,
-                srt_passphrase: text("/data/srt_passphrase").context("no srt_passphrase")?,
-            });
+            streams.push(self.create(&settings).await?);
         }
         Ok(streams)
+    }
+
+    /// Makes a live stream.
+    pub(crate) async fn create(&self, settings: &Value) -> Result<LiveStream> {
+        let token = STANDARD.encode(format!("{}:{}", TOKEN.0, TOKEN.1));
+        let headers = format!("Authorization: Basic {token}\r\nContent-Type: application/json\r\n");
+        let mut client = self.client().await?;
+        let answer = client.request("POST", "/video/v1/live-streams", &headers, &settings.to_string()).await?;
+        if answer.status != 201 {
+            bail!("create a live stream: {} {}", answer.status, answer.text());
+        }
+        let json: Value = serde_json::from_slice(&answer.body)?;
+        let text = |pointer: &str| json.pointer(pointer).and_then(|v| v.as_str()).map(str::to_owned);
+        Ok(LiveStream {
+            key: text("/data/stream_key").context("no stream_key")?,
+            playback_id: text("/data/playback_ids/0/id").context("no playback id")?,
+            srt_passphrase: text("/data/srt_passphrase").context("no srt_passphrase")?,
+        })
     }
 
     /// The sum of all samples of the metric `name` over its labels; `None` where it is not exposed.

@@ -23,6 +23,7 @@ mod soak;
 mod srt;
 mod stats;
 mod synthetic;
+mod unbroken;
 
 use anyhow::Result;
 use clap::Parser;
@@ -52,6 +53,8 @@ enum Benchmark {
     Ladder(ladder::Args),
     /// Publishers that come and go and viewers that follow, for half an hour.
     Soak(soak::Args),
+    /// An encoder that drops once a minute, for an hour, into a live stream that is encoded.
+    Unbroken(unbroken::Args),
     /// The server of `origin` and `fanout`, which start it themselves.
     #[command(hide = true)]
     ServeSynthetic,
@@ -68,6 +71,7 @@ fn main() -> Result<()> {
         Benchmark::Srt(args) => srt::run(&args),
         Benchmark::Ladder(args) => ladder::run(&args),
         Benchmark::Soak(args) => soak::run(&args),
+        Benchmark::Unbroken(args) => unbroken::run(&args),
         Benchmark::ServeSynthetic => synthetic::serve(),
     }
 }

@@ -265,7 +265,7 @@ fn left(what: &'static str, before: usize, after: usize) -> Verdict {
 }
 
 /// True for a line of the log at level error, or a panic.
-fn is_error(line: &str) -> bool {
+pub(crate) fn is_error(line: &str) -> bool {
     line.contains("panicked at") || line.split_whitespace().take(3).any(|word| word == "ERROR")
 }
 
