@@ -6,19 +6,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ingest::health::Health;
 use ingest::{Item, LinkFigures, Stop};
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
-use media::{Access, Kind, LatencyMode, TimeDelta, TrackId, WallTime};
+use media::{Access, Frame, Kind, LatencyMode, TimeDelta, Timescale, TrackId, WallTime};
 use packager::Packager;
 use parking_lot::Mutex;
 use slate::Splice;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::encoding::{Encoding, Warn};
 use crate::figures::Figures;
+use crate::gaps::{Gaps, Made, Order, Verdict};
 use crate::packaging::Packaging;
 
 /// Contributions of a broadcast whose health is kept; beyond that the oldest one's goes.
@@ -37,6 +38,10 @@ struct Programme {
     splice: Splice,
     /// Encodes what is not passed through.
     encoding: Option<Encoding>,
+    /// Fills the gaps of what is passed through, where a slate is asked for.
+    gaps: Option<Gaps>,
+    /// What the gaps' clock counts from.
+    clock: Instant,
     /// The contribution whose frames are taken; those of one that was taken over are not.
     current: Option<ContributionId>,
     /// Segments that were closed before it came.
@@ -47,8 +52,26 @@ struct Programme {
     /// How the contributions did, the current one last.
     health: VecDeque<Health>,
     ended: bool,
+    /// The batch in hand ended a gap: its segments come behind those of the slate.
+    is_back: bool,
     // Kept between batches so that a frame costs no allocation.
     spliced: Vec<slate::Item>,
+}
+
+/// How a programme is made.
+pub(crate) enum Making {
+    /// It is passed through, with a slate in its gaps or without.
+    PassedThrough(Option<ladder::Slate>),
+    /// It is encoded.
+    Encoded(ladder::Settings, Warn),
+}
+
+/// What is to be done for the gaps of a broadcast.
+pub(crate) struct Tending {
+    /// How long to wait before the next look.
+    pub(crate) sleep: Duration,
+    /// What is to be made for a slate.
+    pub(crate) order: Option<Order>,
 }
 
 /// What a batch brought about.
@@ -70,25 +93,36 @@ impl Broadcast {
         stream: LiveStreamId,
         mode: LatencyMode,
         audio_only: bool,
-        ladder: Option<(ladder::Settings, Warn)>,
+        making: Making,
     ) -> Self {
         let origin = Arc::new(origin::Broadcast::new(id.clone()));
-        // Encoded programmes go on by themselves, but not at once.
-        let longest_pause = if ladder.is_some() { slate::continuity::PATIENCE } else { TimeDelta::ZERO };
+        // What has a slate goes on by itself, but not at once.
+        let longest_pause = match &making {
+            Making::Encoded(..) => slate::continuity::PATIENCE,
+            Making::PassedThrough(Some(_)) => slate::filler::patience(mode),
+            Making::PassedThrough(None) => TimeDelta::ZERO,
+        };
         let packaging = Arc::new(Packaging::new(packager::Config { mode, longest_pause }, origin));
-        let encoding = ladder.and_then(|(settings, warn)| {
-            let started = Encoding::start(settings, stream.clone(), Arc::clone(&packaging), warn);
-            started.inspect_err(|error| error!(%stream, %error, "the programme is passed through, not encoded")).ok()
-        });
+        let (encoding, gaps) = match making {
+            Making::PassedThrough(slate) => (None, slate.map(|slate| Gaps::new(mode, slate))),
+            Making::Encoded(settings, warn) => {
+                let started = Encoding::start(settings, stream.clone(), Arc::clone(&packaging), warn);
+                let failed = |error: &_| error!(%stream, %error, "the programme is passed through, not encoded");
+                (started.inspect_err(failed).ok(), None)
+            }
+        };
         let programme = Programme {
             splice: Splice::new(),
             encoding,
+            gaps,
+            clock: Instant::now(),
             current: None,
             before: 0,
             video: None,
             figures: Figures::default(),
             health: VecDeque::new(),
             ended: false,
+            is_back: false,
             spliced: Vec::new(),
         };
         Self { id, stream, audio_only, packaging, programme: Mutex::new(programme) }
@@ -102,6 +136,7 @@ impl Broadcast {
     /// Makes `contribution` the one whose frames count.
     pub(crate) fn begin(&self, contribution: ContributionId) {
         let mut programme = self.programme.lock();
+        self.leave_last(&mut programme);
         programme.current = Some(contribution);
         programme.before = self.packaging.segments();
         programme.splice.begin();
@@ -148,6 +183,11 @@ impl Broadcast {
                 programme.current = None;
                 Outcome::Unusable(stop)
             }
+            Ok(()) if std::mem::take(&mut programme.is_back) => {
+                programme.before = self.packaging.segments();
+                Outcome::Taken
+            }
+            Ok(()) if programme.gaps.as_ref().is_some_and(Gaps::is_away) => Outcome::Taken,
             Ok(()) if self.packaging.segments() > programme.before => Outcome::Playable,
             Ok(()) => Outcome::Taken,
         }
@@ -164,8 +204,53 @@ impl Broadcast {
 
     /// Another slate picture, from the next gap on.
     pub(crate) fn set_slate(&self, slate: ladder::Slate) {
-        if let Some(encoding) = &self.programme.lock().encoding {
+        let mut programme = self.programme.lock();
+        if let Some(gaps) = &mut programme.gaps {
+            gaps.set_slate(slate);
+        } else if let Some(encoding) = &programme.encoding {
             encoding.ladder.set_slate(slate);
+        }
+    }
+
+    /// Fills a gap as far as it is due; none where nothing will ever have to be filled.
+    pub(crate) fn tend(&self) -> Option<Tending> {
+        let mut guard = self.programme.lock();
+        let programme = &mut *guard;
+        let gaps = programme.gaps.as_mut().filter(|_| !programme.ended)?;
+        let now = elapsed(programme.clock);
+        let (wake, late) = gaps.poll(now, &mut programme.splice, &mut programme.spliced);
+        let order = gaps.order();
+        self.write_spliced(programme, wall_now().shifted(TimeDelta::ZERO - late));
+        let micros = Timescale::new(1_000_000).delta_ticks(wake - elapsed(programme.clock));
+        Some(Tending { sleep: Duration::from_micros(u64::try_from(micros).unwrap_or(0)), order })
+    }
+
+    /// Takes what was made for a slate; false where something could not be.
+    pub(crate) fn made(&self, made: Made) -> bool {
+        let failed = self.programme.lock().gaps.as_mut().and_then(|gaps| gaps.take(made));
+        match &failed {
+            Some(error) => warn!(stream = %self.stream, %error, "there is no slate as it was asked for"),
+            None => info!(stream = %self.stream, "the slate is ready"),
+        }
+        failed.is_none()
+    }
+
+    /// The last contribution's media is over; what fills the gap up to the next one goes on where that ended.
+    fn leave_last(&self, programme: &mut Programme) {
+        if let Some(gaps) = programme.gaps.as_mut().filter(|_| !programme.ended) {
+            gaps.begin(&mut programme.splice, &mut programme.spliced);
+            self.write_spliced(programme, wall_now());
+        }
+    }
+
+    /// Packages what stands in for media.
+    fn write_spliced(&self, programme: &mut Programme, arrival: WallTime) {
+        if programme.spliced.is_empty() {
+            return;
+        }
+        if let Err(error) = self.packaging.write(|packager| programme.hand_over(packager, arrival)) {
+            error!(stream = %self.stream, %error, "the slate cannot be packaged: there is none from now on");
+            programme.gaps = None;
         }
     }
 
@@ -208,6 +293,7 @@ impl Broadcast {
         let mut figures = programme.figures.clone();
         figures.repairs = programme.splice.repairs();
         figures.drift = programme.health.back().map(Health::drift).unwrap_or_default();
+        figures.slate_pictures = programme.gaps.as_ref().map(Gaps::shown);
         figures.ladder = programme.encoding.as_ref().map(|encoding| encoding.ladder.figures());
         figures
     }
@@ -223,21 +309,25 @@ impl Programme {
         let arrival = wall_now();
         for item in items.drain(..) {
             if let Item::Metadata(metadata) = item {
-                if let Some(metadata) = self.splice.metadata(metadata) {
+                let live = self.gaps.as_ref().is_none_or(|gaps| !gaps.is_away());
+                if let Some(metadata) = self.splice.metadata(metadata).filter(|_| live) {
                     packager.metadata(metadata);
                 }
                 continue;
             }
             self.splice(item, audio_only);
-            for item in self.spliced.drain(..) {
-                match item {
-                    slate::Item::Track(track) => packager.add_track(track),
-                    slate::Item::Frame(frame) => packager.push(frame, arrival),
-                    slate::Item::Discontinuity => packager.discontinuity(),
-                }?;
-            }
+            self.hand_over(packager, arrival)?;
         }
         Ok(())
+    }
+
+    /// Gives the packager what is laid on the timeline.
+    fn hand_over(&mut self, packager: &mut Packager, arrival: WallTime) -> Result<(), packager::Error> {
+        self.spliced.drain(..).try_for_each(|item| match item {
+            slate::Item::Track(track) => packager.add_track(track),
+            slate::Item::Frame(frame) => packager.push(frame, arrival),
+            slate::Item::Discontinuity => packager.discontinuity(),
+        })
     }
 
     fn encode(&mut self, items: &mut Vec<Item>, ladder: &ladder::Ladder) {
@@ -255,7 +345,14 @@ impl Programme {
                 if track.kind() == Kind::Video {
                     self.video = Some(track.id);
                 }
+                if let Some(gaps) = &mut self.gaps {
+                    gaps.track(&track);
+                }
                 self.splice.track(track, &mut self.spliced);
+                if self.gaps.as_ref().is_some_and(Gaps::is_away) {
+                    // It is told again when the slate ends.
+                    self.spliced.clear();
+                }
             }
             Item::Frame(frame) => {
                 let keyframe = self.video == Some(frame.track) && frame.access != Access::Dependent;
@@ -263,12 +360,33 @@ impl Programme {
                 if let Some(health) = self.health.back_mut() {
                     health.frame(frame.dts, keyframe, Instant::now());
                 }
-                self.splice.frame(frame, &mut self.spliced);
+                self.lay(frame);
             }
             // Its time is the contribution's, and the ladder lays the programme anew.
             Item::Metadata(_) => {}
         }
     }
+
+    /// Lays a frame on the timeline, unless it comes into a gap that it cannot end.
+    fn lay(&mut self, frame: Frame) {
+        let kind = self.splice.tracks().find(|track| track.id == frame.track).map(media::Track::kind);
+        if let (Some(gaps), Some(kind)) = (&mut self.gaps, kind) {
+            match gaps.frame(&frame, kind, elapsed(self.clock)) {
+                Verdict::Drop => return,
+                Verdict::Back(end) => {
+                    self.is_back = true;
+                    self.splice.advance(end, &mut self.spliced);
+                }
+                Verdict::Pass => {}
+            }
+        }
+        self.splice.frame(frame, &mut self.spliced);
+    }
+}
+
+/// Time since an instant, as the floors below count it.
+fn elapsed(since: Instant) -> TimeDelta {
+    Timescale::new(1_000_000).delta(i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX))
 }
 
 const fn stop_for(error: &packager::Error) -> Stop {

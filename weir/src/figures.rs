@@ -18,6 +18,8 @@ pub(crate) struct Figures {
     link_before: LinkFigures,
     /// The drift of the current contribution.
     pub(crate) drift: Drift,
+    /// Pictures of the slate put into gaps, where the programme is passed through and has one.
+    pub(crate) slate_pictures: Option<u64>,
     /// What the ladder does, where the programme is encoded.
     pub(crate) ladder: Option<ladder::Figures>,
 }

@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod encoding;
 mod figures;
+mod gaps;
 mod memory;
 mod metrics;
 mod packaging;

@@ -120,6 +120,8 @@ impl Sources {
             stream,
             each(|f| f.repairs.dropped_frames),
         )?;
+        let slates = figures.iter().filter_map(|(id, f)| Some((id, f.slate_pictures?)));
+        page.counters("weir_stream_slate_pictures_total", "Pictures of the slate put into gaps.", stream, slates)?;
         let help = "Media time less wall time of the contribution, in milliseconds.";
         type Of = fn(&Drift) -> i64;
         let drifts: [(&str, &str, Of); 3] = [

@@ -16,15 +16,16 @@ use media::id::{BroadcastId, ContributionId, LiveStreamId};
 use origin::{Directory, Resolution};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::broadcast::{Broadcast, Outcome};
+use crate::broadcast::{Broadcast, Making, Outcome};
 use crate::config;
-use crate::encoding::{Warn, level};
+use crate::encoding::level;
+use crate::gaps::{Films, Order};
 use crate::metrics::Latencies;
 use crate::slate_image;
 
@@ -42,6 +43,9 @@ pub(crate) struct Studio {
     pub(crate) refusals: Refusals,
     ladder: config::Ladder,
     slate: config::Slate,
+    /// One clip is made at a time: each takes a processor for a moment.
+    clips: Semaphore,
+    films: Arc<Films>,
     runtime: Handle,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -71,6 +75,8 @@ impl Studio {
             refusals: Refusals::default(),
             ladder: config.ladder.clone(),
             slate: config.slate.clone(),
+            clips: Semaphore::new(1),
+            films: Arc::default(),
             runtime: Handle::current(),
             tasks,
             shutdown,
@@ -135,16 +141,58 @@ impl Studio {
             hardware: self.ladder.hardware,
             loudness: settings.normalize_audio.then_some(self.ladder.loudness_lufs),
         });
-        let encoded = ladder.is_some();
         let (studio, stream) = (Arc::clone(self), settings.id.clone());
-        let ladder = ladder.map(|settings| (settings, Box::new(move |warning| studio.warn(&stream, warning)) as Warn));
+        let filled = ladder.is_none() && settings.slate;
+        let making = match ladder {
+            Some(settings) => Making::Encoded(settings, Box::new(move |warning| studio.warn(&stream, warning))),
+            None => Making::PassedThrough(filled.then(default_slate)),
+        };
         let broadcast =
-            Broadcast::new(id.clone(), settings.id.clone(), settings.latency_mode, settings.audio_only, ladder);
+            Broadcast::new(id.clone(), settings.id.clone(), settings.latency_mode, settings.audio_only, making);
         let broadcast = Arc::new(broadcast);
         self.broadcasts.write().entry(settings.id.clone()).or_default().push(Arc::clone(&broadcast));
-        if let Some(url) = settings.slate_url.clone().filter(|_| encoded && settings.slate) {
+        if filled {
+            self.tend(Arc::clone(&broadcast));
+        }
+        if let Some(url) = settings.slate_url.clone().filter(|_| !settings.audio_only && settings.slate) {
             self.fetch_slate(url, broadcast);
         }
+    }
+
+    /// Fills the gaps of a broadcast for as long as it runs.
+    fn tend(self: &Arc<Self>, broadcast: Arc<Broadcast>) {
+        let studio = Arc::clone(self);
+        let tend = async move {
+            while let Some(next) = broadcast.tend() {
+                if let Some(order) = next.order {
+                    studio.make(order, Arc::clone(&broadcast));
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(next.sleep) => {}
+                    () = studio.shutdown.cancelled() => return,
+                }
+            }
+        };
+        self.tasks.spawn_on(tend, &self.runtime);
+    }
+
+    /// Makes the clip for a broadcast's gaps when it is its turn.
+    fn make(self: &Arc<Self>, order: Order, broadcast: Arc<Broadcast>) {
+        let studio = Arc::clone(self);
+        let make = async move {
+            let turn = tokio::select! {
+                turn = studio.clips.acquire() => turn,
+                () = studio.shutdown.cancelled() => return,
+            };
+            // One that panics has told of it.
+            let films = Arc::clone(&studio.films);
+            let made = studio.tasks.spawn_blocking_on(move || order.make(&films), &studio.runtime).await;
+            drop(turn);
+            if made.is_ok_and(|made| !broadcast.made(made)) {
+                studio.warn(&broadcast.stream, Warning::SlateUnavailable);
+            }
+        };
+        self.tasks.spawn_on(make, &self.runtime);
     }
 
     /// Fetches the live stream's own slate picture; until it is there, and where it cannot be had, ours is shown.

@@ -58,7 +58,7 @@ fn push(file: &Path, url: &str) -> Encoder {
 fn assert_carried(file: &Path, audio_tracks: usize, codecs: &[&str]) {
     let _machine = shared();
     let server = Server::start();
-    let stream = server.api().create("low", json!({ "reconnect_window": 1 }));
+    let stream = server.api().create("low", json!({ "reconnect_window": 0 }));
     let mut encoder = push(file, &server.rtmp_url(&stream.key));
     let playback = server.playback(&stream);
     let renditions = playback.renditions();

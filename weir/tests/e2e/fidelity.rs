@@ -16,7 +16,7 @@ const PRINTED: f64 = 0.002;
 fn assert_same_frames(clip_of: Clip, latency_mode: &str) {
     let _machine = shared();
     let server = Server::start();
-    let stream = server.api().create(latency_mode, json!({ "reconnect_window": 1 }));
+    let stream = server.api().create(latency_mode, json!({ "reconnect_window": 0 }));
     let file = clip(&clip_of);
     let mut encoder = Encoder::push_copy(&file, &server.rtmp_url(&stream.key));
     let renditions = server.playback(&stream).renditions();

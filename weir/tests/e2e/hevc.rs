@@ -62,7 +62,7 @@ fn ffmpeg_pushes_hevc_with_two_audio_tracks() {
     let languages = "-metadata:s:a:0 language=eng -metadata:s:a:1 language=deu";
     let file = programme("hevc-two-languages", &["440", "660"], &format!("{HEVC} {AAC} {languages}"));
     let server = Server::start();
-    let stream = server.api().create("low", json!({ "reconnect_window": 1 }));
+    let stream = server.api().create("low", json!({ "reconnect_window": 0 }));
     let (source, url) = (file.to_str().expect("a UTF-8 path"), server.srt_url(&stream));
     let words = ["-re", "-i", source, "-map", "0", "-c", "copy", "-f", "mpegts", &url];
     let mut encoder = Encoder::ffmpeg(&words);
@@ -77,7 +77,7 @@ fn ffmpeg_pushes_hevc_with_two_audio_tracks() {
 fn gstreamer_pushes_hevc_with_two_audio_tracks() {
     let _machine = shared();
     let server = Server::start();
-    let stream = server.api().create("low", json!({ "reconnect_window": 1 }));
+    let stream = server.api().create("low", json!({ "reconnect_window": 0 }));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("pushed.mp4");
     let sound = |tone: u32| {

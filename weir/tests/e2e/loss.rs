@@ -67,7 +67,7 @@ fn hls_js_sees_no_stall_behind_a_bad_link() {
 fn every_frame_passes_a_bad_link() {
     let _machine = shared();
     let server = Server::start();
-    let stream = server.api().create("low", json!({ "reconnect_window": 1 }));
+    let stream = server.api().create("low", json!({ "reconnect_window": 0 }));
     let file = clip(&Clip::plain(20));
     let mut push = Push::start(&server, &stream, &file, &[]);
     let main = server.playback(&stream).main();

@@ -16,6 +16,7 @@ mod publish;
 mod readers;
 mod refusal;
 mod rejoin;
+mod slates;
 mod srt;
 mod support;
 mod unbroken;

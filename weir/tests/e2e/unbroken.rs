@@ -1,9 +1,9 @@
 //! Encoded programmes: renditions on one timeline, and viewers who never notice that the encoder was away.
 
 mod networks;
-mod slates;
+pub(crate) mod slates;
 mod sync;
-mod viewers;
+pub(crate) mod viewers;
 
 use serde_json::{Value, json};
 

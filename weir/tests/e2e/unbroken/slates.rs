@@ -11,7 +11,7 @@ use super::{FIRST, SLATES, encoded, grows};
 use crate::support::{Server, Stream, shared, until};
 
 /// A server of one picture, all red, and where it is.
-pub(super) fn red_picture() -> SocketAddr {
+pub(crate) fn red_picture() -> SocketAddr {
     let words = "-v error -f lavfi -i color=red:size=320x180 -frames:v 1 -f image2pipe -c:v png -";
     let png = Command::new("ffmpeg").args(words.split_whitespace()).output().expect("ffmpeg runs").stdout;
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -26,7 +26,7 @@ pub(super) fn red_picture() -> SocketAddr {
 }
 
 /// Red, green and blue of the newest picture, on average.
-fn colour(server: &Server, stream: &Stream) -> Option<[u8; 3]> {
+pub(crate) fn colour(server: &Server, stream: &Stream) -> Option<[u8; 3]> {
     let url = server.playlist_url(stream);
     let words = ["-v", "error", "-live_start_index", "-1", "-i", &url, "-map", "0:v:0", "-vf", "scale=1:1:flags=area"];
     let tail = ["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"];

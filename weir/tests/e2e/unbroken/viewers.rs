@@ -26,11 +26,11 @@ const NARROW: u32 = 1_500;
 const MOST: u64 = 90;
 
 /// People who watch, each a browser page with its own script.
-pub(super) struct Viewers(Encoder);
+pub(crate) struct Viewers(Encoder);
 
 impl Viewers {
     /// Each opens the watch page of a stream and goes through its steps (see `viewers.mjs`).
-    pub(super) fn start(server: &Server, scripts: &[(&Stream, Value)]) -> Self {
+    pub(crate) fn start(server: &Server, scripts: &[(&Stream, Value)]) -> Self {
         let viewer = |(stream, steps): &(&Stream, Value)| json!({ "url": server.watch_url(stream), "steps": steps });
         let all = Value::from(scripts.iter().map(viewer).collect::<Vec<_>>()).to_string();
         let script = format!("{}/viewers.mjs", player_folder());
@@ -45,7 +45,7 @@ impl Viewers {
     }
 
     /// They went through their scripts, and nothing was wrong.
-    pub(super) fn assert_content(mut self) {
+    pub(crate) fn assert_content(mut self) {
         let status = until_within(BOUND + Duration::from_secs(MOST), "the viewers to end", || self.0.exit_status());
         assert!(status.success(), "{}", self.0.output());
     }
@@ -67,7 +67,7 @@ pub(super) fn premium() -> Value {
 }
 
 /// Waits for enough that players keep their distance from the live edge.
-pub(super) fn three_segments(server: &Server, stream: &Stream) {
+pub(crate) fn three_segments(server: &Server, stream: &Stream) {
     server.playback(stream).main().wait_for("three segments", |list| list.segments.len() >= 3);
 }
 
