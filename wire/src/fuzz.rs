@@ -7,12 +7,13 @@ use bytes::Bytes;
 use media::Kind;
 
 use crate::amf0::{self, Value};
+use crate::annexb::{Assembler, Codec, Output};
 use crate::error::Error;
 use crate::flv::{self, Demuxer, Tag};
 use crate::rtmp::chunk::{Limits, Reader};
 use crate::rtmp::handshake;
 use crate::rtmp::server::{Config, Event, RANDOM_LEN, Session};
-pub use crate::ts::fuzz::{pes, psi, ts};
+pub use crate::ts::fuzz::{latm, pes, psi, ts};
 
 /// Small caps, so that short inputs reach them.
 const LIMITS: Limits = Limits { message: 600, streams: 4, pending: 1_000, block: 700 };
@@ -149,6 +150,44 @@ pub fn rtmp_session(data: &[u8]) {
     });
 }
 
+/// An Annex B byte stream of the codec that the first byte tells.
+pub fn annexb(data: &[u8]) {
+    const UNIT: usize = 200;
+    let data = data.get(..MAX_CUT).unwrap_or(data);
+    let Some((head, stream)) = data.split_first() else { return };
+    let codec = if head & 1 == 0 { Codec::Avc } else { Codec::Hevc };
+    every_cut(stream, |parts| {
+        let (mut assembler, mut out, mut dropped) = (Assembler::new(codec, 256, UNIT), Vec::new(), 0);
+        let mut take = |output: Output<'_, u8>| match output {
+            Output::Parameters(set) => out.push((set.to_vec(), None)),
+            Output::Unit(unit, time) => {
+                assert!(unit.len() <= UNIT && is_sample(&unit), "{unit:?}");
+                out.push((unit.to_vec(), time));
+            }
+            Output::Dropped => dropped += 1,
+        };
+        assembler.set_time(Some(*head));
+        for part in parts {
+            assembler.push(part, &mut take);
+        }
+        assembler.flush(&mut take);
+        (out, dropped)
+    });
+}
+
+/// True if `unit` is NAL units behind their lengths, none empty and none with a start code in it.
+fn is_sample(unit: &[u8]) -> bool {
+    let mut rest = unit;
+    while let Some((length, behind)) = rest.split_first_chunk() {
+        let Some((nal, next)) = behind.split_at_checked(u32::from_be_bytes(*length) as usize) else { return false };
+        if nal.last().is_none_or(|last| *last == 0) || memchr::memmem::find(nal, &[0, 0, 1]).is_some() {
+            return false;
+        }
+        rest = next;
+    }
+    rest.is_empty() && !unit.is_empty()
+}
+
 /// Asserts that `run` says the same of `data` whole and in any two pieces.
 fn every_cut<T: PartialEq + std::fmt::Debug>(data: &[u8], run: impl Fn([&[u8]; 2]) -> T) {
     let whole = run([data, &[]]);
@@ -166,7 +205,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// Every body.
-    const BODIES: [fn(&[u8]); 8] = [rtmp_handshake, rtmp_chunks, amf0, flv_tags, rtmp_session, ts, psi, pes];
+    const BODIES: [fn(&[u8]); 10] =
+        [rtmp_handshake, rtmp_chunks, amf0, flv_tags, rtmp_session, ts, psi, pes, latm, annexb];
 
     #[test]
     fn every_body_takes_nothing_and_little() {

@@ -1,9 +1,13 @@
-//! Bodies of the fuzz targets `ts`, `psi` and `pes`; see [`crate::fuzz`].
+//! Bodies of the fuzz targets `ts`, `psi`, `pes` and `latm`; see [`crate::fuzz`].
 
+use media::Timestamp;
+
+use super::audio::{Output, Splitter};
+use super::framing::Format;
 use super::pes::{self, Piece};
 use super::psi::{self, Assembler};
 use super::{Demuxer, Limits, Stats, VIDEO_TRACK, metadata};
-use crate::Item;
+use crate::{Item, latm as aac};
 
 /// Small caps, so that short inputs reach them.
 const LIMITS: Limits =
@@ -12,6 +16,8 @@ const LIMITS: Limits =
 const MAX_LEN: usize = 8 * 188;
 /// Cuts are tried this far apart, from another byte on for each length, and around the beginnings of packets.
 const STEP: usize = 61;
+/// Longest run of LATM elements: each is cut at each byte.
+const MAX_ELEMENTS: usize = 256;
 
 /// The whole demuxer.
 pub fn ts(data: &[u8]) {
@@ -83,5 +89,49 @@ pub fn pes(data: &[u8]) {
     let whole = run([data, &[]]);
     for at in 0..data.len() {
         assert_eq!(run([data.get(..at).unwrap_or_default(), data.get(at..).unwrap_or_default()]), whole, "cut at {at}");
+    }
+}
+
+/// LATM elements, one for each run of bytes behind a length byte: each cut off at each byte, and all in LOAS frames cut
+/// anywhere.
+pub fn latm(data: &[u8]) {
+    let (mut reader, mut loas) = (aac::Reader::default(), Vec::new());
+    let mut rest = data.get(..MAX_ELEMENTS).unwrap_or(data);
+    while let [length, tail @ ..] = rest {
+        let (element, next) = tail.split_at(tail.len().min(usize::from(*length)));
+        rest = next;
+        loas.extend([0x56, 0xe0, element.len() as u8]);
+        loas.extend_from_slice(element);
+        let read = |reader: &mut aac::Reader, element: &[u8]| {
+            let mut frames = Vec::new();
+            let done = reader.read(element, &mut |frame| frames.push(frame)).is_ok();
+            assert!(frames.iter().map(|frame| frame.len()).sum::<usize>() <= element.len());
+            assert!(frames.is_empty() || reader.config().is_some());
+            (frames, done)
+        };
+        let before = reader.clone();
+        let (whole, all) = read(&mut reader, element);
+        for end in 0..element.len() {
+            let (frames, done) = read(&mut before.clone(), element.get(..end).unwrap_or_default());
+            assert!(whole.starts_with(&frames) && (all || !done), "cut off at {end}");
+        }
+    }
+    let run = |parts: [&[u8]; 2]| {
+        let (mut splitter, mut configs, mut frames, mut dropped) =
+            (Splitter::new(Format::Loas, 512), Vec::new(), Vec::new(), 0);
+        let mut take = |output: Output| match output {
+            Output::Config(config) => configs.push((frames.len(), config)),
+            Output::Frame(payload, pts) => frames.push((payload, pts)),
+            Output::Dropped => dropped += 1,
+        };
+        splitter.begin(Some(Timestamp::ZERO));
+        parts.into_iter().for_each(|part| splitter.push(part, &mut take));
+        splitter.end(&mut take);
+        (configs, frames, dropped)
+    };
+    let whole = run([&loas, &[]]);
+    for at in 0..loas.len() {
+        let (head, tail) = loas.split_at(at);
+        assert_eq!(run([head, tail]), whole, "cut at {at}");
     }
 }
