@@ -90,6 +90,8 @@ pub(crate) struct Assembler<T> {
     finder: Finder<'static>,
     /// Bytes of memory taken at once.
     block: usize,
+    /// The block before, which is free again by the time of the next one where frames are not kept.
+    spare: BytesMut,
     /// Longest access unit. A longer one is dropped, up to the beginning of another.
     limit: usize,
     /// The access unit under way, each NAL unit behind its prefix; then room for those to come.
@@ -124,6 +126,7 @@ impl<T: Copy> Assembler<T> {
             codec,
             finder: Finder::new(START_CODE),
             block,
+            spare: BytesMut::new(),
             limit,
             unit: BytesMut::new(),
             nal: None,
@@ -240,9 +243,14 @@ impl<T: Copy> Assembler<T> {
     #[cold]
     fn grow(&mut self, more: usize) {
         if !self.unit.try_reclaim(more) {
-            let mut block = BytesMut::with_capacity(self.block.max(2 * (self.unit.len() + more)));
+            let wanted = self.block.max(2 * (self.unit.len() + more));
+            let mut block = std::mem::take(&mut self.spare);
+            if !block.try_reclaim(wanted) {
+                block = BytesMut::with_capacity(wanted);
+            }
             block.extend_from_slice(&self.unit);
-            self.unit = block;
+            self.spare = std::mem::replace(&mut self.unit, block);
+            self.spare.clear();
         }
     }
 

@@ -52,7 +52,8 @@ impl Default for Limits {
             pes: 16 << 20,
             unit: 8 << 20,
             metadata: 64 << 10,
-            block: 1 << 20,
+            // What is written stays in a core's cache until it is read, and most frames fit several times.
+            block: 256 << 10,
         }
     }
 }

@@ -32,6 +32,7 @@ pub(super) struct Packet<'a> {
 
 impl<'a> Packet<'a> {
     /// Takes `bytes` apart; none where the adaptation field is longer than the packet or the packet is of a form reserved.
+    #[inline]
     pub(super) fn parse(bytes: &'a [u8; PACKET]) -> Option<Self> {
         let [_, high, low, flags, body @ ..] = bytes;
         let mut packet = Self {

@@ -92,12 +92,24 @@ impl Sync {
         rest
     }
 
+    /// Goes along plain packets that lie whole in the input, as most do.
+    fn row<'a>(&self, mut input: &'a [u8], out: &mut impl FnMut(Found<'_>)) -> &'a [u8] {
+        while self.stride == PACKET
+            && let Some((packet, rest)) = input.split_first_chunk()
+            && packet.first() == Some(&SYNC)
+        {
+            out(Found::Packet(packet));
+            input = rest;
+        }
+        input
+    }
+
     /// Goes along the grid; gives what is left of the input where the grid ends.
     fn follow<'a>(&mut self, mut input: &'a [u8], out: &mut impl FnMut(Found<'_>)) -> &'a [u8] {
         loop {
             let (skipped, rest) = input.split_at(input.len().min(self.skip));
             self.skip -= skipped.len();
-            input = rest;
+            input = if self.held.is_empty() { self.row(rest, out) } else { rest };
             let Some(first) = self.held.first().or(input.first()) else { return input };
             if *first != SYNC {
                 self.stride = 0;
