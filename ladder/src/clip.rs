@@ -32,7 +32,7 @@ const SILENT_SAMPLES: usize = (SILENT_FRAMES + 2) * 4_608;
 const H264: &[(&str, &str)] = &[
     ("pass", "qual"),
     ("quantizer", "20"),
-    ("speed-preset", "veryfast"),
+    ("speed-preset", "superfast"),
     ("tune", "zerolatency"),
     ("threads", "1"),
     ("aud", "false"),
@@ -147,7 +147,7 @@ impl Coding {
                 let options = format!(
                     "keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:bframes=0:crf=20:log-level=none:pools=none:frame-threads=1"
                 );
-                let properties = [("speed-preset", "superfast"), ("tune", "zerolatency"), ("option-string", &options)];
+                let properties = [("speed-preset", "ultrafast"), ("tune", "zerolatency"), ("option-string", &options)];
                 let chain = vec![element("x265enc", &properties)?, element("h265parse", &[])?];
                 (chain, caps("video/x-h265").field("stream-format", "hvc1").build())
             }
