@@ -278,12 +278,15 @@ impl<P: Clone> Continuity<P> {
         self.now
     }
 
-    /// The output begins with media that is dated `first` and came at `then`.
+    /// The output begins with media that is dated `first` and came at `then`. It does so at a whole second: where browsers
+    /// subtract an odd beginning, segments end a microsecond early for them, and hls.js 1.7 asks for the same one again.
     fn start(&mut self, first: Timestamp, then: TimeDelta) {
-        let (clock, ticks) = (Clock::new(first, then), Ticks::new(self.config.fps, first));
+        let second = TimeDelta::from_secs(1);
+        let begin = Timestamp::ZERO + second.times((first - Timestamp::ZERO).whole(second) + 1);
+        let (clock, ticks) = (Clock::new(begin, then), Ticks::new(self.config.fps, begin));
         self.line = Some(Line { clock, ticks, tick: 0 });
-        self.sound.begin(first);
-        self.rejoin.begin();
+        self.sound.begin(begin);
+        self.rejoin.begin(begin - first);
         self.heard = self.now;
         self.unplaced = None;
     }

@@ -40,7 +40,8 @@ impl<P: Clone> Continuity<P> {
 
     /// What the tick at `pts` shows; `known` tells that no picture of its time is still to come.
     fn show(&mut self, pts: Timestamp, known: bool) -> Show<P> {
-        let sound_is_there = self.rejoin.shift().is_some() && self.now - self.heard < self.bursts.patience().max(SOUND_LASTS);
+        let sound_is_there =
+            self.rejoin.shift().is_some() && self.now - self.heard < self.bursts.patience().max(SOUND_LASTS);
         let Some(current) = &mut self.current else {
             self.counts.slate += 1;
             return Show::Slate;

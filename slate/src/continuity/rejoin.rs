@@ -81,9 +81,9 @@ impl Rejoin {
         self.late = None;
     }
 
-    /// Media time is output time: the output begins.
-    pub(super) fn begin(&mut self) {
-        self.shift = Some(TimeDelta::ZERO);
+    /// The output begins, so much later than the media is dated.
+    pub(super) fn begin(&mut self, shift: TimeDelta) {
+        self.shift = Some(shift);
     }
 
     /// Finds the place of media that is dated `pts`.
@@ -160,7 +160,7 @@ mod tests {
 
     fn begun() -> Rejoin {
         let mut rejoin = Rejoin::default();
-        rejoin.begin();
+        rejoin.begin(TimeDelta::ZERO);
         rejoin
     }
 
