@@ -12,7 +12,7 @@ use media::id::{BroadcastId, PlaybackId};
 use packager::log::{Event, RenditionId};
 use packager::playlist::{self, MediaOptions, MultivariantOptions};
 use packager::uri::{File, Query};
-use packager::window::{Availability, Window};
+use packager::window::{Availability, Rendition, Window};
 use parking_lot::Mutex;
 use tokio::sync::futures::OwnedNotified;
 
@@ -258,7 +258,10 @@ impl State {
         // Without parts on offer only whole segments can be waited for.
         let part = directives.part.filter(|_| directives.low_latency && targets.part.is_some());
         if window.has_ended() || window.holds(rendition, msn, part) {
-            return Look::Found(());
+            // Who follows a rung that was shed from part to part has nothing buffered: sent away, hls.js takes another one
+            // at once, but where gap parts come it waits for the segment to be whole.
+            let shed = !window.has_ended() && window.rendition(rendition).is_some_and(Rendition::is_withdrawn);
+            return if shed { Look::Missing } else { Look::Found(()) };
         }
         let parts_ahead = targets.part.map_or(PARTS_AHEAD_SECS, |target| {
             TimeDelta::from_secs(PARTS_AHEAD_SECS).whole(target).max(PARTS_AHEAD_SECS)

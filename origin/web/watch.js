@@ -8,11 +8,17 @@
   const FIRST_ANSWER_MS = 40000;
   // Target durations of media a player without parts needs ahead: it learns of a segment up to one after it is whole.
   const HEAD_START = 2;
+  // A level that had to be left gets another chance after so long: the server may have been too busy to encode it.
+  const PENALTY_MS = 20000;
+  // What was under way of a level when it had to be left comes within this time.
+  const UNDER_WAY_MS = 2000;
 
   const $ = (id) => document.getElementById(id);
   const video = $("video");
   const source = `/${document.body.dataset.playbackId}.m3u8${location.search}`;
   const seen = { stalls: 0, fatal: [], errors: 0, started: false, ended: false };
+  // Levels that the server does not encode any more, and since when: it answers 404 to those who follow them.
+  const left = new Map();
   let hls = null;
   let retry = 0;
 
@@ -77,6 +83,7 @@
 
   function startHls() {
     stop();
+    left.clear();
     seen.ended = false;
     seen.started = false;
     // The first answer is held until there is something to play.
@@ -86,10 +93,12 @@
       maxLiveSyncPlaybackRate: 1.5,
       maxBufferLength: 12,
       maxMaxBufferLength: 30,
+      errorPenaltyExpireMs: PENALTY_MS,
       manifestLoadPolicy: patient,
     });
     hls.on(Hls.Events.ERROR, onError);
     hls.on(Hls.Events.LEVEL_LOADED, gatherFirst);
+    hls.on(Hls.Events.FRAG_BUFFERED, stayAway);
     hls.loadSource(source);
     hls.attachMedia(video);
   }
@@ -106,10 +115,20 @@
     }
   }
 
+  // hls.js forgives a level whose media arrives, also if it was under way: it would be back at once, and lose a second.
+  function stayAway(_event, { frag }) {
+    const since = left.get(frag.level);
+    const level = hls.levels[frag.level];
+    if (frag.type !== "main" || !level || !(performance.now() - since < UNDER_WAY_MS)) return;
+    level.loadError = 1;
+    level.loadErrorTime = since;
+  }
+
   function onError(_event, data) {
     seen.errors += 1;
-    if (!data.fatal) return;
     const status = data.response ? data.response.code : 0;
+    if (data.details === Hls.ErrorDetails.LEVEL_LOAD_ERROR && status === 404) left.set(data.context.level, performance.now());
+    if (!data.fatal) return;
     const quiet = data.details === Hls.ErrorDetails.MANIFEST_LOAD_ERROR && (status === 412 || status === 503);
     if (!quiet) seen.fatal.push({ type: data.type, details: data.details, status });
     if (data.type === Hls.ErrorTypes.MEDIA_ERROR && seen.fatal.length < 4) {

@@ -2,6 +2,9 @@
 
 use std::io::Read;
 
+use packager::log::{Event, RenditionId};
+use packager::uri::File;
+
 use super::support::*;
 
 const VIDEO: &str = "/live/b1/video.m3u8";
@@ -83,6 +86,26 @@ fn a_blocking_reload_is_released_by_its_part_and_by_nothing_before() {
         assert!(answer.text().contains("video-2.4.m4s"));
     }
     assert_eq!(stage.broadcast.stats().renders, renders + 1, "one rendering serves all");
+}
+
+#[test]
+fn readers_of_a_rung_that_is_shed_are_sent_to_another_one() {
+    let stage = Stage::playing();
+    let rung = RenditionId::rung(0).unwrap();
+    let all = |msn| (0..PARTS).map(move |index| part(rung, msn, index)).chain([close_of(rung, msn)]);
+    let events: Vec<_> = [Event::Init(init(rung))].into_iter().chain((0..2).flat_map(all)).collect();
+    stage.broadcast.append(&events);
+    let path = format!("/live/b1/{}", File::Playlist(rung));
+    let mut waits = stage.client();
+    waits.send("GET", &format!("{path}?_HLS_msn=2&_HLS_part=0"), "");
+    stage.await_blocked(1);
+    stage.broadcast.append(&[Event::Withdrawn(rung), gap(rung, 2, 0)]);
+    assert_eq!(waits.receive(true).status, 404);
+    assert_eq!(stage.get(&format!("{path}?_HLS_msn=1")).status, 404);
+    // Those who do not wait see its gaps.
+    assert_eq!(stage.get(&path).status, 200);
+    stage.broadcast.append(&[part(rung, 2, 1)]);
+    assert_eq!(stage.get(&format!("{path}?_HLS_msn=2&_HLS_part=1")).status, 200);
 }
 
 #[test]

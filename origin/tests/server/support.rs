@@ -172,6 +172,12 @@ pub(crate) fn part(rendition: RenditionId, msn: u64, index: u32) -> Event {
     part_with(rendition, msn, index, Payload::new(pieces))
 }
 
+/// A part without a frame.
+pub(crate) fn gap(rendition: RenditionId, msn: u64, index: u32) -> Event {
+    let Event::Part(like) = part(rendition, msn, index) else { unreachable!("a part") };
+    Event::Part(Arc::new(Part { frames: 0, ..(*like).clone() }))
+}
+
 /// The same part of both renditions.
 pub(crate) fn parts(msn: u64, index: u32) -> Vec<Event> {
     BOTH.map(|rendition| part(rendition, msn, index)).into()

@@ -142,10 +142,6 @@ impl Rendition {
         self.withdrawn = true;
     }
 
-    pub(super) fn is_withdrawn(&self) -> bool {
-        self.withdrawn
-    }
-
     pub(super) fn has_segment(&self) -> bool {
         self.segments.front().is_some_and(|s| s.closed)
     }
@@ -194,6 +190,11 @@ impl Rendition {
     /// What its newest init section describes.
     pub fn format(&self) -> &Format {
         &self.format
+    }
+
+    /// True if it was shed, and nothing came since.
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn
     }
 
     /// True if a multivariant playlist lists it: it has a closed segment, and if it is a rung, it was not shed and its
