@@ -219,6 +219,8 @@ pub enum Warning {
     Unpackageable,
     /// The slate picture could not be fetched, or is none; the server's own is shown.
     SlateUnavailable,
+    /// The machine does not keep up: a rendition is left out until it does.
+    Overloaded,
 }
 
 impl Warning {
@@ -228,6 +230,7 @@ impl Warning {
             Self::LongGop => "keyframe_interval_too_long",
             Self::Unpackageable => "media_not_supported",
             Self::SlateUnavailable => "reconnect_slate_unavailable",
+            Self::Overloaded => "rendition_shed",
         }
     }
 
@@ -241,6 +244,10 @@ impl Warning {
             Self::SlateUnavailable => {
                 "The picture at reconnect_slate_url could not be used, the default one is shown. It has to be a PNG or JPEG of at \
                  most 10 MB at a public address."
+            }
+            Self::Overloaded => {
+                "The server does not keep up with encoding: a rendition is left out until it does. It needs more processors, or \
+                 fewer streams of plus and premium quality."
             }
         }
     }

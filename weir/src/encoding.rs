@@ -90,6 +90,7 @@ impl Writer {
             Output::Frame(frame) => packager.push(frame, wall_now()),
             Output::Shed { rung } => {
                 warn!(%stream, rung, "a rung is shed: the machine does not keep up");
+                (self.warn)(Warning::Overloaded);
                 below_leader(rung).map_or(Ok(()), |n| packager.drop_rung(n))
             }
             Output::Restored { rung } => {
