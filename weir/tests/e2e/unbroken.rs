@@ -1,6 +1,7 @@
 //! Encoded programmes: renditions on one timeline, and viewers who never notice that the encoder was away.
 
 mod networks;
+mod overload;
 pub(crate) mod slates;
 mod sync;
 pub(crate) mod viewers;

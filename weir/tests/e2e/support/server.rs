@@ -63,6 +63,11 @@ impl Server {
         kill_process(pid, signal).expect("the server is there to be signalled");
     }
 
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("the state of the server")
     }
