@@ -25,7 +25,8 @@ const FIRST_PATIENCE: TimeDelta = TimeDelta::from_millis(300);
 const PATIENCE: TimeDelta = TimeDelta::from_secs(1);
 /// Sound that comes late is waited for a second longer than it was late, but never longer than this.
 const MOST_PATIENCE: TimeDelta = TimeDelta::from_secs(5);
-/// Sound that begins later than this behind the contribution is silent up to there.
+/// Sound that begins later than this behind the contribution is silent up to there, unless something stood in for the
+/// contribution before: then it is silent in any case.
 const LATE_START: TimeDelta = TimeDelta::from_millis(100);
 
 /// One step of the programme.
@@ -97,6 +98,8 @@ struct Lane {
     opened: Option<Timestamp>,
     grid: Option<Grid>,
     patience: TimeDelta,
+    /// Sound that begins later than this behind its contribution is silent up to there.
+    late_start: TimeDelta,
     /// The newest frame as it came: its times and its payload, to tell one that comes twice.
     came: Option<(Timestamp, Timestamp, Bytes)>,
 }
@@ -162,7 +165,8 @@ impl Splice {
         self.broken = false;
         out.push(Item::Discontinuity);
         for lane in self.lanes.values_mut() {
-            *lane = Lane::new(lane.track.clone(), self.floor, None);
+            // A player that is in the middle of it stalls at holes of a tenth of a second.
+            *lane = Lane { late_start: TimeDelta::ZERO, ..Lane::new(lane.track.clone(), self.floor, None) };
             out.push(Item::Track(lane.track.clone()));
         }
     }
@@ -245,6 +249,7 @@ impl Lane {
             opened,
             grid: None,
             patience: FIRST_PATIENCE,
+            late_start: LATE_START,
             came: None,
         }
     }
@@ -328,7 +333,7 @@ impl Lane {
         // The grid keeps its place where the clock jumps, so that sound runs on without overlap.
         let grid = self.grid.get_or_insert_with(|| {
             let grid = Grid::new(codec, at.max(floor));
-            if at - opened > LATE_START { grid.reaching_back_to(opened) } else { grid }
+            if at - opened > self.late_start { grid.reaching_back_to(opened) } else { grid }
         });
         match grid.place(at, &frame.payload) {
             Place::Drop => {

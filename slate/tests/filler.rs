@@ -220,3 +220,19 @@ fn a_contribution_that_is_back_is_laid_behind_the_clip() {
         }
     }
 }
+
+#[test]
+fn sound_that_was_ahead_of_the_key_frame_leaves_no_hole() {
+    let (mut splice, mut all) = (Splice::new(), Vec::new());
+    splice.begin();
+    splice.track(video(), &mut all);
+    splice.track(audio(), &mut all);
+    feed(&mut splice, 0, 5_000);
+    splice.advance(at(20_000), &mut all);
+    all.clear();
+    splice.frame(frame(VIDEO, 8_000, Access::Independent, b"live"), &mut all);
+    splice.frame(frame(AUDIO, 8_090, Access::Independent, b"live"), &mut all);
+    let sounds: Vec<_> = all.iter().filter(|item| matches!(item, Item::Frame(frame) if frame.track == AUDIO)).collect();
+    assert_eq!(sounds.len(), 5, "four of silence");
+    assert!(matches!(sounds[0], Item::Frame(frame) if (frame.dts - at(20_000)).as_millis() < 10), "{sounds:?}");
+}
