@@ -152,16 +152,15 @@ pub fn rtmp_session(data: &[u8]) {
 
 /// An Annex B byte stream of the codec that the first byte tells.
 pub fn annexb(data: &[u8]) {
-    const UNIT: usize = 200;
     let data = data.get(..MAX_CUT).unwrap_or(data);
     let Some((head, stream)) = data.split_first() else { return };
     let codec = if head & 1 == 0 { Codec::Avc } else { Codec::Hevc };
-    every_cut(stream, |parts| {
-        let (mut assembler, mut out, mut dropped) = (Assembler::new(codec, 256, UNIT), Vec::new(), 0);
+    let run = |limit: usize, parts: [&[u8]; 2]| {
+        let (mut assembler, mut out, mut dropped) = (Assembler::new(codec, 256, limit), Vec::new(), 0);
         let mut take = |output: Output<'_, u8>| match output {
             Output::Parameters(set) => out.push((set.to_vec(), None)),
             Output::Unit(unit, time) => {
-                assert!(unit.len() <= UNIT && is_sample(&unit), "{unit:?}");
+                assert!(unit.len() <= limit && is_sample(&unit), "{unit:?}");
                 out.push((unit.to_vec(), time));
             }
             Output::Dropped => dropped += 1,
@@ -172,7 +171,10 @@ pub fn annexb(data: &[u8]) {
         }
         assembler.flush(&mut take);
         (out, dropped)
-    });
+    };
+    // Which unit is the one over a limit hangs, among zeros, on where they were cut; without one nothing does.
+    run(LIMITS.message, stream.split_at(stream.len() / 2).into());
+    every_cut(stream, |parts| run(4 * MAX_CUT, parts));
 }
 
 /// True if `unit` is NAL units behind their lengths, none empty and none with a start code in it.
