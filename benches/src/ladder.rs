@@ -99,7 +99,7 @@ struct Times {
 /// Pushes the clip in real time.
 fn ladder(items: &[Demuxed], level: Level, mode: LatencyMode) -> Result<Run> {
     let me = std::process::id();
-    let (before, floor) = (proc::cpu(me)?, proc::memory(me)?.rss);
+    let (before, floor) = (proc::cpu(me)?, proc::resident(me)?);
     let times = Arc::new(Mutex::new(Times::default()));
     let told = times.clone();
     let output = move |outputs: &mut Vec<Output>| {
@@ -146,7 +146,7 @@ fn push(ladder: &Ladder, items: &[Demuxed], times: &Mutex<Times>) -> Result<u64>
         note(&laid, video, times);
         laid.into_iter().for_each(|item| ladder.push(item));
         if n % 100 == 0 {
-            most = most.max(proc::memory(std::process::id())?.rss);
+            most = most.max(proc::resident(std::process::id())?);
         }
     }
     // What is inside comes out; the clock would go on with a held picture.
@@ -212,7 +212,7 @@ fn watch(mut child: Child) -> Result<(f64, u64)> {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        most = most.max(proc::memory(child.id()).map_or(0, |memory| memory.rss));
+        most = most.max(proc::resident(child.id()).unwrap_or(0));
         sleep(Duration::from_millis(50));
     };
     ensure!(status.success(), "ffmpeg failed");

@@ -49,6 +49,12 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
     })
 }
 
+/// Resident memory of one process, in bytes, as the kernel counts it along: [`memory`] has it walk all pages, on the
+/// time of whoever asks.
+pub(crate) fn resident(pid: u32) -> Result<u64> {
+    kilobytes(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmRSS:")
+}
+
 /// The `field` of a `/proc` text that counts kilobytes, in bytes.
 fn kilobytes(text: &str, field: &'static str) -> Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(field)).context(field)?;
@@ -89,7 +95,7 @@ mod tests {
     fn this_process_is_measured() {
         let pid = std::process::id();
         assert!(tree(pid).contains(&pid));
-        assert!(memory(pid).unwrap().rss > 100_000);
+        assert!(memory(pid).unwrap().rss > 100_000 && resident(pid).unwrap() > 100_000);
         assert!(threads(pid).unwrap() >= 1 && open_files(pid).unwrap() >= 3);
         cpu(pid).unwrap();
     }
