@@ -243,3 +243,50 @@ pub(crate) fn key_frames(plan: &[Rung], ticks: Ticks, seconds: u32) -> u32 {
     let divisor = plan.iter().map(|rung| rung.divisor).max().unwrap_or(1).max(1);
     (ticks.rate.frames_in(seconds) / divisor).max(1) * divisor
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread::sleep;
+    use std::time::{Duration, Instant};
+
+    use gstreamer as gst;
+    use media::LatencyMode;
+
+    use super::*;
+    use crate::plan::{Input, Level, plan};
+    use crate::rate::Rate;
+
+    #[test]
+    fn hardware_that_fails_at_run_time_is_replaced_by_software() {
+        gst::init().unwrap();
+        let rate = Rate::new(30, 1);
+        let input = Input { width: 320, height: 180, rate, bitrate: None, worth: 1.0 };
+        let ticks = Ticks { origin: Timestamp::ZERO, rate };
+        let coding = Coding { level: Level::Plus, mode: LatencyMode::Low, ticks, gop: 30 };
+        // It starts like an encoder, and what it gives is no H.264.
+        let found = [("identity", true), (SOFTWARE, false)];
+        let found = found.map(|(element, hardware)| Found { element, name: "an encoder", hardware });
+        let plan = plan(&input, Level::Plus, 1_080);
+        let mut rungs = Rungs::new(plan, coding, None, found.to_vec(), Arc::new(|| {})).unwrap();
+        let info = video::VideoInfo::builder(video::VideoFormat::I420, 320, 180).build().unwrap();
+        let (mut out, began) = (Vec::new(), Instant::now());
+        for tick in 0.. {
+            let picture = Picture::new(gst::Buffer::with_size(info.size()).unwrap(), info.clone());
+            rungs.show(&picture, ticks.at(tick), TimeDelta::ZERO, &mut out);
+            rungs.collect(&mut out);
+            if out.iter().filter(|output| matches!(output, Output::Frame(_))).count() >= 10 {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "no frame comes: {:?}", rungs.counts());
+            sleep(Duration::from_millis(10));
+        }
+        let counts = rungs.counts();
+        assert!((1..u64::from(MOST_FAILURES)).contains(&counts.replaced), "{counts:?}");
+        assert!(rungs.found.iter().all(|found| !found.hardware));
+        // What follows begins with a key frame, behind a header of its own.
+        assert!(
+            matches!(&out[..], [Output::Rung { n: 0, .. }, Output::Frame(first), ..] if first.access.is_independent())
+        );
+    }
+}
