@@ -6,6 +6,7 @@ use gstreamer_video as video;
 use media::codec::avc;
 use media::{Access, CodecConfig, Frame, LatencyMode, Timestamp, Track, TrackId};
 
+use crate::beside::Style;
 use crate::error::Error;
 use crate::picture::Picture;
 use crate::pipe::{Notify, Pipe, clock_time, element, timestamp};
@@ -73,6 +74,8 @@ pub(crate) struct Coding {
     pub(crate) ticks: Ticks,
     /// Frames of the leader from one key frame to the next.
     pub(crate) gop: u32,
+    /// And at the most, where the source says when.
+    pub(crate) longest_gop: u32,
 }
 
 /// Encodes one rung.
@@ -94,12 +97,13 @@ pub(crate) enum Encoded {
 }
 
 impl Encoder {
-    /// Starts the encoder `name` for pictures like `info`.
+    /// Starts the encoder `name` for pictures like `info`; one of `style` is x264 whatever its name.
     pub(crate) fn start(
         name: &str,
         rung: &Rung,
         id: TrackId,
         coding: &Coding,
+        style: Option<Style>,
         info: &video::VideoInfo,
         notify: Notify,
     ) -> Result<Self, Error> {
@@ -111,9 +115,10 @@ impl Encoder {
         let to = gst::Caps::builder("video/x-h264")
             .field("stream-format", "avc")
             .field("alignment", "au")
-            .field("profile", "high")
+            .field("profile", style.map_or("high", |style| style.profile))
             .build();
-        let chain = if name == SOFTWARE { vec![software(rung, coding)?] } else { hardware(name, rung, coding)? };
+        let is_software = name == SOFTWARE || style.is_some();
+        let chain = if is_software { vec![software(rung, coding, style)?] } else { hardware(name, rung, coding)? };
         let pipe = Pipe::start(&from, &chain, &to, MOST_WAITING, notify)?;
         let second = gst::ClockTime::SECOND.nseconds() as f64;
         let duration = gst::ClockTime::from_nseconds((second / rung.rate.per_second()) as u64);
@@ -188,8 +193,9 @@ pub(crate) fn header(sample: &gst::Sample) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(&map))
 }
 
-/// x264. `superfast` for plus: it costs three quarters of `veryfast`, which premium has.
-fn software(rung: &Rung, coding: &Coding) -> Result<gst::Element, Error> {
+/// x264. `superfast` for plus: it costs three quarters of `veryfast`, which premium has. One with a style stands in for a
+/// source: it holds nothing back, so that it is there as soon as it is needed.
+fn software(rung: &Rung, coding: &Coding, style: Option<Style>) -> Result<gst::Element, Error> {
     let preset = match coding.level {
         Level::Plus => "superfast",
         Level::Premium => "veryfast",
@@ -197,9 +203,15 @@ fn software(rung: &Rung, coding: &Coding) -> Result<gst::Element, Error> {
     let samples = f64::from(rung.width) * f64::from(rung.height) * rung.rate.per_second();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if samples > ONE_THREAD { cores.clamp(1, 4) } else { 1 }.to_string();
-    let key = (coding.gop / rung.divisor).max(1).to_string();
+    let gop = if style.is_some() { coding.gop } else { coding.longest_gop };
+    let key = (gop / rung.divisor).max(1).to_string();
     let kilobits = (rung.bitrate / 1_000).max(1).to_string();
     let low = coding.mode == LatencyMode::Low;
+    // A cut of the scene makes no key frame: all rungs have theirs at the same time, and only there.
+    let mut options = "scenecut=0:open-gop=0".to_owned();
+    if let Some(Style { set_id, level, .. }) = style {
+        options.push_str(&format!(":sps-id={set_id}:level={level}"));
+    }
     let mut properties = vec![
         ("speed-preset", preset),
         ("bitrate", &*kilobits),
@@ -207,10 +219,9 @@ fn software(rung: &Rung, coding: &Coding) -> Result<gst::Element, Error> {
         ("threads", &*threads),
         ("aud", "false"),
         ("vbv-buf-capacity", if low { "1000" } else { "2000" }),
-        // A cut of the scene makes no key frame: all rungs have theirs at the same time, and only there.
-        ("option-string", "scenecut=0:open-gop=0"),
+        ("option-string", &*options),
     ];
-    if low {
+    if low || style.is_some() {
         // Nothing is held back: no frames looked ahead at, none reordered.
         properties.push(("tune", "zerolatency"));
     } else {
@@ -222,7 +233,7 @@ fn software(rung: &Rung, coding: &Coding) -> Result<gst::Element, Error> {
 /// An encoder of the machine's hardware, with what all of them have in common.
 fn hardware(name: &str, rung: &Rung, coding: &Coding) -> Result<Vec<gst::Element>, Error> {
     let encoder = element(name, &[])?;
-    let key = (coding.gop / rung.divisor).max(1).to_string();
+    let key = (coding.longest_gop / rung.divisor).max(1).to_string();
     let kilobits = (rung.bitrate / 1_000).max(1).to_string();
     let wanted = [
         ("bitrate", &*kilobits),

@@ -33,6 +33,8 @@ pub struct Settings {
     pub hardware: bool,
     /// The loudness that the sound is brought to, in LUFS; it stays as it is without.
     pub loudness: Option<f64>,
+    /// Whether the contribution's own frames may be the largest rung, where they can be.
+    pub source: bool,
 }
 
 /// The pictures of the slate, each PNG or JPEG; the one whose shape fits is shown.
@@ -94,6 +96,8 @@ pub struct Figures {
     pub decoders_replaced: u64,
     /// Encoders that failed and were replaced.
     pub encoders_replaced: u64,
+    /// Frames of the largest rung that are the contribution's own.
+    pub source_frames: u64,
     /// How often a rung was shed.
     pub times_shed: u64,
     /// Rungs that are shed now.
@@ -114,6 +118,7 @@ pub struct Ladder {
 impl Ladder {
     /// The track of the sound that comes out, the poorer encodings of it behind it; rung `n` is track `n`.
     pub const AUDIO: TrackId = TrackId(64);
+    pub(crate) const LEADER: TrackId = TrackId(0);
 
     /// Starts the thread of a ladder. `output` is called there with what comes out, in order for each track; it has to
     /// take it without waiting, and empties the list or leaves it to be emptied.

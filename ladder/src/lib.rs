@@ -1,5 +1,6 @@
 //! Decodes a programme once and encodes it as renditions of several sizes; the only crate that links GStreamer.
 
+mod beside;
 pub mod clip;
 mod decoder;
 mod encoder;
@@ -15,6 +16,7 @@ pub mod plan;
 pub mod rate;
 mod rungs;
 mod sound;
+mod source;
 mod still;
 mod tone;
 mod work;

@@ -5,8 +5,10 @@ use std::fmt;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as video;
+use media::Timestamp;
 
 use crate::error::Error;
+use crate::pipe::timestamp;
 use crate::tone::{self, Tone};
 
 /// A decoded picture. Cloning counts references; the samples are shared.
@@ -50,6 +52,11 @@ impl Picture {
             .build()
             .map_err(Error::refused("picture > shape"))?;
         Ok(Self { buffer: self.buffer.clone(), info })
+    }
+
+    /// When it is shown, as the decoder dated it.
+    pub(crate) fn pts(&self) -> Option<Timestamp> {
+        self.buffer.pts().and_then(|pts| i64::try_from(pts.nseconds()).ok()).map(timestamp)
     }
 
     /// Frames a second as the decoder tells them.
@@ -193,7 +200,8 @@ impl Scaler {
         Ok(Picture::new(buffer, self.info.clone()))
     }
 
-    fn fits(&self, info: &video::VideoInfo) -> bool {
+    /// Whether pictures like this are in its size and colours as they are.
+    pub(crate) fn fits(&self, info: &video::VideoInfo) -> bool {
         let same = |a: &video::VideoInfo, b: &video::VideoInfo| {
             (a.format(), a.width(), a.height(), a.colorimetry()) == (b.format(), b.width(), b.height(), b.colorimetry())
         };

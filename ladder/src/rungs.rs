@@ -1,9 +1,10 @@
 //! The rungs of a running ladder: pictures scaled from one rung to the next, and an encoder for each.
 
 use gstreamer_video as video;
-use media::{TimeDelta, Timestamp, TrackId};
+use media::{TimeDelta, Timestamp, Track, TrackId};
 use tracing::{info, warn};
 
+use crate::beside::{Beside, Style};
 use crate::encoder::{Coding, Encoded, Encoder, Found, SOFTWARE, Ticks};
 use crate::error::Error;
 use crate::ladder::Output;
@@ -11,6 +12,7 @@ use crate::overload::{Decision, Overload};
 use crate::picture::{Picture, Scaler, colours};
 use crate::pipe::Notify;
 use crate::plan::Rung;
+use crate::source::{Cue, Source};
 
 /// Pictures that wait for one encoder last no longer than this. At the bound pictures are left out, but for key frames,
 /// which all rungs have at the same time.
@@ -21,6 +23,7 @@ const MOST_FAILURES: u32 = 3;
 /// What the rungs did, for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
+    pub(crate) source: u64,
     pub(crate) skipped: u64,
     pub(crate) replaced: u64,
     pub(crate) shed: u64,
@@ -37,6 +40,13 @@ pub(crate) struct Rungs {
     /// The leader has announced its track.
     led: bool,
     counts: Counts,
+    top: Option<Top>,
+}
+
+/// The source in the place of the leader, and the encoder that stands in for it.
+pub(crate) struct Top {
+    pub(crate) source: Source,
+    pub(crate) beside: Beside,
 }
 
 struct Step {
@@ -48,6 +58,7 @@ struct Step {
     state: State,
     failures: u32,
     info: video::VideoInfo,
+    style: Option<Style>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,12 +70,14 @@ enum State {
 }
 
 impl Rungs {
-    /// Scalers for `plan`; the encoders begin with the first picture.
+    /// Scalers for `plan`; the encoders begin with the first picture. The source takes the leader's place where its
+    /// pictures are as the leader's would be.
     pub(crate) fn new(
         plan: Vec<Rung>,
         coding: Coding,
         like: Option<&Picture>,
         found: Vec<Found>,
+        top: Option<Top>,
         notify: Notify,
     ) -> Result<Self, Error> {
         let colours = colours(like.map(Picture::info));
@@ -72,10 +85,22 @@ impl Rungs {
         let step = |plan: Rung| {
             let scaler = Scaler::new(plan.width, plan.height, &colours)?;
             let info = scaler.info().clone();
-            Ok(Step { plan, scaler, scaled: None, encoder: None, state: State::Starting, failures: 0, info })
+            let state = State::Starting;
+            Ok(Step { plan, scaler, scaled: None, encoder: None, state, failures: 0, info, style: None })
         };
-        let rungs = plan.into_iter().map(step).collect::<Result<_, Error>>()?;
-        Ok(Self { rungs, coding, overload, found, notify, key_next: true, led: false, counts: Counts::default() })
+        let mut rungs = plan.into_iter().map(step).collect::<Result<Vec<_>, Error>>()?;
+        let leader = rungs.first_mut().filter(|leader| like.is_some_and(|like| leader.scaler.fits(like.info())));
+        let top = leader.zip(top).map(|(leader, top)| {
+            leader.style = Some(top.beside.style());
+            top
+        });
+        let counts = Counts::default();
+        Ok(Self { rungs, coding, overload, found, notify, key_next: true, led: false, counts, top })
+    }
+
+    /// The source that takes the leader's place.
+    pub(crate) const fn top(&mut self) -> Option<&mut Top> {
+        self.top.as_mut()
     }
 
     pub(crate) const fn counts(&self) -> Counts {
@@ -87,14 +112,29 @@ impl Rungs {
         self.rungs.iter().filter(|step| step.state == State::Shed).count()
     }
 
-    /// Shows a picture on the tick at `pts`, in every rung that has this tick.
-    pub(crate) fn show(&mut self, picture: &Picture, pts: Timestamp, now: TimeDelta, out: &mut Vec<Output>) {
+    /// Shows a picture on the tick at `pts`, in every rung that has this tick; a `live` one is the contribution's of this
+    /// moment.
+    pub(crate) fn show(
+        &mut self,
+        picture: &Picture,
+        live: bool,
+        pts: Timestamp,
+        now: TimeDelta,
+        out: &mut Vec<Output>,
+    ) {
         if self.key_next && self.rungs.iter().all(|step| step.encoder.is_none()) {
             self.coding.ticks.origin = pts;
         }
         let tick = self.coding.ticks.index(pts);
-        let asked = std::mem::take(&mut self.key_next);
-        let key = asked || tick.rem_euclid(i64::from(self.coding.gop)) == 0;
+        let regular = self.key_next || tick.rem_euclid(i64::from(self.coding.gop)) == 0;
+        let ticks = self.coding.ticks;
+        let cue = self.top.as_mut().map(|top| top.source.show(picture.pts().filter(|_| live), pts, ticks));
+        let key = match cue {
+            None => regular,
+            Some(Cue::Source { key }) => key,
+            Some(Cue::Encode { begins }) => regular || begins,
+        };
+        self.key_next &= !key;
         let last = self.rungs.iter().rposition(|step| step.state != State::Shed).unwrap_or(0);
         let mut above = picture.clone();
         let mut broken = None;
@@ -102,13 +142,23 @@ impl Rungs {
             if !key && tick.rem_euclid(i64::from(step.plan.divisor)) != 0 {
                 continue;
             }
+            let sourced = n == 0 && matches!(cue, Some(Cue::Source { .. }));
+            if sourced && step.state == State::Running {
+                continue;
+            }
             let shown = step.scale(&above).and_then(|scaled| {
                 above = scaled;
-                step.show(n, &above, pts, key, &self.coding, &self.found, &self.notify)
+                // What stands in for the source begins early: its header is needed, and it is there at once.
+                step.show(n, &above, pts, key || sourced, &self.coding, &self.found, &self.notify)
             });
             match shown {
                 Ok(true) => {}
-                Ok(false) => self.counts.skipped += 1,
+                Ok(false) => {
+                    self.counts.skipped += 1;
+                    if let Some(top) = self.top.as_mut().filter(|_| n == 0) {
+                        top.source.left_out();
+                    }
+                }
                 Err(error) => broken = Some((n, error)),
             }
         }
@@ -132,10 +182,15 @@ impl Rungs {
             if !encoded.is_empty() {
                 (step.failures, self.led) = (0, true);
             }
-            out.extend(encoded.drain(..).map(|encoded| match encoded {
-                Encoded::Track(track) => Output::Rung { n, rung: step.plan.clone(), track },
-                Encoded::Frame(frame) => Output::Frame(frame),
-            }));
+            if n == 0 && self.top.is_some() {
+                self.lead(std::mem::take(&mut encoded), out);
+            } else {
+                let rung = &step.plan;
+                out.extend(encoded.drain(..).map(|encoded| match encoded {
+                    Encoded::Track(track) => Output::Rung { n, rung: rung.clone(), track },
+                    Encoded::Frame(frame) => Output::Frame(frame),
+                }));
+            }
             if let Some(error) = fault {
                 self.replace(n, &error);
             }
@@ -150,6 +205,32 @@ impl Rungs {
     /// Whether all came out after [`Self::end`], and was collected.
     pub(crate) fn is_ended(&self) -> bool {
         self.rungs.iter().filter_map(|step| step.encoder.as_ref()).all(Encoder::is_ended)
+    }
+
+    /// The leader's track and frames, the source's and what was encoded in its place.
+    fn lead(&mut self, encoded: Vec<Encoded>, out: &mut Vec<Output>) {
+        let (Some(Step { plan, style, .. }), Some(top)) = (self.rungs.first_mut(), &mut self.top) else { return };
+        for encoded in encoded {
+            match encoded {
+                Encoded::Track(track) => {
+                    let joined = top.beside.join(&track.codec);
+                    if joined.is_none() {
+                        warn!("the source cannot be passed on beside what is encoded: all is encoded");
+                        (*style, self.key_next) = (None, true);
+                    }
+                    let codec = joined.unwrap_or(track.codec);
+                    out.push(Output::Rung { n: 0, rung: plan.clone(), track: Track { codec, ..track } });
+                }
+                Encoded::Frame(frame) if style.is_none() => out.push(Output::Frame(frame)),
+                Encoded::Frame(frame) => top.source.encoded(frame),
+            }
+        }
+        if style.is_none() {
+            self.top = None;
+        } else if self.led {
+            out.extend(std::iter::from_fn(|| top.source.pull()).map(Output::Frame));
+            self.counts.source = top.source.passed();
+        }
     }
 
     /// Gives up a rung or takes one back, by how long pictures wait.
@@ -178,6 +259,9 @@ impl Rungs {
         warn!(rung = n, %error, "an encoder failed and is replaced");
         let Some(step) = self.rungs.get_mut(n) else { return };
         step.encoder = None;
+        if let Some(top) = self.top.as_mut().filter(|_| n == 0) {
+            top.source.lost();
+        }
         step.failures += 1;
         self.counts.replaced += 1;
         if self.found.iter().any(|found| found.hardware) {
@@ -219,7 +303,8 @@ impl Step {
             (State::Starting, true) => {
                 let name = found.first().map_or(SOFTWARE, |found| found.element);
                 let id = TrackId(u32::try_from(n).unwrap_or(u32::MAX));
-                self.encoder = Some(Encoder::start(name, &self.plan, id, coding, &self.info, notify.clone())?);
+                self.encoder =
+                    Some(Encoder::start(name, &self.plan, id, coding, self.style, &self.info, notify.clone())?);
                 self.state = State::Running;
             }
             (State::Running, _) => {}
@@ -263,17 +348,17 @@ mod tests {
         let rate = Rate::new(30, 1);
         let input = Input { width: 320, height: 180, rate, bitrate: None, worth: 1.0 };
         let ticks = Ticks { origin: Timestamp::ZERO, rate };
-        let coding = Coding { level: Level::Plus, mode: LatencyMode::Low, ticks, gop: 30 };
+        let coding = Coding { level: Level::Plus, mode: LatencyMode::Low, ticks, gop: 30, longest_gop: 30 };
         // It starts like an encoder, and what it gives is no H.264.
         let found = [("identity", true), (SOFTWARE, false)];
         let found = found.map(|(element, hardware)| Found { element, name: "an encoder", hardware });
         let plan = plan(&input, Level::Plus, 1_080);
-        let mut rungs = Rungs::new(plan, coding, None, found.to_vec(), Arc::new(|| {})).unwrap();
+        let mut rungs = Rungs::new(plan, coding, None, found.to_vec(), None, Arc::new(|| {})).unwrap();
         let info = video::VideoInfo::builder(video::VideoFormat::I420, 320, 180).build().unwrap();
         let (mut out, began) = (Vec::new(), Instant::now());
         for tick in 0.. {
             let picture = Picture::new(gst::Buffer::with_size(info.size()).unwrap(), info.clone());
-            rungs.show(&picture, ticks.at(tick), TimeDelta::ZERO, &mut out);
+            rungs.show(&picture, true, ticks.at(tick), TimeDelta::ZERO, &mut out);
             rungs.collect(&mut out);
             if out.iter().filter(|output| matches!(output, Output::Frame(_))).count() >= 10 {
                 break;

@@ -9,6 +9,7 @@ use slate::Continuity;
 use slate::continuity::{Config, Output as Step, Show};
 use tracing::warn;
 
+use crate::beside::Beside;
 use crate::decoder::{CHANNELS, Decoded, Decoder, SAMPLE_RATE};
 use crate::encoder::{Coding, Encoded, Ticks, encoders};
 use crate::error::Error;
@@ -17,10 +18,11 @@ use crate::ladder::{Figures, Ladder, Output, Settings, Sink, Slate};
 use crate::loudness::Leveller;
 use crate::picture::{Picture, colours};
 use crate::pipe::Notify;
-use crate::plan::{Input, plan, worth};
+use crate::plan::{Input, Rung, plan, worth};
 use crate::rate::{Estimator, Rate};
-use crate::rungs::{Rungs, key_frames};
+use crate::rungs::{Rungs, Top, key_frames};
 use crate::sound::{SoundEncoder, Tier};
+use crate::source::Source;
 use crate::still::Canvas;
 
 /// The thread looks around at least this often.
@@ -34,6 +36,12 @@ const NO_TRACK: TimeDelta = TimeDelta::from_secs(1);
 const NO_PICTURE: TimeDelta = TimeDelta::from_secs(4);
 /// Sound that waits for the first pictures; older blocks go at the bound.
 const MOST_EARLY: usize = 1_000;
+/// Frames of a source that wait for them; at the bound all go, and the source comes in at a later key frame.
+const MOST_CODED: usize = 300;
+/// A source of more than so many times the bit rate that the leader would be encoded with is not passed on.
+const MOST_BITS: u32 = 3;
+/// A source's key frames are no further apart than this, or it is not passed on.
+const LONGEST_GOP_SECS: u32 = 5;
 
 pub(crate) struct Work {
     settings: Settings,
@@ -66,6 +74,8 @@ enum Stage {
     Waiting {
         estimator: Estimator,
         early: VecDeque<(TimeDelta, Decoded)>,
+        /// The frames of the pictures, where they may be passed on.
+        coded: VecDeque<Frame>,
         since: Option<TimeDelta>,
     },
     Running(Box<Running>),
@@ -219,6 +229,9 @@ impl Work {
                 self.audio.leave();
                 if let Stage::Running(running) = &mut self.stage {
                     running.continuity.begin();
+                    if let Some(top) = running.top() {
+                        top.source.begin();
+                    }
                 } else {
                     self.stage = Stage::waiting();
                 }
@@ -227,8 +240,10 @@ impl Work {
                 let notify = self.notify.clone();
                 let lane = if track.kind() == Kind::Video { &mut self.video } else { &mut self.audio };
                 lane.announce(track, notify);
+                self.note_header();
             }
             Message::Frame(frame) => {
+                self.note_frame(&frame);
                 let notify = self.notify.clone();
                 if let Some(lane) = self.lane(frame.track) {
                     lane.feed(&frame, notify);
@@ -249,6 +264,33 @@ impl Work {
         Ok(())
     }
 
+    /// The source may have another header.
+    fn note_header(&mut self) {
+        let Some(track) = &self.video.track else { return };
+        if let Stage::Running(running) = &mut self.stage
+            && let Some(top) = running.top()
+        {
+            top.source.header(top.beside.suits(&track.codec));
+        }
+    }
+
+    /// The source's own frame, for where its picture is shown.
+    fn note_frame(&mut self, frame: &Frame) {
+        if self.video.track.as_ref().is_none_or(|track| track.id != frame.track) {
+            return;
+        }
+        match &mut self.stage {
+            Stage::Running(running) => running.top().into_iter().for_each(|top| top.source.frame(frame)),
+            Stage::Waiting { coded, .. } if self.settings.source => {
+                if coded.len() >= MOST_CODED {
+                    coded.clear();
+                }
+                coded.push_back(frame.clone());
+            }
+            Stage::Waiting { .. } => {}
+        }
+    }
+
     /// Takes what is decoded. Each picture is shown before the next one is taken.
     fn collect_decoded(&mut self) -> Result<(), Error> {
         loop {
@@ -264,7 +306,7 @@ impl Work {
                         running.give(decoded, now);
                         running.poll_known(now, &mut self.out)?;
                     }
-                    Stage::Waiting { estimator, early, since } => {
+                    Stage::Waiting { estimator, early, since, .. } => {
                         if let Decoded::Picture { pts, .. } = &decoded {
                             estimator.add(*pts);
                         }
@@ -283,7 +325,7 @@ impl Work {
     /// Starts the encoders as soon as it is known what for.
     fn start_if_known(&mut self) -> Result<(), Error> {
         let now = self.now();
-        let Stage::Waiting { estimator, early, since: Some(since) } = &self.stage else { return Ok(()) };
+        let Stage::Waiting { estimator, early, since: Some(since), .. } = &self.stage else { return Ok(()) };
         let first = early.iter().find_map(|(at, decoded)| match decoded {
             Decoded::Picture { picture, .. } => Some((*at, picture.clone())),
             Decoded::Sound { .. } => None,
@@ -302,9 +344,13 @@ impl Work {
             header.as_ref().and_then(CodecConfig::frame_rate).map(|(frames, seconds)| Rate::new(frames, seconds));
         let claimed = claimed.or_else(|| first.as_ref().and_then(|(_, picture)| picture.claimed_rate()));
         let rate = estimator.rate(claimed);
-        let Stage::Waiting { early, .. } = std::mem::replace(&mut self.stage, Stage::waiting()) else { return Ok(()) };
+        let stage = std::mem::replace(&mut self.stage, Stage::waiting());
+        let Stage::Waiting { early, coded, .. } = stage else { return Ok(()) };
         let first = first.map(|(_, picture)| picture);
         let mut running = Running::start(&self.settings, rate, first.as_ref(), header, &self.notify, &mut self.out)?;
+        if let Some(top) = running.top() {
+            coded.iter().for_each(|frame| top.source.frame(frame));
+        }
         for (at, decoded) in early {
             running.give(decoded, at);
             running.poll_known(at, &mut self.out)?;
@@ -323,6 +369,7 @@ impl Work {
             figures.continuity = running.continuity.counts();
             if let Some(rungs) = &running.rungs {
                 let counts = rungs.counts();
+                figures.source_frames = counts.source;
                 figures.skipped_pictures = counts.skipped;
                 figures.encoders_replaced = counts.replaced;
                 figures.times_shed = counts.shed;
@@ -338,7 +385,7 @@ impl Work {
 
 impl Stage {
     fn waiting() -> Self {
-        Self::Waiting { estimator: Estimator::default(), early: VecDeque::new(), since: None }
+        Self::Waiting { estimator: Estimator::default(), early: VecDeque::new(), coded: VecDeque::new(), since: None }
     }
 }
 
@@ -367,15 +414,19 @@ impl Running {
             slate: canvas.is_some(),
         };
         let seconds = if settings.mode == LatencyMode::Low { 1 } else { 2 };
-        let coding =
-            Coding { level: settings.level, mode: settings.mode, ticks, gop: key_frames(&plan, ticks, seconds) };
+        let gop = key_frames(&plan, ticks, seconds);
+        let mut coding = Coding { level: settings.level, mode: settings.mode, ticks, gop, longest_gop: gop };
+        let top = settings.source.then(|| top(&coding, plan.first()?, rate, header.as_ref()?)).flatten();
+        if top.is_some() {
+            coding.longest_gop = key_frames(&plan, ticks, LONGEST_GOP_SECS);
+        }
         let rung_count = plan.len();
         let rungs = if plan.is_empty() {
             None
         } else {
             let mut found = encoders()?;
             found.retain(|found| settings.hardware || !found.hardware);
-            Some(Rungs::new(plan, coding, first, found, notify.clone())?)
+            Some(Rungs::new(plan, coding, first, found, top, notify.clone())?)
         };
         let tiers = (0..).zip(settings.level.sounds()).map(|(tier, bitrate)| {
             let id = TrackId(Ladder::AUDIO.0 + u32::from(tier));
@@ -389,6 +440,11 @@ impl Running {
             running.show_slate(slate, out);
         }
         Ok(running)
+    }
+
+    /// The source that takes the leader's place.
+    fn top(&mut self) -> Option<&mut Top> {
+        self.rungs.as_mut().and_then(Rungs::top)
     }
 
     /// Takes the pictures of the slate; where they cannot be shown, those before them are, or the last live one.
@@ -426,13 +482,14 @@ impl Running {
     fn encode(&mut self, step: Step<Picture>, now: TimeDelta, out: &mut Vec<Output>) -> Result<(), Error> {
         match step {
             Step::Picture { pts, show } => {
+                let live = matches!(show, Show::Live(_));
                 let picture = match show {
                     Show::Live(picture) | Show::Held(picture) => Some(picture),
                     Show::Slate => self.slate.clone().or_else(|| self.last.clone()),
                 };
                 if let (Some(picture), Some(rungs)) = (picture, &mut self.rungs) {
                     self.last = Some(picture.clone());
-                    rungs.show(&picture, pts, now, out);
+                    rungs.show(&picture, live, pts, now, out);
                 }
                 Ok(())
             }
@@ -477,6 +534,13 @@ impl Running {
         }));
         self.sounds.iter_mut().find_map(SoundEncoder::fault).map_or(Ok(()), Err)
     }
+}
+
+/// A source with this header, in the place of `leader`; none where it cannot be passed on.
+fn top(coding: &Coding, leader: &Rung, rate: Rate, header: &CodecConfig) -> Option<Top> {
+    let beside = Beside::new(header).filter(|_| leader.rate == rate)?;
+    let most_bits = leader.bitrate.saturating_mul(MOST_BITS);
+    Some(Top { source: Source::new(Ladder::LEADER, coding.ticks, coding.mode, most_bits), beside })
 }
 
 impl Lane {

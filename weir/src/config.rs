@@ -124,6 +124,8 @@ pub(crate) struct Ladder {
     pub hardware: bool,
     /// Loudness in LUFS that the sound of live streams with `normalize_audio` is brought to.
     pub loudness_lufs: f64,
+    /// Pass the encoder's own frames on as the largest rendition, where they can be.
+    pub source: bool,
 }
 
 /// How much is encoded.
@@ -193,7 +195,7 @@ impl Default for Config {
             rtmps: Rtmps { listen: String::new(), cert: PathBuf::new(), key: PathBuf::new(), self_signed: false },
             srt: Srt { listen: any(6001).to_string(), latency_ms: 200, encryption: true },
             ingest: Ingest { max_bitrate: 100_000_000, max_memory: 0, media_timeout: 300 },
-            ladder: Ladder { quality: Quality::Basic, hardware: true, loudness_lufs: -24.0 },
+            ladder: Ladder { quality: Quality::Basic, hardware: true, loudness_lufs: -24.0, source: false },
             slate: Slate { allow_private: false },
             api: Api { token_id: String::new(), token_secret: String::new() },
             store: Store { url: String::new() },

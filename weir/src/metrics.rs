@@ -189,7 +189,7 @@ impl Sources {
     /// How encoding does.
     fn ladders(&self, page: &Page, figures: &[(String, Figures)]) -> anyhow::Result<()> {
         type Of = fn(&ladder::Figures) -> u64;
-        let counters: [(&str, &str, Of); 11] = [
+        let counters: [(&str, &str, Of); 12] = [
             ("weir_ladder_live_pictures_total", "Pictures shown as they came.", |f| f.continuity.live),
             ("weir_ladder_held_pictures_total", "Pictures shown again because the next was away.", |f| {
                 f.continuity.held
@@ -199,6 +199,7 @@ impl Sources {
                 f.continuity.silent_samples
             }),
             ("weir_ladder_late_pictures_total", "Pictures that came too late.", |f| f.continuity.late_pictures),
+            ("weir_ladder_source_frames_total", "Frames of the encoder's own, passed on.", |f| f.source_frames),
             ("weir_ladder_refused_frames_total", "Frames left out because decoding was behind.", |f| f.refused_frames),
             ("weir_ladder_bad_frames_total", "Frames that could not be decoded.", |f| f.bad_frames),
             ("weir_ladder_skipped_pictures_total", "Pictures left out because an encoder was behind.", |f| {

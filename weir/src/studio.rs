@@ -140,6 +140,7 @@ impl Studio {
             slate: settings.slate.then(default_slate),
             hardware: self.ladder.hardware,
             loudness: settings.normalize_audio.then_some(self.ladder.loudness_lufs),
+            source: self.ladder.source,
         });
         let (studio, stream) = (Arc::clone(self), settings.id.clone());
         let filled = ladder.is_none() && settings.slate;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod bare;
+mod source;
 mod support;
 
 use std::thread::sleep;

@@ -62,6 +62,15 @@ pub(crate) struct Bench {
 impl Bench {
     /// A ladder with a white slate.
     pub(crate) fn new(level: Level, mode: LatencyMode) -> Self {
+        Self::start(level, mode, false)
+    }
+
+    /// One whose leader is the source, where it can be.
+    pub(crate) fn with_source(mode: LatencyMode) -> Self {
+        Self::start(Level::Plus, mode, true)
+    }
+
+    fn start(level: Level, mode: LatencyMode, source: bool) -> Self {
         let machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         ffmpeg(folder.path(), "-f lavfi -i color=white:s=320x180 -frames:v 1 -pix_fmt rgb24 slate.png");
@@ -70,7 +79,7 @@ impl Bench {
         let slate = Some(Slate { landscape: picture("slate.png"), portrait: picture("slate.jpg") });
         let out = Arc::new(Mutex::new(Vec::new()));
         let sink = out.clone();
-        let settings = Settings { level, max_height: 1_080, mode, slate, hardware: false, loudness: None };
+        let settings = Settings { level, max_height: 1_080, mode, slate, hardware: false, loudness: None, source };
         let output = Box::new(move |outputs: &mut Vec<Output>| sink.lock().unwrap().append(outputs));
         let ladder = Ladder::start(settings, output).unwrap();
         Self { ladder, folder, out, splice: Splice::new(), machine }
@@ -221,13 +230,10 @@ impl Programme {
 }
 
 fn annex_b(codec: &CodecConfig, frames: &[Frame]) -> Vec<u8> {
-    let record = codec.record();
-    // One set of each kind: SPS behind six bytes, then a count and the PPS.
-    let sps = u16::from_be_bytes([record[6], record[7]]) as usize;
-    let at = 8 + sps + 1;
-    let pps = u16::from_be_bytes([record[at], record[at + 1]]) as usize;
+    let CodecConfig::Avc(config) = codec else { unreachable!("rungs are H.264") };
+    let (sps, pps) = config.parameter_sets();
     let mut out = Vec::new();
-    for set in [&record[8..8 + sps], &record[at + 2..at + 2 + pps]] {
+    for set in sps.iter().chain(&pps) {
         out.extend_from_slice(&[0, 0, 0, 1]);
         out.extend_from_slice(set);
     }

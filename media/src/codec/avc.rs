@@ -66,6 +66,8 @@ pub struct Sps {
     pub width: u32,
     /// Visible height, in luma samples.
     pub height: u32,
+    /// `frame_mbs_only_flag`: no picture is coded as fields.
+    pub frames_only: bool,
     /// Frame rate of the VUI as (frames, seconds), where it has one. Encoders get it wrong: a hint only.
     pub frame_rate: Option<(u32, u32)>,
     /// Shape of a pixel as width to height, where the VUI says so.
@@ -121,6 +123,30 @@ impl Config {
     /// The sequence and picture parameter sets of the record, as slices of it.
     pub fn parameter_sets(&self) -> (Vec<Bytes>, Vec<Bytes>) {
         read_sets(&self.record).unwrap_or_default()
+    }
+
+    /// The numbers of its parameter sets, sequence and picture alike; none where one cannot be read.
+    pub fn set_ids(&self) -> Option<Vec<u32>> {
+        let (sps, pps) = self.parameter_sets();
+        sps.iter().map(|set| sps_id(set)).chain(pps.iter().map(|set| pps_id(set))).collect()
+    }
+
+    /// A header for the samples of both, of one size, with the sets of `other` behind its own. Their numbers must differ.
+    pub fn joined_with(&self, other: &Self) -> Result<Self, HeaderError> {
+        let ((mut sps, mut pps), (more_sps, more_pps)) = (self.parameter_sets(), other.parameter_sets());
+        sps.extend(more_sps);
+        pps.extend(more_pps);
+        let mut joined = Self::from_parameter_sets(&sps, &pps)?;
+        joined.set_length_size(self.length_size);
+        // The record promises no more than all of its sets do (ISO/IEC 14496-15 §5.3.3.1.2).
+        joined.sps.constraints &= other.sps.constraints;
+        joined.sps.level = joined.sps.level.max(other.sps.level);
+        let mut record = joined.record.to_vec();
+        if let Some(promise) = record.get_mut(2..4) {
+            promise.copy_from_slice(&[joined.sps.constraints, joined.sps.level]);
+        }
+        joined.record = record.into();
+        Ok(joined)
     }
 
     /// The header with the parameter sets of `sample` put in; none where they are the same, or absent.
@@ -355,6 +381,7 @@ impl Sps {
             bit_depth_chroma: chroma_bits,
             width,
             height,
+            frames_only: frame_mbs_only,
             frame_rate: vui.frame_rate,
             pixel_aspect: vui.pixel_aspect,
             colour: vui.colour,
@@ -559,6 +586,18 @@ mod tests {
         assert_eq!((changed.sps.width, changed.length_size), (1_280, 4));
         assert_eq!(changed.parameter_sets(), (vec![Bytes::from_static(&SPS_720P)], vec![hex(OPEN_PPS)]));
         assert!(config.changed_by(&sample(&[&[0x67]])).is_err(), "a broken set is told");
+    }
+
+    #[test]
+    fn two_encoders_share_a_header() {
+        let (config, mut other) = (open_gop(), Config::parse(record(&SPS_720P)).unwrap());
+        assert_eq!(config.set_ids(), Some(vec![0, 0]));
+        other.sps.constraints = 0x0c;
+        let joined = config.joined_with(&other).unwrap();
+        assert_eq!(joined.codec_string(), "avc1.64001F");
+        assert_eq!(joined.record.get(1..4), Some(&[100, 0, 31][..]));
+        assert_eq!(joined.parameter_sets().0, [hex(OPEN_SPS), Bytes::from_static(&SPS_720P)]);
+        assert_eq!(joined.set_ids().map(|ids| ids.len()), Some(4));
     }
 
     #[test]
