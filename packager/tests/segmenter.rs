@@ -79,3 +79,10 @@ fn announced_audio_that_never_comes_holds_nothing_up() {
     assert!(fed.events.iter().any(|e| matches!(e, packager::log::Event::Segment(_))), "a GOP is a segment");
     check(fed.push(Video { start: 1_033, ..Video::default() }.make()).end(), Rules { lossless: false, ..STRICT });
 }
+
+#[test]
+fn sound_that_is_ahead_of_reordered_pictures_keeps_the_target() {
+    // A picture of a quarter of a second is what reordering delays the others by.
+    let video = Video { frames: 4, per: 1, gops: vec![50, 3_951], reorder: true, length: 30_000, ..Video::default() };
+    check(&package(Standard, Some(&video), Some(48_000)), STRICT);
+}

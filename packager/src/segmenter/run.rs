@@ -43,6 +43,8 @@ pub(super) struct Run {
     /// The newest audio that came in, and what that was when the newest picture came.
     heard: Option<Timestamp>,
     heard_by_video: Option<Timestamp>,
+    /// How long before the first picture the sound begins.
+    head_start: TimeDelta,
     /// The most sound that came between two pictures.
     apart: TimeDelta,
     /// Sound waits at least so long for pictures.
@@ -80,6 +82,7 @@ impl Run {
             newest_audio: None,
             heard: None,
             heard_by_video: None,
+            head_start: TimeDelta::ZERO,
             apart: TimeDelta::ZERO,
             least_hold: AUDIO_HOLD,
             newest_key: None,
@@ -93,7 +96,11 @@ impl Run {
     /// Takes notice of a frame that came in.
     pub(super) fn notice(&mut self, slot: Slot, unit: &Unit) {
         match slot {
-            Slot::Sound(_) => self.heard = self.heard.max(Some(unit.pts)),
+            Slot::Sound(_) => {
+                self.heard = self.heard.max(Some(unit.pts));
+                // What ends before the first picture is decoded is left out.
+                self.head_start = self.head_start.max(self.start_pts - unit.pts.max(self.start_dts));
+            }
             Slot::Video => {
                 self.apart =
                     self.since_video().filter(|since| *since <= AUDIO_HOLD).max(Some(self.apart)).unwrap_or_default();
@@ -285,7 +292,9 @@ impl Packager {
     }
 
     pub(super) fn limit(&self, rounding: TimeDelta) -> TimeDelta {
-        TimeDelta::from_secs(self.targets.map_or(0, |t| t.segment_secs.into())) + rounding
+        // The first segment of the sound is longer by what was heard before the first picture.
+        let head_start = if self.cuts.start() == self.run.start_pts { self.run.head_start } else { TimeDelta::ZERO };
+        TimeDelta::from_secs(self.targets.map_or(0, |t| t.segment_secs.into())) + rounding - head_start
     }
 
     /// Ends segments of stalled video along with those of audio, which ended one at `at`.
