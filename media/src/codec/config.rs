@@ -194,6 +194,15 @@ impl CodecConfig {
         }
     }
 
+    /// False for a sample that a decoder makes nothing of: an empty one, and parameter sets without a slice.
+    pub fn has_content(&self, sample: &[u8]) -> bool {
+        match self {
+            Self::Avc(avc) => avc.nal_units(sample).filter_map(avc::nal_type).any(avc::is_vcl),
+            Self::Hevc(hevc) => hevc.nal_units(sample).filter_map(hevc::nal_type).any(hevc::is_vcl),
+            _ => !sample.is_empty(),
+        }
+    }
+
     /// Whether decoding may start at `sample`, by what the sample holds, whatever the transport says of it.
     pub fn access(&self, sample: &[u8]) -> Access {
         match self {

@@ -95,9 +95,12 @@ impl Demuxer {
             Body::Header(header) => (lane.header(codec, &header)?, None),
             Body::TransportHeader => return Err(lane.transport_header(codec)),
             Body::Frame { composition_ms, payload } => {
-                let payload = sample(codec, payload);
+                let payload = lane.joined(sample(codec, payload));
                 let new = lane.frame(codec, &payload)?;
                 let access = lane.access(&payload);
+                if access.is_none() {
+                    lane.keep_for_next(&payload);
+                }
                 (new, access.map(|access| (composition_ms, access, payload)))
             }
         };
@@ -235,6 +238,20 @@ mod tests {
         assert_eq!(audio(demuxer, 0, &[0xaf, 1, 0x21]), [], "the header of the other track does not count");
         assert_eq!(video(demuxer, 0, &[0x17, 1, 0, 0, 0]), [], "an empty frame");
         assert_eq!((demuxer.dropped(), left_out(demuxer)), (4, vec![]));
+    }
+
+    #[test]
+    fn parameter_sets_without_a_slice_go_with_the_next_picture() {
+        let demuxer = &mut Demuxer::new();
+        video(demuxer, 0, &avc_header());
+        let set = [0, 0, 0, 3, 0x68, 0xee, 0x3c];
+        assert_eq!(video(demuxer, 40, &[&[0x17, 1, 0, 0, 0][..], &set].concat()), [], "no frame");
+        let picture = [0, 0, 0, 2, 0x65, 0x88];
+        let frame = frame(video(demuxer, 80, &[&[0x17, 1, 0, 0, 0][..], &picture].concat()));
+        assert_eq!(frame.payload, [&set[..], &picture].concat());
+        assert!(frame.access.is_independent());
+        let next = [&[0x27, 1, 0, 0, 0][..], &[0, 0, 0, 2, 0x41, 0x9a]].concat();
+        assert_eq!(self::frame(video(demuxer, 120, &next)).payload.len(), 6, "they are sent once");
     }
 
     #[test]

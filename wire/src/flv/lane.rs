@@ -11,6 +11,8 @@ use super::Codec;
 const LENGTH_SIZE: u8 = 4;
 /// Frames without a header after which it is said that there is none.
 const PATIENCE: u32 = 50;
+/// Bytes kept for the next frame; what is longer is left out.
+const MOST_AHEAD: usize = 64 * 1_024;
 
 /// A track that is not carried; the rest of the contribution is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,11 +65,23 @@ pub(super) struct Lane {
     header: Option<Bytes>,
     config: Option<CodecConfig>,
     headless: u32,
+    /// What came without a slice, parameter sets as a rule: it goes with the next picture.
+    ahead: Bytes,
 }
 
 impl Lane {
     pub(super) const fn new(kind: Kind, number: u8) -> Self {
-        Self { kind, number, admitted: false, told: None, codec: None, header: None, config: None, headless: 0 }
+        Self {
+            kind,
+            number,
+            admitted: false,
+            told: None,
+            codec: None,
+            header: None,
+            config: None,
+            headless: 0,
+            ahead: Bytes::new(),
+        }
     }
 
     pub(super) fn is(&self, kind: Kind, number: u8) -> bool {
@@ -90,6 +104,7 @@ impl Lane {
         // A copy, so that a few bytes do not hold the block of a whole message.
         let header = Bytes::copy_from_slice(header);
         self.header = Some(header.clone());
+        self.ahead.clear();
         match codec.config(header) {
             // An empty header ends some streams: what was known holds.
             Ok(None) => Ok(None),
@@ -106,6 +121,22 @@ impl Lane {
         self.codec = Some(codec);
         (self.header, self.config) = (None, None);
         Reason::TransportForm
+    }
+
+    /// A frame with what came ahead of it.
+    pub(super) fn joined(&mut self, payload: Bytes) -> Bytes {
+        match std::mem::take(&mut self.ahead) {
+            ahead if ahead.is_empty() => payload,
+            ahead => [ahead, payload].concat().into(),
+        }
+    }
+
+    /// Keeps what is no frame for the next one: no decoder takes parameter sets by themselves.
+    pub(super) fn keep_for_next(&mut self, payload: &Bytes) {
+        let no_frame = self.config.as_ref().is_some_and(|config| !config.has_content(payload));
+        if no_frame && payload.len() <= MOST_AHEAD {
+            self.ahead = Bytes::copy_from_slice(payload);
+        }
     }
 
     /// Takes a frame; gives what it makes new of the configuration.
@@ -132,7 +163,7 @@ impl Lane {
 
     /// Whether decoding may start at a frame; none for an empty one, and where no decoder can be set up for it yet.
     pub(super) fn access(&self, payload: &[u8]) -> Option<Access> {
-        let config = self.config.as_ref().filter(|config| is_whole(config) && !payload.is_empty())?;
+        let config = self.config.as_ref().filter(|config| is_whole(config) && config.has_content(payload))?;
         Some(config.access(payload))
     }
 
