@@ -369,7 +369,8 @@ impl Programme {
 
     /// Lays a frame on the timeline, unless it comes into a gap that it cannot end.
     fn lay(&mut self, frame: Frame) {
-        let kind = self.splice.tracks().find(|track| track.id == frame.track).map(media::Track::kind);
+        let track = self.gaps.as_ref().and_then(|_| self.splice.tracks().find(|track| track.id == frame.track));
+        let kind = track.map(media::Track::kind);
         if let (Some(gaps), Some(kind)) = (&mut self.gaps, kind) {
             match gaps.frame(&frame, kind, elapsed(self.clock)) {
                 Verdict::Drop => return,

@@ -95,13 +95,8 @@ impl Demuxer {
             Body::Header(header) => (lane.header(codec, &header)?, None),
             Body::TransportHeader => return Err(lane.transport_header(codec)),
             Body::Frame { composition_ms, payload } => {
-                let payload = lane.joined(sample(codec, payload));
-                let new = lane.frame(codec, &payload)?;
-                let access = lane.access(&payload);
-                if access.is_none() {
-                    lane.keep_for_next(&payload);
-                }
-                (new, access.map(|access| (composition_ms, access, payload)))
+                let (new, frame) = lane.frame(codec, sample(codec, payload))?;
+                (new, frame.map(|(access, payload)| (composition_ms, access, payload)))
             }
         };
         if new.is_some() {
@@ -252,6 +247,10 @@ mod tests {
         assert!(frame.access.is_independent());
         let next = [&[0x27, 1, 0, 0, 0][..], &[0, 0, 0, 2, 0x41, 0x9a]].concat();
         assert_eq!(self::frame(video(demuxer, 120, &next)).payload.len(), 6, "they are sent once");
+        assert_eq!(video(demuxer, 160, &[&[0x17, 1, 0, 0, 0][..], &set].concat()), [], "no frame");
+        video(demuxer, 200, &[&avc_header()[..], &[0]].concat());
+        let frame = self::frame(video(demuxer, 200, &[&[0x17, 1, 0, 0, 0][..], &picture].concat()));
+        assert_eq!(frame.payload.len(), picture.len(), "another header makes them void");
     }
 
     #[test]

@@ -51,6 +51,9 @@ pub enum Reason {
     TooManyAudio(usize),
 }
 
+/// A frame, and whether decoding may start at it.
+type Sample = (Access, Bytes);
+
 /// The state of a track.
 #[derive(Clone, Debug)]
 pub(super) struct Lane {
@@ -120,28 +123,37 @@ impl Lane {
     pub(super) fn transport_header(&mut self, codec: Codec) -> Reason {
         self.codec = Some(codec);
         (self.header, self.config) = (None, None);
+        self.ahead.clear();
         Reason::TransportForm
     }
 
-    /// A frame with what came ahead of it.
-    pub(super) fn joined(&mut self, payload: Bytes) -> Bytes {
-        match std::mem::take(&mut self.ahead) {
+    /// Takes a frame; gives what it makes new of the configuration, and the frame with whether decoding may start at it.
+    /// None for an empty one, and where no decoder can be set up for it yet.
+    pub(super) fn frame(
+        &mut self,
+        codec: Codec,
+        payload: Bytes,
+    ) -> Result<(Option<CodecConfig>, Option<Sample>), Reason> {
+        self.turn_to(codec)?;
+        let payload = match std::mem::take(&mut self.ahead) {
             ahead if ahead.is_empty() => payload,
             ahead => [ahead, payload].concat().into(),
+        };
+        let new = self.learn(codec, &payload)?;
+        let Some(config) = &self.config else { return Ok((new, None)) };
+        if !config.has_content(&payload) {
+            // No decoder takes parameter sets by themselves.
+            if payload.len() <= MOST_AHEAD {
+                self.ahead = Bytes::copy_from_slice(&payload);
+            }
+            return Ok((new, None));
         }
+        let frame = is_whole(config).then(|| (config.access(&payload), payload));
+        Ok((new, frame))
     }
 
-    /// Keeps what is no frame for the next one: no decoder takes parameter sets by themselves.
-    pub(super) fn keep_for_next(&mut self, payload: &Bytes) {
-        let no_frame = self.config.as_ref().is_some_and(|config| !config.has_content(payload));
-        if no_frame && payload.len() <= MOST_AHEAD {
-            self.ahead = Bytes::copy_from_slice(payload);
-        }
-    }
-
-    /// Takes a frame; gives what it makes new of the configuration.
-    pub(super) fn frame(&mut self, codec: Codec, payload: &Bytes) -> Result<Option<CodecConfig>, Reason> {
-        self.turn_to(codec)?;
+    /// What a frame makes new of the configuration.
+    fn learn(&mut self, codec: Codec, payload: &Bytes) -> Result<Option<CodecConfig>, Reason> {
         if payload.is_empty() {
             return Ok(None);
         }
@@ -161,17 +173,12 @@ impl Lane {
         Ok(None)
     }
 
-    /// Whether decoding may start at a frame; none for an empty one, and where no decoder can be set up for it yet.
-    pub(super) fn access(&self, payload: &[u8]) -> Option<Access> {
-        let config = self.config.as_ref().filter(|config| is_whole(config) && config.has_content(payload))?;
-        Some(config.access(payload))
-    }
-
     /// What a header of another codec said does not hold for this one.
     fn turn_to(&mut self, codec: Codec) -> Result<(), Reason> {
         if self.codec != Some(codec) {
             self.codec = Some(codec);
             (self.header, self.config, self.headless) = (None, None, 0);
+            self.ahead.clear();
         }
         if codec.is_carried() { Ok(()) } else { Err(Reason::NotCarried) }
     }
