@@ -182,8 +182,11 @@ fn note(laid: &[Item], video: Option<TrackId>, times: &Mutex<Times>) {
 /// From the picture that a tick shows to its coded frames, in milliseconds, once the start is over.
 fn delays(times: &Times) -> Vec<f64> {
     let (half, settled) = (Rate::new(FPS * 2, 1).span(1), times.came.get(FPS as usize).map(|(_, at)| *at));
+    let (Some((came, _)), Some((left, _))) = (times.came.first(), times.left.first()) else { return Vec::new() };
+    // The programme has its own beginning, and both begin with the same picture.
+    let shift = *left - *came;
     let delay = |(pts, left): &(Timestamp, Instant)| {
-        let (_, came) = times.came.iter().find(|(came, _)| (*came - *pts).abs() < half)?;
+        let (_, came) = times.came.iter().find(|(came, _)| (*came + shift - *pts).abs() < half)?;
         let steady = settled.is_some_and(|settled| *came > settled);
         steady.then(|| left.saturating_duration_since(*came).as_secs_f64() * 1_000.0)
     };

@@ -232,8 +232,10 @@ fn judge(
     let failures = publishing.failures.load(Ordering::Relaxed);
     let errors: Vec<&str> = log.lines().filter(|line| is_error(line)).collect();
     let errors_text = format!("{}{}", errors.len(), errors.first().map_or(String::new(), |e| format!(", as in `{e}`")));
+    let memory: Vec<_> = samples.iter().map(|s| (s.seconds, s.memory.rss as f64, s.window)).collect();
+    let (grown, steady) = growth(&memory);
     let mut verdicts = vec![
-        growth(samples),
+        Verdict { what: "growth of memory beside the windows", found: grown, well: steady },
         Verdict { what: "errors in the log", found: errors_text, well: errors.is_empty() },
         Verdict { what: "answers that players do not expect", found: format!("{bad:?}"), well: bad.is_empty() },
         Verdict { what: "publications refused or cut off", found: failures.to_string(), well: failures == 0 },
@@ -248,15 +250,16 @@ fn judge(
     verdicts
 }
 
-/// The growth of resident memory beside the windows, by a straight line through the second half.
-fn growth(samples: &[Sample]) -> Verdict {
+/// The growth of resident memory beside the windows, by a straight line through the second half, and whether that is well.
+/// Of each moment: seconds, resident bytes, bytes of the windows.
+pub(crate) fn growth(samples: &[(f64, f64, f64)]) -> (String, bool) {
     let second_half = &samples[samples.len() / 2..];
-    let beside: Vec<(f64, f64)> = second_half.iter().map(|s| (s.seconds, s.memory.rss as f64 - s.window)).collect();
+    let beside: Vec<_> = second_half.iter().map(|(seconds, resident, window)| (*seconds, resident - window)).collect();
     let span = beside.last().map_or(0.0, |p| p.0) - beside.first().map_or(0.0, |p| p.0);
     let growth = stats::slope(&beside) * span;
-    let mean = stats::mean(&second_half.iter().map(|s| s.memory.rss as f64).collect::<Vec<_>>());
+    let mean = stats::mean(&second_half.iter().map(|(_, resident, _)| *resident).collect::<Vec<_>>());
     let found = format!("{} MB in the second half, of {} MB", report::megabytes(growth), report::megabytes(mean));
-    Verdict { what: "growth of memory beside the windows", found, well: growth <= GROWTH_LIMIT * mean }
+    (found, growth <= GROWTH_LIMIT * mean)
 }
 
 /// What is left of something after all load went.

@@ -15,7 +15,7 @@ use crate::passthrough::WINDOW_BYTES;
 use crate::peers::{Process, Weir};
 use crate::playlist::{renditions, resolve};
 use crate::plot::{self, Panel, Series};
-use crate::soak::is_error;
+use crate::soak::{growth, is_error};
 use crate::{proc, report, stats};
 
 /// Memory and threads are looked at so often.
@@ -27,8 +27,6 @@ const AWAY_SECS: std::ops::RangeInclusive<u64> = 1..=19;
 /// After a return what is away from the live edge has come from the new encoder.
 const SETTLED: Duration = Duration::from_secs(25);
 const SYNC_GOAL_MS: f64 = 40.0;
-/// Memory beside the window may not grow by more than this share of the whole in the second half.
-const GROWTH_LIMIT: f64 = 0.1;
 /// Threads come and go with the decoder of each contribution.
 const THREADS_LIMIT: usize = 4;
 /// A picture is a flash from this brightness on, and a sound a beep from this level on.
@@ -220,17 +218,10 @@ fn push(clip: &Path, url: &str) -> Result<Process> {
     Process::start(command)
 }
 
-fn second_half(samples: &[Sample]) -> &[Sample] {
-    samples.split_at(samples.len() / 2).1
-}
-
 fn judge_memory(samples: &[Sample]) -> (&'static str, String, bool) {
-    let beside: Vec<_> = second_half(samples).iter().map(|s| (s.seconds, s.memory - s.window)).collect();
-    let span = beside.last().map_or(0.0, |p| p.0) - beside.first().map_or(0.0, |p| p.0);
-    let growth = stats::slope(&beside) * span;
-    let mean = stats::mean(&second_half(samples).iter().map(|s| s.memory).collect::<Vec<_>>());
-    let found = format!("{} MB in the second half, of {} MB", report::megabytes(growth), report::megabytes(mean));
-    ("growth of memory beside the window", found, growth <= GROWTH_LIMIT * mean)
+    let memory: Vec<_> = samples.iter().map(|s| (s.seconds, s.memory, s.window)).collect();
+    let (found, well) = growth(&memory);
+    ("growth of memory beside the window", found, well)
 }
 
 fn judge_threads(samples: &[Sample]) -> (&'static str, String, bool) {
