@@ -410,6 +410,7 @@ impl Running {
             fps: (ticks.rate.frames, ticks.rate.seconds),
             sample_rate: SAMPLE_RATE,
             channels: CHANNELS,
+            sounds: 1,
             picture: !plan.is_empty(),
             slate: canvas.is_some(),
         };
@@ -459,7 +460,7 @@ impl Running {
     fn give(&mut self, decoded: Decoded, now: TimeDelta) {
         match decoded {
             Decoded::Picture { pts, picture } => self.continuity.picture(pts, picture, now),
-            Decoded::Sound { pts, samples } => self.continuity.sound(pts, samples, now),
+            Decoded::Sound { pts, samples } => self.continuity.sound(0, pts, samples, now),
         }
     }
 
@@ -493,7 +494,7 @@ impl Running {
                 }
                 Ok(())
             }
-            Step::Sound { mut pts, mut samples } => {
+            Step::Sound { mut pts, mut samples, .. } => {
                 if let Some(leveller) = &mut self.leveller {
                     leveller.process(&mut samples);
                     pts = pts - Leveller::delay();

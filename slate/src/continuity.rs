@@ -3,7 +3,8 @@
 //! Pictures lead. While they flow, each tick of the output leaves as soon as a picture at or after it is known, and
 //! shows the newest one that is not later. When they stay away the clock goes on in their place: the picture is held,
 //! then the slate is shown. Sound follows up to where the pictures are, sample by sample, and is silent where there is
-//! none. Without a track of pictures sound leads.
+//! none. Without a track of pictures sound leads. There may be several sounds, each of them unbroken: who listens to one
+//! does not notice that another one is away.
 //!
 //! Media time becomes output time by one *shift*, shared by pictures and sound so that they stay in step. It is set
 //! anew when a contribution begins, when media stays behind what is already out, and when media runs ahead of the
@@ -15,17 +16,18 @@ mod pace;
 mod rejoin;
 mod sound;
 mod ticks;
+mod voice;
 
 use std::collections::VecDeque;
 
 use media::{TimeDelta, Timestamp};
 
 use clock::Clock;
-use pace::{Bursts, Pace};
+use pace::Pace;
 use rejoin::{Place, Rejoin, Standing};
 pub use sound::BLOCK;
-use sound::Sound;
 use ticks::Ticks;
+use voice::Voice;
 
 /// Media that is away for this long, by the clock, is done without.
 pub const PATIENCE: TimeDelta = TimeDelta::from_millis(300);
@@ -51,6 +53,8 @@ pub struct Config {
     pub sample_rate: u32,
     /// Samples that belong to one moment; they come interleaved.
     pub channels: u32,
+    /// Sounds side by side, at least one; [`Continuity::add_sound`] adds others.
+    pub sounds: usize,
     /// Whether the broadcast has pictures at all. Without them sound leads, and no picture is ever asked for.
     pub picture: bool,
     /// Whether the slate follows when a picture was held for long enough; else it is held for as long as it takes.
@@ -67,8 +71,10 @@ pub enum Output<P> {
         /// What is shown.
         show: Show<P>,
     },
-    /// A block of sound, right behind the one before it.
+    /// A block of a sound, right behind the one before it.
     Sound {
+        /// Which of the sounds, from 0.
+        sound: usize,
         /// When its first sample is heard; a whole number of samples from the first one.
         pts: Timestamp,
         /// [`BLOCK`] samples for each channel, interleaved.
@@ -117,16 +123,13 @@ pub struct Continuity<P> {
     now: TimeDelta,
     /// `None` before the first media.
     line: Option<Line>,
-    sound: Sound,
+    voices: Vec<Voice>,
     rejoin: Rejoin,
     /// The picture that ticks show, on the output's timeline.
     current: Option<Current<P>>,
     /// Pictures behind `current`, oldest first.
     coming: VecDeque<(Timestamp, P)>,
     pace: Pace,
-    bursts: Bursts,
-    /// When sound came that was not done without.
-    heard: TimeDelta,
     /// When the first sound came for which there was no shift yet.
     unplaced: Option<TimeDelta>,
     counts: Counts,
@@ -155,13 +158,11 @@ impl<P: Clone> Continuity<P> {
             config,
             now: TimeDelta::ZERO,
             line: None,
-            sound: Sound::new(config.sample_rate, config.channels),
+            voices: (0..config.sounds.max(1)).map(|_| Voice::new(&config)).collect(),
             rejoin: Rejoin::default(),
             current: None,
             coming: VecDeque::new(),
             pace: Pace::default(),
-            bursts: Bursts::default(),
-            heard: TimeDelta::ZERO,
             unplaced: None,
             counts: Counts::default(),
         }
@@ -172,9 +173,8 @@ impl<P: Clone> Continuity<P> {
     /// Sound of the last one that is not out is forgotten. What the last one's decoder still gives must not come after this.
     pub fn begin(&mut self) {
         self.rejoin.unsettle();
-        self.sound.forget();
+        self.voices.iter_mut().for_each(Voice::leave);
         self.pace.begin();
-        self.bursts = Bursts::default();
         self.unplaced = None;
     }
 
@@ -189,6 +189,12 @@ impl<P: Clone> Continuity<P> {
             self.start(pts, now);
         }
         let Some(line) = &mut self.line else { return };
+        let first = line.ticks.at(0) - line.ticks.tolerance();
+        if let Some(at) = self.rejoin.shift().map(|shift| pts + shift).filter(|at| line.tick == 0 && *at < first) {
+            // The first tick shows it, if there is no later one by then.
+            self.current = Some(Current { at, picture, shown: false });
+            return;
+        }
         let next = self.coming.back().map_or(line.tick, |(newest, _)| line.tick.max(line.ticks.after(*newest)));
         let out = Standing {
             oldest: line.ticks.at(next - 1) - line.ticks.tolerance(),
@@ -214,26 +220,63 @@ impl<P: Clone> Continuity<P> {
         }
     }
 
-    /// Decoded sound of the contribution, interleaved, at the rate and with the channels of the output.
-    pub fn sound(&mut self, pts: Timestamp, samples: Vec<f32>, now: TimeDelta) {
+    /// Decoded sound of the contribution, interleaved, at the rate and with the channels of the output. `n` is the sound that
+    /// it is for; it is left out where there is none of this number.
+    pub fn sound(&mut self, n: usize, pts: Timestamp, samples: Vec<f32>, now: TimeDelta) {
         let now = self.pass(now);
-        let length = self.sound.length(samples.len());
-        self.bursts.sound(now);
+        let Some(voice) = self.voices.get_mut(n) else { return };
+        voice.bursts.sound(now);
+        let length = voice.sound.length(samples.len());
         if self.line.is_none() {
-            self.counts.late_samples += self.sound.push(pts, samples);
+            self.counts.late_samples += voice.sound.push(pts, samples);
             let waited = now - *self.unplaced.get_or_insert(now);
             if !self.config.picture || waited >= START_PATIENCE {
-                let first = self.sound.oldest().unwrap_or(pts);
+                let first = self.oldest_sound().unwrap_or(pts);
                 self.start(first, now - waited.min(START_PATIENCE));
             }
             return;
         }
-        if self.sound_leads(now) && !self.lead(pts, length, now) {
-            self.counts.late_samples += self.sound.moments(&samples);
+        let leads = self.sound_leads(now) && self.is_foremost(n, now);
+        if leads && !self.lead(n, pts, length, now) {
+            self.counts.late_samples += self.voices.get(n).map_or(0, |voice| voice.sound.moments(&samples));
             return;
         }
-        self.note_sound(pts + length, now);
-        self.counts.late_samples += self.sound.push(pts, samples);
+        self.note_sound(n, pts + length, now);
+        self.counts.late_samples += self.voices.get_mut(n).map_or(0, |voice| voice.sound.push(pts, samples));
+    }
+
+    /// One more sound, from where the others are on; gives its number. It is silent until something comes for it.
+    pub fn add_sound(&mut self) -> usize {
+        let mut voice = Voice::new(&self.config);
+        if let Some(line) = &self.line {
+            let others = self.voices.iter().map(|voice| voice.sound.position()).min();
+            voice.begin(others.unwrap_or(line.ticks.at(line.tick)), self.now);
+        }
+        self.voices.push(voice);
+        self.voices.len() - 1
+    }
+
+    /// Pictures join an output that had none: they begin at the next whole second, and lead from then on.
+    pub fn add_pictures(&mut self, fps: (u32, u32), slate: bool) {
+        self.config = Config { fps, slate, picture: true, ..self.config };
+        let furthest = self.furthest_sound();
+        if let (Some(line), Some(furthest)) = (&mut self.line, furthest) {
+            (line.ticks, line.tick) = (Ticks::new(fps, whole_second_after(furthest)), 0);
+            self.voices.iter_mut().for_each(|voice| voice.heard = self.now);
+        }
+    }
+
+    /// Where what a contribution dates `pts` is on the output's timeline, as far as is known now; none while it has no
+    /// place there.
+    pub fn date(&self, pts: Timestamp) -> Option<Timestamp> {
+        self.line.as_ref()?;
+        Some(pts + self.rejoin.shift()?)
+    }
+
+    /// How far the output has come; none before the first media.
+    pub fn position(&self) -> Option<Timestamp> {
+        let line = self.line.as_ref()?;
+        if self.config.picture { Some(line.ticks.at(line.tick)) } else { self.furthest_sound() }
     }
 
     /// The next step of the output, if there is one `now`. To be asked until there is none: after media came, and when
@@ -256,7 +299,8 @@ impl<P: Clone> Continuity<P> {
         if !self.config.picture {
             return self.next_sound(clock);
         }
-        if self.sound.position() < line.ticks.at(line.tick) {
+        let behind = |voice: &Voice| voice.sound.position() < line.ticks.at(line.tick);
+        if self.voices.iter().any(behind) {
             self.next_sound(clock).or_else(|| self.next_picture(clock))
         } else {
             self.next_picture(clock).or_else(|| self.next_sound(clock))
@@ -268,9 +312,9 @@ impl<P: Clone> Continuity<P> {
         self.counts
     }
 
-    /// Pictures and samples (for each channel) that came and are not out; both are bounded.
+    /// Pictures and samples (for each channel, of all sounds) that came and are not out; both are bounded.
     pub fn waiting(&self) -> (usize, usize) {
-        (self.coming.len(), self.sound.queued())
+        (self.coming.len(), self.voices.iter().map(|voice| voice.sound.queued()).sum())
     }
 
     fn pass(&mut self, now: TimeDelta) -> TimeDelta {
@@ -281,13 +325,11 @@ impl<P: Clone> Continuity<P> {
     /// The output begins with media that is dated `first` and came at `then`. It does so at a whole second: where browsers
     /// subtract an odd beginning, segments end a microsecond early for them, and hls.js 1.7 asks for the same one again.
     fn start(&mut self, first: Timestamp, then: TimeDelta) {
-        let second = TimeDelta::from_secs(1);
-        let begin = Timestamp::ZERO + second.times((first - Timestamp::ZERO).whole(second) + 1);
+        let begin = whole_second_after(first);
         let (clock, ticks) = (Clock::new(begin, then), Ticks::new(self.config.fps, begin));
         self.line = Some(Line { clock, ticks, tick: 0 });
-        self.sound.begin(begin);
+        self.voices.iter_mut().for_each(|voice| voice.begin(begin, self.now));
         self.rejoin.begin(begin - first);
-        self.heard = self.now;
         self.unplaced = None;
     }
 
@@ -311,8 +353,24 @@ impl<P: Clone> Continuity<P> {
         !self.config.picture || self.pace.is_away(now)
     }
 
+    /// Whether sound `n` is the first one of those that come: of several it is the one that finds the place for all.
+    fn is_foremost(&self, n: usize, now: TimeDelta) -> bool {
+        !self.voices.iter().take(n).any(|voice| voice.bursts.goes_on(now))
+    }
+
+    /// When the oldest sound that waits is dated by the contribution.
+    fn oldest_sound(&self) -> Option<Timestamp> {
+        self.voices.iter().filter_map(|voice| voice.sound.oldest()).min()
+    }
+
+    fn furthest_sound(&self) -> Option<Timestamp> {
+        self.voices.iter().map(|voice| voice.sound.position()).max()
+    }
+
     /// Finds the place of sound that leads; whether it has one, or may yet get one.
-    fn lead(&mut self, pts: Timestamp, length: TimeDelta, now: TimeDelta) -> bool {
+    fn lead(&mut self, n: usize, pts: Timestamp, length: TimeDelta, now: TimeDelta) -> bool {
+        let oldest = self.oldest_sound();
+        let (Some(voice), Some(next)) = (self.voices.get(n), self.furthest_sound()) else { return false };
         let Some(line) = &mut self.line else { return false };
         let mut first = pts;
         if self.config.picture && self.rejoin.shift().is_none() {
@@ -320,11 +378,10 @@ impl<P: Clone> Continuity<P> {
             if now - *self.unplaced.get_or_insert(now) < PATIENCE {
                 return true;
             }
-            first = self.sound.oldest().unwrap_or(pts);
+            first = oldest.unwrap_or(pts);
         }
-        let position = self.sound.position();
         let clock = line.clock.at(now);
-        let out = Standing { oldest: position - length, next: position, clock, now, apart: length.times(2) };
+        let out = Standing { oldest: voice.sound.position() - length, next, clock, now, apart: length.times(2) };
         let place = self.rejoin.place(first, out);
         self.counts.shifts += u64::from(matches!(place, Place::Anew(_)));
         match place {
@@ -337,7 +394,7 @@ impl<P: Clone> Continuity<P> {
             }
             Place::Late(lateness) => {
                 if lateness <= PATIENCE - clock::CUSHION {
-                    self.heard = now;
+                    self.voices.iter_mut().for_each(|voice| voice.heard = now);
                     if !self.config.picture {
                         line.clock.yields();
                     }
@@ -345,21 +402,27 @@ impl<P: Clone> Continuity<P> {
                 false
             }
             Place::Early => {
-                self.sound.forget();
+                self.voices.iter_mut().for_each(|voice| voice.sound.forget());
                 false
             }
         }
     }
 
     /// Sound that ends at `end`, as the contribution dates it, is there: silence waits, unless it could not be heard.
-    fn note_sound(&mut self, end: Timestamp, now: TimeDelta) {
+    fn note_sound(&mut self, n: usize, end: Timestamp, now: TimeDelta) {
         let Some(shift) = self.rejoin.shift() else {
             self.unplaced.get_or_insert(now);
             return;
         };
-        let behind = self.sound.position() - (end + shift);
+        let Some(voice) = self.voices.get_mut(n) else { return };
+        let behind = voice.sound.position() - (end + shift);
         if behind < TimeDelta::ZERO || (behind <= MOST_BEHIND && !self.rejoin.is_late()) {
-            self.heard = now;
+            voice.heard = now;
         }
     }
+}
+
+fn whole_second_after(at: Timestamp) -> Timestamp {
+    let second = TimeDelta::from_secs(1);
+    Timestamp::ZERO + second.times((at - Timestamp::ZERO).whole(second) + 1)
 }

@@ -9,15 +9,16 @@ impl<P: Clone> Continuity<P> {
     pub fn wake_at(&self) -> Option<TimeDelta> {
         let line = self.line.as_ref()?;
         if !self.config.picture {
-            return Some(line.clock.due(self.sound.block_end()));
+            return self.voices.iter().map(|voice| line.clock.due(voice.sound.block_end())).min();
         }
         let next = line.ticks.at(line.tick);
-        let silence = (self.sound.block_end() <= next).then_some(self.heard + self.bursts.patience());
-        silence.into_iter().chain([line.clock.due(next)]).min()
+        let waiting = self.voices.iter().filter(|voice| voice.sound.block_end() <= next);
+        let silences = waiting.map(|voice| voice.heard + voice.bursts.patience());
+        silences.chain([line.clock.due(next)]).min()
     }
 
-    /// The next step of the output when no media follows: all that came, the last block of sound filled up with silence.
-    /// To be asked until there is none.
+    /// The next step of the output when no media follows: all that came, the last block of each sound filled up with silence,
+    /// and silence where another one is longer. To be asked until there is none.
     pub fn drain(&mut self) -> Option<Output<P>> {
         self.poll_known().or_else(|| self.last_sound())
     }
@@ -41,7 +42,7 @@ impl<P: Clone> Continuity<P> {
     /// What the tick at `pts` shows; `known` tells that no picture of its time is still to come.
     fn show(&mut self, pts: Timestamp, known: bool) -> Show<P> {
         let sound_is_there =
-            self.rejoin.shift().is_some() && self.now - self.heard < self.bursts.patience().max(SOUND_LASTS);
+            self.rejoin.shift().is_some() && self.voices.iter().any(|voice| voice.is_there(self.now, SOUND_LASTS));
         let Some(current) = &mut self.current else {
             self.counts.slate += 1;
             return Show::Slate;
@@ -62,34 +63,50 @@ impl<P: Clone> Continuity<P> {
         Show::Slate
     }
 
-    /// The next block of sound, if it is known or the `clock` does without it.
+    /// The next block of sound, if it is known or the `clock` does without it: of several sounds that of the earliest.
     pub(super) fn next_sound(&mut self, clock: Option<TimeDelta>) -> Option<Output<P>> {
-        let line = self.line.as_mut()?;
-        let (shift, end) = (self.rejoin.shift(), self.sound.block_end());
-        let known = shift.is_some_and(|shift| self.sound.knows_block(shift));
-        let leaves = if self.config.picture {
+        let mut earliest = None;
+        for n in 0..self.voices.len() {
+            let position = self.voices.get(n)?.sound.position();
+            if earliest.is_none_or(|(_, earlier)| position < earlier) && self.leaves(n, clock) {
+                earliest = Some((n, position));
+            }
+        }
+        earliest.and_then(|(n, _)| self.block(n, self.rejoin.shift()))
+    }
+
+    /// Whether the next block of sound `n` is known, or the `clock` does without it.
+    fn leaves(&mut self, n: usize, clock: Option<TimeDelta>) -> bool {
+        let (Some(line), Some(voice)) = (&mut self.line, self.voices.get(n)) else { return false };
+        let (shift, end) = (self.rejoin.shift(), voice.sound.block_end());
+        let known = shift.is_some_and(|shift| voice.sound.knows_block(shift));
+        if self.config.picture {
             let room = line.ticks.at(line.tick) - end;
-            let away = clock.is_some_and(|now| now - self.heard >= self.bursts.patience() || room > MOST_BEHIND);
+            let away = clock.is_some_and(|now| voice.is_away(now) || room > MOST_BEHIND);
             room >= TimeDelta::ZERO && (known || away)
         } else {
             known || clock.is_some_and(|now| line.clock.passes(end, now))
-        };
-        leaves.then(|| self.block(shift))
+        }
     }
 
-    /// The next block of sound where there is some for it, known or not; no further than the pictures are.
+    /// The next block of a sound where there is something for it, known or not; no further than the pictures are.
     fn last_sound(&mut self) -> Option<Output<P>> {
         let line = self.line.as_ref()?;
         let shift = self.rejoin.shift()?;
-        let room = !self.config.picture || self.sound.position() < line.ticks.at(line.tick);
-        (room && self.sound.queued() > 0).then(|| self.block(Some(shift)))
+        let furthest = self.furthest_sound()?;
+        let n = self.voices.iter().position(|voice| {
+            let position = voice.sound.position();
+            let room = !self.config.picture || position < line.ticks.at(line.tick);
+            room && (voice.sound.queued() > 0 || position < furthest)
+        })?;
+        self.block(n, Some(shift))
     }
 
-    fn block(&mut self, shift: Option<TimeDelta>) -> Output<P> {
-        let block = self.sound.block(shift);
+    fn block(&mut self, n: usize, shift: Option<TimeDelta>) -> Option<Output<P>> {
+        let block = self.voices.get_mut(n)?.sound.block(shift);
         self.counts.silent_samples += block.silent;
         self.counts.late_samples += block.late;
-        Output::Sound { pts: block.pts, samples: block.samples }
+        Some(Output::Sound { sound: n, pts: block.pts, samples: block.samples })
     }
 }
 
@@ -101,11 +118,11 @@ mod tests {
     use super::*;
 
     fn drained(picture: bool) -> (usize, usize) {
-        let config = Config { fps: (25, 1), sample_rate: 48_000, channels: 1, picture, slate: true };
+        let config = Config { fps: (25, 1), sample_rate: 48_000, channels: 1, sounds: 2, picture, slate: true };
         let mut continuity = Continuity::new(config);
         for n in 0..10 {
             let now = TimeDelta::from_millis(40 * n);
-            continuity.sound(Timescale::new(48_000).timestamp(1_920 * n), vec![0.5; 1_920], now);
+            continuity.sound(1, Timescale::new(48_000).timestamp(1_920 * n), vec![0.5; 1_920], now);
             continuity.picture(Timescale::new(25).timestamp(n), n, now);
         }
         let all: Vec<_> = std::iter::from_fn(|| continuity.drain()).collect();

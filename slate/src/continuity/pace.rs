@@ -67,6 +67,11 @@ impl Bursts {
         }
     }
 
+    /// Whether more is to be expected: not if none came yet, nor for longer than a burst is late at the most.
+    pub(super) fn goes_on(&self, now: TimeDelta) -> bool {
+        self.came.is_some_and(|came| now - came <= LONGEST_BURST)
+    }
+
     /// How long it is waited for; a single pause does not count.
     pub(super) fn patience(&self) -> TimeDelta {
         let usual = self.pauses.0.min(self.pauses.1);

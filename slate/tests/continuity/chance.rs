@@ -100,7 +100,7 @@ fn what_is_not_polled_is_bounded_and_nothing_overflows() {
     for n in 0..20_000 {
         let pts = Timestamp::ZERO + ms(extremes[chance.below(7) as usize]);
         stage.continuity.picture(pts, ms(n), ms(n));
-        stage.continuity.sound(pts, vec![0.0; 160], ms(n));
+        stage.continuity.sound(0, pts, vec![0.0; 160], ms(n));
         let (pictures, samples) = stage.continuity.waiting();
         assert!(pictures <= 16 && samples <= 48_000);
     }

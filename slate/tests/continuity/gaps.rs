@@ -226,7 +226,7 @@ fn a_caller_that_was_away_hands_in_what_waited_before_the_clock_counts() {
         for (_, event) in both(25, from, to, 0) {
             match event {
                 Event::Picture(pts, taken) => stage.continuity.picture(pts, taken, ms(now)),
-                Event::Sound(pts, _, count) => stage.continuity.sound(pts, vec![0.5; count as usize], ms(now)),
+                Event::Sound(pts, _, count) => stage.continuity.sound(0, pts, vec![0.5; count as usize], ms(now)),
                 Event::Begin => {}
             }
             known.extend(std::iter::from_fn(|| stage.continuity.poll_known()));

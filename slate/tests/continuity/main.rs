@@ -4,5 +4,6 @@
 mod chance;
 mod flow;
 mod gaps;
+mod sounds;
 mod spliced;
 mod stage;

@@ -20,7 +20,7 @@ pub(crate) fn samples(n: i64) -> TimeDelta {
 }
 
 pub(crate) fn config(fps: u32) -> Config {
-    Config { fps: (fps, 1), sample_rate: RATE, channels: 1, picture: true, slate: true }
+    Config { fps: (fps, 1), sample_rate: RATE, channels: 1, sounds: 1, picture: true, slate: true }
 }
 
 /// A picture is the time at which it was taken.
@@ -137,7 +137,7 @@ impl Stage {
                 Event::Picture(pts, taken) => self.continuity.picture(pts, taken, self.now),
                 Event::Sound(pts, first, count) => {
                     let samples = (first..first + count).map(tone).collect();
-                    self.continuity.sound(pts, samples, self.now);
+                    self.continuity.sound(0, pts, samples, self.now);
                 }
             }
             self.drain();
@@ -164,7 +164,7 @@ impl Stage {
         while let Some(output) = self.continuity.poll(self.now) {
             match output {
                 Output::Picture { pts, show } => self.see(pts, show),
-                Output::Sound { pts, samples } => self.hear(pts, &samples),
+                Output::Sound { pts, samples, .. } => self.hear(pts, &samples),
             }
         }
         if let Some((_, began)) = self.first {
