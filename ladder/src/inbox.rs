@@ -12,7 +12,7 @@ use crate::ladder::{Figures, Slate};
 /// Bytes, frames and time that wait. At any of the bounds frames are refused up to the next key frame. What an encoder
 /// sends at once after a gap in the network fits; what a machine cannot decode in time does not add up.
 const MOST_BYTES: usize = 16 << 20;
-const MOST_FRAMES: usize = 600;
+const MOST_FRAMES: usize = 2_000;
 const LONGEST: TimeDelta = TimeDelta::from_secs(4);
 /// Tracks and beginnings that wait; a peer that announces more is not heard.
 const MOST_WORDS: usize = 1_000;

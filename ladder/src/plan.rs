@@ -45,6 +45,9 @@ pub struct Rung {
     pub bitrate: u32,
 }
 
+/// Encodings of sound at the most, all rates of all sounds together.
+pub const MOST_SOUNDS: usize = 8;
+
 /// The highest rate that is encoded; above it one frame in two is.
 const FASTEST: f64 = 60.5;
 /// A rung that is not to be smoother than film: above this it takes one frame in two.
@@ -98,7 +101,7 @@ impl Level {
         }
     }
 
-    /// Bits a second of each encoding of the sound, the best first.
+    /// Bits a second of each encoding of a sound, the best first.
     pub const fn sounds(self) -> &'static [u32] {
         match self {
             Self::Plus => &[128_000],

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use gstreamer as gst;
 use media::codec::aac;
-use media::{Access, CodecConfig, Frame, Timescale, Timestamp, Track, TrackId};
+use media::{Access, CodecConfig, Frame, Language, Timescale, Timestamp, Track, TrackId};
 
 use crate::decoder::{CHANNELS, SAMPLE_RATE};
 use crate::encoder::{Encoded, header};
@@ -25,6 +25,8 @@ pub(crate) struct Tier {
     pub(crate) tier: u8,
     /// Bits a second.
     pub(crate) bitrate: u32,
+    /// What is spoken in it, where that is known.
+    pub(crate) language: Option<Language>,
 }
 
 /// Encodes interleaved samples that follow one another without a gap.
@@ -94,12 +96,18 @@ impl SoundEncoder {
                 && let Some(header) = header(&sample)
             {
                 let codec = CodecConfig::Aac(aac::Config::parse(header)?);
-                out.push(Encoded::Track(Track { tier: self.track.tier, ..Track::new(self.track.id, codec) }));
+                let Tier { id, tier, language, .. } = self.track;
+                out.push(Encoded::Track(Track { tier, language, ..Track::new(id, codec) }));
                 self.announced = true;
             }
             out.extend(self.frame(&sample).map(Encoded::Frame));
         }
         Ok(())
+    }
+
+    /// Whether its track was announced.
+    pub(crate) const fn is_announced(&self) -> bool {
+        self.announced
     }
 
     /// The error that stopped the encoder, if one did.

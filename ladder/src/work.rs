@@ -4,26 +4,27 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use media::{CodecConfig, Frame, Kind, LatencyMode, TimeDelta, Timestamp, Track, TrackId};
+use media::{CodecConfig, Frame, Kind, LatencyMode, TimeDelta, Timestamp, TrackId};
 use slate::Continuity;
 use slate::continuity::{Config, Output as Step, Show};
 use tracing::warn;
 
 use crate::beside::Beside;
-use crate::decoder::{CHANNELS, Decoded, Decoder, SAMPLE_RATE};
-use crate::encoder::{Coding, Encoded, Ticks, encoders};
+use crate::decoder::{CHANNELS, Decoded, SAMPLE_RATE};
+use crate::encoder::{Coding, Ticks, encoders};
 use crate::error::Error;
 use crate::inbox::{Inbox, Message};
 use crate::ladder::{Figures, Ladder, Output, Settings, Sink, Slate};
-use crate::loudness::Leveller;
+use crate::lane::Lane;
 use crate::picture::{Picture, colours};
 use crate::pipe::Notify;
 use crate::plan::{Input, Rung, plan, worth};
 use crate::rate::{Estimator, Rate};
 use crate::rungs::{Rungs, Top, key_frames};
-use crate::sound::{SoundEncoder, Tier};
+use crate::sounds::Sounds;
 use crate::source::Source;
 use crate::still::Canvas;
+use crate::voices::Voices;
 
 /// The thread looks around at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
@@ -35,7 +36,7 @@ const SETTLE: TimeDelta = TimeDelta::from_millis(1_500);
 const NO_TRACK: TimeDelta = TimeDelta::from_secs(1);
 const NO_PICTURE: TimeDelta = TimeDelta::from_secs(4);
 /// Sound that waits for the first pictures; older blocks go at the bound.
-const MOST_EARLY: usize = 1_000;
+const MOST_EARLY: usize = 2_000;
 /// Frames of a source that wait for them; at the bound all go, and the source comes in at a later key frame.
 const MOST_CODED: usize = 300;
 /// A source of more than so many times the bit rate that the leader would be encoded with is not passed on.
@@ -51,7 +52,7 @@ pub(crate) struct Work {
     began: Instant,
     backlog: VecDeque<Message>,
     video: Lane,
-    audio: Lane,
+    sounds: Sounds,
     stage: Stage,
     /// Nothing follows what was taken.
     ending: bool,
@@ -59,21 +60,11 @@ pub(crate) struct Work {
     out: Vec<Output>,
 }
 
-/// One kind of track of the contribution in hand; further tracks of the kind are not decoded.
-#[derive(Default)]
-struct Lane {
-    track: Option<Track>,
-    decoder: Option<Decoder>,
-    /// Bad frames of decoders that are gone.
-    bad: u64,
-    replaced: u64,
-}
-
 enum Stage {
     /// Nothing is known of the programme, or not enough.
     Waiting {
         estimator: Estimator,
-        early: VecDeque<(TimeDelta, Decoded)>,
+        early: VecDeque<(TimeDelta, TrackId, Decoded)>,
         /// The frames of the pictures, where they may be passed on.
         coded: VecDeque<Frame>,
         since: Option<TimeDelta>,
@@ -85,9 +76,7 @@ struct Running {
     continuity: Continuity<Picture>,
     rungs: Option<Rungs>,
     rung_count: usize,
-    /// The encodings of the sound.
-    sounds: Vec<SoundEncoder>,
-    leveller: Option<Leveller>,
+    voices: Voices,
     canvas: Option<Canvas>,
     slate: Option<Picture>,
     /// What the leader showed last.
@@ -107,7 +96,7 @@ impl Work {
             began: Instant::now(),
             backlog: VecDeque::new(),
             video: Lane::default(),
-            audio: Lane::default(),
+            sounds: Sounds::default(),
             stage: Stage::waiting(),
             ending: false,
             figures: Figures::default(),
@@ -148,8 +137,8 @@ impl Work {
     /// What is inside comes out: of the decoders, then of the encoders. Ends without it when it is told to.
     fn finish(&mut self) -> Result<(), Error> {
         self.video.end();
-        self.audio.end();
-        while !(self.video.is_ended() && self.audio.is_ended()) {
+        self.sounds.end();
+        while !(self.video.is_ended() && self.sounds.is_ended()) {
             if !self.wait_on() {
                 return Ok(());
             }
@@ -218,15 +207,15 @@ impl Work {
     }
 
     fn lane(&mut self, track: TrackId) -> Option<&mut Lane> {
-        let lanes = [&mut self.video, &mut self.audio];
-        lanes.into_iter().find(|lane| lane.track.as_ref().is_some_and(|found| found.id == track))
+        let mut lanes = std::iter::once(&mut self.video).chain(self.sounds.lanes_mut());
+        lanes.find(|lane| lane.track.as_ref().is_some_and(|found| found.id == track))
     }
 
     fn take(&mut self, message: Message) -> Result<(), Error> {
         match message {
             Message::Begin => {
                 self.video.leave();
-                self.audio.leave();
+                self.sounds.leave();
                 if let Stage::Running(running) = &mut self.stage {
                     running.continuity.begin();
                     if let Some(top) = running.top() {
@@ -238,9 +227,15 @@ impl Work {
             }
             Message::Track(track) => {
                 let notify = self.notify.clone();
-                let lane = if track.kind() == Kind::Video { &mut self.video } else { &mut self.audio };
-                lane.announce(track, notify);
-                self.note_header();
+                if track.kind() == Kind::Video {
+                    self.video.announce(track, notify);
+                    self.note_header();
+                    return Ok(());
+                }
+                self.sounds.announce(track, notify);
+                if let Stage::Running(running) = &mut self.stage {
+                    running.find_voices(&mut self.sounds)?;
+                }
             }
             Message::Frame(frame) => {
                 self.note_frame(&frame);
@@ -257,7 +252,7 @@ impl Work {
             }
             Message::Gone => {
                 self.video.end();
-                self.audio.end();
+                self.sounds.end();
             }
             Message::End => self.ending = true,
         }
@@ -294,16 +289,15 @@ impl Work {
     /// Takes what is decoded. Each picture is shown before the next one is taken.
     fn collect_decoded(&mut self) -> Result<(), Error> {
         loop {
-            let sound = self.audio.pull();
-            let picture = self.video.pull();
-            if sound.is_none() && picture.is_none() {
+            let all: Vec<_> = self.sounds.lanes_mut().chain([&mut self.video]).filter_map(Lane::pull).collect();
+            if all.is_empty() {
                 return Ok(());
             }
             let now = self.now();
-            for decoded in [sound, picture].into_iter().flatten() {
+            for (track, decoded) in all {
                 match &mut self.stage {
                     Stage::Running(running) => {
-                        running.give(decoded, now);
+                        running.give(self.sounds.voice(track), decoded, now);
                         running.poll_known(now, &mut self.out)?;
                     }
                     Stage::Waiting { estimator, early, since, .. } => {
@@ -314,7 +308,7 @@ impl Work {
                         if early.len() >= MOST_EARLY {
                             early.pop_front();
                         }
-                        early.push_back((now, decoded));
+                        early.push_back((now, track, decoded));
                     }
                 }
             }
@@ -326,7 +320,7 @@ impl Work {
     fn start_if_known(&mut self) -> Result<(), Error> {
         let now = self.now();
         let Stage::Waiting { estimator, early, since: Some(since), .. } = &self.stage else { return Ok(()) };
-        let first = early.iter().find_map(|(at, decoded)| match decoded {
+        let first = early.iter().find_map(|(at, _, decoded)| match decoded {
             Decoded::Picture { picture, .. } => Some((*at, picture.clone())),
             Decoded::Sound { .. } => None,
         });
@@ -347,12 +341,15 @@ impl Work {
         let stage = std::mem::replace(&mut self.stage, Stage::waiting());
         let Stage::Waiting { early, coded, .. } = stage else { return Ok(()) };
         let first = first.map(|(_, picture)| picture);
-        let mut running = Running::start(&self.settings, rate, first.as_ref(), header, &self.notify, &mut self.out)?;
+        let voices = Voices::start(&self.sounds.languages(), &self.settings, &self.notify)?;
+        let mut running =
+            Running::start(&self.settings, rate, first.as_ref(), header, voices, &self.notify, &mut self.out)?;
+        running.find_voices(&mut self.sounds)?;
         if let Some(top) = running.top() {
             coded.iter().for_each(|frame| top.source.frame(frame));
         }
-        for (at, decoded) in early {
-            running.give(decoded, at);
+        for (at, track, decoded) in early {
+            running.give(self.sounds.voice(track), decoded, at);
             running.poll_known(at, &mut self.out)?;
         }
         self.figures.rungs = running.rung_count;
@@ -361,10 +358,9 @@ impl Work {
     }
 
     fn tell_figures(&mut self) {
-        let lanes = [&self.video, &self.audio];
         let mut figures = self.figures;
-        figures.bad_frames = lanes.iter().map(|lane| lane.bad_frames()).sum();
-        figures.decoders_replaced = lanes.iter().map(|lane| lane.replaced).sum();
+        figures.bad_frames = self.video.bad_frames() + self.sounds.bad_frames();
+        figures.decoders_replaced = self.video.replaced + self.sounds.replaced();
         if let Stage::Running(running) = &self.stage {
             figures.continuity = running.continuity.counts();
             if let Some(rungs) = &running.rungs {
@@ -395,6 +391,7 @@ impl Running {
         rate: Rate,
         first: Option<&Picture>,
         header: Option<CodecConfig>,
+        voices: Voices,
         notify: &Notify,
         out: &mut Vec<Output>,
     ) -> Result<Self, Error> {
@@ -410,7 +407,7 @@ impl Running {
             fps: (ticks.rate.frames, ticks.rate.seconds),
             sample_rate: SAMPLE_RATE,
             channels: CHANNELS,
-            sounds: 1,
+            sounds: voices.count(),
             picture: !plan.is_empty(),
             slate: canvas.is_some(),
         };
@@ -429,14 +426,8 @@ impl Running {
             found.retain(|found| settings.hardware || !found.hardware);
             Some(Rungs::new(plan, coding, first, found, top, notify.clone())?)
         };
-        let tiers = (0..).zip(settings.level.sounds()).map(|(tier, bitrate)| {
-            let id = TrackId(Ladder::AUDIO.0 + u32::from(tier));
-            SoundEncoder::start(Tier { id, tier, bitrate: *bitrate }, notify.clone())
-        });
-        let sounds = tiers.collect::<Result<_, _>>()?;
-        let leveller = settings.loudness.map(Leveller::new).transpose()?;
         let continuity = Continuity::new(config);
-        let mut running = Self { continuity, rungs, rung_count, sounds, leveller, canvas, slate: None, last: None };
+        let mut running = Self { continuity, rungs, rung_count, voices, canvas, slate: None, last: None };
         if let Some(slate) = &settings.slate {
             running.show_slate(slate, out);
         }
@@ -457,10 +448,29 @@ impl Running {
         }
     }
 
-    fn give(&mut self, decoded: Decoded, now: TimeDelta) {
+    /// Tracks of sound find the sounds of the programme that they are for. Those that it does not have yet join it, as far
+    /// as there is room.
+    fn find_voices(&mut self, sounds: &mut Sounds) -> Result<(), Error> {
+        for language in sounds.find_voices(self.voices.languages()) {
+            if !self.voices.add(language)? {
+                break;
+            }
+            self.continuity.add_sound();
+        }
+        sounds.find_voices(self.voices.languages());
+        sounds.drop_voiceless();
+        Ok(())
+    }
+
+    /// Takes what is decoded; sound is for `voice`, and left out where there is none.
+    fn give(&mut self, voice: Option<usize>, decoded: Decoded, now: TimeDelta) {
         match decoded {
             Decoded::Picture { pts, picture } => self.continuity.picture(pts, picture, now),
-            Decoded::Sound { pts, samples } => self.continuity.sound(0, pts, samples, now),
+            Decoded::Sound { pts, samples } => {
+                if let Some(voice) = voice {
+                    self.continuity.sound(voice, pts, samples, now);
+                }
+            }
         }
     }
 
@@ -494,13 +504,7 @@ impl Running {
                 }
                 Ok(())
             }
-            Step::Sound { mut pts, mut samples, .. } => {
-                if let Some(leveller) = &mut self.leveller {
-                    leveller.process(&mut samples);
-                    pts = pts - Leveller::delay();
-                }
-                self.sounds.iter_mut().try_for_each(|sound| sound.push(pts, &samples))
-            }
+            Step::Sound { sound, pts, samples } => self.voices.encode(sound, pts, samples),
         }
     }
 
@@ -509,31 +513,21 @@ impl Running {
         while let Some(step) = self.continuity.drain() {
             self.encode(step, now, out)?;
         }
-        if let Some(last) = self.leveller.as_mut().map(Leveller::finish) {
-            self.sounds.iter_mut().try_for_each(|sound| sound.append(&last))?;
-        }
         if let Some(rungs) = &self.rungs {
             rungs.end();
         }
-        self.sounds.iter().for_each(SoundEncoder::end);
-        Ok(())
+        self.voices.finish()
     }
 
     fn is_ended(&self) -> bool {
-        self.rungs.as_ref().is_none_or(Rungs::is_ended) && self.sounds.iter().all(SoundEncoder::is_ended)
+        self.rungs.as_ref().is_none_or(Rungs::is_ended) && self.voices.is_ended()
     }
 
     fn collect(&mut self, out: &mut Vec<Output>) -> Result<(), Error> {
         if let Some(rungs) = &mut self.rungs {
             rungs.collect(out);
         }
-        let mut encoded = Vec::new();
-        self.sounds.iter_mut().try_for_each(|sound| sound.pull(&mut encoded))?;
-        out.extend(encoded.into_iter().map(|encoded| match encoded {
-            Encoded::Track(track) => Output::Audio(track),
-            Encoded::Frame(frame) => Output::Frame(frame),
-        }));
-        self.sounds.iter_mut().find_map(SoundEncoder::fault).map_or(Ok(()), Err)
+        self.voices.collect(out)
     }
 }
 
@@ -542,78 +536,4 @@ fn top(coding: &Coding, leader: &Rung, rate: Rate, header: &CodecConfig) -> Opti
     let beside = Beside::new(header).filter(|_| leader.rate == rate)?;
     let most_bits = leader.bitrate.saturating_mul(MOST_BITS);
     Some(Top { source: Source::new(Ladder::LEADER, coding.ticks, coding.mode, most_bits), beside })
-}
-
-impl Lane {
-    /// Another contribution follows.
-    fn leave(&mut self) {
-        self.track = None;
-        self.drop_decoder();
-    }
-
-    /// A track begins, or has another header. A second track of a kind is not heeded.
-    fn announce(&mut self, track: Track, notify: Notify) {
-        if self.track.as_ref().is_some_and(|taken| taken.id != track.id) {
-            return;
-        }
-        let kept = self.decoder.as_mut().is_some_and(|decoder| matches!(decoder.reconfigure(&track.codec), Ok(true)));
-        self.track = Some(track);
-        if !kept {
-            self.drop_decoder();
-            self.start(notify);
-        }
-    }
-
-    fn start(&mut self, notify: Notify) {
-        let Some(track) = &self.track else { return };
-        match Decoder::start(track, notify) {
-            Ok(decoder) => self.decoder = Some(decoder),
-            Err(error) => warn!(codec = track.codec.name(), %error, "no decoder for a track"),
-        }
-    }
-
-    fn drop_decoder(&mut self) {
-        if let Some(decoder) = self.decoder.take() {
-            self.bad += decoder.bad_frames();
-        }
-    }
-
-    fn has_room(&mut self) -> bool {
-        self.decoder.as_ref().is_none_or(Decoder::has_room)
-    }
-
-    /// Decodes a frame; a decoder that failed is replaced, and goes on at the next key frame.
-    fn feed(&mut self, frame: &Frame, notify: Notify) {
-        let Some(decoder) = &mut self.decoder else {
-            self.bad += 1;
-            return;
-        };
-        let fault = decoder.push(frame).err().or_else(|| decoder.fault());
-        if let Some(error) = fault {
-            warn!(%error, "a decoder failed and is replaced");
-            self.replaced += 1;
-            self.drop_decoder();
-            self.start(notify);
-        }
-    }
-
-    fn pull(&mut self) -> Option<Decoded> {
-        self.decoder.as_mut()?.pull()
-    }
-
-    /// Nothing follows: what the decoder holds back comes out.
-    fn end(&self) {
-        if let Some(decoder) = &self.decoder {
-            decoder.end();
-        }
-    }
-
-    /// Whether all came out after [`Self::end`], and was pulled; of a decoder that failed nothing comes.
-    fn is_ended(&mut self) -> bool {
-        self.decoder.as_mut().is_none_or(|decoder| decoder.is_ended() || decoder.fault().is_some())
-    }
-
-    fn bad_frames(&self) -> u64 {
-        self.bad + self.decoder.as_ref().map_or(0, Decoder::bad_frames)
-    }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod bare;
+mod sounds;
 mod source;
 mod support;
 
@@ -153,7 +154,7 @@ fn portrait_stays_portrait() {
     programme.assert_sound(120, bench.ladder.figures().skipped_pictures);
     let sizes: Vec<_> = programme.rungs.iter().map(|(rung, ..)| (rung.width, rung.height, rung.divisor)).collect();
     assert_eq!(sizes, [(540, 960, 1), (432, 768, 2), (324, 576, 2), (216, 384, 2)]);
-    let (sound, poorer) = (&programme.sound, &programme.poorer_sound);
+    let (sound, poorer) = (&programme.sounds[0].1, &programme.sounds[1].1);
     assert!(poorer.len() > 100 && sound.iter().zip(poorer).all(|(one, other)| one.pts == other.pts));
     let bytes = |frames: &[Frame]| frames.iter().take(100).map(|frame| frame.payload.len()).sum::<usize>();
     assert!(bytes(poorer) < bytes(sound));

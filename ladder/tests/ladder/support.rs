@@ -140,7 +140,8 @@ impl Bench {
 pub(crate) struct Programme {
     pub(crate) rungs: Vec<(Rung, Track, Vec<Frame>)>,
     pub(crate) sound: Vec<Frame>,
-    pub(crate) poorer_sound: Vec<Frame>,
+    /// All encodings of all sounds, as they were announced.
+    pub(crate) sounds: Vec<(Track, Vec<Frame>)>,
     pub(crate) others: Vec<Output>,
 }
 
@@ -154,13 +155,19 @@ impl Programme {
                     assert_eq!(track.id, TrackId(*n as u32));
                     rungs.entry(*n).or_insert_with(|| (rung.clone(), track.clone(), Vec::new()));
                 }
-                Output::Audio(track) => assert_eq!(track.codec_string(), "mp4a.40.2"),
-                Output::Frame(frame) if frame.track == Ladder::AUDIO => programme.sound.push(frame.clone()),
-                Output::Frame(frame) if frame.track > Ladder::AUDIO => programme.poorer_sound.push(frame.clone()),
+                Output::Audio(track) => {
+                    assert_eq!(track.codec_string(), "mp4a.40.2");
+                    programme.sounds.push((track.clone(), Vec::new()));
+                }
+                Output::Frame(frame) if frame.track >= Ladder::AUDIO => {
+                    let known = programme.sounds.iter_mut().find(|(track, _)| track.id == frame.track);
+                    known.expect("a sound that was announced").1.push(frame.clone());
+                }
                 Output::Frame(frame) => rungs.get_mut(&(frame.track.0 as usize)).unwrap().2.push(frame.clone()),
                 other => programme.others.push(other.clone()),
             }
         }
+        programme.sound = programme.sounds.first().map(|(_, frames)| frames.clone()).unwrap_or_default();
         programme.rungs = rungs.into_values().collect();
         programme
     }
@@ -196,7 +203,9 @@ impl Programme {
             assert!(shed || even && kept(&keys) == kept(&leader), "{}: {keys:?}, {leader:?}", rung.name);
         }
         let step = Timescale::new(48_000).delta(1_024);
-        assert!(self.sound.windows(2).all(|pair| pair[1].pts - pair[0].pts == step));
+        for (_, frames) in &self.sounds {
+            assert!(frames.windows(2).all(|pair| pair[1].pts - pair[0].pts == step));
+        }
     }
 
     /// The brightness of each picture of a rung, as ffmpeg decodes it, with its time.
@@ -215,12 +224,18 @@ impl Programme {
 
     /// The loudness of each millisecond, as ffmpeg decodes it, with its time.
     pub(crate) fn loudness(&self, folder: &Path) -> Vec<(Timestamp, f32)> {
+        self.loudness_of(folder, 0)
+    }
+
+    /// That of the `n`th encoding.
+    pub(crate) fn loudness_of(&self, folder: &Path, n: usize) -> Vec<(Timestamp, f32)> {
+        let frames = &self.sounds[n].1;
         let adts: Vec<u8> =
-            self.sound.iter().flat_map(|frame| [&adts(frame.payload.len())[..], &frame.payload].concat()).collect();
+            frames.iter().flat_map(|frame| [&adts(frame.payload.len())[..], &frame.payload].concat()).collect();
         fs::write(folder.join("sound.aac"), adts).unwrap();
         let bytes = ffmpeg(folder, "-f aac -i sound.aac -ac 1 -f f32le -");
         let samples: Vec<_> = bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
-        let (scale, first) = (Timescale::new(48_000), self.sound[0].pts);
+        let (scale, first) = (Timescale::new(48_000), frames[0].pts);
         let loud = |(n, block): (usize, &[f32])| {
             let peak = block.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
             (first + scale.delta(n as i64 * 48), peak)

@@ -1,0 +1,142 @@
+//! The tracks of sound of the contribution in hand, and which of the programme's sounds each of them is.
+
+use media::{Language, Track, TrackId};
+use tracing::warn;
+
+use crate::lane::Lane;
+use crate::pipe::Notify;
+use crate::plan::MOST_SOUNDS;
+
+/// The tracks in the order of their numbers: the lowest is the main one.
+#[derive(Default)]
+pub(crate) struct Sounds {
+    lanes: Vec<Sounding>,
+    /// Of tracks that are gone.
+    bad: u64,
+    replaced: u64,
+}
+
+struct Sounding {
+    id: TrackId,
+    language: Option<Language>,
+    lane: Lane,
+    /// The sound of the programme that it is heard in.
+    voice: Option<usize>,
+}
+
+impl Sounds {
+    /// Another contribution follows.
+    pub(crate) fn leave(&mut self) {
+        for mut sounding in self.lanes.drain(..) {
+            sounding.lane.leave();
+            self.bad += sounding.lane.bad_frames();
+            self.replaced += sounding.lane.replaced;
+        }
+    }
+
+    /// A track begins, or has another header. Beyond the most that a programme has it is left out.
+    pub(crate) fn announce(&mut self, track: Track, notify: Notify) {
+        let place = self.lanes.partition_point(|sounding| sounding.id < track.id);
+        if self.lanes.get(place).is_none_or(|sounding| sounding.id != track.id) {
+            if self.lanes.len() >= MOST_SOUNDS {
+                warn!(track = track.id.0, "a track of sound is left out: there are too many");
+                return;
+            }
+            let (id, language) = (track.id, track.language);
+            self.lanes.insert(place, Sounding { id, language, lane: Lane::default(), voice: None });
+        }
+        if let Some(sounding) = self.lanes.get_mut(place) {
+            sounding.language = track.language;
+            sounding.lane.announce(track, notify);
+        }
+    }
+
+    /// The languages of the tracks, in their order.
+    pub(crate) fn languages(&self) -> Vec<Option<Language>> {
+        self.lanes.iter().map(|sounding| sounding.language).collect()
+    }
+
+    /// Each track finds the programme's sound that it is for; gives the languages of those for which there is none.
+    pub(crate) fn find_voices(&mut self, voices: impl Iterator<Item = Option<Language>>) -> Vec<Option<Language>> {
+        let voices: Vec<_> = voices.collect();
+        let matched = matching(&voices, &self.languages());
+        for (sounding, voice) in self.lanes.iter_mut().zip(matched) {
+            sounding.voice = voice;
+        }
+        let voiceless = self.lanes.iter().filter(|sounding| sounding.voice.is_none());
+        voiceless.map(|sounding| sounding.language).collect()
+    }
+
+    /// Tracks that the programme has no sound for are not decoded.
+    pub(crate) fn drop_voiceless(&mut self) {
+        for sounding in self.lanes.iter_mut().filter(|sounding| sounding.voice.is_none()) {
+            if sounding.lane.leave_out() {
+                warn!(track = sounding.id.0, "a track of sound is left out: the programme has no room for it");
+            }
+        }
+    }
+
+    /// The programme's sound that a track is heard in.
+    pub(crate) fn voice(&self, track: TrackId) -> Option<usize> {
+        self.lanes.iter().find(|sounding| sounding.id == track)?.voice
+    }
+
+    pub(crate) fn lanes_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
+        self.lanes.iter_mut().map(|sounding| &mut sounding.lane)
+    }
+
+    /// Nothing follows: what decoders hold back comes out.
+    pub(crate) fn end(&self) {
+        self.lanes.iter().for_each(|sounding| sounding.lane.end());
+    }
+
+    /// Whether all came out after [`Self::end`], and was pulled.
+    pub(crate) fn is_ended(&mut self) -> bool {
+        self.lanes_mut().all(Lane::is_ended)
+    }
+
+    pub(crate) fn bad_frames(&self) -> u64 {
+        self.bad + self.lanes.iter().map(|sounding| sounding.lane.bad_frames()).sum::<u64>()
+    }
+
+    /// Decoders that failed and were replaced.
+    pub(crate) fn replaced(&self) -> u64 {
+        self.replaced + self.lanes.iter().map(|sounding| sounding.lane.replaced).sum::<u64>()
+    }
+}
+
+/// The sound for each track: one in its language, else the first that no track is for.
+fn matching(voices: &[Option<Language>], tracks: &[Option<Language>]) -> Vec<Option<usize>> {
+    let mut taken = vec![false; voices.len()];
+    let mut matched = vec![None; tracks.len()];
+    for by_language in [true, false] {
+        for (track, found) in tracks.iter().zip(&mut matched).filter(|(_, found)| found.is_none()) {
+            let mut free = voices.iter().zip(&mut taken).enumerate().filter(|(_, (_, taken))| !**taken);
+            if let Some((n, (_, taken))) = free.find(|(_, (voice, _))| !by_language || *voice == track) {
+                (*found, *taken) = (Some(n), true);
+            }
+        }
+    }
+    matched
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn languages(codes: &[&[u8; 3]]) -> Vec<Option<Language>> {
+        codes.iter().map(|code| Language::new(**code)).collect()
+    }
+
+    #[test]
+    fn tracks_find_their_languages_and_the_rest_their_places() {
+        let voices = languages(&[b"eng", b"deu", b"fra"]);
+        let find = |tracks: &[&[u8; 3]]| matching(&voices, &languages(tracks));
+        assert_eq!(find(&[b"eng", b"deu", b"fra"]), [Some(0), Some(1), Some(2)]);
+        assert_eq!(find(&[b"fra", b"eng"]), [Some(2), Some(0)]);
+        assert_eq!(find(&[b"ita", b"eng"]), [Some(1), Some(0)], "a place that no language is for");
+        assert_eq!(find(&[b"und"]), [Some(0)]);
+        assert_eq!(find(&[b"eng", b"eng", b"eng", b"eng"]), [Some(0), Some(1), Some(2), None]);
+        assert_eq!(matching(&languages(&[b"und", b"und"]), &languages(&[b"und", b"und"])), [Some(0), Some(1)]);
+    }
+}
