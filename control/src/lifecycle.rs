@@ -221,6 +221,8 @@ pub enum Warning {
     SlateUnavailable,
     /// The machine does not keep up: a rendition is left out until it does.
     Overloaded,
+    /// The encoders of a rendition fail: it is left out for a while.
+    EncoderFailed,
 }
 
 impl Warning {
@@ -231,6 +233,7 @@ impl Warning {
             Self::Unpackageable => "media_not_supported",
             Self::SlateUnavailable => "reconnect_slate_unavailable",
             Self::Overloaded => "rendition_shed",
+            Self::EncoderFailed => "rendition_failed",
         }
     }
 
@@ -248,6 +251,9 @@ impl Warning {
             Self::Overloaded => {
                 "The server does not keep up with encoding: a rendition is left out until it does. It needs more processors, or \
                  fewer streams of plus and premium quality."
+            }
+            Self::EncoderFailed => {
+                "The server's encoders of a rendition failed, one after another: it is left out for a while. The log says why."
             }
         }
     }

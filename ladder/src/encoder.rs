@@ -9,7 +9,7 @@ use media::{Access, CodecConfig, Frame, LatencyMode, Timestamp, Track, TrackId};
 use crate::beside::Style;
 use crate::error::Error;
 use crate::picture::Picture;
-use crate::pipe::{Notify, Pipe, clock_time, element, timestamp};
+use crate::pipe::{Leaving, Notify, Pipe, clock_time, element, timestamp};
 use crate::plan::{Level, Rung};
 use crate::rate::Rate;
 
@@ -144,6 +144,11 @@ impl Encoder {
     /// Nothing follows: what is held back comes out.
     pub(crate) fn end(&self) {
         self.pipe.end();
+    }
+
+    /// Ends it as it stands, aside.
+    pub(crate) fn leave(self, leaving: &mut Leaving) {
+        leaving.end(self.pipe);
     }
 
     /// Whether all came out after [`Self::end`], and was pulled.

@@ -62,10 +62,12 @@ pub enum Output {
     Audio(Track),
     /// A frame of one of the tracks.
     Frame(Frame),
-    /// A rung is given up because the machine cannot keep up; it has no frames until it is restored.
+    /// A rung is given up; it has no frames until it is restored.
     Shed {
         /// Its number.
         rung: usize,
+        /// Its encoders fail, one after another. The machine cannot keep up where this is false.
+        failed: bool,
     },
     /// A rung is taken back; it goes on with the next key frame.
     Restored {
@@ -98,9 +100,9 @@ pub struct Figures {
     pub encoders_replaced: u64,
     /// Frames of the largest rung that are the contribution's own.
     pub source_frames: u64,
-    /// How often a rung was shed.
+    /// How often a rung was given up.
     pub times_shed: u64,
-    /// Rungs that are shed now.
+    /// Rungs that are given up now.
     pub rungs_shed: usize,
     /// Rungs that there are, the shed ones included.
     pub rungs: usize,

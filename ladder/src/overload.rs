@@ -1,4 +1,7 @@
-//! Decides when a rung is given up because the machine cannot keep up, and when it is taken back.
+//! Decides when a rung is given up because the machine cannot keep up, and when one that was given up is taken back.
+//!
+//! A rung whose encoders fail one after another is given up too. It gets another chance after a calm like one that was shed
+//! for want of time, behind all of those; when that fails, after one twice as long.
 
 use media::TimeDelta;
 
@@ -15,7 +18,7 @@ const CALM: TimeDelta = TimeDelta::from_millis(70);
 /// For so long before a rung is taken back; twice as long after each time that it was too much.
 const CALM_FOR: TimeDelta = TimeDelta::from_secs(10);
 const LONGEST_CALM: TimeDelta = TimeDelta::from_secs(320);
-/// A rung that is shed so soon after it was taken back was too much.
+/// A rung that is given up so soon after it was taken back was too much.
 const TOO_MUCH: TimeDelta = TimeDelta::from_secs(30);
 
 /// What is to be done.
@@ -31,8 +34,10 @@ pub enum Decision {
 #[derive(Debug)]
 pub struct Overload {
     rungs: usize,
-    /// The first so many of [`shedding`] are given up.
-    shed: usize,
+    /// Given up for want of time, the newest last.
+    shed: Vec<usize>,
+    /// Given up because their encoders failed, now or before.
+    failed: Vec<Failure>,
     behind: Option<TimeDelta>,
     calm: Option<TimeDelta>,
     changed: Option<TimeDelta>,
@@ -40,10 +45,40 @@ pub struct Overload {
     patience: TimeDelta,
 }
 
+/// A rung whose encoders failed.
+#[derive(Debug)]
+struct Failure {
+    rung: usize,
+    /// Since when it is given up, or taken back.
+    since: TimeDelta,
+    /// How long it is given up.
+    patience: TimeDelta,
+    is_out: bool,
+}
+
 impl Overload {
     /// A ladder of so many rungs.
-    pub fn new(rungs: usize) -> Self {
-        Self { rungs, shed: 0, behind: None, calm: None, changed: None, restored: None, patience: CALM_FOR }
+    pub const fn new(rungs: usize) -> Self {
+        Self {
+            rungs,
+            shed: Vec::new(),
+            failed: Vec::new(),
+            behind: None,
+            calm: None,
+            changed: None,
+            restored: None,
+            patience: CALM_FOR,
+        }
+    }
+
+    /// A rung is given up because its encoders fail.
+    pub fn fail(&mut self, rung: usize, now: TimeDelta) {
+        if let Some(failure) = self.failed.iter_mut().find(|failure| failure.rung == rung) {
+            failure.patience = if now - failure.since < TOO_MUCH { longer(failure.patience) } else { CALM_FOR };
+            (failure.since, failure.is_out) = (now, true);
+        } else {
+            self.failed.push(Failure { rung, since: now, patience: CALM_FOR, is_out: true });
+        }
     }
 
     /// Looks at the longest wait before any encoder; gives at most one decision.
@@ -55,21 +90,32 @@ impl Overload {
         }
         let for_long = |since: Option<TimeDelta>, long: TimeDelta| since.is_some_and(|since| now - since >= long);
         if for_long(self.behind, BEHIND_FOR) {
-            let rung = shedding(self.rungs).nth(self.shed)?;
+            let rung = shedding(self.rungs).find(|rung| !self.is_out(*rung))?;
             if self.restored.is_some_and(|restored| now - restored < TOO_MUCH) {
-                self.patience = self.patience.times(2).min(LONGEST_CALM);
+                self.patience = longer(self.patience);
             }
-            self.shed += 1;
+            self.shed.push(rung);
             self.change(now);
             return Some(Decision::Shed(rung));
         }
-        if self.shed > 0 && for_long(self.calm, self.patience) {
-            self.shed -= 1;
+        if for_long(self.calm, self.patience)
+            && let Some(rung) = self.shed.pop()
+        {
             self.restored = Some(now);
             self.change(now);
-            return shedding(self.rungs).nth(self.shed).map(Decision::Restore);
+            return Some(Decision::Restore(rung));
         }
-        None
+        let calm = self.calm.filter(|_| self.shed.is_empty())?;
+        let over = |failure: &&mut Failure| failure.is_out && now - failure.since.max(calm) >= failure.patience;
+        let failure = self.failed.iter_mut().find(over)?;
+        (failure.since, failure.is_out) = (now, false);
+        let rung = failure.rung;
+        self.change(now);
+        Some(Decision::Restore(rung))
+    }
+
+    fn is_out(&self, rung: usize) -> bool {
+        self.shed.contains(&rung) || self.failed.iter().any(|failure| failure.rung == rung && failure.is_out)
     }
 
     fn change(&mut self, now: TimeDelta) {
@@ -77,6 +123,10 @@ impl Overload {
         self.behind = None;
         self.calm = None;
     }
+}
+
+fn longer(patience: TimeDelta) -> TimeDelta {
+    patience.times(2).min(LONGEST_CALM)
 }
 
 #[cfg(test)]
@@ -139,5 +189,34 @@ mod tests {
         let mut load = Overload::new(4);
         decisions(&mut load, 0, 1_000, 400);
         assert_eq!(decisions(&mut load, 1_000, 600_000, 120), []);
+    }
+
+    #[test]
+    fn a_rung_that_fails_gets_another_chance_and_waits_longer_each_time() {
+        let mut load = Overload::new(3);
+        let mut waits = Vec::new();
+        let mut now = 0;
+        for _ in 0..7 {
+            load.fail(1, TimeDelta::from_millis(now));
+            let back = decisions(&mut load, now, now + 400_000, 20);
+            assert_eq!(back.len(), 1);
+            assert_eq!(back[0].1, Decision::Restore(1));
+            waits.push(back[0].0 - now / 1_000);
+            now = back[0].0 * 1_000 + 1_000;
+        }
+        assert_eq!(waits, [10, 20, 40, 80, 160, 320, 320]);
+        // It worked for a while in between.
+        now += 60_000;
+        load.fail(1, TimeDelta::from_millis(now));
+        assert_eq!(decisions(&mut load, now, now + 15_000, 20)[0].1, Decision::Restore(1));
+    }
+
+    #[test]
+    fn what_fails_is_not_shed_again_and_comes_back_last() {
+        let mut load = Overload::new(3);
+        load.fail(1, TimeDelta::ZERO);
+        assert_eq!(decisions(&mut load, 0, 8_000, 400), [(0, Decision::Shed(2))]);
+        let back = decisions(&mut load, 8_000, 60_000, 20);
+        assert_eq!(back, [(18, Decision::Restore(2)), (28, Decision::Restore(1))]);
     }
 }

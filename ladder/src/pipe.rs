@@ -1,6 +1,7 @@
 //! One GStreamer pipeline between an application source and an application sink, without a clock.
 
 use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 
 use gstreamer as gst;
 use gstreamer::glib;
@@ -148,6 +149,26 @@ impl Drop for Pipe {
     fn drop(&mut self) {
         // Joins the pipeline's threads; a sample that waits in the sink does not hold them up.
         let _stopped = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+/// Pipelines that end on threads of their own: one may be in the middle of a picture, and nobody waits for it.
+#[derive(Default)]
+pub(crate) struct Leaving(Vec<JoinHandle<()>>);
+
+impl Leaving {
+    /// Ends a pipeline aside. There are as many at a time as rungs that were given up within the time of one picture.
+    pub(crate) fn end(&mut self, pipe: Pipe) {
+        self.0.retain(|thread| !thread.is_finished());
+        // Where no thread is to be had it ends here and now.
+        self.0.extend(Builder::new().name("ladder-leaving".to_owned()).spawn(move || drop(pipe)));
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        // Ending a pipeline does not panic.
+        self.0.drain(..).for_each(|thread| drop(thread.join()));
     }
 }
 

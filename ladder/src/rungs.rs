@@ -1,7 +1,7 @@
 //! The rungs of a running ladder: pictures scaled from one rung to the next, and an encoder for each.
 
 use gstreamer_video as video;
-use media::{TimeDelta, Timestamp, Track, TrackId};
+use media::{LatencyMode, TimeDelta, Timestamp, Track, TrackId};
 use tracing::{info, warn};
 
 use crate::beside::{Beside, Style};
@@ -10,13 +10,15 @@ use crate::error::Error;
 use crate::ladder::Output;
 use crate::overload::{Decision, Overload};
 use crate::picture::{Picture, Scaler, colours};
-use crate::pipe::Notify;
+use crate::pipe::{Leaving, Notify};
 use crate::plan::Rung;
 use crate::source::{Cue, Source};
 
 /// Pictures that wait for one encoder last no longer than this. At the bound pictures are left out, but for key frames,
 /// which all rungs have at the same time.
 const MOST_WAIT: TimeDelta = TimeDelta::from_millis(700);
+/// Players in `low` have not much more than this in hand.
+const MOST_WAIT_LOW: TimeDelta = TimeDelta::from_millis(300);
 /// Encoders that fail one after another without a frame in between.
 const MOST_FAILURES: u32 = 3;
 
@@ -33,6 +35,9 @@ pub(crate) struct Rungs {
     rungs: Vec<Step>,
     coding: Coding,
     overload: Overload,
+    /// Given up since the last tick because their encoders failed.
+    failed: Vec<usize>,
+    leaving: Leaving,
     found: Vec<Found>,
     notify: Notify,
     /// The next picture is a key frame in every rung.
@@ -95,7 +100,8 @@ impl Rungs {
             top
         });
         let counts = Counts::default();
-        Ok(Self { rungs, coding, overload, found, notify, key_next: true, led: false, counts, top })
+        let (failed, leaving) = (Vec::new(), Leaving::default());
+        Ok(Self { rungs, coding, overload, failed, leaving, found, notify, key_next: true, led: false, counts, top })
     }
 
     /// The source that takes the leader's place.
@@ -235,13 +241,19 @@ impl Rungs {
 
     /// Gives up a rung or takes one back, by how long pictures wait.
     fn judge(&mut self, now: TimeDelta, out: &mut Vec<Output>) {
+        for rung in self.failed.drain(..) {
+            self.overload.fail(rung, now);
+            self.counts.shed += 1;
+            out.push(Output::Shed { rung, failed: true });
+        }
         let wait = self.rungs.iter().map(Step::wait).max().unwrap_or_default();
         match self.overload.judge(wait, now) {
             Some(Decision::Shed(rung)) => {
                 if let Some(step) = self.rungs.get_mut(rung) {
-                    (step.state, step.encoder, step.scaled) = (State::Shed, None, None);
+                    step.state = State::Shed;
+                    step.leave(&mut self.leaving);
                     self.counts.shed += 1;
-                    out.push(Output::Shed { rung });
+                    out.push(Output::Shed { rung, failed: false });
                 }
             }
             Some(Decision::Restore(rung)) => {
@@ -258,7 +270,7 @@ impl Rungs {
     fn replace(&mut self, n: usize, error: &Error) {
         warn!(rung = n, %error, "an encoder failed and is replaced");
         let Some(step) = self.rungs.get_mut(n) else { return };
-        step.encoder = None;
+        step.leave(&mut self.leaving);
         if let Some(top) = self.top.as_mut().filter(|_| n == 0) {
             top.source.lost();
         }
@@ -268,8 +280,12 @@ impl Rungs {
             info!("hardware encoders are no longer used for this broadcast");
             self.found.retain(|found| !found.hardware);
         }
-        // One that never works is not started again with every picture.
-        step.state = if step.failures >= MOST_FAILURES && n > 0 { State::Shed } else { State::Starting };
+        step.state = State::Starting;
+        if step.failures >= MOST_FAILURES && n > 0 {
+            // One that never works is not started again with every picture. It is tried once when it gets another chance.
+            step.state = State::Shed;
+            self.failed.push(n);
+        }
         self.key_next = true;
     }
 }
@@ -309,11 +325,20 @@ impl Step {
             }
             (State::Running, _) => {}
         }
-        if self.wait() >= MOST_WAIT && !key {
+        let most = if coding.mode == LatencyMode::Low { MOST_WAIT_LOW } else { MOST_WAIT };
+        if self.wait() >= most && !key {
             return Ok(false);
         }
         let Some(encoder) = &mut self.encoder else { return Ok(true) };
         encoder.push(picture, pts, key).map(|()| true)
+    }
+
+    /// Its encoder goes, with what it has not encoded.
+    fn leave(&mut self, leaving: &mut Leaving) {
+        self.scaled = None;
+        if let Some(encoder) = self.encoder.take() {
+            encoder.leave(leaving);
+        }
     }
 
     /// How long pictures wait for the encoder.
@@ -342,30 +367,41 @@ mod tests {
     use crate::plan::{Input, Level, plan};
     use crate::rate::Rate;
 
-    #[test]
-    fn hardware_that_fails_at_run_time_is_replaced_by_software() {
+    const RATE: Rate = Rate { frames: 30, seconds: 1 };
+    const TICKS: Ticks = Ticks { origin: Timestamp::ZERO, rate: RATE };
+
+    /// Rungs for pictures of this size, with hardware that starts like an encoder, and what it gives is no H.264.
+    fn rungs(width: u32, height: u32) -> Rungs {
         gst::init().unwrap();
-        let rate = Rate::new(30, 1);
-        let input = Input { width: 320, height: 180, rate, bitrate: None, worth: 1.0 };
-        let ticks = Ticks { origin: Timestamp::ZERO, rate };
-        let coding = Coding { level: Level::Plus, mode: LatencyMode::Low, ticks, gop: 30, longest_gop: 30 };
-        // It starts like an encoder, and what it gives is no H.264.
+        let input = Input { width, height, rate: RATE, bitrate: None, worth: 1.0 };
+        let coding = Coding { level: Level::Plus, mode: LatencyMode::Low, ticks: TICKS, gop: 30, longest_gop: 30 };
         let found = [("identity", true), (SOFTWARE, false)];
         let found = found.map(|(element, hardware)| Found { element, name: "an encoder", hardware });
         let plan = plan(&input, Level::Plus, 1_080);
-        let mut rungs = Rungs::new(plan, coding, None, found.to_vec(), None, Arc::new(|| {})).unwrap();
-        let info = video::VideoInfo::builder(video::VideoFormat::I420, 320, 180).build().unwrap();
-        let (mut out, began) = (Vec::new(), Instant::now());
+        Rungs::new(plan, coding, None, found.to_vec(), None, Arc::new(|| {})).unwrap()
+    }
+
+    /// Shows pictures, one in ten milliseconds, until it is enough; the clock stands still, so that nothing is ever too slow.
+    fn run(rungs: &mut Rungs, out: &mut Vec<Output>, enough: impl Fn(&[Output]) -> bool) {
+        let size = (rungs.rungs[0].plan.width, rungs.rungs[0].plan.height);
+        let info = video::VideoInfo::builder(video::VideoFormat::I420, size.0, size.1).build().unwrap();
+        let began = Instant::now();
         for tick in 0.. {
             let picture = Picture::new(gst::Buffer::with_size(info.size()).unwrap(), info.clone());
-            rungs.show(&picture, true, ticks.at(tick), TimeDelta::ZERO, &mut out);
-            rungs.collect(&mut out);
-            if out.iter().filter(|output| matches!(output, Output::Frame(_))).count() >= 10 {
-                break;
+            rungs.show(&picture, true, TICKS.at(tick), TimeDelta::ZERO, out);
+            rungs.collect(out);
+            if enough(out) {
+                return;
             }
-            assert!(began.elapsed() < Duration::from_secs(20), "no frame comes: {:?}", rungs.counts());
+            assert!(began.elapsed() < Duration::from_secs(20), "it does not come to that: {:?}", rungs.counts());
             sleep(Duration::from_millis(10));
         }
+    }
+
+    #[test]
+    fn hardware_that_fails_at_run_time_is_replaced_by_software() {
+        let (mut rungs, mut out) = (rungs(320, 180), Vec::new());
+        run(&mut rungs, &mut out, |out| out.iter().filter(|output| matches!(output, Output::Frame(_))).count() >= 10);
         let counts = rungs.counts();
         assert!((1..u64::from(MOST_FAILURES)).contains(&counts.replaced), "{counts:?}");
         assert!(rungs.found.iter().all(|found| !found.hardware));
@@ -373,5 +409,26 @@ mod tests {
         assert!(
             matches!(&out[..], [Output::Rung { n: 0, .. }, Output::Frame(first), ..] if first.access.is_independent())
         );
+    }
+
+    #[test]
+    fn a_rung_whose_encoders_fail_is_given_up_and_gets_another_chance() {
+        let (mut rungs, mut out) = (rungs(640, 360), Vec::new());
+        rungs.found.retain(|found| !found.hardware);
+        rungs.rungs[1].style = Some(Style { set_id: 0, profile: "no-such-profile", level: 31 });
+        run(&mut rungs, &mut out, |out| out.iter().any(|output| matches!(output, Output::Shed { rung: 1, .. })));
+        assert!(out.contains(&Output::Shed { rung: 1, failed: true }));
+        assert_eq!((rungs.shed(), rungs.counts().replaced, rungs.counts().shed), (1, u64::from(MOST_FAILURES), 1));
+        // Once more, and it works.
+        rungs.rungs[1].style = None;
+        while rungs.rungs[0].wait() > TimeDelta::ZERO {
+            sleep(Duration::from_millis(1));
+        }
+        [0, 20].into_iter().for_each(|now| rungs.judge(TimeDelta::from_secs(now), &mut out));
+        let of_rung = |output: &Output| matches!(output, Output::Frame(frame) if frame.track == TrackId(1));
+        run(&mut rungs, &mut out, |out| out.iter().any(of_rung));
+        assert_eq!(rungs.shed(), 0);
+        let back = out.iter().position(|output| *output == Output::Restored { rung: 1 });
+        assert!(back.is_some_and(|back| matches!(out.get(back..), Some(out) if out.iter().any(of_rung))));
     }
 }

@@ -88,9 +88,9 @@ impl Writer {
             }
             Output::Audio(track) => packager.add_track(track),
             Output::Frame(frame) => packager.push(frame, wall_now()),
-            Output::Shed { rung } => {
-                warn!(%stream, rung, "a rung is shed: the machine does not keep up");
-                (self.warn)(Warning::Overloaded);
+            Output::Shed { rung, failed } => {
+                warn!(%stream, rung, failed, "a rung is shed: the machine does not keep up, or its encoders fail");
+                (self.warn)(if failed { Warning::EncoderFailed } else { Warning::Overloaded });
                 below_leader(rung).map_or(Ok(()), |n| packager.drop_rung(n))
             }
             Output::Restored { rung } => {
