@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use media::{Access, Frame, Kind, TimeDelta, Timestamp, Track, TrackId};
+use media::{Access, Frame, Kind, Metadata, TimeDelta, Timestamp, Track, TrackId};
 use parking_lot::{Condvar, Mutex};
 use slate::Item;
 
@@ -14,7 +14,7 @@ use crate::ladder::{Figures, Slate};
 const MOST_BYTES: usize = 16 << 20;
 const MOST_FRAMES: usize = 2_000;
 const LONGEST: TimeDelta = TimeDelta::from_secs(4);
-/// Tracks and beginnings that wait; a peer that announces more is not heard.
+/// Tracks, beginnings and metadata that wait; a peer that announces more is not heard.
 const MOST_WORDS: usize = 1_000;
 
 /// A step for the thread.
@@ -26,6 +26,8 @@ pub(crate) enum Message {
     Track(Track),
     /// A frame.
     Frame(Frame),
+    /// Metadata of the contribution.
+    Metadata(Metadata),
     /// Other pictures for the slate.
     Slate(Slate),
     /// The contribution has left.
@@ -63,6 +65,11 @@ impl Inbox {
         state.pictures.clear();
         state.broken.clear();
         state.tell(Message::Begin);
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn metadata(&self, metadata: Metadata) {
+        self.state.lock().tell(Message::Metadata(metadata));
         self.bell.notify_one();
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gstreamer as gst;
-use media::{Frame, LatencyMode, Track, TrackId};
+use media::{Frame, LatencyMode, Metadata, Track, TrackId};
 use slate::{Item, continuity};
 
 use crate::error::Error;
@@ -62,6 +62,8 @@ pub enum Output {
     Audio(Track),
     /// A frame of one of the tracks.
     Frame(Frame),
+    /// Metadata of the contribution, dated as the frames of its time are; it comes before those.
+    Metadata(Metadata),
     /// A rung is given up; it has no frames until it is restored.
     Shed {
         /// Its number.
@@ -118,7 +120,8 @@ pub struct Ladder {
 }
 
 impl Ladder {
-    /// The track of the sound that comes out, the poorer encodings of it behind it; rung `n` is track `n`.
+    /// The track of the first sound that comes out; those of the others are numbered from there, and behind
+    /// [`MOST_SOUNDS`](crate::plan::MOST_SOUNDS) of them their poorer encodings in the same order. Rung `n` is track `n`.
     pub const AUDIO: TrackId = TrackId(64);
     pub(crate) const LEADER: TrackId = TrackId(0);
 
@@ -146,6 +149,11 @@ impl Ladder {
     /// are refused up to the next key frame, and counted.
     pub fn push(&self, item: Item) {
         self.inbox.push(item);
+    }
+
+    /// Metadata of the contribution, dated as [`slate::Splice::metadata`] does.
+    pub fn metadata(&self, metadata: Metadata) {
+        self.inbox.metadata(metadata);
     }
 
     /// The contribution has left: what its decoders hold back is shown.

@@ -20,6 +20,7 @@ mod sound;
 mod sounds;
 mod source;
 mod still;
+mod told;
 mod tone;
 mod voices;
 mod work;

@@ -24,6 +24,7 @@ use crate::rungs::{Rungs, Top, key_frames};
 use crate::sounds::Sounds;
 use crate::source::Source;
 use crate::still::Canvas;
+use crate::told::Told;
 use crate::voices::Voices;
 
 /// The thread looks around at least this often.
@@ -53,6 +54,7 @@ pub(crate) struct Work {
     backlog: VecDeque<Message>,
     video: Lane,
     sounds: Sounds,
+    told: Told,
     stage: Stage,
     /// Nothing follows what was taken.
     ending: bool,
@@ -97,6 +99,7 @@ impl Work {
             backlog: VecDeque::new(),
             video: Lane::default(),
             sounds: Sounds::default(),
+            told: Told::default(),
             stage: Stage::waiting(),
             ending: false,
             figures: Figures::default(),
@@ -148,6 +151,7 @@ impl Work {
         let now = self.now();
         if let Stage::Running(running) = &mut self.stage {
             running.finish(now, &mut self.out)?;
+            self.told.flush(|pts| running.continuity.date(pts), &mut self.out);
         }
         while let Stage::Running(running) = &mut self.stage {
             running.collect(&mut self.out)?;
@@ -200,6 +204,7 @@ impl Work {
         let now = self.now();
         if let Stage::Running(running) = &mut self.stage {
             running.poll(now, &mut self.out)?;
+            self.told.release(|pts| running.continuity.date(pts), running.continuity.position(), &mut self.out);
             running.collect(&mut self.out)?;
         }
         self.tell_figures();
@@ -217,11 +222,13 @@ impl Work {
                 self.video.leave();
                 self.sounds.leave();
                 if let Stage::Running(running) = &mut self.stage {
+                    self.told.flush(|pts| running.continuity.date(pts), &mut self.out);
                     running.continuity.begin();
                     if let Some(top) = running.top() {
                         top.source.begin();
                     }
                 } else {
+                    self.told = Told::default();
                     self.stage = Stage::waiting();
                 }
             }
@@ -244,6 +251,7 @@ impl Work {
                     lane.feed(&frame, notify);
                 }
             }
+            Message::Metadata(metadata) => self.told.push(metadata),
             Message::Slate(slate) => {
                 if let Stage::Running(running) = &mut self.stage {
                     running.show_slate(&slate, &mut self.out);

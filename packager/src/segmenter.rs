@@ -82,6 +82,8 @@ pub struct Packager {
     wall_end: WallTime,
     /// Moves the programme's timeline by whole seconds, so that it is not negative.
     shift: Option<TimeDelta>,
+    /// Metadata that was taken.
+    events_told: u32,
 }
 
 /// Events that were not polled yet.
@@ -125,6 +127,7 @@ impl Packager {
             next_msn: 0,
             wall_end: WallTime::default(),
             shift: None,
+            events_told: 0,
         }
     }
 
@@ -163,15 +166,19 @@ impl Packager {
         }
     }
 
-    /// Takes metadata: it goes with the pictures of its time, or where there are none with the first sound. What comes
-    /// before the first frame is of no use to anyone.
+    /// Takes metadata: it goes with the pictures of its time in all their renditions, or where there are none with the
+    /// first sound. What comes before the first frame is of no use to anyone.
     pub fn metadata(&mut self, metadata: Metadata) {
         let Some(shift) = self.shift else { return };
         let metadata = Metadata { pts: metadata.pts + shift, ..metadata };
-        let video = self.video.as_mut().filter(|feed| feed.lane.active());
-        let sound = self.followers.iter_mut().find(|feed| feed.lane.is_sound());
-        if let Some(feed) = video.or(sound) {
-            feed.lane.tell(metadata);
+        let number = self.events_told;
+        self.events_told = number.wrapping_add(1);
+        if let Some(video) = self.video.as_mut().filter(|feed| feed.lane.active()) {
+            video.lane.tell(number, metadata.clone());
+            let rungs = self.followers.iter_mut().filter(|feed| feed.lane.rendition().is_rung());
+            rungs.for_each(|rung| rung.lane.tell(number, metadata.clone()));
+        } else if let Some(sound) = self.followers.iter_mut().find(|feed| feed.lane.is_sound()) {
+            sound.lane.tell(number, metadata);
         }
     }
 

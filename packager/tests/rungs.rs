@@ -8,7 +8,8 @@ use common::check::{Report, Rules, STRICT, check};
 use common::source::{Fed, VIDEO, Video, audio, audio_track, mux, on_rung, other_video_track, rung_track, video_track};
 use media::LatencyMode::{self, Low, Reduced, Standard};
 use media::id::{BroadcastId, PlaybackId};
-use media::{Access, Frame, TimeDelta, Timestamp};
+use media::{Access, Frame, Metadata, MetadataKind, TimeDelta, Timestamp};
+use mp4_atom::Decode;
 use packager::log::{Event, RenditionId};
 use packager::playlist::{self, MediaOptions, MultivariantOptions};
 use packager::uri::Query;
@@ -468,6 +469,52 @@ fn where_no_rendition_is_small_enough_players_begin_with_the_smallest() {
 /// The leader's pictures, larger than the others.
 fn on_same(frames: &[Frame]) -> Vec<Frame> {
     on_rung(0, 900, frames).into_iter().map(|frame| Frame { track: VIDEO, ..frame }).collect()
+}
+
+#[test]
+fn metadata_is_told_in_every_rendition_of_the_pictures_once() {
+    for mode in [Low, Standard] {
+        let mut fed = ladder(mode);
+        let video = clip(&Video::default()).make();
+        let stops = [within(&video, 0, 5_000), within(&video, 14_000, 20_000)].concat();
+        let streams = vec![
+            (0, audio(48_000, 0, 20_000)),
+            (0, video.clone()),
+            (700, on_rung(0, 0, &video)),
+            (0, on_rung(1, 0, &video)),
+            (300, on_rung(2, 0, &stops)),
+        ];
+        let mut times = (1..19).map(|second| at(second * 1_000 + 500)).peekable();
+        for frame in arriving(streams) {
+            while let Some(pts) = times.next_if(|pts| frame.track == VIDEO && frame.dts >= *pts) {
+                let payload = bytes::Bytes::from_static(b"ID3");
+                fed.packager.metadata(Metadata { kind: MetadataKind::Id3, pts, payload });
+            }
+            fed.push(vec![frame]);
+        }
+        fed.end();
+        let told = |rendition| {
+            let parts = fed.events.iter().filter_map(|event| match event {
+                Event::Part(part) if part.rendition == rendition => Some(part.data.pieces().concat()),
+                _ => None,
+            });
+            let numbers = |bytes: Vec<u8>| {
+                let (mut rest, mut numbers) = (bytes.as_slice(), Vec::new());
+                while rest.get(4..8) == Some(b"emsg") {
+                    numbers.push(mp4_atom::Emsg::decode(&mut rest).unwrap().id);
+                }
+                numbers
+            };
+            parts.flat_map(numbers).collect::<Vec<_>>()
+        };
+        let all: Vec<_> = (0..18).collect();
+        assert_eq!([told(RenditionId::VIDEO), told(rung(0)), told(rung(1))], [all.clone(), all.clone(), all]);
+        // What was told while it was away was told to its viewers by another one.
+        let last = told(rung(2));
+        assert!(last.starts_with(&[0, 1, 2]) && last.ends_with(&[15, 16, 17]), "{mode:?}: {last:?}");
+        assert!(!last.iter().any(|number| (5..13).contains(number)), "{mode:?}: {last:?}");
+        assert!(told(RenditionId::AUDIO).is_empty());
+    }
 }
 
 /// What happens to a rung: how late it is, where it has holes, when it is shed and brought back.

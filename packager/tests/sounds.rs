@@ -224,6 +224,29 @@ fn a_poorer_encoding_of_the_sound_goes_with_the_small_pictures() {
 }
 
 #[test]
+fn each_tier_has_the_same_names_in_the_same_order() {
+    // As a ladder announces them, the third one when the rest is there: the sounds, and from eight on poorer encodings.
+    let languages = [b"eng", b"und", b"und"];
+    let track = |n: u32| {
+        let (sound, tier) = ((n % 8) as usize, (n / 8) as u8);
+        Track { tier, ..audio_track_in(n, 48_000, languages[sound]) }
+    };
+    let mut fed = Fed::new(Low, &[video_track()]);
+    for n in [0, 1, 8, 9, 2, 10] {
+        fed.add_track(track(n));
+    }
+    let sounds = [0, 1, 8, 9, 2, 10].map(|n| on_track(n, audio(48_000, 0, 5_000)));
+    fed.push(mux(std::iter::once(Video { length: 5_000, ..Video::default() }.make()).chain(sounds)));
+    let text = multivariant(&fed);
+    let named = |group: &str| -> Vec<_> {
+        let of_group = text.lines().filter(|line| line.contains(&format!("GROUP-ID=\"{group}\"")));
+        of_group.filter_map(|line| line.split("NAME=").nth(1)?.split('"').nth(1)).map(str::to_owned).collect()
+    };
+    assert_eq!(named("audio"), ["English", "Audio 2", "Audio 5"], "{text}");
+    assert_eq!(named("audio-1"), named("audio"), "{text}");
+}
+
+#[test]
 fn the_first_track_of_the_contribution_is_the_default_though_another_came_first() {
     let mut fed = Fed::new(Low, &[video_track(), audio_track_in(1, 44_100, b"fra"), audio_track_in(0, 48_000, b"eng")]);
     let second = on_track(1, audio(44_100, 0, 5_000));

@@ -332,6 +332,10 @@ impl Programme {
 
     fn encode(&mut self, items: &mut Vec<Item>, ladder: &ladder::Ladder) {
         for item in items.drain(..) {
+            if let Item::Metadata(metadata) = item {
+                self.splice.metadata(metadata).into_iter().for_each(|metadata| ladder.metadata(metadata));
+                continue;
+            }
             self.splice(item, false);
             self.spliced.drain(..).for_each(|item| ladder.push(item));
         }
@@ -362,7 +366,7 @@ impl Programme {
                 }
                 self.lay(frame);
             }
-            // Its time is the contribution's, and the ladder lays the programme anew.
+            // It goes its own way.
             Item::Metadata(_) => {}
         }
     }

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use control::lifecycle::Warning;
-use ladder::plan::Level;
+use ladder::plan::{Level, MOST_SOUNDS};
 use ladder::{Ladder, Output};
 use media::Track;
 use media::id::LiveStreamId;
 use packager::Packager;
+use packager::log::RenditionId;
 use tracing::{error, info, warn};
 
 use crate::broadcast::wall_now;
 use crate::config::Quality;
 use crate::packaging::Packaging;
+
+/// Every encoding of a sound finds its rendition.
+const _: () = assert!(MOST_SOUNDS <= RenditionId::MOST_AUDIO as usize);
 
 /// Tells that something is wrong.
 pub(crate) type Warn = Box<dyn Fn(Warning) + Send>;
@@ -88,6 +92,10 @@ impl Writer {
             }
             Output::Audio(track) => packager.add_track(track),
             Output::Frame(frame) => packager.push(frame, wall_now()),
+            Output::Metadata(metadata) => {
+                packager.metadata(metadata);
+                Ok(())
+            }
             Output::Shed { rung, failed } => {
                 warn!(%stream, rung, failed, "a rung is shed: the machine does not keep up, or its encoders fail");
                 (self.warn)(if failed { Warning::EncoderFailed } else { Warning::Overloaded });

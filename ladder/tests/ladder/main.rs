@@ -5,6 +5,7 @@ mod bare;
 mod sounds;
 mod source;
 mod support;
+mod told;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -100,7 +100,9 @@ impl Bench {
                     sleep(due.saturating_duration_since(Instant::now()));
                     self.splice.frame(frame.clone(), &mut laid);
                 }
-                Demuxed::Metadata(_) => {}
+                Demuxed::Metadata(metadata) => {
+                    self.splice.metadata(metadata.clone()).into_iter().for_each(|dated| self.ladder.metadata(dated));
+                }
             }
             laid.into_iter().filter(|item| *item != Item::Discontinuity).for_each(|item| self.ladder.push(item));
         }

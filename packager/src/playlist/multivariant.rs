@@ -45,7 +45,7 @@ pub struct MultivariantOptions<'a> {
 pub fn multivariant(window: &Window, options: &MultivariantOptions<'_>) -> String {
     let ready = |kind| window.renditions().filter(move |r| r.format().kind == kind && r.is_offered()).collect();
     let (mut video, mut audio): (Vec<&Rendition>, Vec<&Rendition>) = (ready(Kind::Video), ready(Kind::Audio));
-    audio.sort_by_key(|rendition| rendition.format().place);
+    audio.sort_by_key(|rendition| (rendition.format().tier, rendition.format().place));
     video.sort_by_key(|rendition| Reverse(rendition.bandwidth()));
     if let Some(start) = start_of(&video) {
         video.get_mut(..=start).into_iter().for_each(|before| before.rotate_right(1));
@@ -75,6 +75,8 @@ struct Group<'a> {
     codec: &'a str,
     tier: u8,
     members: Vec<Member<'a>>,
+    /// What the members of the best tier are called: a poorer one has the same sounds in the same order.
+    names: Vec<String>,
 }
 
 /// An audio rendition and the name it goes by.
@@ -98,7 +100,9 @@ fn groups<'a>(audio: &[&'a Rendition]) -> Vec<Group<'a>> {
         if tier > 0 {
             id = format!("{id}-{tier}");
         }
-        let mut group = Group { id, codec, tier, members: Vec::new() };
+        let best = groups.iter().find(|group| group.codec == codec);
+        let names = best.map_or_else(Vec::new, |best| best.members.iter().map(|member| member.name.clone()).collect());
+        let mut group = Group { id, codec, tier, members: Vec::new(), names };
         group.add(rendition);
         groups.push(group);
     }
@@ -125,9 +129,10 @@ impl<'a> Group<'a> {
 
     /// A name that no other member has, and that stays when others come.
     fn name(&self, rendition: &Rendition) -> String {
-        // Of a poorer tier it is the place, so that it is called as the best one is.
-        let own = rendition.id().0 - RenditionId::AUDIO.0;
-        let number = if self.tier == 0 { own } else { u32::try_from(self.members.len()).unwrap_or(own) } + 1;
+        if let Some(same) = self.names.get(self.members.len()) {
+            return same.clone();
+        }
+        let number = rendition.id().0 - RenditionId::AUDIO.0 + 1;
         let language = rendition.format().language;
         let Some(name) = language.as_ref().and_then(language::name) else { return format!("Audio {number}") };
         let taken = self.members.iter().any(|member| member.name == name);

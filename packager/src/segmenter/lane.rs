@@ -81,8 +81,8 @@ pub(super) struct Lane {
     pending: Vec<Pending>,
     newest_key: Option<i64>,
     still: Still,
-    events: VecDeque<Metadata>,
-    next_event: u32,
+    /// Numbered alike in all renditions.
+    events: VecDeque<(u32, Metadata)>,
     sequence: u32,
     /// How the open segment begins, on the decode timeline.
     segment: Opening,
@@ -122,7 +122,6 @@ impl Lane {
             newest_key: None,
             still: Still::default(),
             events: VecDeque::new(),
-            next_event: 0,
             sequence: 0,
             segment: opening,
             parts: 0,
@@ -189,11 +188,16 @@ impl Lane {
     }
 
     /// Takes what is to be told along with the frames of its time.
-    pub(super) fn tell(&mut self, metadata: Metadata) {
+    pub(super) fn tell(&mut self, number: u32, metadata: Metadata) {
         if self.events.len() == MOST_EVENTS {
             self.events.pop_front();
         }
-        self.events.push_back(metadata);
+        self.events.push_back((number, metadata));
+    }
+
+    /// What was to be told before `at`, on the presentation timeline, was told to those who watched another rendition.
+    pub(super) fn forget_events_before(&mut self, at: Timestamp) {
+        self.events.retain(|(_, event)| event.pts >= at);
     }
 
     /// Begins a run: the clock takes the time of the first frame. `opening` and `anchor`, which is what time it is at an
@@ -379,9 +383,8 @@ impl Lane {
     /// The boxes of the metadata that is due before `until`, on the presentation timeline.
     fn due_events(&mut self, until: i64) -> Result<Vec<u8>, Error> {
         let mut boxes = Vec::new();
-        while let Some(due) = self.events.pop_front_if(|event| self.scale.ticks(event.pts) < until) {
-            boxes.extend(cmaf::event(&due, self.next_event, self.scale)?);
-            self.next_event = self.next_event.wrapping_add(1);
+        while let Some((number, due)) = self.events.pop_front_if(|(_, event)| self.scale.ticks(event.pts) < until) {
+            boxes.extend(cmaf::event(&due, number, self.scale)?);
         }
         Ok(boxes)
     }

@@ -102,6 +102,7 @@ impl Packager {
             lane.change(track)?;
         }
         lane.restart();
+        lane.forget_events_before(edge);
         *away = false;
         Ok(true)
     }

@@ -3,6 +3,7 @@
 mod networks;
 mod overload;
 pub(crate) mod slates;
+mod sounds;
 mod source;
 mod sync;
 pub(crate) mod viewers;
