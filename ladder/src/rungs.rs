@@ -109,6 +109,11 @@ impl Rungs {
         self.top.as_mut()
     }
 
+    /// Whether something came out.
+    pub(crate) const fn is_led(&self) -> bool {
+        self.led
+    }
+
     pub(crate) const fn counts(&self) -> Counts {
         self.counts
     }

@@ -36,6 +36,8 @@ const SETTLE: TimeDelta = TimeDelta::from_millis(1_500);
 /// A programme of sound waits this long for a track of pictures, and for a picture of a track that there is.
 const NO_TRACK: TimeDelta = TimeDelta::from_secs(1);
 const NO_PICTURE: TimeDelta = TimeDelta::from_secs(4);
+/// Where pictures join, sound waits so long for the first of them to be encoded.
+const MOST_HELD: TimeDelta = TimeDelta::from_secs(2);
 /// Sound that waits for the first pictures; older blocks go at the bound.
 const MOST_EARLY: usize = 2_000;
 /// Frames of a source that wait for them; at the bound all go, and the source comes in at a later key frame.
@@ -76,13 +78,30 @@ enum Stage {
 
 struct Running {
     continuity: Continuity<Picture>,
-    rungs: Option<Rungs>,
-    rung_count: usize,
+    pictures: Pictures,
+    /// Pictures that come to a programme without any.
+    joining: Option<Joining>,
     voices: Voices,
-    canvas: Option<Canvas>,
+    /// Since when the voices wait for pictures that joined: who cuts by pictures has to know the first of them before
+    /// the sound behind it.
+    held: Option<TimeDelta>,
     slate: Option<Picture>,
     /// What the leader showed last.
     last: Option<Picture>,
+}
+
+/// What is made of pictures; no rungs where there are none.
+struct Pictures {
+    rate: Rate,
+    rungs: Option<Rungs>,
+    rung_count: usize,
+    canvas: Option<Canvas>,
+}
+
+/// What is known of pictures that join.
+struct Joining {
+    estimator: Estimator,
+    since: TimeDelta,
 }
 
 impl Work {
@@ -154,7 +173,7 @@ impl Work {
             self.told.flush(|pts| running.continuity.date(pts), &mut self.out);
         }
         while let Stage::Running(running) = &mut self.stage {
-            running.collect(&mut self.out)?;
+            running.collect(now, &mut self.out)?;
             if running.is_ended() {
                 break;
             }
@@ -205,7 +224,7 @@ impl Work {
         if let Stage::Running(running) = &mut self.stage {
             running.poll(now, &mut self.out)?;
             self.told.release(|pts| running.continuity.date(pts), running.continuity.position(), &mut self.out);
-            running.collect(&mut self.out)?;
+            running.collect(now, &mut self.out)?;
         }
         self.tell_figures();
         Ok(())
@@ -224,6 +243,7 @@ impl Work {
                 if let Stage::Running(running) = &mut self.stage {
                     self.told.flush(|pts| running.continuity.date(pts), &mut self.out);
                     running.continuity.begin();
+                    running.joining = None;
                     if let Some(top) = running.top() {
                         top.source.begin();
                     }
@@ -303,6 +323,9 @@ impl Work {
             }
             let now = self.now();
             for (track, decoded) in all {
+                if let Decoded::Picture { pts, picture } = &decoded {
+                    self.join(*pts, picture, now)?;
+                }
                 match &mut self.stage {
                     Stage::Running(running) => {
                         running.give(self.sounds.voice(track), decoded, now);
@@ -342,16 +365,13 @@ impl Work {
         if !ready {
             return Ok(());
         }
-        let claimed =
-            header.as_ref().and_then(CodecConfig::frame_rate).map(|(frames, seconds)| Rate::new(frames, seconds));
-        let claimed = claimed.or_else(|| first.as_ref().and_then(|(_, picture)| picture.claimed_rate()));
-        let rate = estimator.rate(claimed);
+        let rate = estimator.rate(claimed_rate(header.as_ref(), first.as_ref().map(|(_, picture)| picture)));
         let stage = std::mem::replace(&mut self.stage, Stage::waiting());
         let Stage::Waiting { early, coded, .. } = stage else { return Ok(()) };
         let first = first.map(|(_, picture)| picture);
         let voices = Voices::start(&self.sounds.languages(), &self.settings, &self.notify)?;
-        let mut running =
-            Running::start(&self.settings, rate, first.as_ref(), header, voices, &self.notify, &mut self.out)?;
+        let pictures = Pictures::new(&self.settings, rate, first.as_ref(), header, &self.notify)?;
+        let mut running = Running::start(&self.settings, pictures, voices, &mut self.out);
         running.find_voices(&mut self.sounds)?;
         if let Some(top) = running.top() {
             coded.iter().for_each(|frame| top.source.frame(frame));
@@ -360,8 +380,27 @@ impl Work {
             running.give(self.sounds.voice(track), decoded, at);
             running.poll_known(at, &mut self.out)?;
         }
-        self.figures.rungs = running.rung_count;
+        self.figures.rungs = running.pictures.rung_count;
         self.stage = Stage::Running(Box::new(running));
+        Ok(())
+    }
+
+    /// A picture of a programme that began without any: once their rate is known, there are rungs for them.
+    fn join(&mut self, pts: Timestamp, picture: &Picture, now: TimeDelta) -> Result<(), Error> {
+        let Stage::Running(running) = &mut self.stage else { return Ok(()) };
+        if running.pictures.rungs.is_some() {
+            return Ok(());
+        }
+        let joining = running.joining.get_or_insert_with(|| Joining { estimator: Estimator::default(), since: now });
+        joining.estimator.add(pts);
+        if !joining.estimator.is_settled() && now - joining.since < SETTLE {
+            return Ok(());
+        }
+        let header = self.video.track.as_ref().map(|track| track.codec.clone());
+        let rate = joining.estimator.rate(claimed_rate(header.as_ref(), Some(picture)));
+        let pictures = Pictures::new(&self.settings, rate, Some(picture), header, &self.notify)?;
+        running.add_pictures(&self.settings, pictures, now, &mut self.out);
+        self.figures.rungs = running.pictures.rung_count;
         Ok(())
     }
 
@@ -371,7 +410,7 @@ impl Work {
         figures.decoders_replaced = self.video.replaced + self.sounds.replaced();
         if let Stage::Running(running) = &self.stage {
             figures.continuity = running.continuity.counts();
-            if let Some(rungs) = &running.rungs {
+            if let Some(rungs) = &running.pictures.rungs {
                 let counts = rungs.counts();
                 figures.source_frames = counts.source;
                 figures.skipped_pictures = counts.skipped;
@@ -393,15 +432,14 @@ impl Stage {
     }
 }
 
-impl Running {
-    fn start(
+impl Pictures {
+    /// Rungs for pictures like the first one, or of a header that there is no picture of; none for neither.
+    fn new(
         settings: &Settings,
         rate: Rate,
         first: Option<&Picture>,
         header: Option<CodecConfig>,
-        voices: Voices,
         notify: &Notify,
-        out: &mut Vec<Output>,
     ) -> Result<Self, Error> {
         let size = first.map(Picture::display_size).or_else(|| header.as_ref().and_then(CodecConfig::display_size));
         let plan = size.map_or_else(Vec::new, |(width, height)| {
@@ -411,14 +449,6 @@ impl Running {
         let ticks = Ticks { origin: Timestamp::ZERO, rate: plan.first().map_or(rate, |leader| leader.rate) };
         let leader = plan.first().filter(|_| settings.slate.is_some());
         let canvas = leader.map(|leader| Canvas::new(leader, &colours(first.map(Picture::info)))).transpose()?;
-        let config = Config {
-            fps: (ticks.rate.frames, ticks.rate.seconds),
-            sample_rate: SAMPLE_RATE,
-            channels: CHANNELS,
-            sounds: voices.count(),
-            picture: !plan.is_empty(),
-            slate: canvas.is_some(),
-        };
         let seconds = if settings.mode == LatencyMode::Low { 1 } else { 2 };
         let gop = key_frames(&plan, ticks, seconds);
         let mut coding = Coding { level: settings.level, mode: settings.mode, ticks, gop, longest_gop: gop };
@@ -434,22 +464,46 @@ impl Running {
             found.retain(|found| settings.hardware || !found.hardware);
             Some(Rungs::new(plan, coding, first, found, top, notify.clone())?)
         };
-        let continuity = Continuity::new(config);
-        let mut running = Self { continuity, rungs, rung_count, voices, canvas, slate: None, last: None };
+        Ok(Self { rate: ticks.rate, rungs, rung_count, canvas })
+    }
+}
+
+impl Running {
+    fn start(settings: &Settings, pictures: Pictures, voices: Voices, out: &mut Vec<Output>) -> Self {
+        let continuity = Continuity::new(Config {
+            fps: (pictures.rate.frames, pictures.rate.seconds),
+            sample_rate: SAMPLE_RATE,
+            channels: CHANNELS,
+            sounds: voices.count(),
+            picture: pictures.rungs.is_some(),
+            slate: pictures.canvas.is_some(),
+        });
+        let (joining, held) = (None, None);
+        let mut running = Self { continuity, pictures, joining, voices, held, slate: None, last: None };
         if let Some(slate) = &settings.slate {
             running.show_slate(slate, out);
         }
-        Ok(running)
+        running
+    }
+
+    /// Pictures join a programme that had none.
+    fn add_pictures(&mut self, settings: &Settings, pictures: Pictures, now: TimeDelta, out: &mut Vec<Output>) {
+        let rate = pictures.rate;
+        self.continuity.add_pictures((rate.frames, rate.seconds), pictures.canvas.is_some());
+        (self.pictures, self.joining, self.held) = (pictures, None, Some(now));
+        if let Some(slate) = &settings.slate {
+            self.show_slate(slate, out);
+        }
     }
 
     /// The source that takes the leader's place.
     fn top(&mut self) -> Option<&mut Top> {
-        self.rungs.as_mut().and_then(Rungs::top)
+        self.pictures.rungs.as_mut().and_then(Rungs::top)
     }
 
     /// Takes the pictures of the slate; where they cannot be shown, those before them are, or the last live one.
     fn show_slate(&mut self, slate: &Slate, out: &mut Vec<Output>) {
-        match self.canvas.as_mut().map(|canvas| canvas.draw(slate)) {
+        match self.pictures.canvas.as_mut().map(|canvas| canvas.draw(slate)) {
             Some(Ok(picture)) => self.slate = Some(picture),
             Some(Err(error)) => out.push(Output::NoSlate(error.to_string())),
             None => {}
@@ -506,7 +560,7 @@ impl Running {
                     Show::Live(picture) | Show::Held(picture) => Some(picture),
                     Show::Slate => self.slate.clone().or_else(|| self.last.clone()),
                 };
-                if let (Some(picture), Some(rungs)) = (picture, &mut self.rungs) {
+                if let (Some(picture), Some(rungs)) = (picture, &mut self.pictures.rungs) {
                     self.last = Some(picture.clone());
                     rungs.show(&picture, live, pts, now, out);
                 }
@@ -521,22 +575,35 @@ impl Running {
         while let Some(step) = self.continuity.drain() {
             self.encode(step, now, out)?;
         }
-        if let Some(rungs) = &self.rungs {
+        self.held = None;
+        if let Some(rungs) = &self.pictures.rungs {
             rungs.end();
         }
         self.voices.finish()
     }
 
     fn is_ended(&self) -> bool {
-        self.rungs.as_ref().is_none_or(Rungs::is_ended) && self.voices.is_ended()
+        self.pictures.rungs.as_ref().is_none_or(Rungs::is_ended) && self.voices.is_ended()
     }
 
-    fn collect(&mut self, out: &mut Vec<Output>) -> Result<(), Error> {
-        if let Some(rungs) = &mut self.rungs {
+    fn collect(&mut self, now: TimeDelta, out: &mut Vec<Output>) -> Result<(), Error> {
+        if let Some(rungs) = &mut self.pictures.rungs {
             rungs.collect(out);
+            if rungs.is_led() {
+                self.held = None;
+            }
+        }
+        if self.held.is_some_and(|held| now - held < MOST_HELD) {
+            return Ok(());
         }
         self.voices.collect(out)
     }
+}
+
+/// The rate that a contribution says that its pictures have.
+fn claimed_rate(header: Option<&CodecConfig>, picture: Option<&Picture>) -> Option<Rate> {
+    let told = header.and_then(CodecConfig::frame_rate).map(|(frames, seconds)| Rate::new(frames, seconds));
+    told.or_else(|| picture?.claimed_rate())
 }
 
 /// A source with this header, in the place of `leader`; none where it cannot be passed on.

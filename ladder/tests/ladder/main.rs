@@ -10,6 +10,7 @@ mod told;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use ladder::Output;
 use ladder::plan::Level;
 use media::{Frame, LatencyMode, TimeDelta, Timestamp};
 use support::{Bench, clip, probe};
@@ -64,18 +65,26 @@ fn low_latency_holds_nothing_back() {
 #[test]
 fn a_flash_and_a_beep_stay_together() {
     let mut bench = Bench::new(Level::Plus, LatencyMode::Standard);
-    // White for a fifth of each second, and a tone with it.
-    let source = "-f lavfi -i color=black:s=320x180:r=30,geq=lum='if(lt(mod(T\\,1)\\,0.2)\\,235\\,16)':cb=128:cr=128 \
-        -f lavfi -i aevalsrc='if(lt(mod(t\\,1)\\,0.2)\\,0.5*sin(2764*t)\\,0)':s=44100 -t 8 -c:v libx264 -preset ultrafast \
-        -pix_fmt yuv420p -bf 2 -g 30 -c:a aac -ac 2";
-    let items = clip(bench.folder.path(), &source.replace('\'', ""));
+    let items = clip(bench.folder.path(), &flashes_and_beeps(8));
     bench.contribute(&items);
     bench.wait("seven seconds", |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 220));
+    assert_in_step(&bench, 5);
+}
+
+/// White for a fifth of each second, and a tone with it.
+fn flashes_and_beeps(seconds: u32) -> String {
+    let source = "-f lavfi -i color=black:s=320x180:r=30,geq=lum='if(lt(mod(T\\,1)\\,0.2)\\,235\\,16)':cb=128:cr=128 \
+        -f lavfi -i aevalsrc='if(lt(mod(t\\,1)\\,0.2)\\,0.5*sin(2764*t)\\,0)':s=44100 -c:v libx264 -preset ultrafast \
+        -pix_fmt yuv420p -bf 2 -g 30 -c:a aac -ac 2";
+    format!("{} -t {seconds}", source.replace('\'', ""))
+}
+
+fn assert_in_step(bench: &Bench, least: usize) {
     let programme = bench.programme();
     let apart = TimeDelta::from_millis(500);
     let flashes = rises(&programme.brightness(bench.folder.path(), 0), 128, apart);
     let beeps = rises(&programme.loudness(bench.folder.path()), 0.1, apart);
-    assert!(flashes.len() >= 5, "{flashes:?}");
+    assert!(flashes.len() >= least, "{flashes:?}");
     for flash in flashes {
         let off = beeps.iter().map(|beep| (*beep - flash).abs()).min().unwrap();
         assert!(off <= TimeDelta::from_millis(40), "{flash:?}: {} ms", off.as_millis());
@@ -168,6 +177,31 @@ fn sound_alone_is_a_programme() {
     bench.contribute(&items);
     bench.wait("sound", |programme| programme.sound.len() > 150);
     assert!(bench.programme().rungs.is_empty());
+}
+
+#[test]
+fn pictures_may_join_a_programme_of_sound() {
+    for mode in [LatencyMode::Low, LatencyMode::Standard] {
+        let mut bench = Bench::new(Level::Plus, mode);
+        let sound = clip(bench.folder.path(), &format!("{TONE} -t 3 -c:a aac -ac 2"));
+        let both = clip(bench.folder.path(), &flashes_and_beeps(7));
+        bench.contribute(&sound);
+        bench.contribute(&both);
+        bench.wait("pictures", |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 130));
+        let programme = bench.programme();
+        let gop = if mode == LatencyMode::Low { 30 } else { 60 };
+        programme.assert_sound(gop, bench.ladder.figures().skipped_pictures);
+        assert_in_step(&bench, 3);
+        let first = programme.rungs[0].2[0].pts;
+        assert!(
+            (first - programme.sound[0].pts).as_millis() > 3_000 && (first - Timestamp::ZERO).as_millis() % 1_000 == 0
+        );
+        // Who packages it knows of the pictures before there is sound of their time.
+        let before = bench.out().into_iter().take_while(|output| !matches!(output, Output::Rung { .. }));
+        let ahead =
+            before.filter_map(|output| if let Output::Frame(frame) = output { Some(frame.pts) } else { None }).max();
+        assert!(ahead.unwrap() < first, "{mode:?}");
+    }
 }
 
 #[test]

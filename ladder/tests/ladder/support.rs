@@ -131,6 +131,11 @@ impl Bench {
         (programme, self.folder)
     }
 
+    /// All that came out so far, in its order.
+    pub(crate) fn out(&self) -> Vec<Output> {
+        self.out.lock().unwrap().clone()
+    }
+
     /// What came out so far.
     pub(crate) fn programme(&self) -> Programme {
         Programme::new(&self.out.lock().unwrap())
