@@ -269,9 +269,6 @@ impl Packager {
         let first = self.targets.is_none();
         let wall = wall.max(self.wall_end);
         self.run = Run::new(leader, dts, pts, wall, self.next_msn, first);
-        if self.parts.is_some() {
-            self.run.has_parts();
-        }
         self.cuts = Cuts::new(self.next_msn, pts, !first);
         let opening = Opening { msn: self.next_msn, at: pts, discontinuity: !first };
         for feed in self.video.iter_mut().chain(&mut self.followers) {
@@ -284,8 +281,9 @@ impl Packager {
     }
 
     fn gather(&mut self, slot: Slot, unit: Unit) -> Result<(), Error> {
-        let Phase::Gathering(units) = &mut self.phase else { return Ok(()) };
         self.run.notice(slot, &unit);
+        let stalls = self.video_stalls();
+        let Phase::Gathering(units) = &mut self.phase else { return Ok(()) };
         let elapsed = unit.pts - self.run.start_pts;
         let whole = match (self.run.leader, slot) {
             (_, Slot::Rung(_)) => false,
@@ -295,7 +293,7 @@ impl Packager {
                 let followed = units.iter().any(|(slot, _)| *slot == Slot::Video);
                 (entry && followed && elapsed >= SHORTEST_SEGMENT) || elapsed >= LONGEST_FIRST_SEGMENT
             }
-            (Kind::Video, Slot::Sound(_)) => self.run.video_stalls(),
+            (Kind::Video, Slot::Sound(_)) => stalls,
         };
         units.push((slot, unit));
         if whole || units.len() >= MOST_GATHERED { self.freeze() } else { Ok(()) }
@@ -323,9 +321,6 @@ impl Packager {
         }
         let (targets, parts) = plan::targets(self.config, gop, &paces);
         (self.targets, self.parts) = (Some(targets), parts);
-        if parts.is_some() {
-            self.run.has_parts();
-        }
         self.out.events.push_back(Event::Targets(targets));
         for feed in self.video.iter_mut().chain(&mut self.followers) {
             feed.lane.set_parts(parts);

@@ -121,14 +121,15 @@ impl Packager {
         let newest = sounds.filter_map(|sound| sound.held.back()).map(|unit| unit.pts).max();
         for n in 0..self.followers.len() {
             self.settle(n)?;
-            while let Some(feed) = self.followers.get_mut(n)
+            while let Some(feed) = self.followers.get(n)
                 && let Some(front) = feed.held.front()
             {
                 let due = match feed.slot(n) {
-                    Slot::Sound(_) => feed.held.len() >= MOST_HELD || self.run.lets_be_heard(front, newest),
+                    Slot::Sound(_) => feed.held.len() >= MOST_HELD || self.lets_be_heard(front, newest),
                     Slot::Rung(_) | Slot::Video => self.run.lets_be_seen(front),
                 };
-                let Some(unit) = feed.held.pop_front_if(|_| due) else { break };
+                let held = self.followers.get_mut(n).filter(|_| due);
+                let Some(unit) = held.and_then(|feed| feed.held.pop_front()) else { break };
                 self.commit(n, unit)?;
             }
         }

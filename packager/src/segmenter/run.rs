@@ -47,8 +47,6 @@ pub(super) struct Run {
     head_start: TimeDelta,
     /// The most sound that came between two pictures.
     apart: TimeDelta,
-    /// Sound waits at least so long for pictures.
-    least_hold: TimeDelta,
     newest_key: Option<Timestamp>,
     gop: TimeDelta,
     /// The open segment did not begin with an IDR, or a picture stood in it.
@@ -84,7 +82,6 @@ impl Run {
             heard_by_video: None,
             head_start: TimeDelta::ZERO,
             apart: TimeDelta::ZERO,
-            least_hold: AUDIO_HOLD,
             newest_key: None,
             gop: TimeDelta::ZERO,
             headless: false,
@@ -110,33 +107,9 @@ impl Run {
         }
     }
 
-    /// So much audio came since the last picture that no more pictures are to be expected. Audio that is merely dated
-    /// ahead of the pictures is not meant: the two come side by side.
-    pub(super) fn video_stalls(&self) -> bool {
-        self.since_video().is_some_and(|since| since > self.hold())
-    }
-
     /// So much audio came since the last picture.
     fn since_video(&self) -> Option<TimeDelta> {
         self.heard.zip(self.heard_by_video).map(|(heard, then)| heard - then)
-    }
-
-    /// How long sound waits for pictures: twice as long as it had to so far.
-    fn hold(&self) -> TimeDelta {
-        self.apart.times(2).clamp(self.least_hold, AUDIO_HOLD)
-    }
-
-    /// Players of parts have little in hand: they would run dry where sound waits for longer.
-    pub(super) fn has_parts(&mut self) {
-        self.least_hold = HELD_IN_PARTS;
-    }
-
-    /// Video has come as far as the frame of a sound, or has stalled for so long that it is not waited for; `newest` is
-    /// the newest sound that is held.
-    pub(super) fn lets_be_heard(&self, unit: &Unit, newest: Option<Timestamp>) -> bool {
-        let reached = self.newest_video.is_some_and(|video| video >= unit.pts);
-        let overdue = || self.video_stalls() && newest.is_some_and(|newest| newest - unit.pts > self.hold());
-        self.leader != Kind::Video || reached || overdue()
     }
 
     /// Video has come as far as the frame of a rung: it was cut there or will not be. Rungs never overtake it.
@@ -148,6 +121,27 @@ impl Run {
 }
 
 impl Packager {
+    /// How long sound waits for pictures: twice as long as it had to so far. Players of parts have little in hand: they
+    /// would run dry where it waits for longer.
+    fn sound_waits(&self) -> TimeDelta {
+        let least = if self.parts.is_some() { HELD_IN_PARTS } else { AUDIO_HOLD };
+        self.run.apart.times(2).clamp(least, AUDIO_HOLD)
+    }
+
+    /// So much audio came since the last picture that no more pictures are to be expected. Audio that is merely dated
+    /// ahead of the pictures is not meant: the two come side by side.
+    pub(super) fn video_stalls(&self) -> bool {
+        self.run.since_video().is_some_and(|since| since > self.sound_waits())
+    }
+
+    /// Video has come as far as the frame of a sound, or has stalled for so long that it is not waited for; `newest` is
+    /// the newest sound that is held.
+    pub(super) fn lets_be_heard(&self, unit: &Unit, newest: Option<Timestamp>) -> bool {
+        let reached = self.run.newest_video.is_some_and(|video| video >= unit.pts);
+        let overdue = || self.video_stalls() && newest.is_some_and(|newest| newest - unit.pts > self.sound_waits());
+        self.run.leader != Kind::Video || reached || overdue()
+    }
+
     pub(super) fn run(&mut self, slot: Slot, unit: Unit, arrival: WallTime) -> Result<(), Error> {
         let end = self.lanes().filter(|lane| lane.active()).map(Lane::end).max();
         let jumps = end.is_some_and(|end| unit.dts - end > LONGEST_JUMP);
@@ -201,7 +195,7 @@ impl Packager {
 
     /// Pictures stay away while sound goes on: one stands as far as that has come.
     fn stand(&mut self) -> Result<(), Error> {
-        let Some(heard) = self.run.newest_audio.filter(|_| self.run.video_stalls()) else { return Ok(()) };
+        let Some(heard) = self.run.newest_audio.filter(|_| self.video_stalls()) else { return Ok(()) };
         let able = |feed: &&mut Feed| feed.lane.active() && feed.lane.can_stand();
         let Some(feed) = self.video.as_mut().filter(able) else { return Ok(()) };
         feed.lane.catch_up(&self.cuts, &mut self.out)?;
