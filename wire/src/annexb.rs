@@ -159,6 +159,27 @@ impl<T: Copy> Assembler<T> {
             bytes = rest.get(START_CODE.len()..).unwrap_or_default();
         }
         self.append(bytes, out);
+        self.note_zeros(bytes);
+    }
+
+    /// Where the first start code in `bytes` begins.
+    pub(crate) fn find(&self, bytes: &[u8]) -> Option<usize> {
+        self.finder.find(bytes)
+    }
+
+    /// Takes the next bytes, within which there is no start code.
+    #[inline]
+    pub(crate) fn push_plain(&mut self, bytes: &[u8], out: &mut impl FnMut(Output<'_, T>)) {
+        // One may have begun before them.
+        if self.zeros > 0 {
+            return self.push(bytes, out);
+        }
+        self.append(bytes, out);
+        self.note_zeros(bytes);
+    }
+
+    #[inline]
+    fn note_zeros(&mut self, bytes: &[u8]) {
         self.zeros = match bytes {
             [] => self.zeros,
             [0] => (self.zeros + 1).min(2),
@@ -367,6 +388,24 @@ mod tests {
         }
         assembler.flush(&mut |output| got.take(output));
         got
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_known_to_be_plain_are_taken_alike(cuts in proptest::collection::vec(1_usize..12, 1..30)) {
+            let (mut assembler, mut got) = (Assembler::new(Codec::Avc, 256, 1_000), Got::default());
+            let mut rest = STREAM;
+            for cut in cuts.into_iter().chain([STREAM.len()]) {
+                let (piece, behind) = rest.split_at(cut.min(rest.len()));
+                match assembler.find(piece) {
+                    Some(_) => assembler.push(piece, &mut |output| got.take(output)),
+                    None => assembler.push_plain(piece, &mut |output| got.take(output)),
+                }
+                rest = behind;
+            }
+            assembler.flush(&mut |output| got.take(output));
+            prop_assert_eq!(got, run(Codec::Avc, &[(None, STREAM)]));
+        }
     }
 
     const STREAM: &[u8] = &[

@@ -6,7 +6,7 @@ use media::{Timestamp, TrackId};
 
 use super::clock::Clock;
 use super::left_out::{LeftOut, Obstacle, Reason, Tables};
-use super::packet::{NULL_PID, PACKET, PIDS, Packet};
+use super::packet::{self, NULL_PID, PACKET, PIDS, Packet};
 use super::psi::{self, Content, Entry, Map};
 use super::stream::{Context, Stream};
 use super::sync::{Found, Sync};
@@ -161,7 +161,7 @@ impl Demuxer {
 impl Core {
     fn found(&mut self, found: Found<'_>, items: &mut Vec<Item>) {
         match found {
-            Found::Packet(bytes) => self.packet(bytes, items),
+            Found::Packets(packets) => self.packets(packets, items),
             Found::Lost => {
                 self.stats.resyncs += 1;
                 // As many packets may be missing as counters count.
@@ -171,6 +171,36 @@ impl Core {
                 }
             }
         }
+    }
+
+    fn packets(&mut self, mut packets: &[[u8; PACKET]], items: &mut Vec<Item>) {
+        while let Some((first, behind)) = packets.split_first() {
+            let row = self.row(first, packets, items);
+            packets = packets.get(row..).unwrap_or_default();
+            if row == 0 {
+                self.packet(first, items);
+                packets = behind;
+            }
+        }
+    }
+
+    /// Takes the packets in front that do nothing but go on with one stream, as most do, all at once; gives their number.
+    fn row(&mut self, first: &[u8; PACKET], packets: &[[u8; PACKET]], items: &mut Vec<Item>) -> usize {
+        let slot = usize::from(self.slots.get(packet::pid(first)));
+        let Some(Pid { pid, counter: Some(counter), print: last, role: Role::Stream(stream) }) =
+            slot.checked_sub(1).and_then(|at| self.pids.get_mut(at))
+        else {
+            return 0;
+        };
+        let counters = (1..).map(|n| counter.wrapping_add(n) & COUNTER_MASK);
+        let row = packets.iter().zip(counters).take_while(|(packet, counter)| packet::goes_on(packet, *pid, *counter));
+        let (row, _) = packets.split_at(row.count());
+        let Some(newest) = row.last() else { return 0 };
+        (*counter, *last) = (packet::counter(newest), print(packet::body(newest)));
+        self.stats.packets += row.len() as u64;
+        let Self { limits, stats, clock, .. } = self;
+        stream.go_on(row, &mut Context { limits, stats, clock, items });
+        row.len()
     }
 
     fn packet(&mut self, bytes: &[u8; PACKET], items: &mut Vec<Item>) {

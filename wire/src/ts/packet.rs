@@ -9,6 +9,34 @@ pub(super) const NULL_PID: u16 = 0x1fff;
 /// How many PIDs there are.
 pub(super) const PIDS: usize = 0x2000;
 
+/// Bytes of its header, where it has no adaptation field.
+const HEAD: usize = 4;
+/// Payload of a packet that has nothing else.
+pub(super) const FULL: usize = PACKET - HEAD;
+
+/// The PID of a packet.
+pub(super) const fn pid([_, high, low, ..]: &[u8; PACKET]) -> u16 {
+    (*high as u16 & 0x1f) << 8 | *low as u16
+}
+
+/// The counter of a packet.
+pub(super) const fn counter([_, _, _, flags, ..]: &[u8; PACKET]) -> u8 {
+    *flags & 0x0f
+}
+
+/// All behind the header.
+pub(super) fn body(packet: &[u8; PACKET]) -> &[u8; FULL] {
+    let [_, _, _, _, body @ ..] = packet;
+    body
+}
+
+/// Whether a packet is full of payload that goes on with what the packet of `pid` before it had.
+#[inline]
+pub(super) fn goes_on([sync, high, low, flags, ..]: &[u8; PACKET], pid: u16, counter: u8) -> bool {
+    let [wanted_high, wanted_low] = pid.to_be_bytes();
+    [*sync, *high, *low, *flags] == [SYNC, wanted_high, wanted_low, 0x10 | counter]
+}
+
 /// A packet taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Packet<'a> {
@@ -34,13 +62,13 @@ impl<'a> Packet<'a> {
     /// Takes `bytes` apart; none where the adaptation field is longer than the packet or the packet is of a form reserved.
     #[inline]
     pub(super) fn parse(bytes: &'a [u8; PACKET]) -> Option<Self> {
-        let [_, high, low, flags, body @ ..] = bytes;
+        let [_, high, _, flags, body @ ..] = bytes;
         let mut packet = Self {
-            pid: u16::from(high & 0x1f) << 8 | u16::from(*low),
+            pid: pid(bytes),
             damaged: high & 0x80 != 0,
             start: high & 0x40 != 0,
             scrambled: flags & 0xc0 != 0,
-            counter: flags & 0x0f,
+            counter: counter(bytes),
             discontinuity: false,
             pcr: None,
             payload: None,

@@ -83,6 +83,19 @@ impl Reader {
         }
     }
 
+    /// Takes note of so many bytes that are nothing but payload, and not the last of it; false, and nothing is done, where
+    /// they are not.
+    pub(super) fn go_on(&mut self, bytes: usize, limit: usize) -> bool {
+        match &mut self.state {
+            State::Body { left, taken } if *taken + bytes <= limit && left.is_none_or(|left| bytes < left) => {
+                *taken += bytes;
+                *left = left.map(|left| left - bytes);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// No more comes of the packet under way: gives its end.
     pub(super) fn finish(&mut self, out: &mut impl FnMut(Piece<'_>)) {
         match std::mem::take(&mut self.state) {

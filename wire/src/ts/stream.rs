@@ -7,15 +7,13 @@ use super::audio::{self, Splitter};
 use super::clock::Clock;
 use super::framing::{Format, opus_channels};
 use super::metadata;
+use super::packet::{self, FULL, PACKET};
 use super::pes::{self, Piece};
 use super::psi::{self, Content};
 use super::video::{self, Pictures, Times};
 use super::{Limits, Stats};
 use crate::Item;
 use crate::annexb::Codec;
-
-/// Payload of a packet that has nothing else.
-const FULL: usize = 184;
 
 /// What streams share.
 pub(super) struct Context<'a> {
@@ -94,6 +92,17 @@ impl Stream {
                 let over = assembler.push(payload, start, cx.limits.section, &mut |section| splice(section, cx));
                 cx.stats.oversized_sections += over;
             }
+        }
+    }
+
+    /// Takes packets that are full of payload and begin nothing.
+    pub(super) fn go_on(&mut self, packets: &[[u8; PACKET]], cx: &mut Context<'_>) {
+        self.ragged = false;
+        match &mut self.body {
+            Body::Video(pictures) if self.pes.go_on(packets.len() * FULL, cx.limits.pes) => {
+                pictures.go_on(packets, &mut |output| pictured(self.label, output, cx));
+            }
+            _ => packets.iter().for_each(|packet| self.push(packet::body(packet), false, cx)),
         }
     }
 

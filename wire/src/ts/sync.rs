@@ -1,5 +1,7 @@
 //! The grid of packets: finds it, keeps to it over any cut of the input, and finds it again.
 
+use std::slice::from_ref;
+
 use super::packet::{PACKET, SYNC};
 
 /// Distances from sync byte to sync byte: plain, behind a 4-byte time code (M2TS), with 16 bytes of Reed-Solomon code.
@@ -14,8 +16,8 @@ const WINDOW: usize = MAX_STRIDE * (LOCK - 1) + 1;
 /// What comes out of [`Sync::push`].
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Found<'a> {
-    /// A packet, its sync byte first.
-    Packet(&'a [u8; PACKET]),
+    /// Packets that lie one behind the other, the sync byte of each first.
+    Packets(&'a [[u8; PACKET]]),
     /// The grid was lost: what comes next does not follow on what was before.
     Lost,
 }
@@ -63,7 +65,7 @@ impl Sync {
         let Some((at, stride)) = short_grid(&held) else { return };
         for chunk in held.get(at..).unwrap_or_default().chunks(stride) {
             if let Some(packet) = chunk.first_chunk() {
-                out(Found::Packet(packet));
+                out(Found::Packets(from_ref(packet)));
             }
         }
     }
@@ -93,15 +95,17 @@ impl Sync {
     }
 
     /// Goes along plain packets that lie whole in the input, as most do.
-    fn row<'a>(&self, mut input: &'a [u8], out: &mut impl FnMut(Found<'_>)) -> &'a [u8] {
-        while self.stride == PACKET
-            && let Some((packet, rest)) = input.split_first_chunk()
-            && packet.first() == Some(&SYNC)
-        {
-            out(Found::Packet(packet));
-            input = rest;
+    fn row<'a>(&self, input: &'a [u8], out: &mut impl FnMut(Found<'_>)) -> &'a [u8] {
+        if self.stride != PACKET {
+            return input;
         }
-        input
+        let (packets, _) = input.as_chunks::<PACKET>();
+        let row = packets.iter().take_while(|[first, ..]| *first == SYNC).count();
+        let (row, _) = packets.split_at(row);
+        if !row.is_empty() {
+            out(Found::Packets(row));
+        }
+        input.get(row.len() * PACKET..).unwrap_or_default()
     }
 
     /// Goes along the grid; gives what is left of the input where the grid ends.
@@ -118,7 +122,7 @@ impl Sync {
             }
             if self.held.is_empty() {
                 if let Some((packet, rest)) = input.split_first_chunk() {
-                    out(Found::Packet(packet));
+                    out(Found::Packets(from_ref(packet)));
                     input = rest;
                 } else {
                     self.held.extend_from_slice(input);
@@ -129,7 +133,7 @@ impl Sync {
                 self.held.extend_from_slice(taken);
                 input = rest;
                 let Some(packet) = self.held.first_chunk() else { return input };
-                out(Found::Packet(packet));
+                out(Found::Packets(from_ref(packet)));
                 self.held.clear();
             }
             self.skip = self.stride - PACKET;
@@ -178,7 +182,7 @@ mod tests {
     fn found(parts: &[&[u8]]) -> Vec<u8> {
         let (mut sync, mut numbers) = (Sync::default(), Vec::new());
         let mut out = |found: Found<'_>| match found {
-            Found::Packet(packet) => numbers.push(packet[1]),
+            Found::Packets(packets) => numbers.extend(packets.iter().map(|packet| packet[1])),
             Found::Lost => numbers.push(255),
         };
         for part in parts {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use media::codec::{HeaderError, avc, hevc, nal};
 use media::{Access, CodecConfig, TimeDelta, Timescale, Timestamp};
 
+use super::packet::{self, PACKET};
 use crate::annexb::{self, Assembler, Codec};
 
 /// Bytes of parameter sets kept for one access unit; more are left out.
@@ -66,6 +67,12 @@ impl Pictures {
         assembler.push(bytes, &mut |output| take(header, pace, output, out));
     }
 
+    /// Takes the payloads of packets that have nothing else.
+    pub(super) fn go_on(&mut self, packets: &[[u8; PACKET]], out: &mut impl FnMut(Output)) {
+        let Self { assembler, header, pace } = self;
+        go_on(assembler, packets, &mut |output| take(header, pace, output, out));
+    }
+
     /// The stream ends: gives the access unit under way.
     pub(super) fn flush(&mut self, out: &mut impl FnMut(Output)) {
         let Self { assembler, header, pace } = self;
@@ -80,6 +87,24 @@ impl Pictures {
     /// The header in force.
     pub(super) const fn config(&self) -> Option<&CodecConfig> {
         self.header.config.as_ref()
+    }
+}
+
+fn go_on<T: Copy>(
+    assembler: &mut Assembler<T>,
+    mut packets: &[[u8; PACKET]],
+    out: &mut impl FnMut(annexb::Output<'_, T>),
+) {
+    while !packets.is_empty() {
+        // They are searched headers and all, which are no part of a start code: neither the first byte of one nor its last is
+        // in any, and two are left.
+        let next = assembler.find(packets.as_flattened()).map_or(packets.len(), |at| at / PACKET);
+        let (plain, others) = packets.split_at(next);
+        plain.iter().for_each(|packet| assembler.push_plain(packet::body(packet), out));
+        packets = others.split_first().map_or(&[], |(packet, behind)| {
+            assembler.push(packet::body(packet), out);
+            behind
+        });
     }
 }
 
@@ -201,4 +226,39 @@ fn nominal(config: &CodecConfig) -> Option<TimeDelta> {
     let (frames, seconds) = config.frame_rate()?;
     let rate = u64::from(frames).checked_div(seconds.into())?;
     RATES.contains(&rate).then(|| Timescale::new(frames).delta(seconds.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Packets whose payloads are full of what start codes and NAL units are made of.
+    fn packets() -> impl Strategy<Value = Vec<[u8; PACKET]>> {
+        let byte = prop_oneof![6 => Just(0), 3 => Just(1), 1 => proptest::sample::select(vec![0x09, 0x41, 0x65, 0x80])];
+        let packet = (any::<u8>(), proptest::collection::vec(byte, PACKET)).prop_map(|(counter, bytes)| {
+            let mut packet: [u8; PACKET] = bytes.try_into().unwrap();
+            [packet[0], packet[3]] = [0x47, 0x10 | counter & 0x0f];
+            packet
+        });
+        proptest::collection::vec(packet, 1..6)
+    }
+
+    fn run(push: impl FnOnce(&mut Assembler<u8>, &mut dyn FnMut(annexb::Output<'_, u8>))) -> Vec<String> {
+        let (mut assembler, mut got) = (Assembler::new(Codec::Avc, 256, 500), Vec::new());
+        assembler.set_time(Some(1));
+        push(&mut assembler, &mut |output| got.push(format!("{output:?}")));
+        assembler.flush(&mut |output| got.push(format!("{output:?}")));
+        got
+    }
+
+    proptest! {
+        #[test]
+        fn packets_at_once_give_what_they_give_one_by_one(packets in packets()) {
+            let single = run(|assembler, out| {
+                packets.iter().for_each(|packet| assembler.push(packet::body(packet), &mut |output| out(output)));
+            });
+            prop_assert_eq!(run(|assembler, out| go_on(assembler, &packets, &mut |output| out(output))), single);
+        }
+    }
 }
