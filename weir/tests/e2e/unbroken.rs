@@ -1,5 +1,6 @@
 //! Encoded programmes: renditions on one timeline, and viewers who never notice that the encoder was away.
 
+mod joining;
 mod networks;
 mod overload;
 pub(crate) mod slates;
@@ -130,33 +131,35 @@ fn nothing_breaks_in_standard() {
 }
 
 #[test]
-fn ffmpeg_plays_through_a_lost_encoder_to_the_end() {
+fn ffmpeg_plays_through_a_lost_encoder_to_the_end_in_each_mode() {
     let _machine = shared();
     let server = Server::start();
-    let stream = encoded(&server, "reduced", json!({ "reconnect_window": 6 }));
-    let mut first = FIRST.push(&server, &stream);
-    server.playback(&stream).main().wait_for("two segments", |list| list.segments.len() >= 2);
-    // What a decoder complains of is an error here.
-    let url = server.playlist_url(&stream);
-    let mut player =
-        Encoder::ffmpeg(&["-v", "warning", "-xerror", "-i", &url, "-map", "0:v:0", "-map", "0:a:0", "-f", "null", "-"]);
-    grows(&server, &stream, "live_pictures_total", BACK);
-    first.kill();
-    grows(&server, &stream, "slate_pictures_total", SLATES);
-    let mut second = LARGER.push(&server, &stream);
-    grows(&server, &stream, "live_pictures_total", BACK);
-    second.kill();
-    server.api().wait_for(&stream, "idle");
-    let ended = server.playback(&stream).main().wait_for("the end of the list", |list| list.ended);
-    assert!(!ended.segments.iter().any(|segment| segment.discontinuity), "{}", ended.text);
-    player.wait_for_success();
-    let complaints: Vec<_> = player
-        .output()
-        .lines()
-        .filter(|line| line.contains("error") || line.contains("Invalid"))
-        .map(str::to_owned)
-        .collect();
-    assert!(complaints.is_empty(), "{complaints:?}");
+    let streams = ["low", "reduced", "standard"].map(|mode| encoded(&server, mode, json!({ "reconnect_window": 6 })));
+    let push = |turn: &Turn| streams.each_ref().map(|stream| turn.push(&server, stream));
+    let grow = |name: &str, by| streams.iter().for_each(|stream| grows(&server, stream, name, by));
+    let mut first = push(&FIRST);
+    let mut players = streams.each_ref().map(|stream| {
+        server.playback(stream).main().wait_for("two segments", |list| list.segments.len() >= 2);
+        // What a decoder complains of is an error here.
+        let (head, url) = (["-v", "warning", "-xerror", "-i"], server.playlist_url(stream));
+        Encoder::ffmpeg(&[&head[..], &[&url, "-map", "0:v:0", "-map", "0:a:0", "-f", "null", "-"]].concat())
+    });
+    grow("live_pictures_total", BACK);
+    first.iter_mut().for_each(Encoder::kill);
+    grow("slate_pictures_total", SLATES);
+    let mut second = push(&Turn { by: By::Srt, ..FIRST });
+    grow("live_pictures_total", BACK);
+    second.iter_mut().for_each(Encoder::kill);
+    for (stream, player) in streams.iter().zip(&mut players) {
+        server.api().wait_for(stream, "idle");
+        let ended = server.playback(stream).main().wait_for("the end of the list", |list| list.ended);
+        assert!(!ended.segments.iter().any(|segment| segment.discontinuity), "{}", ended.text);
+        player.wait_for_success();
+        let output = player.output();
+        let complaints: Vec<_> =
+            output.lines().filter(|line| line.contains("error") || line.contains("Invalid")).collect();
+        assert!(complaints.is_empty(), "{complaints:?}");
+    }
 }
 
 #[test]
