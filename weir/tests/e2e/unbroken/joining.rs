@@ -1,0 +1,63 @@
+//! Pictures that join an encoded programme of sound: who listens hears on, and who comes then sees them.
+
+use serde_json::json;
+
+use super::{BACK, encoded, grows};
+use crate::players::{player_folder, seconds};
+use crate::rejoin::Record;
+use crate::support::{Encoder, Server, alone, until};
+
+/// Seconds that a viewer looks who comes when there are pictures.
+const LOOKS: &str = "5";
+
+/// Pushes a tone, and pictures with it where they are wanted.
+fn push(url: &str, pictures: bool) -> Encoder {
+    let seen = if pictures { "-re -f lavfi -i testsrc2=size=640x360:rate=30" } else { "" };
+    let words = format!(
+        "{seen} -re -f lavfi -i sine=frequency=440:sample_rate=48000 -pix_fmt yuv420p -c:v libx264 -preset ultrafast -g 30 -c:a aac -ac 2 \
+         -f flv {url}"
+    );
+    Encoder::ffmpeg(&words.split_whitespace().collect::<Vec<_>>())
+}
+
+#[test]
+fn pictures_join_a_programme_of_sound() {
+    let _machine = alone();
+    let server = Server::start();
+    let stream = encoded(&server, "low", json!({}));
+    let url = server.rtmp_url(&stream.key);
+    let mut speaker = push(&url, false);
+    let playback = server.playback(&stream);
+    let mut sound = Record::new(playback.main());
+    sound.rendition.wait_for("three segments", |list| list.segments.len() >= 3);
+    assert!(!playback.answer().text().contains("RESOLUTION"), "there are no pictures yet");
+    let (script, time) = (format!("{}/play.mjs", player_folder()), seconds().to_string());
+    let mut browser = Encoder::run("node", &[&script, "watch", &server.watch_url(&stream), &time]);
+    let address = server.playlist_url(&stream);
+    let mut listener = Encoder::ffmpeg(&["-v", "warning", "-xerror", "-i", &address, "-t", &time, "-f", "null", "-"]);
+    until("the player to play", || browser.output().contains("playing").then_some(()));
+    sound.reload();
+    speaker.kill();
+    let _both = push(&url, true);
+    until("pictures", || playback.answer().text().contains("RESOLUTION=640x360").then_some(()));
+    assert!(browser.exit_status().is_none(), "it plays when they come");
+    grows(&server, &stream, "live_pictures_total", BACK);
+    browser.wait_for_success();
+    listener.wait_for_success();
+    let complaints: Vec<_> =
+        listener.output().lines().filter(|line| line.contains("rror")).map(str::to_owned).collect();
+    assert!(complaints.is_empty(), "{complaints:?}");
+    let mut viewer = Encoder::run("node", &[&script, "watch", &server.watch_url(&stream), LOOKS]);
+    viewer.wait_for_success();
+    assert!(viewer.output().contains("\"height\":360"), "{}", viewer.output());
+    sound.reload();
+    sound.assert_continuous();
+    // The segments of all renditions are those of the sound.
+    let breaks = |list: &crate::support::MediaPlaylist| {
+        let breaks = list.segments.iter().filter(|segment| segment.discontinuity).map(|segment| segment.number);
+        breaks.collect::<Vec<_>>()
+    };
+    let renditions = playback.renditions();
+    let all: Vec<_> = renditions.iter().map(|rendition| (rendition.kind, breaks(&rendition.playlist()))).collect();
+    assert!(all.len() == 3 && all.iter().all(|(_, breaks)| breaks.len() == 1 && *breaks == all[0].1), "{all:?}");
+}
