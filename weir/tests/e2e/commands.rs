@@ -37,6 +37,9 @@ fn check_is_content_with_the_example_configuration() {
     let _machine = shared();
     let run = check(&[]);
     assert!(run.status.success(), "{run:?}");
+    let said = String::from_utf8_lossy(&run.stdout);
+    let slates = "passed through: H.264, HEVC, AV1, VP9, AAC, AC-3, E-AC-3, FLAC\n";
+    assert!(said.contains(slates), "{said}");
 }
 
 #[test]

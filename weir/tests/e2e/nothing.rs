@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::bad::script::{AUDIO, Tag, VIDEO, publish, tags};
-use crate::support::{Clip, Encoder, Server, clip, free_ports, shared, until, until_within};
+use crate::support::{Clip, Encoder, Server, clip, shared, until, until_within};
 
 /// More than the 10 s that a first frame may take, or an API's shortest duration.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -52,9 +52,7 @@ fn a_transport_stream_without_a_programme_is_ended() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({}));
-    let [relay] = free_ports();
-    let from = format!("udp://127.0.0.1:{relay}");
-    let _relay = Encoder::run("srt-live-transmit", &["-q", &from, &server.srt_url(&stream)]);
+    let (_relay, port) = Encoder::srt_relay(&[], &server.srt_url(&stream));
     let done = Arc::new(AtomicBool::new(false));
     let sender = thread::spawn({
         let (done, socket) = (Arc::clone(&done), UdpSocket::bind("127.0.0.1:0").expect("a socket"));
@@ -62,7 +60,7 @@ fn a_transport_stream_without_a_programme_is_ended() {
             let packet = [&[0x47, 0x1f, 0xff, 0x10][..], &[0xff; 184]].concat();
             while !done.load(Ordering::Relaxed) {
                 // Nobody may listen yet.
-                let _ = socket.send_to(&packet.repeat(7), ("127.0.0.1", relay));
+                let _ = socket.send_to(&packet.repeat(7), ("127.0.0.1", port));
                 thread::sleep(Duration::from_millis(20));
             }
         }
@@ -95,9 +93,7 @@ fn an_srt_caller_that_sends_nothing_is_ended() {
     let _machine = shared();
     let server = Server::start_with(&IDLE);
     let stream = server.api().create("low", json!({}));
-    let [relay] = free_ports();
-    let from = format!("udp://127.0.0.1:{relay}");
-    let _relay = Encoder::run("srt-live-transmit", &["-q", "-a:no", &from, &server.srt_url(&stream)]);
+    let _relay = Encoder::srt_relay(&["-a:no"], &server.srt_url(&stream));
     wait_for_refusal(&server, "timeout", "nothing was received for too long");
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::publish::assert_plays;
-use crate::support::{Clip, Encoder, Server, clip, free_ports, shared, until};
+use crate::support::{Clip, Encoder, Server, clip, shared, until};
 
 /// What ffmpeg says when a listener refuses it.
 const REFUSED: &str = "Input/output error";
@@ -69,10 +69,8 @@ fn srt_live_transmit_pushes_what_it_gets() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({}));
-    let [relay] = free_ports();
-    let from = format!("udp://127.0.0.1:{relay}");
-    let _relay = Encoder::run("srt-live-transmit", &["-q", &from, &server.srt_url(&stream)]);
-    let _encoder = push(&format!("{from}?pkt_size=1316"), &[]);
+    let (_relay, port) = Encoder::srt_relay(&[], &server.srt_url(&stream));
+    let _encoder = push(&format!("udp://127.0.0.1:{port}?pkt_size=1316"), &[]);
     assert_plays(&server, &stream, &["audio", "video"]);
 }
 

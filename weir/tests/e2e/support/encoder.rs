@@ -8,7 +8,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use super::until;
+use super::{free_ports, until};
 
 /// One running program. Dropped, it is killed; a failing test shows what it said.
 pub(crate) struct Encoder {
@@ -54,6 +54,13 @@ impl Encoder {
     pub(crate) fn gst(pipeline: &str) -> Self {
         let words: Vec<_> = pipeline.split_whitespace().collect();
         Self::run("gst-launch-1.0", &[&["-q", "-e"], words.as_slice()].concat())
+    }
+
+    /// Starts srt-live-transmit, which calls `url` and sends it the datagrams that come to the port that is given.
+    pub(crate) fn srt_relay(options: &[&str], url: &str) -> (Self, u16) {
+        let [port] = free_ports();
+        let from = format!("udp://127.0.0.1:{port}");
+        (Self::run("srt-live-transmit", &[&["-q"], options, &[&from, url]].concat()), port)
     }
 
     /// What it wrote so far on both its outputs.
