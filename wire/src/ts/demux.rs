@@ -192,7 +192,7 @@ impl Core {
         else {
             return 0;
         };
-        let counters = (1..).map(|n| counter.wrapping_add(n) & COUNTER_MASK);
+        let counters = (1..=COUNTER_MASK + 1).cycle().map(|n| counter.wrapping_add(n) & COUNTER_MASK);
         let row = packets.iter().zip(counters).take_while(|(packet, counter)| packet::goes_on(packet, *pid, *counter));
         let (row, _) = packets.split_at(row.count());
         let Some(newest) = row.last() else { return 0 };

@@ -262,6 +262,17 @@ fn pictures_and_pes_packets_need_not_go_together() {
 }
 
 #[test]
+fn a_picture_of_more_packets_than_a_byte_counts_is_whole() {
+    let mut writer = Writer::default();
+    writer.tables(0, &[AVC]);
+    writer.pes(VIDEO, false, Some((90_000, 90_000)), &picture(0, 100_000));
+    writer.pes(VIDEO, false, Some((93_000, 93_000)), &picture(1, 100_000));
+    let (items, stats) = run(&[&writer.bytes]);
+    assert_eq!(frames(&items, VIDEO_TRACK).iter().map(|frame| frame.payload.len()).collect::<Vec<_>>(), [100_004; 2]);
+    assert_eq!(stats.dropped, 0);
+}
+
+#[test]
 fn timed_metadata_is_kept() {
     let mut writer = Writer::default();
     let descriptor = [0x05, 4, b'I', b'D', b'3', b' '];
