@@ -12,6 +12,7 @@ use media::codec::{aac, ac3, av1, avc, flac, hevc, vp9};
 use media::{CodecConfig, Frame, Timestamp, Track, TrackId};
 use slate::filler::{Reel, Silence};
 
+use crate::captions::Captions;
 use crate::encoder::header;
 use crate::error::Error;
 use crate::ladder::Slate;
@@ -125,7 +126,7 @@ impl Likeness {
         let (chain, to) = self.coding.chain(count)?;
         let span = gst::ClockTime::from_nseconds((1e9 / self.rate.per_second()) as u64);
         let at = |n| clock_time(Timestamp::ZERO + self.rate.span(n)).unwrap_or_default();
-        let pictures = (0..i64::from(count)).map(|n| picture.dated(at(n), span));
+        let pictures = (0..i64::from(count)).map(|n| picture.dated(at(n), span, &Captions::default()));
         encode(&from, &chain, &to, pictures, usize::try_from(count).unwrap_or(usize::MAX))
     }
 }

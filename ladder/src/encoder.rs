@@ -7,6 +7,7 @@ use media::codec::avc;
 use media::{Access, CodecConfig, Frame, LatencyMode, Timestamp, Track, TrackId};
 
 use crate::beside::Style;
+use crate::captions::Captions;
 use crate::error::Error;
 use crate::picture::Picture;
 use crate::pipe::{Leaving, Notify, Pipe, clock_time, element, timestamp};
@@ -130,15 +131,21 @@ impl Encoder {
         self.pipe.queued()
     }
 
-    /// Encodes a picture, as a key frame if so.
-    pub(crate) fn push(&mut self, picture: &Picture, pts: Timestamp, key: bool) -> Result<(), Error> {
+    /// Encodes a picture with captions, as a key frame if so.
+    pub(crate) fn push(
+        &mut self,
+        picture: &Picture,
+        captions: &Captions,
+        pts: Timestamp,
+        key: bool,
+    ) -> Result<(), Error> {
         let Some(at) = clock_time(pts) else { return Ok(()) };
         // The first picture is a key frame anyway, and asking for one there makes 1.22 ignore all later ones.
         if key && !self.fresh {
             self.pipe.event(video::DownstreamForceKeyUnitEvent::builder().running_time(at).build());
         }
         self.fresh = false;
-        self.pipe.push(picture.dated(at, self.duration))
+        self.pipe.push(picture.dated(at, self.duration, captions))
     }
 
     /// Nothing follows: what is held back comes out.

@@ -1,6 +1,7 @@
 //! Decodes a programme once and encodes it as renditions of several sizes; the only crate that links GStreamer.
 
 mod beside;
+mod captions;
 pub mod clip;
 mod decoder;
 mod encoder;

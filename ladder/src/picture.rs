@@ -7,6 +7,7 @@ use gstreamer::prelude::*;
 use gstreamer_video as video;
 use media::Timestamp;
 
+use crate::captions::Captions;
 use crate::error::Error;
 use crate::pipe::timestamp;
 use crate::tone::{self, Tone};
@@ -75,14 +76,20 @@ impl Picture {
         &self.info
     }
 
-    /// A buffer of the same samples with a time of its own.
-    pub(crate) fn dated(&self, pts: gst::ClockTime, duration: gst::ClockTime) -> gst::Buffer {
+    /// The captions that came with it.
+    pub(crate) fn captions(&self) -> Captions {
+        Captions::of(&self.buffer)
+    }
+
+    /// A buffer of the same samples with a time and captions of its own.
+    pub(crate) fn dated(&self, pts: gst::ClockTime, duration: gst::ClockTime, captions: &Captions) -> gst::Buffer {
         let mut copy = self.buffer.copy();
         let buffer = copy.make_mut();
         buffer.set_pts(pts);
         buffer.set_dts(gst::ClockTime::NONE);
         buffer.set_duration(duration);
         buffer.unset_flags(gst::BufferFlags::DISCONT);
+        captions.write(buffer);
         // The memory goes back to its pool with the original.
         gst::ParentBufferMeta::add(buffer, &self.buffer);
         copy

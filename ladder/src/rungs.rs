@@ -5,6 +5,7 @@ use media::{LatencyMode, TimeDelta, Timestamp, Track, TrackId};
 use tracing::{info, warn};
 
 use crate::beside::{Beside, Style};
+use crate::captions::Captions;
 use crate::encoder::{Coding, Encoded, Encoder, Found, SOFTWARE, Ticks};
 use crate::error::Error;
 use crate::ladder::Output;
@@ -42,6 +43,8 @@ pub(crate) struct Rungs {
     notify: Notify,
     /// The next picture is a key frame in every rung.
     key_next: bool,
+    /// The contribution's picture that was shown last.
+    shown: Option<Timestamp>,
     /// The leader has announced its track.
     led: bool,
     counts: Counts,
@@ -59,6 +62,8 @@ struct Step {
     scaler: Scaler,
     /// The last picture that was scaled, and what came of it: a held picture is scaled once.
     scaled: Option<(Picture, Picture)>,
+    /// Those of pictures that it has not shown yet.
+    captions: Captions,
     encoder: Option<Encoder>,
     state: State,
     failures: u32,
@@ -91,7 +96,8 @@ impl Rungs {
             let scaler = Scaler::new(plan.width, plan.height, &colours)?;
             let info = scaler.info().clone();
             let state = State::Starting;
-            Ok(Step { plan, scaler, scaled: None, encoder: None, state, failures: 0, info, style: None })
+            let captions = Captions::default();
+            Ok(Step { plan, scaler, scaled: None, captions, encoder: None, state, failures: 0, info, style: None })
         };
         let mut rungs = plan.into_iter().map(step).collect::<Result<Vec<_>, Error>>()?;
         let leader = rungs.first_mut().filter(|leader| like.is_some_and(|like| leader.scaler.fits(like.info())));
@@ -101,7 +107,20 @@ impl Rungs {
         });
         let counts = Counts::default();
         let (failed, leaving) = (Vec::new(), Leaving::default());
-        Ok(Self { rungs, coding, overload, failed, leaving, found, notify, key_next: true, led: false, counts, top })
+        Ok(Self {
+            rungs,
+            coding,
+            overload,
+            failed,
+            leaving,
+            found,
+            notify,
+            key_next: true,
+            shown: None,
+            led: false,
+            counts,
+            top,
+        })
     }
 
     /// The source that takes the leader's place.
@@ -147,14 +166,16 @@ impl Rungs {
         };
         self.key_next &= !key;
         let last = self.rungs.iter().rposition(|step| step.state != State::Shed).unwrap_or(0);
+        let captions = self.captions(picture, live);
         let mut above = picture.clone();
         let mut broken = None;
         for (n, step) in self.rungs.iter_mut().enumerate().take(last + 1) {
-            if !key && tick.rem_euclid(i64::from(step.plan.divisor)) != 0 {
-                continue;
-            }
             let sourced = n == 0 && matches!(cue, Some(Cue::Source { .. }));
             if sourced && step.state == State::Running {
+                continue;
+            }
+            step.captions.add(&captions);
+            if !key && tick.rem_euclid(i64::from(step.plan.divisor)) != 0 {
                 continue;
             }
             let shown = step.scale(&above).and_then(|scaled| {
@@ -177,6 +198,13 @@ impl Rungs {
             self.replace(n, &error);
         }
         self.judge(now, out);
+    }
+
+    /// Captions that were not shown yet: one picture may be shown on several ticks.
+    fn captions(&mut self, picture: &Picture, live: bool) -> Captions {
+        let new = picture.pts().filter(|pts| live && self.shown != Some(*pts));
+        self.shown = new.or(self.shown);
+        new.map_or_else(Captions::default, |_| picture.captions())
     }
 
     /// Takes what is encoded, and replaces encoders that failed. The leader is heard first.
@@ -320,7 +348,10 @@ impl Step {
         notify: &Notify,
     ) -> Result<bool, Error> {
         match (self.state, key) {
-            (State::Shed, _) | (State::Starting, false) => return Ok(true),
+            (State::Shed, _) | (State::Starting, false) => {
+                self.captions.clear();
+                return Ok(true);
+            }
             (State::Starting, true) => {
                 let name = found.first().map_or(SOFTWARE, |found| found.element);
                 let id = TrackId(u32::try_from(n).unwrap_or(u32::MAX));
@@ -335,12 +366,13 @@ impl Step {
             return Ok(false);
         }
         let Some(encoder) = &mut self.encoder else { return Ok(true) };
-        encoder.push(picture, pts, key).map(|()| true)
+        encoder.push(picture, &self.captions.take(), pts, key).map(|()| true)
     }
 
     /// Its encoder goes, with what it has not encoded.
     fn leave(&mut self, leaving: &mut Leaving) {
         self.scaled = None;
+        self.captions.clear();
         if let Some(encoder) = self.encoder.take() {
             encoder.leave(leaving);
         }

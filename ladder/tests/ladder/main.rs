@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod bare;
+mod captions;
 mod sounds;
 mod source;
 mod support;

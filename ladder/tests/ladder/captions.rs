@@ -1,0 +1,74 @@
+//! Closed captions inside the contribution's pictures are inside those of every rung.
+
+use ladder::plan::Level;
+use media::{Frame, Kind, LatencyMode};
+use wire::Item;
+
+use crate::h264;
+use crate::support::{Bench, clip};
+
+/// `ATSC1_data` with `cc_data`, registered by ITU-T T.35 for the United States (ATSC A/53 part 4 §6.2.3).
+const HEAD: &[u8] = b"\xb5\x00\x31GA94\x03";
+const PICTURES: usize = 180;
+
+/// Two letters for the `n`th picture.
+fn letters(n: usize) -> [u8; 2] {
+    [b' ' + (n / 64) as u8, b'@' + (n % 64) as u8]
+}
+
+/// Puts a packet of captions, and one of padding, in front of each picture.
+fn captioned(mut items: Vec<Item>) -> Vec<Item> {
+    let video = items.iter().find_map(|item| match item {
+        Item::Track(track) if track.kind() == Kind::Video => Some(track.id),
+        _ => None,
+    });
+    let is_picture = |frame: &Frame| Some(frame.track) == video;
+    let mut pictures: Vec<_> =
+        items.iter_mut().filter_map(|item| if let Item::Frame(frame) = item { Some(frame) } else { None }).collect();
+    pictures.retain(|frame| is_picture(frame));
+    pictures.sort_unstable_by_key(|frame| frame.pts);
+    for (n, frame) in pictures.into_iter().enumerate() {
+        let [one, other] = letters(n);
+        let message = [HEAD, &[0x42, 0xff, 0xfc, one, other, 0xf8, 0x80, 0x80, 0xff]].concat();
+        let unit = [&[6, 4, message.len() as u8], &message[..], &[0x80]].concat();
+        frame.payload = [&(unit.len() as u32).to_be_bytes(), &unit[..], &frame.payload].concat().into();
+    }
+    items
+}
+
+/// The letters in the pictures of a rung, in the order in which they are shown.
+fn read(frames: &[Frame]) -> Vec<[u8; 2]> {
+    let mut shown: Vec<_> = frames.iter().collect();
+    shown.sort_unstable_by_key(|frame| frame.pts);
+    let mut all = Vec::new();
+    for frame in shown {
+        let Some(at) = frame.payload.windows(HEAD.len()).position(|bytes| bytes == HEAD) else { continue };
+        let data = &frame.payload[at + HEAD.len()..];
+        let packets = data[2..].chunks_exact(3).take(usize::from(data[0] & 0x1f));
+        all.extend(packets.map(|packet| [packet[1], packet[2]]));
+    }
+    all
+}
+
+#[test]
+fn every_rung_has_them_once_and_in_order() {
+    for mode in [LatencyMode::Low, LatencyMode::Standard] {
+        let mut bench = Bench::new(Level::Premium, mode);
+        let items = captioned(clip(bench.folder.path(), &h264("540x304", 60, 3)));
+        bench.contribute(&items);
+        // The last picture is held, and its captions are not said again.
+        bench.wait("a held picture", |_| bench.ladder.figures().continuity.held >= 10);
+        let figures = bench.ladder.figures();
+        let (programme, _folder) = bench.finish();
+        let said: Vec<_> = (0..PICTURES).map(letters).collect();
+        assert!(programme.rungs.iter().any(|(rung, ..)| rung.divisor == 2), "a rung shows every other picture");
+        for (rung, _, frames) in &programme.rungs {
+            let read = read(frames);
+            assert!(read.is_sorted() && read.windows(2).all(|pair| pair[0] != pair[1]), "{mode:?} {}", rung.name);
+            // A machine that is busy makes it leave pictures out.
+            let lost = said.iter().filter(|letters| !read.contains(letters)).count() as u64;
+            let bound = figures.skipped_pictures + figures.continuity.late_pictures;
+            assert!(lost <= bound, "{mode:?} {}: {lost} of {PICTURES} are lost: {figures:?}", rung.name);
+        }
+    }
+}
