@@ -82,8 +82,8 @@ mod tests {
         let buffer = buffer.make_mut();
         packets(2).write(buffer);
         packets(1).write(buffer);
-        let padding = video::VideoCaptionMeta::add(buffer, video::VideoCaptionType::Cea708Raw, &[0xf8, 0, 0, 0xfd, 1]);
-        drop(padding);
+        // Padding, and less than a packet.
+        video::VideoCaptionMeta::add(buffer, video::VideoCaptionType::Cea708Raw, &[0xf8, 0, 0, 0xfd, 1]);
         assert_eq!(Captions::of(buffer).0, packets(1).0);
         Captions::default().write(buffer);
         assert!(buffer.meta::<video::VideoCaptionMeta>().is_none());
