@@ -7,6 +7,7 @@ pub(crate) mod slates;
 mod sounds;
 mod source;
 mod sync;
+mod told;
 pub(crate) mod viewers;
 
 use serde_json::{Value, json};

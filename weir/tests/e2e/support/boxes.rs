@@ -41,6 +41,24 @@ pub(crate) fn timescale(init: &[u8]) -> u32 {
     if mdhd[0] == 1 { u32_at(mdhd, 20) } else { u32_at(mdhd, 12) }
 }
 
+/// An event message: metadata of an instant.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Told {
+    pub id: u32,
+    /// In seconds on the presentation timeline.
+    pub at: f64,
+}
+
+/// The event messages of a part or segment, in order.
+pub(crate) fn told(bytes: &[u8]) -> Vec<Told> {
+    let events = boxes(bytes).into_iter().filter(|(kind, _)| *kind == b"emsg").map(|(_, event)| event);
+    let told = |event: &[u8]| {
+        assert_eq!(event[0], 1, "its time is the programme's");
+        Told { id: u32_at(event, 20), at: u64_at(event, 8) as f64 / f64::from(u32_at(event, 4)) }
+    };
+    events.map(told).collect()
+}
+
 /// The fragments of a part or segment, in order.
 pub(crate) fn fragments(bytes: &[u8]) -> Vec<Fragment> {
     let moofs = boxes(bytes).into_iter().filter(|(kind, _)| *kind == b"moof");

@@ -15,7 +15,7 @@ mod server;
 mod wait;
 
 pub(crate) use api::{Api, Stream};
-pub(crate) use boxes::{Fragment, fragments, timescale};
+pub(crate) use boxes::{Fragment, Told, fragments, timescale, told};
 pub(crate) use clip::{Clip, audio_hashes, clip, hashes, video_hashes};
 pub(crate) use encoder::Encoder;
 pub(crate) use ffmpeg9::ffmpeg9;
