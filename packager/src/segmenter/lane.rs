@@ -383,8 +383,10 @@ impl Lane {
     /// The boxes of the metadata that is due before `until`, on the presentation timeline.
     fn due_events(&mut self, until: i64) -> Result<Vec<u8>, Error> {
         let mut boxes = Vec::new();
-        while let Some((number, due)) = self.events.pop_front_if(|(_, event)| self.scale.ticks(event.pts) < until) {
-            boxes.extend(cmaf::event(&due, number, self.scale)?);
+        // A splice is told some time ahead: what comes behind it may be due before.
+        let due = |(_, event): &(u32, Metadata)| self.scale.ticks(event.pts) < until;
+        while let Some((number, event)) = self.events.iter().position(due).and_then(|at| self.events.remove(at)) {
+            boxes.extend(cmaf::event(&event, number, self.scale)?);
         }
         Ok(boxes)
     }
