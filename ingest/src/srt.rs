@@ -37,6 +37,11 @@ const BACKLOG: i32 = 128;
 const OLDEST_PEER: i32 = 0x01_03_00;
 /// Pause after a failed accept, so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long libsrt's receiving thread waits for a packet before it looks at its timers, as it does behind each packet. It asks
+/// for 0.1 ms, which the kernel makes one or two of its ticks: a hundred to a thousand wake-ups a second for nothing. What
+/// falls due where no packets come can wait so long: an acknowledgement each 10 ms, and requests for what is still missing,
+/// which are 20 ms apart at the least.
+const QUIET: Duration = Duration::from_millis(20);
 /// How often callers that did not pass are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -62,7 +67,10 @@ impl Server {
         }
         ffi::set_int(id, ffi::OPT_RCVLATENCY, millis(options.latency))?;
         ffi::set_int(id, ffi::OPT_VERSION_MIN, OLDEST_PEER)?;
+        let same = socket.try_clone()?;
         ffi::bind(id, socket)?;
+        // libsrt has set its own by now.
+        same.set_read_timeout(Some(QUIET))?;
         ffi::listen(id, BACKLOG, Arc::clone(&door) as Arc<dyn Hook>)?;
 
         let waiting = (Arc::clone(&shared), Arc::clone(&door));
