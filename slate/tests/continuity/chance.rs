@@ -6,17 +6,21 @@ use slate::continuity::Config;
 use crate::stage::{Event, Events, Seen, Stage, both, config, kept_back, lost, merged, ms, pictures, sound};
 
 /// A generator of numbers that are as good as random and the same in each run.
-struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    fn below(&mut self, most: i64) -> i64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, most: i64) -> i64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 % most.unsigned_abs().max(1)) as i64
     }
 
-    fn one_in(&mut self, n: i64) -> bool {
+    pub(crate) fn one_in(&mut self, n: i64) -> bool {
         self.below(n) == 0
     }
 
@@ -59,7 +63,7 @@ impl Chance {
 }
 
 fn play(seed: u64) {
-    let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut chance = Chance::new(seed);
     let picture = !chance.one_in(5);
     let fps = [(25, 1), (30, 1), (30_000, 1_001), (60, 1), (7, 1)][chance.below(5) as usize];
     let mut stage = Stage::new(Config { fps, picture, slate: chance.one_in(2), ..config(25) });

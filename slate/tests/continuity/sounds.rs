@@ -4,6 +4,7 @@ use media::{TimeDelta, Timestamp};
 use slate::Continuity;
 use slate::continuity::{BLOCK, Config, Output, Show};
 
+use crate::chance::Chance;
 use crate::stage::{RATE, config, ms, samples};
 
 /// Moments of sound that come at once.
@@ -14,6 +15,8 @@ struct Sounds {
     continuity: Continuity<TimeDelta>,
     now: i64,
     first: Option<Timestamp>,
+    /// When the first step came out (ms).
+    began: Option<i64>,
     /// The samples of each that came out, one behind the other.
     heard: Vec<Vec<f32>>,
     /// When each tick is shown, and whether live.
@@ -23,7 +26,7 @@ struct Sounds {
 impl Sounds {
     fn new(sounds: usize, picture: bool) -> Self {
         let continuity = Continuity::new(Config { sounds, picture, ..config(25) });
-        Self { continuity, now: 0, first: None, heard: vec![Vec::new(); sounds], seen: Vec::new() }
+        Self { continuity, now: 0, first: None, began: None, heard: vec![Vec::new(); sounds], seen: Vec::new() }
     }
 
     /// Until `until` (ms) the sounds `there` come, and pictures if so.
@@ -44,6 +47,7 @@ impl Sounds {
 
     fn take(&mut self) {
         while let Some(output) = self.continuity.poll(ms(self.now)) {
+            self.began.get_or_insert(self.now);
             match output {
                 Output::Picture { pts, show } => self.seen.push((pts, matches!(show, Show::Live(_)))),
                 Output::Sound { sound, pts, samples: block } => {
@@ -142,4 +146,60 @@ fn media_is_dated_as_it_is_shown() {
     assert_eq!(sounds.continuity.position(), Some(first + ms(40 * sounds.seen.len() as i64)));
     sounds.continuity.begin();
     assert_eq!(sounds.continuity.date(Timestamp::ZERO), None, "the next contribution has no place yet");
+}
+
+/// Sounds and pictures come and go, join, and come late, in one contribution after another.
+fn whatever_comes(seed: u64) {
+    let mut chance = Chance::new(seed);
+    let pictures = chance.one_in(2);
+    let mut sounds = Sounds::new(1 + chance.below(3) as usize, pictures);
+    let (mut there, mut late) = (vec![true; 8], 0);
+    let (mut seen, mut offset) = (pictures, 0);
+    while sounds.now < 40_000 {
+        let until = sounds.now + 200 + chance.below(3_000);
+        match chance.below(7) {
+            0 => {
+                sounds.continuity.begin();
+                offset += chance.below(5_000);
+            }
+            1 if sounds.heard.len() < 5 => {
+                let so_far = sounds.heard.iter().map(Vec::len).min().unwrap_or(0);
+                sounds.continuity.add_sound();
+                sounds.heard.push(vec![0.0; so_far]);
+            }
+            2 if !seen => {
+                sounds.continuity.add_pictures((25, 1), true);
+                seen = true;
+            }
+            3 => late = chance.below(4) * 150,
+            _ => there.iter_mut().for_each(|there| *there = !chance.one_in(3)),
+        }
+        let shown = !chance.one_in(4);
+        while sounds.now < until {
+            let (at, now) = (Timestamp::ZERO + ms(sounds.now - late + offset), ms(sounds.now));
+            for sound in (0..sounds.heard.len()).filter(|sound| there[*sound]) {
+                sounds.continuity.sound(sound, at, vec![level(sound); PIECE as usize], now);
+            }
+            if shown && sounds.now % 40 == 0 {
+                sounds.continuity.picture(at, now, now);
+            }
+            sounds.take();
+            sounds.now += 20;
+        }
+    }
+    let lengths: Vec<_> = sounds.heard.iter().map(|heard| heard.len() as i64 * 1_000 / i64::from(RATE)).collect();
+    let (least, most) = (lengths.iter().min().unwrap(), lengths.iter().max().unwrap());
+    assert!(most - least <= 2_600, "seed {seed}: {lengths:?}");
+    let first = sounds.first.unwrap();
+    let out = sounds.continuity.position().unwrap() - first;
+    let ahead = out - ms(40_000 - sounds.began.unwrap());
+    // Two seconds of it may be those that were waited for pictures at the start.
+    assert!(ahead <= ms(5_500) && ahead >= ms(-1_000), "seed {seed}: {ahead:?} ahead");
+    assert!(out - ms(*least) <= ms(2_600), "seed {seed}: {out:?} {lengths:?}");
+    assert!(sounds.seen.windows(2).all(|pair| pair[1].0 - pair[0].0 == ms(40)), "seed {seed}");
+}
+
+#[test]
+fn whatever_comes_each_sound_is_unbroken() {
+    (0..200).for_each(whatever_comes);
 }
