@@ -219,6 +219,8 @@ pub enum Warning {
     Unpackageable,
     /// The slate picture could not be fetched, or is none; the server's own is shown.
     SlateUnavailable,
+    /// The gaps of a programme that is passed through cannot be filled in its codecs, or not wholly.
+    SlateNotMade,
     /// The machine does not keep up: a rendition is left out until it does.
     Overloaded,
     /// The encoders of a rendition fail: it is left out for a while.
@@ -232,6 +234,7 @@ impl Warning {
             Self::LongGop => "keyframe_interval_too_long",
             Self::Unpackageable => "media_not_supported",
             Self::SlateUnavailable => "reconnect_slate_unavailable",
+            Self::SlateNotMade => "reconnect_slate_not_made",
             Self::Overloaded => "rendition_shed",
             Self::EncoderFailed => "rendition_failed",
         }
@@ -247,6 +250,10 @@ impl Warning {
             Self::SlateUnavailable => {
                 "The picture at reconnect_slate_url could not be used, the default one is shown. It has to be a PNG or JPEG of at \
                  most 10 MB at a public address."
+            }
+            Self::SlateNotMade => {
+                "The server could not make the slate, or its silence, in the codecs of this live stream: gaps stay where it is \
+                 missing. `weir check` lists the encoders that there are; with video_quality plus or premium these are not needed."
             }
             Self::Overloaded => {
                 "The server does not keep up with encoding: a rendition is left out until it does. It needs more processors, or \

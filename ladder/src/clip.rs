@@ -59,6 +59,25 @@ const VP9: &[(&str, &str)] = &[
     ("keyframe-max-dist", "9999"),
 ];
 
+/// What clips and their silence are made with, where that is not known by heart: a codec, and the elements for it.
+const ENCODERS: [(&str, &[&str]); 8] = [
+    ("H.264", &["x264enc"]),
+    ("HEVC", &["x265enc", "h265parse"]),
+    ("AV1", &["av1enc"]),
+    ("VP9", &["vp9enc"]),
+    ("AAC", &["avenc_aac"]),
+    ("AC-3", &["avenc_ac3"]),
+    ("E-AC-3", &["avenc_eac3"]),
+    ("FLAC", &["flacenc"]),
+];
+
+/// The codecs that a clip may have to be in, each with the first element that this machine lacks for it, if it lacks one.
+pub fn encoders() -> Result<Vec<(&'static str, Option<&'static str>)>, Error> {
+    gst::init().map_err(|error| Error::Start(error.to_string()))?;
+    let lacks = |element: &&&str| gst::ElementFactory::find(element).is_none();
+    Ok(ENCODERS.iter().map(|(codec, elements)| (*codec, elements.iter().find(lacks).copied())).collect())
+}
+
 /// What the pictures of a clip have to be like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Likeness {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use control::lifecycle::Warning;
 use ingest::health::Health;
 use ingest::{Item, LinkFigures, Stop};
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
@@ -19,7 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::encoding::{Encoding, Warn};
 use crate::figures::Figures;
-use crate::gaps::{Gaps, Made, Order, Verdict};
+use crate::gaps::{self, Gaps, Made, Order, Verdict};
 use crate::packaging::Packaging;
 
 /// Contributions of a broadcast whose health is kept; beyond that the oldest one's goes.
@@ -225,14 +226,14 @@ impl Broadcast {
         Some(Tending { sleep: Duration::from_micros(u64::try_from(micros).unwrap_or(0)), order })
     }
 
-    /// Takes what was made for a slate; false where something could not be.
-    pub(crate) fn made(&self, made: Made) -> bool {
+    /// Takes what was made for a slate; gives what its owner is to know where something could not be.
+    pub(crate) fn made(&self, made: Made) -> Option<Warning> {
         let failed = self.programme.lock().gaps.as_mut().and_then(|gaps| gaps.take(made));
         match &failed {
             Some(error) => warn!(stream = %self.stream, %error, "there is no slate as it was asked for"),
             None => info!(stream = %self.stream, "the slate is ready"),
         }
-        failed.is_none()
+        failed.map(|error| gaps::warning(&error))
     }
 
     /// The last contribution's media is over; what fills the gap up to the next one goes on where that ended.

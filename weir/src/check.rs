@@ -50,6 +50,7 @@ fn checks(config: &Config) -> Vec<(String, anyhow::Result<()>)> {
         out.push((format!("srt.listen {address} (UDP)"), free_udp(address)));
     }
     out.push(encoders(config));
+    out.push(slates(ladder::clip::encoders()));
     out
 }
 
@@ -66,6 +67,22 @@ fn encoders(config: &Config) -> (String, anyhow::Result<()>) {
         Ok(_) => (named("none"), Err(anyhow::anyhow!("install gstreamer1.0-plugins-ugly for x264"))),
         Err(error) => (named("none"), Err(error.into())),
     }
+}
+
+/// The codecs of what is passed through that its slate can be made in; where it cannot, gaps stay gaps, which is no fault.
+fn slates(codecs: Result<Vec<(&str, Option<&str>)>, ladder::Error>) -> (String, anyhow::Result<()>) {
+    let what = "encoders for the slate of what is passed through";
+    let (name, result) = match codecs {
+        Ok(codecs) => {
+            let of = |(codec, lacks): &(&str, Option<&str>)| match lacks {
+                None => (*codec).to_owned(),
+                Some(element) => format!("not {codec} (no {element})"),
+            };
+            (codecs.iter().map(of).collect::<Vec<_>>().join(", "), Ok(()))
+        }
+        Err(error) => ("none".to_owned(), Err(error.into())),
+    };
+    (format!("{what}: {name}"), result)
 }
 
 fn writable(folder: &Path) -> anyhow::Result<()> {
@@ -95,5 +112,17 @@ fn files(config: &Config) -> anyhow::Result<()> {
             "the limit is {hard}, but http.max_connections and rtmp.max_connections allow {wanted}: raise LimitNOFILE or lower them"
         ),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codecs_without_an_encoder_are_named_and_are_no_fault() {
+        let (said, result) = slates(Ok(vec![("H.264", None), ("HEVC", Some("x265enc"))]));
+        assert!(said.ends_with(": H.264, not HEVC (no x265enc)"), "{said}");
+        assert!(result.is_ok());
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use control::lifecycle::Warning;
 use ladder::clip::{self, Likeness};
 use ladder::rate::{Estimator, Rate};
 use ladder::{Error, Slate};
@@ -118,6 +119,12 @@ impl Films {
         films.push_front(Film { like, slate, seconds, reel: reel.clone() });
         Ok(reel)
     }
+}
+
+/// What the owner of a live stream is to know of a slate that could not be made.
+pub(crate) fn warning(error: &Error) -> Warning {
+    // With another picture it can be.
+    if matches!(error, Error::Slate(_)) { Warning::SlateUnavailable } else { Warning::SlateNotMade }
 }
 
 impl Gaps {
@@ -400,6 +407,12 @@ mod tests {
             }
             self.gaps.shown() - before
         }
+    }
+
+    #[test]
+    fn a_bad_picture_and_a_missing_encoder_are_told_apart() {
+        assert_eq!(warning(&Error::Slate("no picture")), Warning::SlateUnavailable);
+        assert_eq!(warning(&Error::Missing("x265enc".to_owned())), Warning::SlateNotMade);
     }
 
     #[test]

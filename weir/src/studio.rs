@@ -189,8 +189,8 @@ impl Studio {
             let films = Arc::clone(&studio.films);
             let made = studio.tasks.spawn_blocking_on(move || order.make(&films), &studio.runtime).await;
             drop(turn);
-            if made.is_ok_and(|made| !broadcast.made(made)) {
-                studio.warn(&broadcast.stream, Warning::SlateUnavailable);
+            if let Some(warning) = made.ok().and_then(|made| broadcast.made(made)) {
+                studio.warn(&broadcast.stream, warning);
             }
         };
         self.tasks.spawn_on(make, &self.runtime);
