@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{BACK, SLATES, encoded, grows};
 use crate::rejoin::Record;
-use crate::support::{Encoder, Rendition, Segment, Server, ffmpeg9, shared};
+use crate::support::{Encoder, Rendition, Segment, Server, ffmpeg9, shared, until};
 
 /// Pitches may be told wrong by so much, in Hz.
 const OFF: f64 = 15.0;
@@ -52,8 +52,8 @@ fn every_sound_is_a_rendition_and_stays_one() {
     let (srt, rtmp) = (server.srt_url(&stream), server.rtmp_url(&stream.key));
     let turns: [(&str, &[(u32, &str)]); 3] = [
         (&srt, &[(440, "eng"), (880, "deu")]),
-        // Its languages tell which is which, and then their places do.
-        (&srt, &[(880, "deu"), (440, "eng")]),
+        // Its languages tell which is which, and then their places do. One more joins them.
+        (&srt, &[(880, "deu"), (440, "eng"), (660, "fra")]),
         (&rtmp, &[(440, "und"), (880, "und")]),
     ];
     let mut encoder = push(turns[0].0, turns[0].1);
@@ -84,6 +84,15 @@ fn every_sound_is_a_rendition_and_stays_one() {
             assert!((heard - wanted).abs() <= OFF, "turn {n}: {heard} Hz in the place of {wanted}");
         }
         records.iter_mut().for_each(Record::reload);
+        if tones.len() > 2 {
+            let named = |text: &str| text.matches("NAME=\"French\",LANGUAGE=\"fr\",DEFAULT=NO").count() == 2;
+            until("a third sound", || named(&playback.answer().text()).then_some(()));
+            let third = playback.renditions().into_iter().filter(|rendition| rendition.kind == "audio").nth(2);
+            let third = third.expect("a third sound");
+            let list = third.wait_for("two segments", |list| list.segments.len() >= 2);
+            let heard = pitch(&third, &list.segments[1]);
+            assert!((heard - 660.0).abs() <= OFF, "{heard} Hz in the place of 660");
+        }
     }
     for record in &records {
         assert_eq!(record.runs().len(), 1, "{} breaks", record.rendition.path);
