@@ -394,7 +394,9 @@ impl<P: Clone> Continuity<P> {
             }
             Place::Late(lateness) => {
                 if lateness <= PATIENCE - clock::CUSHION {
-                    self.voices.iter_mut().for_each(|voice| voice.heard = now);
+                    if let Some(voice) = self.voices.get_mut(n) {
+                        voice.heard = now;
+                    }
                     if !self.config.picture {
                         line.clock.yields();
                     }
