@@ -6,6 +6,7 @@
 //   { "sees": "live" | "held" | "slate" }  waits until that is shown, behind what the steps before it saw
 //   { "height": 720 }                      waits until the picture is so high, and says so: `0: 720p`
 //   { "below": 720 }                       waits until it is less high
+//   { "sounds": 2 }                        waits until the sound came from so many renditions, one after another
 //   { "kbps": 900 }                        narrows the network from here on; 0 widens it again
 //   { "cap": 480 }                         takes no higher level any more, as players in a small window do
 //   { "seconds": 2 }                       plays on
@@ -31,7 +32,7 @@ function watch({ stallMs }) {
   const [WIDTH, HEIGHT] = [32, 18];
   const video = document.querySelector('video');
   const now = performance.now();
-  const state = { begun: now, from: video.currentTime, longest: 0, stalls: [], jumps: [], shown: [], heights: [] };
+  const state = { begun: now, from: video.currentTime, longest: 0, stalls: [], jumps: [], shown: [], heights: [], sounds: [] };
   let [last, moved, looked] = [video.currentTime, now, now];
   setInterval(() => {
     const at = performance.now();
@@ -46,6 +47,12 @@ function watch({ stallMs }) {
       [last, moved] = [video.currentTime, at];
     }
   }, 20);
+
+  const { hls } = window.weir;
+  hls.on(window.Hls.Events.FRAG_BUFFERED, (_event, { frag }) => {
+    const [rendition] = frag.url.split('/').at(-1).split('-');
+    if (frag.type === 'audio' && state.sounds.at(-1) !== rendition) state.sounds.push(rendition);
+  });
 
   const context = new OffscreenCanvas(WIDTH, HEIGHT).getContext('2d', { willReadFrequently: true });
   let before = null;
@@ -88,13 +95,13 @@ function watch({ stallMs }) {
 
 function report() {
   const video = document.querySelector('video');
-  const { begun: start, from, longest, stalls, jumps, shown, heights } = window.watched;
+  const { begun: start, from, longest, stalls, jumps, shown, heights, sounds } = window.watched;
   const own = window.weir.stats();
   const passed = (performance.now() - start) / 1000;
   const ahead = own.buffered;
   const standing = longest > 500 && !stalls.length ? [{ at: video.currentTime, ms: Math.round(longest) }] : stalls;
   return { advanced: video.currentTime - from, passed, longestMs: Math.round(longest), stalls: standing, jumps, shown, heights,
-    ahead, latency: own.latency, errors: own.errors, fatal: own.fatal, mediaError: video.error?.message ?? null };
+    sounds, ahead, latency: own.latency, errors: own.errors, fatal: own.fatal, mediaError: video.error?.message ?? null };
 }
 
 // Runs in the page: true, or a number, once a step is done.
@@ -102,6 +109,7 @@ function arrived({ kind, value, from }) {
   const height = document.querySelector('video').videoHeight;
   if (kind === 'height') return height === value;
   if (kind === 'below') return height < value;
+  if (kind === 'sounds') return window.watched.sounds.length >= value;
   const at = window.watched.shown.findIndex((run, n) => n >= from && run.kind === value);
   return at < 0 ? 0 : at + 1;
 }

@@ -134,14 +134,15 @@ fn hls_js_plays_through_gaps_in_the_network() {
 fn hls_js_goes_down_a_level_in_a_narrow_network_and_up_again() {
     let _machine = alone();
     let server = Server::start();
-    // `reduced`: what `low` has buffered is gone before a level as large as 720p is left.
+    // `reduced`: what `low` has buffered is gone before a level as large as 720p is left. The small levels have their sound
+    // in an AUDIO group of their own.
     let stream = encoded(&server, "reduced", premium());
     let _encoder = LADDER.push(&server, &stream);
     three_segments(&server, &stream);
     let [high, ..] = HEIGHTS;
     let steps = json!([
-        { "height": high }, { "seconds": 2 }, { "kbps": NARROW }, { "below": high }, { "kbps": 0 }, { "height": high },
-        { "seconds": 1 },
+        { "height": high }, { "seconds": 2 }, { "kbps": NARROW }, { "below": high }, { "sounds": 2 }, { "kbps": 0 },
+        { "height": high }, { "sounds": 3 }, { "seconds": 1 },
     ]);
     Viewers::start(&server, &[(&stream, steps)]).assert_content();
 }
