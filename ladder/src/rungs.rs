@@ -20,6 +20,8 @@ use crate::source::{Cue, Source};
 const MOST_WAIT: TimeDelta = TimeDelta::from_millis(700);
 /// Players in `low` have not much more than this in hand.
 const MOST_WAIT_LOW: TimeDelta = TimeDelta::from_millis(300);
+/// Not yet while an encoder begins: the pictures of which the rate was told come at once.
+const FIRST_PICTURES: u32 = 30;
 /// Encoders that fail one after another without a frame in between.
 const MOST_FAILURES: u32 = 3;
 
@@ -67,6 +69,8 @@ struct Step {
     encoder: Option<Encoder>,
     state: State,
     failures: u32,
+    /// Pictures that its encoder was given, as far as that counts.
+    given: u32,
     info: video::VideoInfo,
     style: Option<Style>,
 }
@@ -97,7 +101,18 @@ impl Rungs {
             let info = scaler.info().clone();
             let state = State::Starting;
             let captions = Captions::default();
-            Ok(Step { plan, scaler, scaled: None, captions, encoder: None, state, failures: 0, info, style: None })
+            Ok(Step {
+                plan,
+                scaler,
+                scaled: None,
+                captions,
+                encoder: None,
+                state,
+                failures: 0,
+                given: 0,
+                info,
+                style: None,
+            })
         };
         let mut rungs = plan.into_iter().map(step).collect::<Result<Vec<_>, Error>>()?;
         let leader = rungs.first_mut().filter(|leader| like.is_some_and(|like| leader.scaler.fits(like.info())));
@@ -357,15 +372,17 @@ impl Step {
                 let id = TrackId(u32::try_from(n).unwrap_or(u32::MAX));
                 self.encoder =
                     Some(Encoder::start(name, &self.plan, id, coding, self.style, &self.info, notify.clone())?);
-                self.state = State::Running;
+                (self.state, self.given) = (State::Running, 0);
             }
             (State::Running, _) => {}
         }
-        let most = if coding.mode == LatencyMode::Low { MOST_WAIT_LOW } else { MOST_WAIT };
+        let low = coding.mode == LatencyMode::Low && self.given >= FIRST_PICTURES;
+        let most = if low { MOST_WAIT_LOW } else { MOST_WAIT };
         if self.wait() >= most && !key {
             return Ok(false);
         }
         let Some(encoder) = &mut self.encoder else { return Ok(true) };
+        self.given = self.given.saturating_add(1);
         encoder.push(picture, &self.captions.take(), pts, key).map(|()| true)
     }
 
