@@ -33,7 +33,8 @@ pub struct Settings {
     pub hardware: bool,
     /// The loudness that the sound is brought to, in LUFS; it stays as it is without.
     pub loudness: Option<f64>,
-    /// Whether the contribution's own frames may be the largest rung, where they can be.
+    /// Whether the contribution's own frames may be passed on where they can be: H.264 as the largest rung, HEVC, AV1 and
+    /// VP9 as one more.
     pub source: bool,
 }
 
@@ -71,7 +72,12 @@ pub enum Output {
         /// Its encoders fail, one after another. The machine cannot keep up where this is false.
         failed: bool,
     },
-    /// A rung is taken back; it goes on with the next key frame.
+    /// A rung that is the contribution's own has no frames until it is restored.
+    Away {
+        /// Its number.
+        rung: usize,
+    },
+    /// A rung is taken back, or is back; it goes on with the next key frame.
     Restored {
         /// Its number.
         rung: usize,
@@ -100,7 +106,7 @@ pub struct Figures {
     pub decoders_replaced: u64,
     /// Encoders that failed and were replaced.
     pub encoders_replaced: u64,
-    /// Frames of the largest rung that are the contribution's own.
+    /// Frames that are the contribution's own.
     pub source_frames: u64,
     /// How often a rung was given up.
     pub times_shed: u64,

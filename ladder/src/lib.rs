@@ -12,6 +12,7 @@ mod lane;
 mod limiter;
 mod loudness;
 pub mod overload;
+mod own;
 mod picture;
 mod pipe;
 pub mod plan;

@@ -1,7 +1,7 @@
 //! The rungs of a running ladder: pictures scaled from one rung to the next, and an encoder for each.
 
 use gstreamer_video as video;
-use media::{LatencyMode, TimeDelta, Timestamp, Track, TrackId};
+use media::{CodecConfig, LatencyMode, TimeDelta, Timestamp, Track, TrackId};
 use tracing::{info, warn};
 
 use crate::beside::{Beside, Style};
@@ -10,6 +10,7 @@ use crate::encoder::{Coding, Encoded, Encoder, Found, SOFTWARE, Ticks};
 use crate::error::Error;
 use crate::ladder::Output;
 use crate::overload::{Decision, Overload};
+use crate::own::Own;
 use crate::picture::{Picture, Scaler, colours};
 use crate::pipe::{Leaving, Notify};
 use crate::plan::Rung;
@@ -22,6 +23,8 @@ const MOST_WAIT: TimeDelta = TimeDelta::from_millis(700);
 const MOST_WAIT_LOW: TimeDelta = TimeDelta::from_millis(300);
 /// Not yet while an encoder begins: the pictures of which the rate was told come at once.
 const FIRST_PICTURES: u32 = 30;
+/// So few may wait whatever they last: where pictures come slowly, two are long already.
+const FEW: usize = 4;
 /// Encoders that fail one after another without a frame in between.
 const MOST_FAILURES: u32 = 3;
 
@@ -51,6 +54,9 @@ pub(crate) struct Rungs {
     led: bool,
     counts: Counts,
     top: Option<Top>,
+    own: Option<Own>,
+    /// The newest frame that came out of the leader.
+    led_to: Timestamp,
 }
 
 /// The source in the place of the leader, and the encoder that stands in for it.
@@ -85,13 +91,14 @@ enum State {
 
 impl Rungs {
     /// Scalers for `plan`; the encoders begin with the first picture. The source takes the leader's place where its
-    /// pictures are as the leader's would be.
+    /// pictures are as the leader's would be, or is `own` rung.
     pub(crate) fn new(
         plan: Vec<Rung>,
         coding: Coding,
         like: Option<&Picture>,
         found: Vec<Found>,
         top: Option<Top>,
+        own: Option<Own>,
         notify: Notify,
     ) -> Result<Self, Error> {
         let colours = colours(like.map(Picture::info));
@@ -101,18 +108,7 @@ impl Rungs {
             let info = scaler.info().clone();
             let state = State::Starting;
             let captions = Captions::default();
-            Ok(Step {
-                plan,
-                scaler,
-                scaled: None,
-                captions,
-                encoder: None,
-                state,
-                failures: 0,
-                given: 0,
-                info,
-                style: None,
-            })
+            Ok(Step { plan, scaler, scaled: None, captions, encoder: None, state, failures: 0, given: 0, info, style: None })
         };
         let mut rungs = plan.into_iter().map(step).collect::<Result<Vec<_>, Error>>()?;
         let leader = rungs.first_mut().filter(|leader| like.is_some_and(|like| leader.scaler.fits(like.info())));
@@ -135,12 +131,22 @@ impl Rungs {
             led: false,
             counts,
             top,
+            own,
+            led_to: Timestamp::ZERO,
         })
     }
 
-    /// The source that takes the leader's place.
-    pub(crate) const fn top(&mut self) -> Option<&mut Top> {
-        self.top.as_mut()
+    /// The source that is passed on.
+    pub(crate) fn source(&mut self) -> Option<&mut Source> {
+        let top = self.top.as_mut().map(|top| &mut top.source);
+        top.or_else(|| self.own.as_mut().map(|own| &mut own.source))
+    }
+
+    /// The source's frames have this header from here on.
+    pub(crate) fn header(&mut self, codec: &CodecConfig) {
+        let beside = self.top.as_ref().map(|top| top.beside.suits(codec));
+        let suits = beside.or_else(|| self.own.as_ref().map(|own| own.suits(codec))).unwrap_or(false);
+        self.source().into_iter().for_each(|source| source.header(suits));
     }
 
     /// Whether something came out.
@@ -167,13 +173,16 @@ impl Rungs {
         now: TimeDelta,
         out: &mut Vec<Output>,
     ) {
+        // What waits now has waited since the tick before.
+        self.judge(now, out);
         if self.key_next && self.rungs.iter().all(|step| step.encoder.is_none()) {
             self.coding.ticks.origin = pts;
         }
         let tick = self.coding.ticks.index(pts);
         let regular = self.key_next || tick.rem_euclid(i64::from(self.coding.gop)) == 0;
         let ticks = self.coding.ticks;
-        let cue = self.top.as_mut().map(|top| top.source.show(picture.pts().filter(|_| live), pts, ticks));
+        let top = self.top.as_mut().map(|top| top.source.show(picture.pts().filter(|_| live), pts, ticks));
+        let cue = top.or_else(|| self.own.as_mut().map(|own| own.show(picture, live, pts, ticks)));
         let key = match cue {
             None => regular,
             Some(Cue::Source { key }) => key,
@@ -185,7 +194,7 @@ impl Rungs {
         let mut above = picture.clone();
         let mut broken = None;
         for (n, step) in self.rungs.iter_mut().enumerate().take(last + 1) {
-            let sourced = n == 0 && matches!(cue, Some(Cue::Source { .. }));
+            let sourced = n == 0 && self.top.is_some() && matches!(cue, Some(Cue::Source { .. }));
             if sourced && step.state == State::Running {
                 continue;
             }
@@ -212,7 +221,6 @@ impl Rungs {
         if let Some((n, error)) = broken {
             self.replace(n, &error);
         }
-        self.judge(now, out);
     }
 
     /// Captions that were not shown yet: one picture may be shown on several ticks.
@@ -240,14 +248,22 @@ impl Rungs {
                 self.lead(std::mem::take(&mut encoded), out);
             } else {
                 let rung = &step.plan;
+                let led_to = &mut self.led_to;
                 out.extend(encoded.drain(..).map(|encoded| match encoded {
                     Encoded::Track(track) => Output::Rung { n, rung: rung.clone(), track },
-                    Encoded::Frame(frame) => Output::Frame(frame),
+                    Encoded::Frame(frame) => {
+                        *led_to = frame.pts.max(*led_to);
+                        Output::Frame(frame)
+                    }
                 }));
             }
             if let Some(error) = fault {
                 self.replace(n, &error);
             }
+        }
+        if let Some(own) = self.own.as_mut().filter(|_| self.led) {
+            own.collect(self.led_to, out);
+            self.counts.source = own.source.passed();
         }
     }
 
@@ -378,7 +394,7 @@ impl Step {
         }
         let low = coding.mode == LatencyMode::Low && self.given >= FIRST_PICTURES;
         let most = if low { MOST_WAIT_LOW } else { MOST_WAIT };
-        if self.wait() >= most && !key {
+        if self.queued() > FEW && self.wait() >= most && !key {
             return Ok(false);
         }
         let Some(encoder) = &mut self.encoder else { return Ok(true) };
@@ -395,10 +411,14 @@ impl Step {
         }
     }
 
-    /// How long pictures wait for the encoder.
+    /// Pictures that wait for the encoder.
+    fn queued(&self) -> usize {
+        self.encoder.as_ref().map_or(0, Encoder::queued)
+    }
+
+    /// How long they last.
     fn wait(&self) -> TimeDelta {
-        let queued = self.encoder.as_ref().map_or(0, Encoder::queued);
-        self.plan.rate.span(i64::try_from(queued).unwrap_or(i64::MAX))
+        self.plan.rate.span(i64::try_from(self.queued()).unwrap_or(i64::MAX))
     }
 }
 
@@ -432,7 +452,7 @@ mod tests {
         let found = [("identity", true), (SOFTWARE, false)];
         let found = found.map(|(element, hardware)| Found { element, name: "an encoder", hardware });
         let plan = plan(&input, Level::Plus, 1_080);
-        Rungs::new(plan, coding, None, found.to_vec(), None, Arc::new(|| {})).unwrap()
+        Rungs::new(plan, coding, None, found.to_vec(), None, None, Arc::new(|| {})).unwrap()
     }
 
     /// Shows pictures, one in ten milliseconds, until it is enough; the clock stands still, so that nothing is ever too slow.

@@ -134,6 +134,11 @@ impl Source {
         self.passed
     }
 
+    /// The newest picture that was shown of it: as it was dated, and when.
+    pub(crate) const fn newest(&self) -> Option<(Timestamp, Timestamp)> {
+        self.newest
+    }
+
     /// Another contribution follows.
     pub(crate) fn begin(&mut self) {
         self.turn = self.turn.wrapping_add(1);

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::inbox::{Inbox, Message};
 use crate::ladder::{Figures, Ladder, Output, Settings, Sink, Slate};
 use crate::lane::Lane;
+use crate::own::Own;
 use crate::picture::{Picture, colours};
 use crate::pipe::Notify;
 use crate::plan::{Input, Rung, plan, worth};
@@ -244,8 +245,8 @@ impl Work {
                     self.told.flush(|pts| running.continuity.date(pts), &mut self.out);
                     running.continuity.begin();
                     running.joining = None;
-                    if let Some(top) = running.top() {
-                        top.source.begin();
+                    if let Some(source) = running.source() {
+                        source.begin();
                     }
                 } else {
                     self.told = Told::default();
@@ -291,9 +292,9 @@ impl Work {
     fn note_header(&mut self) {
         let Some(track) = &self.video.track else { return };
         if let Stage::Running(running) = &mut self.stage
-            && let Some(top) = running.top()
+            && let Some(rungs) = &mut running.pictures.rungs
         {
-            top.source.header(top.beside.suits(&track.codec));
+            rungs.header(&track.codec);
         }
     }
 
@@ -303,7 +304,7 @@ impl Work {
             return;
         }
         match &mut self.stage {
-            Stage::Running(running) => running.top().into_iter().for_each(|top| top.source.frame(frame)),
+            Stage::Running(running) => running.source().into_iter().for_each(|source| source.frame(frame)),
             Stage::Waiting { coded, .. } if self.settings.source => {
                 if coded.len() >= MOST_CODED {
                     coded.clear();
@@ -373,12 +374,13 @@ impl Work {
         let pictures = Pictures::new(&self.settings, rate, first.as_ref(), header, &self.notify)?;
         let mut running = Running::start(&self.settings, pictures, voices, &mut self.out);
         running.find_voices(&mut self.sounds)?;
-        if let Some(top) = running.top() {
-            coded.iter().for_each(|frame| top.source.frame(frame));
+        if let Some(source) = running.source() {
+            coded.iter().for_each(|frame| source.frame(frame));
         }
         for (at, track, decoded) in early {
             running.give(self.sounds.voice(track), decoded, at);
-            running.poll_known(at, &mut self.out)?;
+            // They come all at once, which is no overload.
+            running.poll_known(now, &mut self.out)?;
         }
         self.figures.rungs = running.pictures.rung_count;
         self.stage = Stage::Running(Box::new(running));
@@ -452,8 +454,10 @@ impl Pictures {
         let seconds = if settings.mode == LatencyMode::Low { 1 } else { 2 };
         let gop = key_frames(&plan, ticks, seconds);
         let mut coding = Coding { level: settings.level, mode: settings.mode, ticks, gop, longest_gop: gop };
-        let top = settings.source.then(|| top(&coding, plan.first()?, rate, header.as_ref()?)).flatten();
-        if top.is_some() {
+        let passed = header.as_ref().filter(|_| settings.source).zip(plan.first());
+        let top = passed.and_then(|(header, leader)| top(&coding, leader, rate, header));
+        let own = passed.and_then(|(header, leader)| own(&coding, plan.len(), leader, rate, header));
+        if top.is_some() || own.is_some() {
             coding.longest_gop = key_frames(&plan, ticks, LONGEST_GOP_SECS);
         }
         let rung_count = plan.len();
@@ -462,7 +466,7 @@ impl Pictures {
         } else {
             let mut found = encoders()?;
             found.retain(|found| settings.hardware || !found.hardware);
-            Some(Rungs::new(plan, coding, first, found, top, notify.clone())?)
+            Some(Rungs::new(plan, coding, first, found, top, own, notify.clone())?)
         };
         Ok(Self { rate: ticks.rate, rungs, rung_count, canvas })
     }
@@ -496,9 +500,9 @@ impl Running {
         }
     }
 
-    /// The source that takes the leader's place.
-    fn top(&mut self) -> Option<&mut Top> {
-        self.pictures.rungs.as_mut().and_then(Rungs::top)
+    /// The source that is passed on.
+    fn source(&mut self) -> Option<&mut Source> {
+        self.pictures.rungs.as_mut().and_then(Rungs::source)
     }
 
     /// Takes the pictures of the slate; where they cannot be shown, those before them are, or the last live one.
@@ -611,4 +615,10 @@ fn top(coding: &Coding, leader: &Rung, rate: Rate, header: &CodecConfig) -> Opti
     let beside = Beside::new(header).filter(|_| leader.rate == rate)?;
     let most_bits = leader.bitrate.saturating_mul(MOST_BITS);
     Some(Top { source: Source::new(Ladder::LEADER, coding.ticks, coding.mode, most_bits), beside })
+}
+
+/// A source with this header as rung `n`; none where it cannot be passed on.
+fn own(coding: &Coding, n: usize, leader: &Rung, rate: Rate, header: &CodecConfig) -> Option<Own> {
+    let most_bits = leader.bitrate.saturating_mul(MOST_BITS);
+    Own::new(n, leader, rate, header, coding, most_bits)
 }

@@ -124,7 +124,7 @@ pub(crate) struct Ladder {
     pub hardware: bool,
     /// Loudness in LUFS that the sound of live streams with `normalize_audio` is brought to.
     pub loudness_lufs: f64,
-    /// Pass the encoder's own frames on as the largest rendition, where they can be.
+    /// Pass the encoder's own frames on where they can be: H.264 as the largest rendition, HEVC, AV1 and VP9 as one more.
     pub source: bool,
 }
 

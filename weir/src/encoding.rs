@@ -101,6 +101,10 @@ impl Writer {
                 (self.warn)(if failed { Warning::EncoderFailed } else { Warning::Overloaded });
                 below_leader(rung).map_or(Ok(()), |n| packager.drop_rung(n))
             }
+            Output::Away { rung } => {
+                info!(%stream, rung, "the encoder's own frames are away");
+                below_leader(rung).map_or(Ok(()), |n| packager.drop_rung(n))
+            }
             Output::Restored { rung } => {
                 info!(%stream, rung, "a rung is restored");
                 let track = below_leader(rung).and_then(|n| Some((n, self.rungs.get(&n)?.clone())));

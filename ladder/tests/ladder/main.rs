@@ -3,6 +3,7 @@
 
 mod bare;
 mod captions;
+mod own;
 mod sounds;
 mod source;
 mod support;
@@ -261,6 +262,16 @@ fn less_than_a_moment_comes_out_too() {
     bench.contribute(&items);
     let (programme, _folder) = bench.finish();
     assert_eq!(programme.rungs[0].2.len(), 5);
+}
+
+#[test]
+fn pictures_that_waited_for_the_start_are_no_overload() {
+    let mut bench = Bench::new(Level::Plus, LatencyMode::Low);
+    // Their rate is not known before there are some seconds of them, which then come all at once.
+    let items = clip(bench.folder.path(), &h264("640x360", 5, 3));
+    bench.contribute(&items);
+    let (programme, _folder) = bench.finish();
+    assert!(programme.others.is_empty(), "{:?}", programme.others);
 }
 
 #[test]

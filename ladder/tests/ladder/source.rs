@@ -16,7 +16,7 @@ fn dark(size: &str, seconds: u32) -> String {
 }
 
 /// What the leader may pass on of a contribution.
-fn frames(items: &[Demuxed]) -> Vec<Frame> {
+pub(crate) fn frames(items: &[Demuxed]) -> Vec<Frame> {
     let (mut splice, mut laid) = (Splice::new(), Vec::new());
     splice.begin();
     for item in items {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{BACK, ENOUGH, LARGER, SLATES, encoded, grows, starts};
+use super::{BACK, ENOUGH, LARGER, SLATES, apart, encoded, grows};
 use crate::players::{player_folder, seconds};
-use crate::rejoin::{AVC, By, Record, Turn};
+use crate::rejoin::{AV1, AVC, By, Record, Turn};
 use crate::support::{BOUND, Encoder, Server, Stream, alone, shared, until, until_within, video_hashes};
 
 /// Frames of the source in a row that are looked for, bit for bit.
@@ -16,6 +16,7 @@ const PASSED: u64 = 45;
 
 const FIRST: Turn = Turn { by: By::Rtmp, ..LARGER };
 const SMALLER: Turn = Turn { by: By::Rtmp, size: "640x360", encoder: AVC, codec: "avc1." };
+const OTHER: Turn = Turn { by: By::Rtmp, size: "640x360", encoder: AV1, codec: "av01." };
 
 fn server() -> Server {
     Server::start_with(&[("WEIR_LADDER_SOURCE", "true")])
@@ -71,10 +72,9 @@ fn the_largest_rendition_is_the_sources_own() {
         records.iter().all(|record| record.segments.len() > ENOUGH).then_some(())
     });
     let leader = records.iter().find(|record| record.rendition.kind == "video").expect("pictures");
-    let led = starts(leader);
     for record in records.iter().filter(|record| record.rendition.kind != "audio") {
         record.assert_continuous();
-        let apart: Vec<_> = starts(record).into_iter().zip(&led).map(|(one, other)| (one - other).abs()).collect();
+        let apart = apart(record, leader);
         assert!(apart.iter().all(|apart| *apart <= 0.001), "{}: {apart:?}", record.rendition.path);
     }
     let (shown, clip) = (pictures(leader, "leader.mp4"), video_hashes(&FIRST.file().display().to_string()));
@@ -114,19 +114,48 @@ fn nothing_breaks_beside_the_source() {
 }
 
 #[test]
-fn hls_js_plays_through_a_gap_of_the_source() {
+fn a_source_of_another_codec_is_a_rendition_of_its_own() {
+    let _machine = shared();
+    let server = server();
+    let stream = encoded(&server, "low", json!({}));
+    let mut encoder = OTHER.push(&server, &stream);
+    let playback = server.playback(&stream);
+    let lists = |there: bool| {
+        until("the source's rendition to come or go", || {
+            let text = playback.answer().text();
+            (text.contains("avc1.") && text.contains(OTHER.codec) == there).then_some(text)
+        })
+    };
+    let listed = lists(true);
+    let rendition = playback.renditions().into_iter().find(|rendition| rendition.path.contains("video3"));
+    let mut source = Record::new(rendition.unwrap_or_else(|| panic!("no third rendition: {listed}")));
+    until("segments of the source", || {
+        source.reload();
+        (source.segments.len() > 2 * ENOUGH).then_some(())
+    });
+    let (shown, clip) = (pictures(&source, "source.mp4"), video_hashes(&OTHER.file().display().to_string()));
+    assert!(in_a_row(&shown, &clip) >= IN_A_ROW, "{} pictures", shown.len());
+    encoder.kill();
+    lists(false);
+    let _encoder = OTHER.push(&server, &stream);
+    lists(true);
+    passes(&server, &stream);
+}
+
+/// An encoder is killed, `back` goes on, and after it another one of another size.
+fn assert_hls_js_plays_through(first: &Turn, back: &Turn) {
     let _machine = alone();
     let server = server();
     let stream = encoded(&server, "low", json!({}));
     drop(SMALLER.file());
-    let mut first = FIRST.push(&server, &stream);
+    let mut first = first.push(&server, &stream);
     server.playback(&stream).main().wait_for("three segments", |list| list.segments.len() >= 3);
     let (script, time) = (format!("{}/play.mjs", player_folder()), (seconds() + 10).to_string());
     let mut player = Encoder::run("node", &[&script, "watch", &server.watch_url(&stream), &time]);
     until("the player to play", || player.output().contains("playing").then_some(()));
     first.kill();
     grows(&server, &stream, "slate_pictures_total", SLATES);
-    let mut second = LARGER.push(&server, &stream);
+    let mut second = back.push(&server, &stream);
     passes(&server, &stream);
     second.kill();
     grows(&server, &stream, "slate_pictures_total", SLATES);
@@ -135,4 +164,14 @@ fn hls_js_plays_through_a_gap_of_the_source() {
     let time = BOUND + Duration::from_secs(seconds());
     let status = until_within(time, "the player to end", || player.exit_status());
     assert!(status.success(), "{}", player.output());
+}
+
+#[test]
+fn hls_js_plays_through_a_gap_of_the_source() {
+    assert_hls_js_plays_through(&FIRST, &LARGER);
+}
+
+#[test]
+fn hls_js_plays_through_a_gap_of_a_source_of_another_codec() {
+    assert_hls_js_plays_through(&OTHER, &OTHER);
 }
