@@ -5,6 +5,8 @@ mod clip;
 mod counting;
 mod demux;
 mod fanout;
+#[path = "../../weir/tests/e2e/support/flashes.rs"]
+mod flashes;
 mod http;
 mod ladder;
 #[path = "../../weir/tests/e2e/support/lossy.rs"]

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
+use crate::flashes::{self, Witness};
 use crate::passthrough::WINDOW_BYTES;
 use crate::peers::{Process, Weir};
 use crate::playlist::{renditions, resolve};
@@ -29,9 +30,6 @@ const SETTLED: Duration = Duration::from_secs(25);
 const SYNC_GOAL_MS: f64 = 40.0;
 /// Threads come and go with the decoder of each contribution.
 const THREADS_LIMIT: usize = 4;
-/// A picture is a flash from this brightness on, and a sound a beep from this level on.
-const BRIGHT: f64 = 120.0;
-const LOUD_DB: f64 = -40.0;
 
 /// What to run.
 #[derive(clap::Args)]
@@ -69,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     report::header("Unbroken");
     let folder = tempfile::tempdir()?;
     let clip = folder.path().join("flashes.mkv");
-    make_clip(&clip)?;
+    flashes::make(&clip)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut weir = Weir::start(&args.weir, None)?;
     let settings = json!({
@@ -145,19 +143,14 @@ impl Watch<'_> {
 
     /// How far flashes and beeps are apart in the newest seconds, in milliseconds.
     fn apart(&self) -> Result<f64> {
-        let (pictures, sound) = (self.folder.join("pictures"), self.folder.join("sound"));
-        let print = |key: &str, file: &Path| format!("mode=print:key={key}:file={}", file.display());
-        let video = format!("scale=16:16,signalstats,metadata={}", print("lavfi.signalstats.YAVG", &pictures));
-        let level = print("lavfi.astats.Overall.RMS_level", &sound);
-        let audio = format!("asetnsamples=n=240,astats=metadata=1:reset=1,ametadata={level}");
+        let witness = Witness::new(self.folder);
         let url = format!("http://{}/{}.m3u8?low_latency=false", self.weir.http, self.playback_id);
         let status = Command::new("ffmpeg")
             .args(["-v", "error", "-nostdin", "-live_start_index", "-4", "-i", &url, "-t", "6"])
-            .args(["-map", "0:v:0", "-vf", &video, "-map", "0:a:0", "-af", &audio, "-f", "null", "-"])
+            .args(witness.outputs())
             .status()?;
         ensure!(status.success(), "ffmpeg cannot play the programme");
-        let flashes = onsets(&fs::read_to_string(pictures)?, BRIGHT);
-        let beeps = onsets(&fs::read_to_string(sound)?, LOUD_DB);
+        let (flashes, beeps) = witness.onsets()?;
         let nearest =
             |at: f64| beeps.iter().map(|beep| at - beep).min_by(|one, other| one.abs().total_cmp(&other.abs()));
         let apart: Vec<f64> = flashes.iter().filter_map(|at| nearest(*at)).map(|seconds| seconds * 1e3).collect();
@@ -177,38 +170,6 @@ impl Watch<'_> {
             Ok(sum + list.matches("#EXT-X-DISCONTINUITY").count() + list.matches("#EXT-X-GAP").count())
         })
     }
-}
-
-/// When a value that ffmpeg printed rises over `bound`, in seconds.
-fn onsets(printed: &str, bound: f64) -> Vec<f64> {
-    let (mut at, mut over, mut onsets) = (0.0, true, Vec::new());
-    for line in printed.lines() {
-        if let Some((_, time)) = line.split_once("pts_time:") {
-            at = time.trim().parse().unwrap_or(at);
-        } else if let Some(value) = line.split_once('=').and_then(|(_, value)| value.parse::<f64>().ok()) {
-            let is_over = value > bound;
-            if is_over && !over {
-                onsets.push(at);
-            }
-            over = is_over;
-        }
-    }
-    onsets
-}
-
-/// A white flash and a beep, both two pictures long, each second.
-fn make_clip(path: &Path) -> Result<()> {
-    let flash = "color=black:size=320x180:rate=30,drawbox=color=white:t=fill:enable='lt(mod(n,30),2)'";
-    let beep = "aevalsrc='0.5*sin(2*PI*1000*t)*lt(mod(t,1),0.066)':sample_rate=48000";
-    let status = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", flash, "-f", "lavfi", "-i", beep, "-t", "70"])
-        .args(["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-g", "30", "-bf", "0"])
-        .args(["-c:a", "aac", "-b:a", "96k"])
-        .arg(path)
-        .status()
-        .context("ffmpeg does not start")?;
-    ensure!(status.success(), "ffmpeg failed");
-    Ok(())
 }
 
 fn push(clip: &Path, url: &str) -> Result<Process> {
@@ -252,16 +213,4 @@ fn panels(samples: &[Sample]) -> Vec<Panel> {
         Panel { title: "Threads", series: vec![series("threads", |s| s.threads as f64)] },
         Panel { title: "Picture and sound apart, ms", series: vec![series("apart", |s| s.apart.abs())] },
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn onsets_are_where_a_value_rises() {
-        let printed = "frame:0 pts:0 pts_time:0\nk=200\nframe:1 pts:1 pts_time:0.5\nk=16\nframe:2 pts_time:1.0\nk=200\n\
-            frame:3 pts_time:1.5\nk=210\nframe:4 pts_time:2\nk=-inf\nframe:5 pts_time:3\nk=130\n";
-        assert_eq!(onsets(printed, BRIGHT), [1.0, 3.0]);
-    }
 }

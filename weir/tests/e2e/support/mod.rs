@@ -5,6 +5,7 @@ mod boxes;
 mod clip;
 mod encoder;
 mod ffmpeg9;
+pub(crate) mod flashes;
 mod http;
 mod lossy;
 mod machine;
