@@ -16,8 +16,12 @@ use crate::packaging::thread_cpu;
 use crate::{report, stats};
 
 const GOAL: f64 = 5.0;
-/// Bytes handed over at once: what a read from a file gives, and what a datagram of SRT holds.
-const PIECES: [usize; 2] = [65_536, 1_316];
+/// Bytes read from a file at once.
+const READ: usize = 65_536;
+/// Bytes that a datagram of SRT holds.
+const DATAGRAM: usize = 1_316;
+/// Bytes of a packet.
+const PACKET: usize = 188;
 
 /// What to run.
 #[derive(clap::Args)]
@@ -50,10 +54,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for _ in 0..args.rounds {
         runs.ffmpeg.push(peer(&whole)?);
         runs.start.push(peer(&clip)?);
-        runs.file.push(measure_file(&whole)?.as_secs_f64());
-        for (piece, memory) in PIECES.into_iter().zip(&mut runs.memory) {
-            memory.push(measure(&bytes, piece)?.as_secs_f64());
-        }
+        runs.file.push(measure_file(&whole, READ)?.as_secs_f64());
+        runs.datagrams.push(measure_file(&whole, DATAGRAM)?.as_secs_f64());
+        runs.memory.push(measure_memory(&bytes, READ)?.as_secs_f64());
     }
     let peer = stats::median(&runs.ffmpeg);
     let marginal = (peer - stats::median(&runs.start)) * size / (size - short);
@@ -65,9 +68,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     row("ffmpeg", peer, false);
     row("ffmpeg without its start", marginal, false);
-    row("Weir, 64 KB at once", stats::median(&runs.memory[0]), true);
-    row("Weir, 1 316 bytes at once", stats::median(&runs.memory[1]), true);
-    row("Weir, with reading the file", stats::median(&runs.file), false);
+    row("Weir, 64 KB at once", stats::median(&runs.file), true);
+    row("Weir, 1 316 bytes at once", stats::median(&runs.datagrams), true);
+    row("Weir, 64 KB at once, without reading the file", stats::median(&runs.memory), false);
     Ok(())
 }
 
@@ -77,38 +80,44 @@ struct Runs {
     ffmpeg: Vec<f64>,
     start: Vec<f64>,
     file: Vec<f64>,
-    memory: [Vec<f64>; 2],
+    datagrams: Vec<f64>,
+    memory: Vec<f64>,
 }
 
 /// CPU time of the demuxer over bytes in memory.
-fn measure(bytes: &[u8], piece: usize) -> Result<Duration> {
+fn measure_memory(bytes: &[u8], piece: usize) -> Result<Duration> {
+    measure(bytes.len(), |demux| bytes.chunks(piece).try_for_each(demux))
+}
+
+/// CPU time of the demuxer, the reading of the file included, which is read [`READ`] bytes at a time.
+fn measure_file(path: &Path, piece: usize) -> Result<Duration> {
+    let size = fs::metadata(path)?.len() as usize;
+    let mut buffer = vec![0; READ];
+    measure(size, |demux| {
+        let mut file = File::open(path)?;
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(()),
+                read => buffer[..read].chunks(piece).try_for_each(&mut *demux)?,
+            }
+        }
+    })
+}
+
+fn measure(size: usize, feed: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>) -> Result<Duration> {
     let before = thread_cpu();
     let (mut demuxer, mut items, mut count) = (Demuxer::new(Limits::default()), Vec::new(), 0);
-    for piece in bytes.chunks(piece) {
+    feed(&mut |piece| {
         demuxer.push(piece, &mut items)?;
         count += items.len();
         items.clear();
-    }
+        Ok(())
+    })?;
     demuxer.finish(&mut items);
-    let cpu = thread_cpu().saturating_sub(before);
-    ensure!(count > 1_000 && demuxer.stats().dropped == 0, "the file is not taken apart");
+    let (cpu, stats) = (thread_cpu().saturating_sub(before), demuxer.stats());
+    let whole = stats.packets as usize * PACKET == size && stats.dropped == 0 && stats.continuity_errors == 0;
+    ensure!(count > 1_000 && whole, "the file is not taken apart: {stats:?}");
     Ok(cpu)
-}
-
-/// CPU time of the demuxer, the reading of the file included.
-fn measure_file(path: &Path) -> Result<Duration> {
-    let before = thread_cpu();
-    let (mut demuxer, mut items) = (Demuxer::new(Limits::default()), Vec::new());
-    let (mut file, mut buffer) = (File::open(path)?, vec![0; PIECES[0]]);
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        demuxer.push(&buffer[..read], &mut items)?;
-        items.clear();
-    }
-    Ok(thread_cpu().saturating_sub(before))
 }
 
 /// CPU seconds of ffmpeg over the file.
