@@ -30,22 +30,16 @@ pub(crate) struct Own {
 impl Own {
     /// Rung `n`, of a source with this header; none where it is H.264, which can be the leader, or where it is not of the
     /// `leader`'s rate.
-    pub(crate) fn new(
-        n: usize,
-        leader: &Rung,
-        rate: Rate,
-        header: &CodecConfig,
-        coding: &Coding,
-        most_bits: u32,
-    ) -> Option<Self> {
+    pub(crate) fn new(n: usize, leader: &Rung, rate: Rate, header: &CodecConfig, coding: &Coding) -> Option<Self> {
         let known = matches!(header, CodecConfig::Hevc(_) | CodecConfig::Av1(_) | CodecConfig::Vp9(_));
         if !known || leader.rate != rate {
             return None;
         }
         let (width, height) = header.display_size()?;
         let id = TrackId(u32::try_from(n).ok()?);
-        let rung = Rung { name: "source".to_owned(), width, height, bitrate: most_bits, ..leader.clone() };
-        let source = Source::new(id, coding.ticks, coding.mode, most_bits);
+        let rung = Rung { name: "source".to_owned(), width, height, ..leader.clone() };
+        // Nobody has to take it: players see what it needs.
+        let source = Source::new(id, coding.ticks, coding.mode, u32::MAX);
         let track = Track::new(id, header.clone());
         Some(Self { source, n, rung, track, told: false, there: false, ends: None })
     }

@@ -108,7 +108,18 @@ impl Rungs {
             let info = scaler.info().clone();
             let state = State::Starting;
             let captions = Captions::default();
-            Ok(Step { plan, scaler, scaled: None, captions, encoder: None, state, failures: 0, given: 0, info, style: None })
+            Ok(Step {
+                plan,
+                scaler,
+                scaled: None,
+                captions,
+                encoder: None,
+                state,
+                failures: 0,
+                given: 0,
+                info,
+                style: None,
+            })
         };
         let mut rungs = plan.into_iter().map(step).collect::<Result<Vec<_>, Error>>()?;
         let leader = rungs.first_mut().filter(|leader| like.is_some_and(|like| leader.scaler.fits(like.info())));

@@ -456,7 +456,7 @@ impl Pictures {
         let mut coding = Coding { level: settings.level, mode: settings.mode, ticks, gop, longest_gop: gop };
         let passed = header.as_ref().filter(|_| settings.source).zip(plan.first());
         let top = passed.and_then(|(header, leader)| top(&coding, leader, rate, header));
-        let own = passed.and_then(|(header, leader)| own(&coding, plan.len(), leader, rate, header));
+        let own = passed.and_then(|(header, leader)| Own::new(plan.len(), leader, rate, header, &coding));
         if top.is_some() || own.is_some() {
             coding.longest_gop = key_frames(&plan, ticks, LONGEST_GOP_SECS);
         }
@@ -615,10 +615,4 @@ fn top(coding: &Coding, leader: &Rung, rate: Rate, header: &CodecConfig) -> Opti
     let beside = Beside::new(header).filter(|_| leader.rate == rate)?;
     let most_bits = leader.bitrate.saturating_mul(MOST_BITS);
     Some(Top { source: Source::new(Ladder::LEADER, coding.ticks, coding.mode, most_bits), beside })
-}
-
-/// A source with this header as rung `n`; none where it cannot be passed on.
-fn own(coding: &Coding, n: usize, leader: &Rung, rate: Rate, header: &CodecConfig) -> Option<Own> {
-    let most_bits = leader.bitrate.saturating_mul(MOST_BITS);
-    Own::new(n, leader, rate, header, coding, most_bits)
 }

@@ -81,7 +81,7 @@ impl Writer {
         let stream = &self.stream;
         match output {
             Output::Rung { n, rung, track } => {
-                info!(%stream, rung = rung.name, width = rung.width, height = rung.height, bitrate = rung.bitrate, "encoding");
+                info!(%stream, rung = rung.name, width = rung.width, height = rung.height, bitrate = rung.bitrate, "a rung begins");
                 match below_leader(n) {
                     None => packager.add_track(track),
                     Some(n) => {

@@ -135,6 +135,7 @@ fn a_source_of_another_codec_is_a_rendition_of_its_own() {
     });
     let (shown, clip) = (pictures(&source, "source.mp4"), video_hashes(&OTHER.file().display().to_string()));
     assert!(in_a_row(&shown, &clip) >= IN_A_ROW, "{} pictures", shown.len());
+    lists(true);
     encoder.kill();
     lists(false);
     let _encoder = OTHER.push(&server, &stream);
