@@ -49,8 +49,8 @@ function watch({ stallMs }) {
   }, 20);
 
   const { hls } = window.weir;
-  hls.on(window.Hls.Events.FRAG_BUFFERED, (_event, { frag }) => {
-    const [rendition] = frag.url.split('/').at(-1).split('-');
+  hls.on(window.Hls.Events.FRAG_BUFFERED, (_event, { frag, part }) => {
+    const [rendition] = (part ?? frag).url.split('/').at(-1).split('-');
     if (frag.type === 'audio' && state.sounds.at(-1) !== rendition) state.sounds.push(rendition);
   });
 
