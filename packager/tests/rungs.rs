@@ -292,6 +292,29 @@ fn gap_parts_of_a_shed_rung_come_as_fast_as_the_leaders_parts() {
     check(fed.end(), Rules { full_parts: false, ..LOSSY });
 }
 
+/// hls.js 1.7 reads `LAST-PART=0` as if it were not there, and asks for a part that comes up to a segment later: whoever
+/// changes levels in that moment stands still.
+#[test]
+fn no_report_names_the_first_part_of_a_segment() {
+    let video = clip(&Video::default()).make();
+    let mut fed = ladder(Low);
+    fed.push(mux([within(&video, 0, 12_000), on_rung(0, 0, &within(&video, 0, 12_000))]));
+    let (mut window, mut seen) = (Window::new(), 0);
+    for event in &fed.events {
+        window.apply(event);
+        if !window.is_playable() {
+            continue;
+        }
+        let Some(list) = playlist::media(&window, rung(0), &MediaOptions::default()) else { continue };
+        let report = list.lines().find_map(|line| line.split_once("URI=\"video.m3u8\",LAST-MSN=")).unwrap().1;
+        let (msn, part) = report.split_once(",LAST-PART=").unwrap();
+        let (msn, part) = (msn.parse().unwrap(), part.parse().unwrap());
+        assert!(part > 0 && window.part(RenditionId::VIDEO, msn, part).is_some(), "{report}");
+        seen += 1;
+    }
+    assert!(seen > 50);
+}
+
 #[test]
 fn a_break_is_a_break_in_all_rungs() {
     for mode in MODES {

@@ -196,8 +196,12 @@ impl List<'_> {
     }
 }
 
-/// The newest segment that the playlist of a rendition shows, and its newest part.
+/// The newest segment that the playlist of a rendition shows, and its newest part. The first part of a segment is told one
+/// part later: hls.js 1.7 reads `LAST-PART=0` as if there were none, and waits for one that comes up to a segment later.
 fn last_of(rendition: &Rendition, parts: bool) -> Option<(u64, Option<usize>)> {
-    let last = rendition.listed().rev().find(|s| parts || s.is_closed())?;
-    Some((last.msn(), parts.then(|| last.parts().len().saturating_sub(1))))
+    let mut newest = rendition.listed().rev().filter(|s| parts || s.is_closed());
+    let last = newest.next()?;
+    let before = newest.next().filter(|before| parts && last.parts().len() <= 1 && before.parts().len() > 1);
+    let told = before.unwrap_or(last);
+    Some((told.msn(), parts.then(|| told.parts().len().saturating_sub(1))))
 }
