@@ -85,7 +85,8 @@ impl Overload {
     pub fn judge(&mut self, wait: TimeDelta, now: TimeDelta) -> Option<Decision> {
         self.behind = (wait >= BEHIND).then(|| self.behind.unwrap_or(now));
         self.calm = (wait <= CALM).then(|| self.calm.unwrap_or(now));
-        if self.changed.is_some_and(|changed| now - changed < SETTLE) {
+        // The start is one: pictures that waited for it come all at once.
+        if now - *self.changed.get_or_insert(now) < SETTLE {
             return None;
         }
         let for_long = |since: Option<TimeDelta>, long: TimeDelta| since.is_some_and(|since| now - since >= long);
@@ -148,15 +149,23 @@ mod tests {
     #[test]
     fn a_hiccup_sheds_nothing() {
         let mut load = Overload::new(4);
-        assert_eq!(decisions(&mut load, 0, 400, 500), []);
-        assert_eq!(decisions(&mut load, 400, 10_000, 100), []);
+        assert_eq!(decisions(&mut load, 0, 5_000, 20), []);
+        assert_eq!(decisions(&mut load, 5_000, 5_400, 500), []);
+        assert_eq!(decisions(&mut load, 5_400, 10_000, 100), []);
+    }
+
+    #[test]
+    fn the_start_sheds_nothing() {
+        let mut load = Overload::new(4);
+        assert_eq!(decisions(&mut load, 0, 1_900, 500), []);
+        assert_eq!(decisions(&mut load, 1_900, 10_000, 100), []);
     }
 
     #[test]
     fn rungs_go_one_at_a_time_and_the_leader_stays() {
         let mut load = Overload::new(3);
         let gone = decisions(&mut load, 0, 60_000, 400);
-        assert_eq!(gone, [(0, Decision::Shed(1)), (2, Decision::Shed(2))]);
+        assert_eq!(gone, [(2, Decision::Shed(1)), (4, Decision::Shed(2))]);
     }
 
     #[test]
@@ -187,8 +196,8 @@ mod tests {
     #[test]
     fn between_calm_and_behind_nothing_changes() {
         let mut load = Overload::new(4);
-        decisions(&mut load, 0, 1_000, 400);
-        assert_eq!(decisions(&mut load, 1_000, 600_000, 120), []);
+        assert_eq!(decisions(&mut load, 0, 3_000, 400).len(), 1);
+        assert_eq!(decisions(&mut load, 3_000, 600_000, 120), []);
     }
 
     #[test]
@@ -215,7 +224,7 @@ mod tests {
     fn what_fails_is_not_shed_again_and_comes_back_last() {
         let mut load = Overload::new(3);
         load.fail(1, TimeDelta::ZERO);
-        assert_eq!(decisions(&mut load, 0, 8_000, 400), [(0, Decision::Shed(2))]);
+        assert_eq!(decisions(&mut load, 0, 8_000, 400), [(2, Decision::Shed(2))]);
         let back = decisions(&mut load, 8_000, 60_000, 20);
         assert_eq!(back, [(18, Decision::Restore(2)), (28, Decision::Restore(1))]);
     }

@@ -1,7 +1,7 @@
 //! The source as a rendition of its own beside the ladder, where its codec is another one: nothing stands in for it, so it
 //! is away while the encoder is.
 
-use media::{CodecConfig, TimeDelta, Timestamp, Track, TrackId};
+use media::{CodecConfig, LatencyMode, TimeDelta, Timestamp, Track, TrackId};
 
 use crate::encoder::{Coding, Ticks};
 use crate::ladder::Output;
@@ -28,11 +28,12 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// Rung `n`, of a source with this header; none where it is H.264, which can be the leader, or where it is not of the
-    /// `leader`'s rate.
+    /// Rung `n`, of a source with this header; none where it is H.264, which can be the leader, where it is not of the
+    /// `leader`'s rate, and in `low`.
     pub(crate) fn new(n: usize, leader: &Rung, rate: Rate, header: &CodecConfig, coding: &Coding) -> Option<Self> {
         let known = matches!(header, CodecConfig::Hevc(_) | CodecConfig::Av1(_) | CodecConfig::Vp9(_));
-        if !known || leader.rate != rate {
+        // In `low` a player has too little in hand for going over to another codec when the source leaves.
+        if !known || leader.rate != rate || coding.mode == LatencyMode::Low {
             return None;
         }
         let (width, height) = header.display_size()?;

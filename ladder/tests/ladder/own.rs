@@ -10,7 +10,7 @@ const TONE: &str = "-f lavfi -i sine=440:r=48000";
 
 #[test]
 fn hevc_is_passed_on_beside_the_ladder_and_is_away_while_the_encoder_is() {
-    for mode in [LatencyMode::Low, LatencyMode::Standard] {
+    for mode in [LatencyMode::Reduced, LatencyMode::Standard] {
         let mut bench = Bench::with_source(mode);
         let hevc = format!(
             "-f lavfi -i testsrc2=s=640x360:r=30 {TONE} -t 4 -pix_fmt yuv420p -c:v libx265 -preset ultrafast -x265-params \
@@ -42,7 +42,7 @@ fn hevc_is_passed_on_beside_the_ladder_and_is_away_while_the_encoder_is() {
 
 #[test]
 fn another_codec_is_not_mixed_in() {
-    let mut bench = Bench::with_source(LatencyMode::Low);
+    let mut bench = Bench::with_source(LatencyMode::Reduced);
     let coded =
         |codec: &str| format!("-f lavfi -i testsrc2=s=320x180:r=30 {TONE} -t 3 -pix_fmt yuv420p {codec} -c:a aac");
     let hevc = "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=30:scenecut=0:open-gop=0:bframes=0";
