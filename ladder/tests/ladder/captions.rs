@@ -1,11 +1,11 @@
 //! Closed captions inside the contribution's pictures are inside those of every rung.
 
 use ladder::plan::Level;
-use media::{Frame, Kind, LatencyMode};
+use media::{Frame, LatencyMode};
 use wire::Item;
 
 use crate::h264;
-use crate::support::{Bench, clip};
+use crate::support::{Bench, clip, pictures};
 
 /// `ATSC1_data` with `cc_data`, registered by ITU-T T.35 for the United States (ATSC A/53 part 4 §6.2.3).
 const HEAD: &[u8] = b"\xb5\x00\x31GA94\x03";
@@ -18,14 +18,12 @@ fn letters(n: usize) -> [u8; 2] {
 
 /// Puts a packet of captions, and one of padding, in front of each picture.
 fn captioned(mut items: Vec<Item>) -> Vec<Item> {
-    let video = items.iter().find_map(|item| match item {
-        Item::Track(track) if track.kind() == Kind::Video => Some(track.id),
+    let video = pictures(&items);
+    let frames = items.iter_mut().filter_map(|item| match item {
+        Item::Frame(frame) if frame.track == video => Some(frame),
         _ => None,
     });
-    let is_picture = |frame: &Frame| Some(frame.track) == video;
-    let mut pictures: Vec<_> =
-        items.iter_mut().filter_map(|item| if let Item::Frame(frame) = item { Some(frame) } else { None }).collect();
-    pictures.retain(|frame| is_picture(frame));
+    let mut pictures: Vec<_> = frames.collect();
     pictures.sort_unstable_by_key(|frame| frame.pts);
     for (n, frame) in pictures.into_iter().enumerate() {
         let [one, other] = letters(n);

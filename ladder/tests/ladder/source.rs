@@ -5,7 +5,7 @@ use media::{Frame, LatencyMode, TrackId};
 use slate::{Item, Splice};
 use wire::Item as Demuxed;
 
-use crate::support::{Bench, Programme, clip};
+use crate::support::{Bench, Programme, clip, pictures};
 
 /// A dark clip of B-frames, with a key frame each second.
 fn dark(size: &str, seconds: u32) -> String {
@@ -26,12 +26,9 @@ pub(crate) fn frames(items: &[Demuxed]) -> Vec<Frame> {
             Demuxed::Metadata(_) => {}
         }
     }
-    let video = items.iter().find_map(|item| match item {
-        Demuxed::Track(track) if track.codec.resolution().is_some() => Some(track.id),
-        _ => None,
-    });
+    let video = pictures(items);
     let frame = |item| match item {
-        Item::Frame(frame) if Some(frame.track) == video => Some(frame),
+        Item::Frame(frame) if frame.track == video => Some(frame),
         _ => None,
     };
     laid.into_iter().filter_map(frame).collect()

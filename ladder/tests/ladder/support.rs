@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ladder::plan::{Level, Rung};
 use ladder::{Ladder, Output, Settings, Slate};
-use media::{CodecConfig, Frame, LatencyMode, Timescale, Timestamp, Track, TrackId};
+use media::{CodecConfig, Frame, Kind, LatencyMode, Timescale, Timestamp, Track, TrackId};
 use slate::{Item, Splice};
 use tempfile::TempDir;
 use wire::Item as Demuxed;
@@ -45,6 +45,15 @@ pub(crate) fn clip(folder: &Path, arguments: &str) -> Vec<Demuxed> {
     demuxer.push(&fs::read(folder.join("clip.ts")).unwrap(), &mut items).unwrap();
     demuxer.finish(&mut items);
     items
+}
+
+/// The track of the pictures of a clip that has some.
+pub(crate) fn pictures(items: &[Demuxed]) -> TrackId {
+    let track = items.iter().find_map(|item| match item {
+        Demuxed::Track(track) if track.kind() == Kind::Video => Some(track.id),
+        _ => None,
+    });
+    track.expect("pictures")
 }
 
 /// Ladders run one after another: each needs the machine, and leaves pictures out when it has to share it.

@@ -7,17 +7,16 @@ use media::{LatencyMode, Metadata, MetadataKind, TimeDelta};
 use wire::Item;
 
 use crate::rises;
-use crate::support::{Bench, clip};
+use crate::support::{Bench, clip, pictures};
 
 /// Puts a word before each picture at which a white flash begins, of those `fps` a second: one in each second.
 fn with_words(items: Vec<Item>, fps: usize) -> Vec<Item> {
-    let mut pictures: Vec<_> = items
-        .iter()
-        .filter_map(|item| match item {
-            Item::Frame(frame) if frame.track == items_video(&items) => Some(frame.pts),
-            _ => None,
-        })
-        .collect();
+    let video = pictures(&items);
+    let picture = |item: &Item| match item {
+        Item::Frame(frame) if frame.track == video => Some(frame.pts),
+        _ => None,
+    };
+    let mut pictures: Vec<_> = items.iter().filter_map(picture).collect();
     pictures.sort_unstable();
     let flashes: Vec<_> = pictures.iter().copied().skip(fps).step_by(fps).collect();
     let mut all = Vec::new();
@@ -31,14 +30,6 @@ fn with_words(items: Vec<Item>, fps: usize) -> Vec<Item> {
         all.push(item);
     }
     all
-}
-
-fn items_video(items: &[Item]) -> media::TrackId {
-    let video = items.iter().find_map(|item| match item {
-        Item::Track(track) if track.kind() == media::Kind::Video => Some(track.id),
-        _ => None,
-    });
-    video.unwrap()
 }
 
 #[test]

@@ -2,12 +2,11 @@
 //! said.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::json;
 
 use crate::players;
-use crate::support::{Encoder, Server, alone, ffmpeg9, hashes, shared, until};
+use crate::support::{Encoder, Server, alone, encode, ffmpeg9, hashes, kept, shared, until};
 
 pub(crate) const HEVC: &str = "-c:v libx265 -preset ultrafast \
      -x265-params log-level=none:keyint=30:min-keyint=30:scenecut=0:open-gop=0:bframes=2";
@@ -22,28 +21,13 @@ pub(crate) fn programme(name: &str, tones: &[&str], encoders: &str) -> PathBuf {
 }
 
 fn programme_of(seconds: u64, name: &str, tones: &[&str], encoders: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clips");
-    std::fs::create_dir_all(&folder).expect("a folder for clips");
-    let path = folder.join(format!("enhanced-{name}-{seconds}.mkv"));
-    if path.exists() {
-        return path;
-    }
     let mut words = "-f lavfi -i testsrc2=size=640x360:rate=30".to_owned();
     for tone in tones {
         words.push_str(&format!(" -f lavfi -i sine=frequency={tone}:sample_rate=48000"));
     }
     (0..=tones.len()).for_each(|input| words.push_str(&format!(" -map {input}")));
     words.push_str(&format!(" -t {seconds} -pix_fmt yuv420p {encoders} -f matroska"));
-    let draft = path.with_extension("draft");
-    let run = Command::new(ffmpeg9())
-        .args("-hide_banner -nostdin -loglevel error -y".split(' '))
-        .args(words.split_whitespace())
-        .arg(&draft)
-        .output()
-        .expect("ffmpeg 9 runs");
-    assert!(run.status.success(), "ffmpeg 9: {}", String::from_utf8_lossy(&run.stderr));
-    std::fs::rename(&draft, &path).expect("the clip gets its name");
-    path
+    kept(&format!("enhanced-{name}-{seconds}.mkv"), |draft| encode(ffmpeg9(), &words, draft))
 }
 
 /// Pushes a file as it is, in real time.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{BOUND, Clip, Encoder, Server, Stream, alone, clip, until_within};
+use crate::support::{BOUND, Clip, Encoder, Server, Stream, alone, clip, until, until_within};
 
 /// What the players are made of, apart from what npm installs.
 const PLAYER_FILES: [&str; 7] = [
@@ -63,6 +63,21 @@ pub(crate) fn player_folder() -> String {
         }
     });
     folder.to_str().expect("a UTF-8 path").to_owned()
+}
+
+/// Opens the watch page for so many seconds, and waits until it plays. `play.mjs` judges, and takes `more`.
+pub(crate) fn watch(server: &Server, stream: &Stream, seconds: u64, more: &[&str]) -> Encoder {
+    let (script, url) = (format!("{}/play.mjs", player_folder()), server.watch_url(stream));
+    let player = Encoder::run("node", &[&[&script, "watch", &url, &seconds.to_string()], more].concat());
+    until("the player to play", || player.output().contains("playing").then_some(()));
+    player
+}
+
+/// The player comes to its end, and nothing was wrong.
+pub(crate) fn assert_content(player: &mut Encoder) {
+    let time = BOUND + Duration::from_secs(seconds());
+    let status = until_within(time, "the player to end", || player.exit_status());
+    assert!(status.success(), "{}", player.output());
 }
 
 /// Plays in Chromium. `play.mjs` judges; its answer is the message of a failure.

@@ -2,17 +2,14 @@
 //! playlists go on behind a discontinuity, with the header of the newcomer.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::players::{player_folder, seconds};
+use crate::players::{assert_content, seconds, watch};
 use crate::support::{
-    BOUND, Encoder, Fragment, Rendition, Segment, Server, Stream, alone, ffmpeg9, fragments, shared, timescale, until,
-    until_within,
+    Encoder, Fragment, Rendition, Segment, Server, Stream, alone, encode, ffmpeg9, fragments, kept, shared, timescale,
+    until,
 };
 
 /// A picture may stand for so long while one encoder takes over from another, in milliseconds.
@@ -55,24 +52,12 @@ const TURNS: [Turn; 4] = [
 impl Turn {
     /// Four seconds of picture and tone, encoded once.
     pub(crate) fn file(&self) -> PathBuf {
-        static ENCODING: Mutex<()> = Mutex::new(());
-        let _one_at_a_time = ENCODING.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clips");
-        std::fs::create_dir_all(&folder).expect("a folder for clips");
-        let path = folder.join(format!("rejoin-{}-{}mkv", self.size, self.codec));
-        if !path.exists() {
-            let draft = path.with_extension("draft");
-            let words = format!(
-                "-hide_banner -nostdin -loglevel error -y -f lavfi -i testsrc2=size={}:rate=30 -f lavfi \
-                 -i sine=frequency=440:sample_rate=48000 -t 4 -pix_fmt yuv420p -c:v {} -g 30 -b:v 1500k -c:a aac -b:a 96k \
-                 -ac 2 -f matroska",
-                self.size, self.encoder
-            );
-            let run = Command::new(ffmpeg9()).args(words.split_whitespace()).arg(&draft).output().expect("ffmpeg runs");
-            assert!(run.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&run.stderr));
-            std::fs::rename(&draft, &path).expect("the clip gets its name");
-        }
-        path
+        let words = format!(
+            "-f lavfi -i testsrc2=size={}:rate=30 -f lavfi -i sine=frequency=440:sample_rate=48000 -t 4 -pix_fmt yuv420p \
+             -c:v {} -g 30 -b:v 1500k -c:a aac -b:a 96k -ac 2 -f matroska",
+            self.size, self.encoder
+        );
+        kept(&format!("rejoin-{}-{}mkv", self.size, self.codec), |draft| encode(ffmpeg9(), &words, draft))
     }
 
     /// Pushes it over and over.
@@ -221,14 +206,10 @@ fn hls_js_plays_on_when_an_encoder_comes_back_by_srt_in_another_size() {
     let mut first = turns[0].push(&server, &stream);
     let main = server.playback(&stream).main();
     main.wait_for("three target durations", |list| list.segments.len() >= 3);
-    let (script, time) = (format!("{}/play.mjs", player_folder()), seconds().to_string());
-    let mut player = Encoder::run("node", &[&script, "watch", &server.watch_url(&stream), &time, HAND_OVER]);
-    until("the player to play", || player.output().contains("playing").then_some(()));
+    let mut player = watch(&server, &stream, seconds(), &[HAND_OVER]);
     first.kill();
     let _second = turns[1].push(&server, &stream);
     main.wait_for("the change", |list| list.segments.iter().any(|segment| segment.discontinuity));
-    let time = BOUND + Duration::from_secs(seconds());
-    let status = until_within(time, "the player to end", || player.exit_status());
-    assert!(status.success(), "{}", player.output());
+    assert_content(&mut player);
     assert!(player.output().contains("\"height\":1080"), "the larger picture was shown:\n{}", player.output());
 }

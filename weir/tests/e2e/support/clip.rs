@@ -1,6 +1,5 @@
 //! Test programmes, encoded once, and the hashes of what comes out of a decoder.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -30,9 +29,9 @@ impl Clip {
         format!("{tracks}-{}s-g{}-b{}-k{keyframes}.flv", self.seconds, self.gop, self.b_frames)
     }
 
-    fn arguments(&self) -> Vec<String> {
-        let mut words: Vec<String> = Vec::new();
-        let mut say = |text: &str| words.extend(text.split_whitespace().map(str::to_owned));
+    fn words(&self) -> String {
+        let mut words = String::new();
+        let mut say = |text: &str| words.extend([text, " "]);
         if self.video {
             say("-f lavfi -i testsrc2=size=640x360:rate=30");
         }
@@ -54,28 +53,36 @@ impl Clip {
     }
 }
 
-/// The file of a clip, made when it is first asked for and kept over test runs.
+/// The file of a clip.
 pub(crate) fn clip(clip: &Clip) -> PathBuf {
-    static MADE: Mutex<Option<HashSet<String>>> = Mutex::new(None);
-    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    let made = made.get_or_insert_default();
+    kept(&clip.name(), |draft| encode("ffmpeg", &format!("{}-f flv", clip.words()), draft))
+}
+
+/// A file of this name that is made when it is first asked for, and kept over test runs.
+pub(crate) fn kept(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clips");
-    let path = folder.join(clip.name());
-    if made.insert(clip.name()) && !path.exists() {
+    let path = folder.join(name);
+    if !path.exists() {
         std::fs::create_dir_all(&folder).expect("a folder for clips");
         // Under another name until it is whole: an interrupted run leaves no half clip behind.
         let draft = path.with_extension("draft");
-        let run = Command::new("ffmpeg")
-            .args(["-hide_banner", "-nostdin", "-loglevel", "error", "-y"])
-            .args(clip.arguments())
-            .args(["-f", "flv"])
-            .arg(&draft)
-            .output()
-            .expect("ffmpeg runs");
-        assert!(run.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&run.stderr));
+        make(&draft);
         std::fs::rename(&draft, &path).expect("the clip gets its name");
     }
     path
+}
+
+/// Has `program`, some ffmpeg, make a file.
+pub(crate) fn encode(program: &str, words: &str, file: &Path) {
+    let run = Command::new(program)
+        .args(["-hide_banner", "-nostdin", "-loglevel", "error", "-y"])
+        .args(words.split_whitespace())
+        .arg(file)
+        .output()
+        .expect("ffmpeg runs");
+    assert!(run.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&run.stderr));
 }
 
 /// One hash for each frame, in order.

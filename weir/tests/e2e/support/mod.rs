@@ -17,7 +17,7 @@ mod wait;
 
 pub(crate) use api::{Api, Stream};
 pub(crate) use boxes::{Fragment, Told, fragments, timescale, told};
-pub(crate) use clip::{Clip, audio_hashes, clip, hashes, video_hashes};
+pub(crate) use clip::{Clip, audio_hashes, clip, encode, hashes, kept, video_hashes};
 pub(crate) use encoder::Encoder;
 pub(crate) use ffmpeg9::ffmpeg9;
 pub(crate) use http::{Answer, Client};

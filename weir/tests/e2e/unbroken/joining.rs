@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{BACK, encoded, grows};
-use crate::players::{player_folder, seconds};
+use crate::players::{seconds, watch};
 use crate::rejoin::Record;
 use crate::support::{BOUND, Encoder, MediaPlaylist, Server, alone, until, until_within};
 
 /// Seconds that a viewer looks who comes when there are pictures.
-const LOOKS: &str = "5";
+const LOOKS: u64 = 5;
 
 /// Pushes a tone, and pictures with it where they are wanted.
 fn push(url: &str, pictures: bool) -> Encoder {
@@ -33,11 +33,9 @@ fn pictures_join_a_programme_of_sound() {
     let mut sound = Record::new(playback.main());
     sound.rendition.wait_for("three segments", |list| list.segments.len() >= 3);
     assert!(!playback.answer().text().contains("RESOLUTION"), "there are no pictures yet");
-    let (script, time) = (format!("{}/play.mjs", player_folder()), seconds().to_string());
-    let mut browser = Encoder::run("node", &[&script, "watch", &server.watch_url(&stream), &time]);
-    let address = server.playlist_url(&stream);
+    let (address, time) = (server.playlist_url(&stream), seconds().to_string());
     let mut listener = Encoder::ffmpeg(&["-v", "warning", "-xerror", "-i", &address, "-t", &time, "-f", "null", "-"]);
-    until("the player to play", || browser.output().contains("playing").then_some(()));
+    let mut browser = watch(&server, &stream, seconds(), &[]);
     sound.reload();
     speaker.kill();
     let _both = push(&url, true);
@@ -53,7 +51,7 @@ fn pictures_join_a_programme_of_sound() {
     let complaints: Vec<_> =
         listener.output().lines().filter(|line| line.contains("rror")).map(str::to_owned).collect();
     assert!(complaints.is_empty(), "{complaints:?}");
-    let mut viewer = Encoder::run("node", &[&script, "watch", &server.watch_url(&stream), LOOKS]);
+    let mut viewer = watch(&server, &stream, LOOKS, &[]);
     viewer.wait_for_success();
     assert!(viewer.output().contains("\"height\":360"), "{}", viewer.output());
     sound.reload();

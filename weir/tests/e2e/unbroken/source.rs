@@ -1,13 +1,11 @@
 //! The encoder's own frames as the largest rendition: never encoded twice, and gaps that nobody can tell from it.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::{BACK, ENOUGH, LARGER, SLATES, apart, encoded, grows};
-use crate::players::{player_folder, seconds};
+use crate::players::{assert_content, seconds, watch};
 use crate::rejoin::{AV1, AVC, By, Record, Turn};
-use crate::support::{BOUND, Encoder, Server, Stream, alone, shared, until, until_within, video_hashes};
+use crate::support::{Server, Stream, alone, shared, until, video_hashes};
 
 /// Frames of the source in a row that are looked for, bit for bit.
 const IN_A_ROW: usize = 45;
@@ -151,9 +149,7 @@ fn assert_hls_js_plays_through(latency_mode: &str, first: &Turn, back: &Turn) {
     drop(SMALLER.file());
     let mut first = first.push(&server, &stream);
     server.playback(&stream).main().wait_for("three segments", |list| list.segments.len() >= 3);
-    let (script, time) = (format!("{}/play.mjs", player_folder()), (seconds() + 10).to_string());
-    let mut player = Encoder::run("node", &[&script, "watch", &server.watch_url(&stream), &time]);
-    until("the player to play", || player.output().contains("playing").then_some(()));
+    let mut player = watch(&server, &stream, seconds() + 10, &[]);
     first.kill();
     grows(&server, &stream, "slate_pictures_total", SLATES);
     let mut second = back.push(&server, &stream);
@@ -162,9 +158,7 @@ fn assert_hls_js_plays_through(latency_mode: &str, first: &Turn, back: &Turn) {
     grows(&server, &stream, "slate_pictures_total", SLATES);
     let _third = SMALLER.push(&server, &stream);
     grows(&server, &stream, "live_pictures_total", BACK);
-    let time = BOUND + Duration::from_secs(seconds());
-    let status = until_within(time, "the player to end", || player.exit_status());
-    assert!(status.success(), "{}", player.output());
+    assert_content(&mut player);
 }
 
 #[test]

@@ -1,12 +1,10 @@
 //! Pictures and sound stay together however often the encoder returns, and whatever its clock says.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::json;
 
 use super::{BACK, SLATES, encoded, grows};
 use crate::support::flashes::{self, Witness};
-use crate::support::{Encoder, Server, Stream, shared};
+use crate::support::{Encoder, Server, Stream, kept, shared};
 
 /// Pictures and sound of one moment are together when they are no further apart, in seconds.
 const TOGETHER: f64 = 0.040;
@@ -15,21 +13,9 @@ const GAP: f64 = 1.5;
 /// Beeps of each encoder that are looked at, at the least.
 const ENOUGH: usize = 3;
 
-fn clip() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clips");
-    std::fs::create_dir_all(&folder).expect("a folder for clips");
-    let path = folder.join("flashes_and_beeps.mkv");
-    if !path.exists() {
-        let draft = path.with_extension("draft");
-        flashes::make(&draft).expect("ffmpeg makes it");
-        std::fs::rename(&draft, &path).expect("the clip gets its name");
-    }
-    path
-}
-
 /// Pushes the flashes with a clock that begins at `offset` seconds.
 fn push(format: &str, url: &str, offset: &str) -> Encoder {
-    let file = clip();
+    let file = kept("flashes_and_beeps.mkv", |draft| flashes::make(draft).expect("ffmpeg makes it"));
     let file = file.to_str().expect("a UTF-8 path");
     Encoder::ffmpeg(&["-re", "-i", file, "-c", "copy", "-output_ts_offset", offset, "-f", format, url])
 }

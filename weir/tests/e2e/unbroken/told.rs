@@ -1,13 +1,12 @@
 //! Timed metadata in an encoded programme: each rendition of the pictures tells it, when it was said.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use serde_json::json;
 
 use super::{BACK, SLATES, encoded, grows};
 use crate::rejoin::Record;
-use crate::support::{Encoder, Server, Told, shared, told, until};
+use crate::support::{Encoder, Server, Told, encode, kept, shared, told, until};
 
 const PACKET: usize = 188;
 /// Where ffmpeg puts the map of its programme and the pictures, and where the words are put.
@@ -22,20 +21,13 @@ const FRAME: f64 = 0.034;
 
 /// Pictures of twelve seconds and a word with each 30th of them, as a transport stream.
 fn clip() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clips");
-    std::fs::create_dir_all(&folder).expect("a folder for clips");
-    let path = folder.join("words.ts");
-    if !path.exists() {
-        let draft = path.with_extension("draft");
-        let words = "-hide_banner -nostdin -loglevel error -y -f lavfi -i testsrc2=size=640x360:rate=30 -t 12 -pix_fmt yuv420p \
-                     -c:v libx264 -preset ultrafast -sc_threshold 0 -bf 0 -g 30 -f mpegts";
-        let run = Command::new("ffmpeg").args(words.split_whitespace()).arg(&draft).output().expect("ffmpeg runs");
-        assert!(run.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&run.stderr));
-        let stream = with_words(&std::fs::read(&draft).expect("a transport stream"));
-        std::fs::write(&draft, stream).expect("a transport stream");
-        std::fs::rename(&draft, &path).expect("the clip gets its name");
-    }
-    path
+    kept("words.ts", |draft| {
+        let words = "-f lavfi -i testsrc2=size=640x360:rate=30 -t 12 -pix_fmt yuv420p -c:v libx264 -preset ultrafast \
+                     -sc_threshold 0 -bf 0 -g 30 -f mpegts";
+        encode("ffmpeg", words, draft);
+        let stream = with_words(&std::fs::read(draft).expect("a transport stream"));
+        std::fs::write(draft, stream).expect("a transport stream");
+    })
 }
 
 fn with_words(stream: &[u8]) -> Vec<u8> {
