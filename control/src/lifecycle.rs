@@ -13,7 +13,7 @@
 //! another one of the same live stream continues its broadcast and changes no state, so nothing is told.
 
 use media::id::{BroadcastId, ContributionId};
-use media::{TimeDelta, WallTime};
+use media::{Fault, TimeDelta, WallTime};
 use serde::{Deserialize, Serialize};
 
 use crate::text;
@@ -225,6 +225,8 @@ pub enum Warning {
     Overloaded,
     /// The encoders of a rendition fail: it is left out for a while.
     EncoderFailed,
+    /// Something that the encoder sends was repaired or dropped.
+    Media(Fault),
 }
 
 impl Warning {
@@ -237,6 +239,7 @@ impl Warning {
             Self::SlateNotMade => "reconnect_slate_not_made",
             Self::Overloaded => "rendition_shed",
             Self::EncoderFailed => "rendition_failed",
+            Self::Media(fault) => fault.label(),
         }
     }
 
@@ -262,6 +265,7 @@ impl Warning {
             Self::EncoderFailed => {
                 "The server's encoders of a rendition failed, one after another: it is left out for a while. The log says why."
             }
+            Self::Media(fault) => fault.message(),
         }
     }
 }

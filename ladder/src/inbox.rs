@@ -99,7 +99,7 @@ impl Inbox {
                 state.tell(Message::Track(track));
             }
             Item::Frame(frame) => state.frame(frame),
-            Item::Discontinuity => return,
+            Item::Discontinuity | Item::Fault(_) => return,
         }
         self.bell.notify_one();
     }

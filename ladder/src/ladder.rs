@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gstreamer as gst;
-use media::{Frame, LatencyMode, Metadata, Track, TrackId};
+use media::{FaultReport, Frame, LatencyMode, Metadata, Track, TrackId};
 use slate::{Item, continuity};
 
 use crate::error::Error;
@@ -82,6 +82,8 @@ pub enum Output {
         /// Its number.
         rung: usize,
     },
+    /// Something of the contribution was dropped.
+    Fault(FaultReport),
     /// The slate's picture cannot be used, and the last picture is held in its place.
     NoSlate(String),
     /// Nothing more can be encoded; the ladder has stopped.

@@ -5,12 +5,14 @@
 
 pub mod bits;
 pub mod codec;
+pub mod fault;
 pub mod frame;
 pub mod id;
 pub mod time;
 pub mod track;
 
 pub use codec::{CodecConfig, VideoRange};
+pub use fault::{Fault, FaultReport};
 pub use frame::{Access, Frame, Metadata, MetadataKind};
 pub use time::{TimeDelta, Timescale, Timestamp, WallTime};
 pub use track::{Kind, Language, LatencyMode, Track, TrackId};

@@ -21,7 +21,7 @@ mod sound;
 
 use std::collections::VecDeque;
 
-use media::{Access, Frame, Kind, LatencyMode, Metadata, TimeDelta, Timestamp, Track, WallTime};
+use media::{Access, FaultReport, Frame, Kind, LatencyMode, Metadata, TimeDelta, Timestamp, Track, WallTime};
 
 use crate::Error;
 use crate::log::{Event, RenditionId, Targets};
@@ -45,6 +45,8 @@ const LONGEST_FIRST_SEGMENT: TimeDelta = TimeDelta::from_millis(20_300);
 const SHORTEST_SEGMENT: TimeDelta = TimeDelta::from_millis(450);
 /// The first segment is taken as whole with so many frames, whatever their times say.
 const MOST_GATHERED: usize = 10_000;
+/// Reports of faults that are kept until they are polled.
+const MAX_FAULTS: usize = 64;
 /// Timelines are moved to begin here at the earliest, as `tfdt` has no sign.
 const EARLIEST: TimeDelta = TimeDelta::from_secs(1);
 
@@ -90,6 +92,18 @@ pub struct Packager {
 #[derive(Debug, Default)]
 struct Output {
     events: VecDeque<Event>,
+    faults: VecDeque<FaultReport>,
+}
+
+impl Output {
+    /// Queues a report.
+    #[expect(dead_code, reason = "the first user follows")]
+    fn fault(&mut self, report: FaultReport) {
+        if self.faults.len() == MAX_FAULTS {
+            self.faults.pop_front();
+        }
+        self.faults.push_back(report);
+    }
 }
 
 /// The rendition that a frame goes to; followers by their place in the list of them.
@@ -134,6 +148,12 @@ impl Packager {
     /// Takes the next event.
     pub fn poll(&mut self) -> Option<Event> {
         self.out.events.pop_front()
+    }
+
+    /// Returns the next report of something that was repaired or dropped. The caller drains the reports as it does the
+    /// events; beyond [`MAX_FAULTS`] the oldest ones are forgotten.
+    pub fn poll_fault(&mut self) -> Option<FaultReport> {
+        self.out.faults.pop_front()
     }
 
     /// Announces a track, or changes one: a new codec header begins a new segment behind a discontinuity, with a new

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use media::{Access, Frame, Kind, Metadata, TimeDelta, Timestamp, Track, TrackId};
+use media::{Access, FaultReport, Frame, Kind, Metadata, TimeDelta, Timestamp, Track, TrackId};
 
 use crate::audio::{Filling, Grid, Place};
 
@@ -38,6 +38,8 @@ pub enum Item {
     Frame(Frame),
     /// The programme breaks here: another contribution follows.
     Discontinuity,
+    /// Something was repaired or dropped.
+    Fault(FaultReport),
 }
 
 /// Where a track of the programme ends.

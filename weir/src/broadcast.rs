@@ -18,7 +18,8 @@ use parking_lot::Mutex;
 use slate::Splice;
 use tracing::{error, info, warn};
 
-use crate::encoding::{Encoding, Warn};
+use crate::encoding::Encoding;
+use crate::faults::{Faults, Warn};
 use crate::figures::Figures;
 use crate::gaps::{self, Gaps, Made, Order, Verdict};
 use crate::packaging::Packaging;
@@ -32,6 +33,7 @@ pub(crate) struct Broadcast {
     pub(crate) stream: LiveStreamId,
     audio_only: bool,
     packaging: Arc<Packaging>,
+    faults: Arc<Faults>,
     programme: Mutex<Programme>,
 }
 
@@ -64,7 +66,7 @@ pub(crate) enum Making {
     /// It is passed through, with a slate in its gaps or without.
     PassedThrough(Option<ladder::Slate>),
     /// It is encoded.
-    Encoded(ladder::Settings, Warn),
+    Encoded(ladder::Settings),
 }
 
 /// What is to be done for the gaps of a broadcast.
@@ -95,7 +97,9 @@ impl Broadcast {
         mode: LatencyMode,
         audio_only: bool,
         making: Making,
+        warn: Warn,
     ) -> Self {
+        let faults = Arc::new(Faults::new(stream.clone(), warn));
         let origin = Arc::new(origin::Broadcast::new(id.clone()));
         // What has a slate goes on by itself, but not at once.
         let longest_pause = match &making {
@@ -103,11 +107,11 @@ impl Broadcast {
             Making::PassedThrough(Some(_)) => slate::filler::patience(mode),
             Making::PassedThrough(None) => TimeDelta::ZERO,
         };
-        let packaging = Arc::new(Packaging::new(packager::Config { mode, longest_pause }, origin));
+        let packaging = Arc::new(Packaging::new(packager::Config { mode, longest_pause }, origin, Arc::clone(&faults)));
         let (encoding, gaps) = match making {
             Making::PassedThrough(slate) => (None, slate.map(|slate| Gaps::new(mode, slate))),
-            Making::Encoded(settings, warn) => {
-                let started = Encoding::start(settings, stream.clone(), Arc::clone(&packaging), warn);
+            Making::Encoded(settings) => {
+                let started = Encoding::start(settings, stream.clone(), Arc::clone(&packaging), Arc::clone(&faults));
                 let failed = |error: &_| error!(%stream, %error, "the programme is passed through, not encoded");
                 (started.inspect_err(failed).ok(), None)
             }
@@ -126,7 +130,7 @@ impl Broadcast {
             is_back: false,
             spliced: Vec::new(),
         };
-        Self { id, stream, audio_only, packaging, programme: Mutex::new(programme) }
+        Self { id, stream, audio_only, packaging, faults, programme: Mutex::new(programme) }
     }
 
     /// What viewers read.
@@ -137,6 +141,7 @@ impl Broadcast {
     /// Makes `contribution` the one whose frames count.
     pub(crate) fn begin(&self, contribution: ContributionId) {
         let mut programme = self.programme.lock();
+        self.faults.begin();
         self.leave_last(&mut programme);
         programme.current = Some(contribution);
         programme.before = self.packaging.segments();
@@ -164,14 +169,12 @@ impl Broadcast {
             health.bytes(bytes, Instant::now());
         }
         let taken = match programme.encoding.take() {
-            None => self.packaging.write(|packager| programme.pass_through(items, self.audio_only, packager)).map_err(
-                |error| {
-                    warn!(stream = %self.stream, %contribution, %error, "the contribution is refused");
-                    stop_for(&error)
-                },
-            ),
+            None => self.packaging.write(|packager| programme.pass_through(items, self, packager)).map_err(|error| {
+                warn!(stream = %self.stream, %contribution, %error, "the contribution is refused");
+                stop_for(&error)
+            }),
             Some(encoding) => {
-                programme.encode(items, &encoding.ladder);
+                programme.encode(items, &encoding.ladder, &self.faults);
                 let failed = encoding.has_failed();
                 programme.encoding = Some(encoding);
                 if failed { Err(Stop::Unpackageable) } else { Ok(()) }
@@ -249,7 +252,7 @@ impl Broadcast {
         if programme.spliced.is_empty() {
             return;
         }
-        if let Err(error) = self.packaging.write(|packager| programme.hand_over(packager, arrival)) {
+        if let Err(error) = self.packaging.write(|packager| programme.hand_over(packager, arrival, &self.faults)) {
             error!(stream = %self.stream, %error, "the slate cannot be packaged: there is none from now on");
             programme.gaps = None;
         }
@@ -292,6 +295,7 @@ impl Broadcast {
     pub(crate) fn figures(&self) -> Figures {
         let programme = self.programme.lock();
         let mut figures = programme.figures.clone();
+        figures.faults = self.faults.totals();
         figures.repairs = programme.splice.repairs();
         figures.drift = programme.health.back().map(Health::drift).unwrap_or_default();
         figures.slate_pictures = programme.gaps.as_ref().map(Gaps::shown);
@@ -304,7 +308,7 @@ impl Programme {
     fn pass_through(
         &mut self,
         items: &mut Vec<Item>,
-        audio_only: bool,
+        broadcast: &Broadcast,
         packager: &mut Packager,
     ) -> Result<(), packager::Error> {
         let arrival = wall_now();
@@ -316,29 +320,49 @@ impl Programme {
                 }
                 continue;
             }
-            self.splice(item, audio_only);
-            self.hand_over(packager, arrival)?;
+            if let Item::Fault(report) = item {
+                broadcast.faults.record(report);
+                continue;
+            }
+            self.splice(item, broadcast.audio_only);
+            self.hand_over(packager, arrival, &broadcast.faults)?;
         }
         Ok(())
     }
 
     /// Gives the packager what is laid on the timeline.
-    fn hand_over(&mut self, packager: &mut Packager, arrival: WallTime) -> Result<(), packager::Error> {
+    fn hand_over(
+        &mut self,
+        packager: &mut Packager,
+        arrival: WallTime,
+        faults: &Faults,
+    ) -> Result<(), packager::Error> {
         self.spliced.drain(..).try_for_each(|item| match item {
             slate::Item::Track(track) => packager.add_track(track),
             slate::Item::Frame(frame) => packager.push(frame, arrival),
             slate::Item::Discontinuity => packager.discontinuity(),
+            slate::Item::Fault(report) => {
+                faults.record(report);
+                Ok(())
+            }
         })
     }
 
-    fn encode(&mut self, items: &mut Vec<Item>, ladder: &ladder::Ladder) {
+    fn encode(&mut self, items: &mut Vec<Item>, ladder: &ladder::Ladder, faults: &Faults) {
         for item in items.drain(..) {
             if let Item::Metadata(metadata) = item {
                 self.splice.metadata(metadata).into_iter().for_each(|metadata| ladder.metadata(metadata));
                 continue;
             }
+            if let Item::Fault(report) = item {
+                faults.record(report);
+                continue;
+            }
             self.splice(item, false);
-            self.spliced.drain(..).for_each(|item| ladder.push(item));
+            self.spliced.drain(..).for_each(|item| match item {
+                slate::Item::Fault(report) => faults.record(report),
+                item => ladder.push(item),
+            });
         }
     }
 
@@ -367,8 +391,8 @@ impl Programme {
                 }
                 self.lay(frame);
             }
-            // It goes its own way.
-            Item::Metadata(_) => {}
+            // They go their own way.
+            Item::Metadata(_) | Item::Fault(_) => {}
         }
     }
 

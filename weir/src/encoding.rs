@@ -15,13 +15,11 @@ use tracing::{error, info, warn};
 
 use crate::broadcast::wall_now;
 use crate::config::Quality;
+use crate::faults::Faults;
 use crate::packaging::Packaging;
 
 /// Every encoding of a sound finds its rendition.
 const _: () = assert!(MOST_SOUNDS <= RenditionId::MOST_AUDIO as usize);
-
-/// Tells that something is wrong.
-pub(crate) type Warn = Box<dyn Fn(Warning) + Send>;
 
 /// The ladder of a broadcast.
 pub(crate) struct Encoding {
@@ -35,10 +33,10 @@ impl Encoding {
         settings: ladder::Settings,
         stream: LiveStreamId,
         packaging: Arc<Packaging>,
-        warn: Warn,
+        faults: Arc<Faults>,
     ) -> Result<Self, ladder::Error> {
         let failed = Arc::new(AtomicBool::new(false));
-        let mut writer = Writer { stream, packaging, rungs: BTreeMap::new(), warn, failed: Arc::clone(&failed) };
+        let mut writer = Writer { stream, packaging, rungs: BTreeMap::new(), faults, failed: Arc::clone(&failed) };
         let ladder = Ladder::start(settings, Box::new(move |outputs| writer.write(outputs)))?;
         Ok(Self { ladder, failed })
     }
@@ -63,7 +61,7 @@ struct Writer {
     packaging: Arc<Packaging>,
     /// The tracks of the rungs below the leader, for those that are shed and come back.
     rungs: BTreeMap<u32, Track>,
-    warn: Warn,
+    faults: Arc<Faults>,
     failed: Arc<AtomicBool>,
 }
 
@@ -98,7 +96,7 @@ impl Writer {
             }
             Output::Shed { rung, failed } => {
                 warn!(%stream, rung, failed, "a rung is shed: the machine does not keep up, or its encoders fail");
-                (self.warn)(if failed { Warning::EncoderFailed } else { Warning::Overloaded });
+                self.faults.warn(if failed { Warning::EncoderFailed } else { Warning::Overloaded });
                 below_leader(rung).map_or(Ok(()), |n| packager.drop_rung(n))
             }
             Output::Away { rung } => {
@@ -110,9 +108,13 @@ impl Writer {
                 let track = below_leader(rung).and_then(|n| Some((n, self.rungs.get(&n)?.clone())));
                 track.map_or(Ok(()), |(n, track)| packager.add_rung(n, track))
             }
+            Output::Fault(report) => {
+                self.faults.record(report);
+                Ok(())
+            }
             Output::NoSlate(why) => {
                 warn!(%stream, why, "the slate picture cannot be shown");
-                (self.warn)(Warning::SlateUnavailable);
+                self.faults.warn(Warning::SlateUnavailable);
                 Ok(())
             }
             Output::Stopped(why) => {

@@ -1,7 +1,10 @@
 //! What an operator wants to know of one live stream's contribution.
 
+use std::collections::BTreeMap;
+
 use ingest::LinkFigures;
 use ingest::health::Drift;
+use media::Fault;
 use slate::Repairs;
 
 /// Counters of a broadcast and the drift of its current contribution.
@@ -11,6 +14,8 @@ pub(crate) struct Figures {
     pub(crate) frames: u64,
     pub(crate) keyframes: u64,
     pub(crate) contributions: u64,
+    /// Faults that were repaired, or that something was dropped for.
+    pub(crate) faults: BTreeMap<Fault, u64>,
     pub(crate) repairs: Repairs,
     /// How the link of the current contribution does, where its protocol tells.
     pub(crate) link: Option<LinkFigures>,

@@ -6,6 +6,7 @@ mod broadcast;
 mod check;
 mod config;
 mod encoding;
+mod faults;
 mod figures;
 mod gaps;
 mod memory;

@@ -120,6 +120,12 @@ impl Sources {
             stream,
             each(|f| f.repairs.dropped_frames),
         )?;
+        let help = "Faults in an encoder's media that were repaired, or that something was dropped for.";
+        let faults = IntCounterVec::new(Opts::new("weir_stream_faults_total", help), &[stream, "fault"])?;
+        for (id, fault, count) in figures.iter().flat_map(|(id, f)| f.faults.iter().map(move |(k, n)| (id, k, n))) {
+            faults.with_label_values(&[id.as_str(), fault.label()]).inc_by(*count);
+        }
+        page.add(faults)?;
         let slates = figures.iter().filter_map(|(id, f)| Some((id, f.slate_pictures?)));
         page.counters("weir_stream_slate_pictures_total", "Pictures of the slate put into gaps.", stream, slates)?;
         let help = "Media time less wall time of the contribution, in milliseconds.";

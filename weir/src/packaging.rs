@@ -6,6 +6,8 @@ use packager::log::Event;
 use packager::{Error, Packager};
 use parking_lot::Mutex;
 
+use crate::faults::Faults;
+
 /// A packager whose events go to the window.
 pub(crate) struct Packaging {
     pub(crate) origin: Arc<origin::Broadcast>,
@@ -16,13 +18,14 @@ struct State {
     packager: Packager,
     segments: u64,
     ended: bool,
+    faults: Arc<Faults>,
     // Kept between batches so that a frame costs no allocation.
     events: Vec<Event>,
 }
 
 impl Packaging {
-    pub(crate) fn new(config: packager::Config, origin: Arc<origin::Broadcast>) -> Self {
-        let state = State { packager: Packager::new(config), segments: 0, ended: false, events: Vec::new() };
+    pub(crate) fn new(config: packager::Config, origin: Arc<origin::Broadcast>, faults: Arc<Faults>) -> Self {
+        let state = State { packager: Packager::new(config), segments: 0, ended: false, faults, events: Vec::new() };
         Self { origin, state: Mutex::new(state) }
     }
 
@@ -63,5 +66,6 @@ impl State {
         self.segments += self.events.iter().filter(|event| matches!(event, Event::Segment(_))).count() as u64;
         origin.append(&self.events);
         self.events.clear();
+        std::iter::from_fn(|| self.packager.poll_fault()).for_each(|report| self.faults.record(report));
     }
 }

@@ -145,11 +145,12 @@ impl Studio {
         let (studio, stream) = (Arc::clone(self), settings.id.clone());
         let filled = ladder.is_none() && settings.slate;
         let making = match ladder {
-            Some(settings) => Making::Encoded(settings, Box::new(move |warning| studio.warn(&stream, warning))),
+            Some(settings) => Making::Encoded(settings),
             None => Making::PassedThrough(filled.then(default_slate)),
         };
+        let warn = Arc::new(move |warning| studio.warn(&stream, warning));
         let broadcast =
-            Broadcast::new(id.clone(), settings.id.clone(), settings.latency_mode, settings.audio_only, making);
+            Broadcast::new(id.clone(), settings.id.clone(), settings.latency_mode, settings.audio_only, making, warn);
         let broadcast = Arc::new(broadcast);
         self.broadcasts.write().entry(settings.id.clone()).or_default().push(Arc::clone(&broadcast));
         if filled {

@@ -1,6 +1,6 @@
 //! What every demuxer gives: tracks, their frames, timed metadata.
 
-use media::{Frame, Metadata, Track};
+use media::{FaultReport, Frame, Metadata, Track};
 
 /// What bytes from an encoder mean for the media.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,4 +11,6 @@ pub enum Item {
     Frame(Frame),
     /// Timed metadata.
     Metadata(Metadata),
+    /// Something was repaired or dropped.
+    Fault(FaultReport),
 }

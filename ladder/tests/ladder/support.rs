@@ -112,6 +112,7 @@ impl Bench {
                 Demuxed::Metadata(metadata) => {
                     self.splice.metadata(metadata.clone()).into_iter().for_each(|dated| self.ladder.metadata(dated));
                 }
+                Demuxed::Fault(_) => {}
             }
             laid.into_iter().filter(|item| *item != Item::Discontinuity).for_each(|item| self.ladder.push(item));
         }

@@ -41,6 +41,7 @@ pub fn ts(data: &[u8]) {
                 assert!(frame.track != VIDEO_TRACK || frame.payload.len() <= LIMITS.unit);
             }
             Item::Metadata(metadata) => assert!(metadata.payload.len() <= LIMITS.section),
+            Item::Fault(report) => assert!(report.count > 0),
         }
     }
     for at in (0..data.len()).filter(|at| at % STEP == data.len() % STEP || at % 188 < 3) {

@@ -1,0 +1,101 @@
+//! Faults in a broadcast's media: counted, logged, and reported to its owner.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use control::lifecycle::Warning;
+use media::id::LiveStreamId;
+use media::{Fault, FaultReport};
+use parking_lot::Mutex;
+use tracing::warn;
+
+/// While a fault goes on, it is logged again after this long, with the number of occurrences since.
+const LOG_AGAIN: Duration = Duration::from_secs(60);
+
+/// Reports a warning to the owner of the live stream.
+pub(crate) type Warn = Arc<dyn Fn(Warning) + Send + Sync>;
+
+/// The faults of one broadcast. A fault is logged at its first occurrence in a contribution and once a minute while it
+/// goes on; its warning event is sent once in a contribution.
+pub(crate) struct Faults {
+    stream: LiveStreamId,
+    warn: Warn,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    totals: BTreeMap<Fault, u64>,
+    /// Of the current contribution.
+    reported: BTreeMap<Fault, Reported>,
+}
+
+struct Reported {
+    logged_at: Instant,
+    since: u64,
+}
+
+impl Faults {
+    pub(crate) fn new(stream: LiveStreamId, warn: Warn) -> Self {
+        Self { stream, warn, state: Mutex::default() }
+    }
+
+    /// Starts a contribution: its faults are logged and reported anew.
+    pub(crate) fn begin(&self) {
+        self.state.lock().reported.clear();
+    }
+
+    /// Takes note of a fault.
+    pub(crate) fn record(&self, report: FaultReport) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        *state.totals.entry(report.fault).or_default() += report.count;
+        let is_first = !state.reported.contains_key(&report.fault);
+        let reported = state.reported.entry(report.fault).or_insert(Reported { logged_at: now, since: 0 });
+        reported.since += report.count;
+        if !is_first && now.duration_since(reported.logged_at) < LOG_AGAIN {
+            return;
+        }
+        let count = std::mem::take(&mut reported.since);
+        reported.logged_at = now;
+        drop(state);
+        let FaultReport { fault, track, detail, .. } = report;
+        let (track, detail) = (track.map(|track| track.0), detail.as_deref());
+        warn!(stream = %self.stream, fault = fault.label(), track, count, detail, "{}", fault.message());
+        if is_first {
+            self.warn(Warning::Media(fault));
+        }
+    }
+
+    /// Reports a warning that is not about a fault in the media.
+    pub(crate) fn warn(&self, warning: Warning) {
+        (self.warn)(warning);
+    }
+
+    /// Occurrences of each fault since the broadcast began.
+    pub(crate) fn totals(&self) -> BTreeMap<Fault, u64> {
+        self.state.lock().totals.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_counted_always_and_reported_once_in_a_contribution() {
+        let warnings = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&warnings);
+        let faults = Faults::new(LiveStreamId::generate(), Arc::new(move |warning| sink.lock().push(warning)));
+        let report = FaultReport::new(Fault::SplitAccessUnit, None);
+        (0..3).for_each(|_| faults.record(report.clone()));
+        assert_eq!(*warnings.lock(), [Warning::Media(Fault::SplitAccessUnit)]);
+        faults.record(FaultReport::new(Fault::MissingMedia, None).times(5));
+        faults.begin();
+        faults.record(report);
+        let again = Warning::Media(Fault::SplitAccessUnit);
+        assert_eq!(*warnings.lock(), [again, Warning::Media(Fault::MissingMedia), again]);
+        assert_eq!(faults.totals(), BTreeMap::from([(Fault::SplitAccessUnit, 4), (Fault::MissingMedia, 5)]));
+    }
+}
