@@ -84,6 +84,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_documentation_names_each_fault() {
+        let page = include_str!("../../docs/operations.md");
+        let missing = Fault::ALL.iter().filter(|fault| !page.contains(&format!("| `{}` |", fault.label())));
+        assert_eq!(missing.collect::<Vec<_>>(), Vec::<&Fault>::new());
+    }
+
+    #[test]
     fn a_fault_is_counted_always_and_reported_once_in_a_contribution() {
         let warnings = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&warnings);
