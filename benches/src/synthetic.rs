@@ -155,6 +155,10 @@ impl Directory for OnlyOne {
     fn resolve(&self, _playback_id: &str, _broadcast: Option<&BroadcastId>) -> Resolution {
         Resolution::Live(Arc::clone(&self.0))
     }
+
+    fn title(&self, _playback_id: &str) -> Option<String> {
+        None
+    }
 }
 
 /// Has nothing besides playback.

@@ -169,6 +169,11 @@ impl Control {
         self.0.index.find_playback(playback_id)
     }
 
+    /// The title of the live stream of a playback id, as it is now. Looks in memory only.
+    pub fn title(&self, playback_id: &str) -> Option<String> {
+        self.0.index.title(playback_id)
+    }
+
     /// An encoder was let in. The snapshot names the broadcast that its media belongs to: a new one, or the one that
     /// waits in its reconnect window, or the one it takes over. If there is none, the encoder has to go.
     pub async fn connected(

@@ -33,6 +33,8 @@ pub struct StreamSettings {
     pub slate: bool,
     /// Where the slate picture is; the server has one of its own.
     pub slate_url: Option<String>,
+    /// The title that viewers see.
+    pub title: Option<String>,
 }
 
 /// Quality against cost.
@@ -58,6 +60,7 @@ impl From<&Record> for StreamSettings {
             normalize_audio: settings.new_asset_settings.as_ref().and_then(|a| a.normalize_audio).unwrap_or(false),
             slate: settings.slate(),
             slate_url: settings.reconnect_slate_url.clone(),
+            title: settings.meta.as_ref().and_then(|meta| meta.title.clone()),
         }
     }
 }
@@ -145,6 +148,13 @@ impl Index {
     /// The live stream of a playback id, and who may watch through it.
     pub(crate) fn find_playback(&self, presented: &str) -> Option<(LiveStreamId, Policy)> {
         self.0.read().playback.get(&presented.parse().ok()?).cloned()
+    }
+
+    /// The title of the live stream of a playback id.
+    pub(crate) fn title(&self, presented: &str) -> Option<String> {
+        let maps = self.0.read();
+        let (stream, _) = maps.playback.get(&presented.parse().ok()?)?;
+        maps.streams.get(stream)?.settings.title.clone()
     }
 }
 

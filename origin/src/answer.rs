@@ -37,6 +37,9 @@ pub(crate) enum Refusal {
     UnknownPath,
     UnknownPlayback,
     UnknownMedia,
+    Protected,
+    Host,
+    Full,
     Idle,
     NotPlayable,
     Stalled,
@@ -47,12 +50,13 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    const fn status(self) -> StatusCode {
+    pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::UnknownPath | Self::UnknownPlayback | Self::UnknownMedia => StatusCode::NOT_FOUND,
+            Self::Protected => StatusCode::FORBIDDEN,
             Self::Idle => StatusCode::PRECONDITION_FAILED,
-            Self::NotPlayable | Self::Stalled | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TooFar | Self::Directive(_) => StatusCode::BAD_REQUEST,
+            Self::NotPlayable | Self::Stalled | Self::Stopping | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Host | Self::TooFar | Self::Directive(_) => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
         }
     }
@@ -67,6 +71,15 @@ impl Refusal {
             }
             Self::UnknownMedia => {
                 r#"{"error":{"type":"not_found","messages":["This file is not, or no longer, in the live window. Load the playlist again and go on from there."]}}"#
+            }
+            Self::Protected => {
+                r#"{"error":{"type":"forbidden","messages":["This playback ID has the policy signed or drm: it needs a token, and playback with tokens is not supported yet. Give the live stream a playback ID with the policy public."]}}"#
+            }
+            Self::Host => {
+                r#"{"error":{"type":"bad_request","messages":["A request must name its host exactly once: HTTP/1.1 in one Host field, HTTP/2 in :authority."]}}"#
+            }
+            Self::Full => {
+                r#"{"error":{"type":"unavailable","messages":["This server has as many viewers as it takes. Ask again in a moment."]}}"#
             }
             Self::Idle => {
                 r#"{"error":{"type":"precondition_failed","messages":["This live stream is idle. Start the encoder, then ask again."]}}"#
@@ -101,7 +114,7 @@ impl Refusal {
         }
     }
 
-    const fn keep(self) -> HeaderValue {
+    pub(crate) const fn keep(self) -> HeaderValue {
         match self.status() {
             StatusCode::NOT_FOUND | StatusCode::PRECONDITION_FAILED => BRIEFLY,
             _ => NOT_AT_ALL,
@@ -115,7 +128,7 @@ impl Refusal {
         headers.insert(CACHE_CONTROL, self.keep());
         match self {
             Self::Method => drop(headers.insert(ALLOW, METHODS)),
-            Self::NotPlayable | Self::Stalled | Self::Stopping => {
+            Self::NotPlayable | Self::Stalled | Self::Stopping | Self::Full => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
@@ -239,16 +252,24 @@ pub(crate) fn media(
             insert_text(answer.headers_mut(), CONTENT_RANGE, &format!("bytes {first}-{last}/{total}"));
             answer
         }
-        Some(None) => {
-            let mut answer = bare(StatusCode::RANGE_NOT_SATISFIABLE, Body::empty(busy));
-            insert_text(answer.headers_mut(), CONTENT_RANGE, &format!("bytes */{total}"));
-            answer
-        }
+        Some(None) => return unsatisfiable(total, busy),
     };
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(CACHE_CONTROL, FOR_EVER);
     headers.insert(ETAG, MEDIA_ETAG);
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    answer
+}
+
+/// The answer to a range that lies past the end of `total` bytes. Nothing of the media is in it, so none of the media's
+/// fields are: a cache that kept it would keep the refusal.
+fn unsatisfiable(total: u64, busy: InFlight) -> Response<Body> {
+    let mut answer = bare(StatusCode::RANGE_NOT_SATISFIABLE, Body::empty(busy));
+    let headers = answer.headers_mut();
+    insert_text(headers, CONTENT_RANGE, &format!("bytes */{total}"));
+    headers.insert(CACHE_CONTROL, NOT_AT_ALL);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     answer

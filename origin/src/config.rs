@@ -12,8 +12,11 @@ const MAX_TICK: Duration = Duration::from_millis(500);
 pub struct Config {
     /// Threads that serve, each with a runtime of its own.
     pub workers: usize,
-    /// Connections open at once, over all workers; at the bound new ones wait in the kernel's queue.
+    /// Connections of viewers open at once, over all workers; at the bound playback is refused with 503 on further ones.
     pub max_connections: usize,
+    /// Connections beyond those of viewers, so that the fallback is reached however many viewers there are; at the bound
+    /// new ones wait in the kernel's queue.
+    pub spare_connections: usize,
     /// A request's line and headers, and a TLS handshake, must be complete after this long, or the connection is closed.
     pub header_timeout: Duration,
     /// A connection without a request is closed after this long.
@@ -37,6 +40,7 @@ impl Default for Config {
         Self {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             max_connections: 65_536,
+            spare_connections: 64,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             write_stall: Duration::from_secs(10),

@@ -11,6 +11,8 @@ use crate::broadcast::Broadcast;
 pub enum Resolution {
     /// No live stream has this playback id.
     Unknown,
+    /// It is not a public one, and nothing that opens it is supported.
+    Protected,
     /// Its live stream shows nothing.
     Idle,
     /// Its live stream shows this broadcast, or showed it until a moment ago.
@@ -22,4 +24,7 @@ pub trait Directory: Send + Sync + 'static {
     /// What `playback_id` stands for. A URL of media names its broadcast: as long as that is kept it is the answer, even
     /// if a newer one has begun, so that its viewers see its end.
     fn resolve(&self, playback_id: &str, broadcast: Option<&BroadcastId>) -> Resolution;
+
+    /// The title of the live stream behind `playback_id`, for the watch page.
+    fn title(&self, playback_id: &str) -> Option<String>;
 }

@@ -22,6 +22,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzz;
 mod gate;
+mod host;
 mod pulse;
 mod range;
 mod rendered;

@@ -40,18 +40,21 @@ pub(crate) struct Pulse {
     sending: AtomicU32,
     /// When the last byte went out, or a first answer began to.
     sent: AtomicU32,
+    /// Beyond the bound of viewers: playback is refused here.
+    spare: bool,
     /// HTTP/2, where bytes outside requests are usual and a head's time says nothing.
     multiplexed: AtomicBool,
 }
 
 impl Pulse {
-    pub(crate) fn new(pump: Arc<Pump>, counters: Arc<Counters>) -> Arc<Self> {
+    pub(crate) fn new(pump: Arc<Pump>, counters: Arc<Counters>, spare: bool) -> Arc<Self> {
         let now = pump.now();
         add(&counters.connections, 1);
         add(&counters.accepted, 1);
         Arc::new(Self {
             pump,
             counters,
+            spare,
             busy: AtomicU32::new(0),
             idle: AtomicU32::new(now),
             head: AtomicU32::new(now),
@@ -60,6 +63,11 @@ impl Pulse {
             sent: AtomicU32::new(now),
             multiplexed: AtomicBool::new(false),
         })
+    }
+
+    /// True if the connection has a place that is not a viewer's.
+    pub(crate) fn is_spare(&self) -> bool {
+        self.spare
     }
 
     fn is_multiplexed(&self) -> bool {
@@ -239,6 +247,13 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// A spare place is not kept for somebody who asks nothing.
+    fn idle_of(&self, pulse: &Pulse) -> u32 {
+        if pulse.spare { self.head.min(self.idle) } else { self.idle }
+    }
+}
+
 /// The connections of one worker. Bounded by the server's permits, plus those that ended since the last step.
 #[derive(Debug, Default)]
 pub(crate) struct Ward {
@@ -257,7 +272,9 @@ impl Ward {
             if pulse.is_stalled(now, limits.stall) {
                 add(&counters.stall_closes, 1);
                 tracing::debug!("a reader took no byte for too long, its connection is closed");
-            } else if pulse.is_idle() && (past(&pulse.head, now, limits.head) || past(&pulse.idle, now, limits.idle)) {
+            } else if pulse.is_idle()
+                && (past(&pulse.head, now, limits.head) || past(&pulse.idle, now, limits.idle_of(&pulse)))
+            {
                 add(&counters.timeout_closes, 1);
             } else {
                 return true;

@@ -9,6 +9,8 @@ use http::header::{ACCEPT_ENCODING, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderName, Method, Version};
 use httparse::{Header, Status};
 
+use crate::host;
+
 /// Header fields of a plain request; one with more is not plain.
 const FIELDS: usize = 32;
 /// Fields that change how a connection goes on, or announce a body.
@@ -51,6 +53,7 @@ impl<'a> Request<'a> {
             Err(_) => return Head::Other,
         };
         let (Some("GET"), Some(1), Some(target)) = (head.method, head.version, head.path) else { return Head::Other };
+        let Some(target) = origin_form(target) else { return Head::Other };
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let mut request = Self {
             method: Method::GET,
@@ -62,12 +65,16 @@ impl<'a> Request<'a> {
             range: None,
             accept_encoding: None,
         };
+        let mut hosts = 0;
         for field in head.headers.iter() {
-            if !request.take(field) {
+            if field.name.eq_ignore_ascii_case("host") && host::is_valid(field.value) {
+                hosts += 1;
+            } else if !request.take(field) {
                 return Head::Other;
             }
         }
-        Head::Plain(request, length)
+        // A request that does not name its host once is refused, with those that hyper read.
+        if hosts == 1 { Head::Plain(request, length) } else { Head::Other }
     }
 
     /// A request that hyper read.
@@ -111,6 +118,20 @@ impl<'a> Request<'a> {
     }
 }
 
+/// The path and query of a target. Proxies send it in absolute form, which means the same (RFC 9112 §3.2.2); `None` for
+/// what neither form is.
+fn origin_form(target: &str) -> Option<&str> {
+    if target.starts_with('/') {
+        return Some(target);
+    }
+    let (scheme, rest) = target.split_once("://")?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return None;
+    }
+    let (authority, path) = rest.split_at(rest.find('/')?);
+    host::is_valid(authority.as_bytes()).then_some(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,10 +158,29 @@ mod tests {
 
     #[test]
     fn it_is_the_request_that_hyper_would_have_read() {
-        let text =
-            "GET /a?b HTTP/1.1\r\nIf-None-Match: \"x\"\r\nif-none-match: \"y\"\r\nConnection: Keep-Alive\r\n\r\n";
+        let text = "GET /a?b HTTP/1.1\r\nIf-None-Match: \"x\"\r\nif-none-match: \"y\"\r\nConnection: Keep-Alive\r\nHost: h\r\n\r\n";
         let built = http::Request::get("/a?b").header(IF_NONE_MATCH, "\"x\"").body(()).unwrap();
         assert_eq!(plain(text).unwrap(), Request::of(&built));
+    }
+
+    #[test]
+    fn a_target_in_absolute_form_is_the_same_request() {
+        for target in ["http://cdn.example/a?b", "HTTPS://cdn.example:8443/a?b", "http://[::1]:80/a?b"] {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!(plain(&text), plain("GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n"), "{target}");
+        }
+        for target in ["http://h", "http://h?a/b", "http:///a", "http://u@h/a", "ftp://h/a", "h:80", "*", "a/b"] {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!(plain(&text), None, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_request_names_its_host_once() {
+        for hosts in ["", "Host: a\r\nhost: a\r\n", "Host:\r\n", "Host: a b\r\n", "Host: a/b\r\n"] {
+            assert_eq!(plain(&format!("GET /a HTTP/1.1\r\n{hosts}\r\n")), None, "{hosts:?}");
+        }
+        assert!(plain("GET /a HTTP/1.1\r\nHOST: a:80\r\n\r\n").is_some());
     }
 
     #[test]
@@ -151,9 +191,9 @@ mod tests {
             assert_eq!(Request::parse(format!("{head}\r\n\r\n").as_bytes()), Head::Other, "{head:?}");
         }
         for field in ["Connection: close", "Content-Length: 0", "Transfer-Encoding: chunked", "Expect: 100-continue"] {
-            assert_eq!(plain(&format!("GET / HTTP/1.1\r\n{field}\r\n\r\n")), None, "{field}");
+            assert_eq!(plain(&format!("GET / HTTP/1.1\r\nHost: h\r\n{field}\r\n\r\n")), None, "{field}");
         }
-        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(FIELDS + 1));
+        let many = format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "A: b\r\n".repeat(FIELDS));
         assert_eq!(Request::parse(many.as_bytes()), Head::Other);
     }
 }

@@ -15,8 +15,8 @@ const OWN_ENDINGS: [&str; 3] = [".m3u8", ".m4s", ".mp4"];
 pub(crate) enum Route {
     /// A playlist or media.
     Playback(uri::Route),
-    /// The page with a player.
-    Watch(PlaybackId),
+    /// The page with a player; `None` where no playback id can be.
+    Watch(Option<PlaybackId>),
     /// A file that the page loads.
     Asset(&'static watch::Asset),
     /// Nothing.
@@ -32,7 +32,7 @@ impl Route {
             return Self::Unknown;
         }
         if let Some(id) = path.strip_prefix("/watch/") {
-            return id.parse().map_or(Self::Unknown, Self::Watch);
+            return Self::Watch(id.parse().ok());
         }
         if let Some(name) = path.strip_prefix("/assets/") {
             return watch::asset(name).map_or(Self::Unknown, Self::Asset);
@@ -118,7 +118,10 @@ mod tests {
     fn every_kind_of_path_finds_its_owner() {
         assert!(matches!(Route::parse("/abc.m3u8"), Route::Playback(uri::Route::Multivariant(_))));
         assert!(matches!(Route::parse("/abc/def/video-1.2.m4s"), Route::Playback(uri::Route::File(..))));
-        assert_eq!(Route::parse("/watch/abc"), Route::Watch("abc".parse().unwrap()));
+        assert_eq!(Route::parse("/watch/abc"), Route::Watch(Some("abc".parse().unwrap())));
+        for other in ["/watch/", "/watch/a/b", "/watch/a%20b"] {
+            assert_eq!(Route::parse(other), Route::Watch(None), "{other}");
+        }
         assert!(matches!(Route::parse(watch::HLS_JS_PATH.as_str()), Route::Asset(_)));
         for other in ["/", "*", "", "/healthz", "/metrics", "/video/v1/live-streams/abc", "/openapi.json", "/watch"] {
             assert_eq!(Route::parse(other), Route::Other, "{other:?}");
@@ -134,9 +137,6 @@ mod tests {
             "/abc/def/../video.m3u8",
             "/abc/def/video-01.m4s",
             "/abc//video.m3u8",
-            "/watch/",
-            "/watch/a/b",
-            "/watch/a%20b",
             "/assets/",
             "/assets/../hls.js",
             "/\u{0}.m3u8",

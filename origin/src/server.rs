@@ -64,8 +64,11 @@ impl Server {
         let count = config.workers.max(1);
         let stats = Stats::new(count);
         let workers = TaskTracker::new();
-        let permits = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
-        let shared = Arc::new(Shared { config, directory, fallback, permits });
+        let permits = |number: usize| Arc::new(Semaphore::new(number.min(Semaphore::MAX_PERMITS)));
+        let viewers = permits(config.max_connections);
+        // Each worker takes one for each listener while it waits for a connection there.
+        let spare = permits(config.spare_connections.saturating_add(count.saturating_mul(listeners.len())));
+        let shared = Arc::new(Shared { config, directory, fallback, viewers, spare });
         for (number, counters) in stats.workers().iter().enumerate() {
             let worker = Worker::new(Arc::clone(&shared), Arc::clone(counters), stop.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Worker)?;

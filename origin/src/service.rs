@@ -13,9 +13,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Method, Response, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
+use media::id::PlaybackId;
 use packager::uri::{self, File};
 
 use crate::answer::{self, Answer, MEDIA_ETAG, Playlist, Refusal, Taste};
@@ -23,6 +25,7 @@ use crate::body::{Body, FallbackBody};
 use crate::broadcast::{Broadcast, Look, Position};
 use crate::config::Config;
 use crate::directory::Resolution;
+use crate::host;
 use crate::pulse::{InFlight, Pulse};
 use crate::range::Range;
 use crate::request::{Head, Request};
@@ -91,6 +94,9 @@ impl hyper::service::Service<http::Request<Incoming>> for Visitor {
 
     fn call(&self, request: http::Request<Incoming>) -> Answering {
         let asked = Request::of(&request);
+        if !host::is_named(&request) {
+            return Answering::Ready(Some(self.refuse(&asked, Refusal::Host).into_response()));
+        }
         match Route::parse(asked.path) {
             Route::Other => self.hand_on(request),
             route => match self.answer(&asked, route) {
@@ -161,17 +167,43 @@ impl Visitor {
     fn hand_on(&self, mut request: http::Request<Incoming>) -> Answering {
         let busy = InFlight::new(&self.pulse);
         let worker = Arc::clone(&self.worker);
+        let last = self.pulse.is_spare();
         let sequential = request.version() < Version::HTTP_2;
+        let head_only = request.method() == Method::HEAD;
         request.extensions_mut().insert(PeerAddress(self.peer));
         let answering = worker.shared.fallback.call(request);
         Answering::Later(Box::pin(async move {
-            let answer = answering.await.map(|body| Body::streamed(body, busy));
-            worker.finish(RouteKind::Fallback, Answer::Response(answer), sequential).into_response()
+            let answer = answering.await;
+            let answer = if head_only { without_body(answer, busy) } else { answer.map(|b| Body::streamed(b, busy)) };
+            let answer = worker.finish(RouteKind::Fallback, Answer::Response(answer), sequential);
+            if last && sequential { closing(answer) } else { answer }.into_response()
         }))
+    }
+
+    /// A refusal that needs no look at the route.
+    fn refuse(&self, request: &Request<'_>, refusal: Refusal) -> Answer {
+        let answer = refusal.answer(request.method == Method::HEAD, InFlight::new(&self.pulse));
+        let answer = self.worker.finish(RouteKind::Unknown, Answer::Response(answer), request.sequential);
+        if request.sequential { closing(answer) } else { answer }
+    }
+
+    fn watch_page(&self, playback: Option<&PlaybackId>, taste: Taste, busy: InFlight) -> Response<Body> {
+        let directory = &self.worker.shared.directory;
+        let Some(playback) = playback else { return watch::no_page(Refusal::UnknownPlayback, taste, busy) };
+        match directory.resolve(playback.as_str(), None) {
+            Resolution::Unknown => watch::no_page(Refusal::UnknownPlayback, taste, busy),
+            Resolution::Protected => watch::no_page(Refusal::Protected, taste, busy),
+            Resolution::Idle | Resolution::Live(_) => {
+                watch::page(playback, directory.title(playback.as_str()).as_deref(), taste, busy)
+            }
+        }
     }
 
     /// The answer, or the request if it has to wait.
     fn answer(&self, request: &Request<'_>, route: Route) -> Outcome {
+        if self.pulse.is_spare() {
+            return Outcome::Answer(self.refuse(request, Refusal::Full));
+        }
         let busy = InFlight::new(&self.pulse);
         let sequential = request.sequential;
         let head_only = request.method == Method::HEAD;
@@ -186,7 +218,7 @@ impl Visitor {
         let taste = taste(head_only, request);
         let route = match route {
             Route::Playback(route) => route,
-            Route::Watch(id) => return done(watch::page(&id, taste, busy)),
+            Route::Watch(id) => return done(self.watch_page(id.as_ref(), taste, busy)),
             Route::Asset(asset) => return done(watch::file(asset, taste, request.if_none_match, busy)),
             Route::Unknown | Route::Other => return done(Refusal::UnknownPath.answer(head_only, busy)),
         };
@@ -258,6 +290,7 @@ impl Ask {
             Resolution::Live(broadcast) => broadcast,
             Resolution::Idle => return self.refuse(Refusal::Idle),
             Resolution::Unknown => return self.refuse(Refusal::UnknownPlayback),
+            Resolution::Protected => return self.refuse(Refusal::Protected),
         };
         let look = match &self.route {
             uri::Route::Multivariant(playback) => broadcast.multivariant(playback, self.directives.low_latency),
@@ -317,10 +350,24 @@ impl Worker {
         if !sequential || !self.pump.stopping() {
             return answer;
         }
-        let mut last = answer.into_response();
-        last.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        Answer::Response(last)
+        closing(answer)
     }
+}
+
+/// The last answer on its connection.
+fn closing(answer: Answer) -> Answer {
+    let mut last = answer.into_response();
+    last.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Answer::Response(last)
+}
+
+/// The answer to `HEAD`: hyper takes the body away in HTTP/1.1, but not in HTTP/2.
+fn without_body(answer: Response<FallbackBody>, busy: InFlight) -> Response<Body> {
+    let (mut parts, body) = answer.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+    Response::from_parts(parts, Body::empty(busy))
 }
 
 /// A reader counted as blocked.

@@ -10,11 +10,14 @@ use http::header::{
 use http::{HeaderValue, Response, StatusCode};
 use media::id::PlaybackId;
 
-use crate::answer::{self, FOR_EVER, MEDIA_ETAG, Taste};
+use crate::answer::{self, FOR_EVER, MEDIA_ETAG, Refusal, Taste};
 use crate::body::Body;
 use crate::pulse::InFlight;
 
 const PAGE: &str = include_str!("../web/watch.html");
+const NO_PAGE: &str = include_str!("../web/refusal.html");
+/// The title of a live stream that has none.
+const UNTITLED: &str = "Live";
 const STYLE: &str = include_str!("../web/watch.css");
 const SCRIPT: &str = include_str!("../web/watch.js");
 const PLAYER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hls.js"));
@@ -63,18 +66,60 @@ pub(crate) fn asset(name: &str) -> Option<&'static Asset> {
     [&*PLAYER_ASSET, &*SCRIPT_ASSET, &*STYLE_ASSET].into_iter().find(|asset| asset.name == name)
 }
 
-/// The page for one playback id.
-pub(crate) fn page(playback: &PlaybackId, taste: Taste, busy: InFlight) -> Response<Body> {
+/// The page for one playback id, whose live stream may have a title.
+pub(crate) fn page(playback: &PlaybackId, title: Option<&str>, taste: Taste, busy: InFlight) -> Response<Body> {
+    let title = title.filter(|title| !title.trim().is_empty()).unwrap_or(UNTITLED);
     let page = PAGE
         .replace("{{hls.js}}", &HLS_JS_PATH)
         .replace("{{watch.js}}", &format!("/assets/{}", SCRIPT_ASSET.name))
         .replace("{{watch.css}}", &format!("/assets/{}", STYLE_ASSET.name))
-        .replace("{{playback_id}}", playback.as_str());
-    let mut answer = answer::whole(StatusCode::OK, Bytes::from(page).into(), taste.head_only, busy);
+        .replace("{{playback_id}}", playback.as_str())
+        // Last, because a title may look like one of the names above.
+        .replace("{{title}}", &escaped(title));
+    html(StatusCode::OK, page, KEEP_PAGE, taste, busy)
+}
+
+/// The page that stands in for the player, and says why.
+pub(crate) fn no_page(why: Refusal, taste: Taste, busy: InFlight) -> Response<Body> {
+    let (heading, text) = match why {
+        Refusal::Protected => (
+            "This stream is not public",
+            "It needs a token, and this server does not play with tokens yet. Its owner can give it a public playback ID.",
+        ),
+        _ => (
+            "There is no stream here",
+            "No live stream has the playback ID in this address. Check the link, or ask whoever gave it to you.",
+        ),
+    };
+    let page = NO_PAGE
+        .replace("{{watch.css}}", &format!("/assets/{}", STYLE_ASSET.name))
+        .replace("{{heading}}", heading)
+        .replace("{{text}}", text);
+    html(why.status(), page, why.keep(), taste, busy)
+}
+
+/// `text` as the text of an element or an attribute.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            char => out.push(char),
+        }
+    }
+    out
+}
+
+fn html(status: StatusCode, page: String, keep: HeaderValue, taste: Taste, busy: InFlight) -> Response<Body> {
+    let mut answer = answer::whole(status, Bytes::from(page).into(), taste.head_only, busy);
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
-    headers.insert(CACHE_CONTROL, KEEP_PAGE);
+    headers.insert(CACHE_CONTROL, keep);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     answer
@@ -114,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_page_names_no_other_host() {
-        for text in [PAGE, STYLE, SCRIPT] {
+        for text in [PAGE, NO_PAGE, STYLE, SCRIPT] {
             assert!(!text.contains("http://") && !text.contains("https://") && !text.contains("//cdn"));
         }
     }
@@ -126,6 +171,12 @@ mod tests {
             assert!(!asset.plain.is_empty());
         }
         assert!(super::asset("hls.js").is_none());
-        assert_eq!(PAGE.matches("{{").count(), 4);
+        assert_eq!(PAGE.matches("{{").count(), 6);
+        assert_eq!(NO_PAGE.matches("{{").count(), 4);
+    }
+
+    #[test]
+    fn a_title_is_text_and_nothing_else() {
+        assert_eq!(escaped("a <b>&\"c\"'"), "a &lt;b&gt;&amp;&quot;c&quot;&#39;");
     }
 }

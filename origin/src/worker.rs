@@ -33,7 +33,10 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) fallback: Arc<dyn Fallback>,
-    pub(crate) permits: Arc<Semaphore>,
+    /// Places of viewers.
+    pub(crate) viewers: Arc<Semaphore>,
+    /// Places for what is not playback when there are as many viewers as may be.
+    pub(crate) spare: Arc<Semaphore>,
 }
 
 /// What the connections of one worker share.
@@ -112,17 +115,17 @@ impl Worker {
         loop {
             // Admission comes before accept: at the bound a connection waits in the kernel's queue.
             let next = async {
-                let permit = Arc::clone(&self.shared.permits).acquire_owned().await.map_err(io::Error::other)?;
-                Ok::<_, io::Error>((permit, door.socket.accept().await?))
+                let spare = Arc::clone(&self.shared.spare).acquire_owned().await.map_err(io::Error::other)?;
+                Ok::<_, io::Error>((spare, door.socket.accept().await?))
             };
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
                 accepted = next => accepted,
             };
             match accepted {
-                Ok((permit, (stream, peer))) => {
+                Ok((spare, (stream, peer))) => {
                     failing = false;
-                    self.admit(stream, peer, door.tls.clone(), permit);
+                    self.admit(stream, peer, door.tls.clone(), spare);
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -141,13 +144,16 @@ impl Worker {
         stream: TcpStream,
         peer: SocketAddr,
         tls: Option<TlsProvider>,
-        permit: OwnedSemaphorePermit,
+        spare: OwnedSemaphorePermit,
     ) {
-        let pulse = Pulse::new(Arc::clone(&self.pump), Arc::clone(&self.counters));
+        let viewer = Arc::clone(&self.shared.viewers).try_acquire_owned().ok();
+        let pulse = Pulse::new(Arc::clone(&self.pump), Arc::clone(&self.counters), viewer.is_none());
+        // One place is enough, and the spare ones are few.
+        let place = viewer.unwrap_or(spare);
         let serving = connection::serve(stream, peer, Arc::clone(&pulse), Arc::clone(self), tls, self.stop.clone());
         let task = self.tasks.spawn(async move {
             serving.await;
-            drop(permit);
+            drop(place);
         });
         self.ward.admit(&pulse, task.abort_handle());
     }

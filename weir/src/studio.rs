@@ -116,7 +116,7 @@ impl Studio {
         let Some(control) = self.control.get().cloned() else { return };
         let stream = stream.clone();
         let tell = async move {
-            if let Err(error) = control.warn(&stream, warning).await {
+            if let Err(error) = unless_deleted(control.warn(&stream, warning).await) {
                 error!(%stream, error = &error as &dyn Error, "a warning could not be stored");
             }
         };
@@ -306,9 +306,11 @@ impl Stage for Doors {
 
 impl Directory for Doors {
     fn resolve(&self, playback_id: &str, broadcast: Option<&BroadcastId>) -> Resolution {
-        // Signed playback comes with its keys; until then such an id opens nothing.
-        let Some((stream, Policy::Public)) = self.0.control.get().and_then(|c| c.find_playback(playback_id)) else {
-            return Resolution::Unknown;
+        let stream = match self.0.control.get().and_then(|c| c.find_playback(playback_id)) {
+            Some((stream, Policy::Public)) => stream,
+            // Signed playback comes with its keys; until then such an id opens nothing.
+            Some((_, Policy::Signed | Policy::Drm)) => return Resolution::Protected,
+            None => return Resolution::Unknown,
         };
         let broadcasts = self.0.broadcasts.read();
         let Some(kept) = broadcasts.get(&stream) else { return Resolution::Idle };
@@ -317,6 +319,10 @@ impl Directory for Doors {
             Some(broadcast) => Resolution::Live(Arc::clone(broadcast.origin())),
             None => Resolution::Idle,
         }
+    }
+
+    fn title(&self, playback_id: &str) -> Option<String> {
+        self.0.control.get()?.title(playback_id)
     }
 }
 
@@ -359,11 +365,11 @@ impl Contribution {
         let contribution = id.clone();
         let tell = async move {
             while news.recv().await.is_some() {
-                if let Err(error) = control.flowing(&stream, contribution.clone()).await {
+                if let Err(error) = unless_deleted(control.flowing(&stream, contribution.clone()).await) {
                     error!(%stream, error = &error as &dyn Error, "the start of media could not be stored");
                 }
             }
-            if let Err(error) = control.disconnected(&stream, contribution).await {
+            if let Err(error) = unless_deleted(control.disconnected(&stream, contribution).await) {
                 error!(%stream, error = &error as &dyn Error, "the encoder's end could not be stored");
             }
         };
@@ -375,6 +381,14 @@ impl Contribution {
 impl Drop for Contribution {
     fn drop(&mut self) {
         self.studio.encoders.lock().remove(&self.id);
+    }
+}
+
+/// A live stream that was deleted in the meantime has no state to store, which is no error.
+fn unless_deleted<T>(result: Result<T, control::Error>) -> Result<(), control::Error> {
+    match result {
+        Ok(_) | Err(control::Error::NotFound(_)) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

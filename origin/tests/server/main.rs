@@ -4,5 +4,6 @@
 
 mod media;
 mod playlists;
+mod requests;
 mod support;
 mod transport;

@@ -24,6 +24,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const LIVE: &str = "live";
 /// One without a broadcast.
 pub(crate) const IDLE: &str = "idle";
+/// One that is not public.
+pub(crate) const SIGNED: &str = "signed";
 /// Parts in a segment of the synthetic log.
 pub(crate) const PARTS: u32 = 5;
 /// Both renditions.
@@ -44,8 +46,13 @@ impl Directory for OneStream {
         match playback_id {
             LIVE => Resolution::Live(Arc::clone(&self.0)),
             IDLE => Resolution::Idle,
+            SIGNED => Resolution::Protected,
             _ => Resolution::Unknown,
         }
+    }
+
+    fn title(&self, playback_id: &str) -> Option<String> {
+        (playback_id == LIVE).then(|| "Tea & <b>{{playback_id}}</b>".to_owned())
     }
 }
 

@@ -196,19 +196,6 @@ fn connections_without_a_request_are_closed() {
 }
 
 #[test]
-fn connections_beyond_the_bound_wait_their_turn() {
-    let stage = Stage::with(Config { workers: 1, max_connections: 1, ..config() }, None);
-    let mut first = stage.client();
-    assert_eq!(first.get("/idle.m3u8").status, 412);
-    let mut second = stage.client();
-    second.send("GET", "/idle.m3u8", "");
-    assert_eq!(first.get("/idle.m3u8").status, 412);
-    assert_eq!(stage.server.stats().accepted_connections(), 1);
-    drop(first);
-    assert_eq!(second.receive(true).status, 412);
-}
-
-#[test]
 fn requests_sent_behind_a_blocked_one_are_answered_after_it() {
     let stage = Stage::playing();
     let mut client = stage.client();
