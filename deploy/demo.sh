@@ -23,17 +23,26 @@ fi
 
 folder=$(mktemp -d)
 server= encoder=
+# Ends a program and waits for it; what has not gone by itself after 12 s is killed.
+end() {
+    kill "$1" 2>/dev/null || true
+    for _ in $(seq 120); do
+        kill -0 "$1" 2>/dev/null || break
+        sleep 0.1
+    done
+    kill -KILL "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+}
 clean_up() {
-    trap - EXIT INT TERM
-    [ -z "$encoder" ] || kill "$encoder" 2>/dev/null || true
-    if [ -n "$server" ]; then
-        kill "$server" 2>/dev/null || true
-        wait "$server" || true
-    fi
+    # Another Ctrl-C must not cut this short: it reaches the server by itself.
+    trap '' INT TERM HUP
+    trap - EXIT
+    [ -z "$encoder" ] || end "$encoder"
+    [ -z "$server" ] || end "$server"
     rm -rf "$folder"
 }
 trap clean_up EXIT
-trap 'exit 0' INT TERM
+trap 'exit 0' INT TERM HUP
 
 fail() {
     echo "demo: $1" >&2

@@ -20,7 +20,7 @@ use wire::Item;
 use wire::ts::{self, Demuxer, Limits};
 
 pub use connection::{CallerOptions, Connection, Error};
-pub use ffi::CallError;
+pub use ffi::{CallError, exit};
 
 use connection::{Socket, millis};
 use door::{Caller, Door};

@@ -6,6 +6,7 @@ mod broadcast;
 mod check;
 mod config;
 mod encoding;
+mod exit;
 mod faults;
 mod figures;
 mod gaps;
@@ -73,23 +74,21 @@ Settings: every key of the configuration file has an environment variable, WEIR_
   log.filter     WEIR_LOG_FILTER      info              a tracing filter
   log.json       WEIR_LOG_JSON        false             one JSON object a line";
 
-fn main() -> ExitCode {
+fn main() {
     let command = Cli::parse().command;
-    let result = match &command {
-        Command::Serve(options) => load(options).and_then(|config| {
+    let result = match command {
+        Command::Serve(options) => load(&options).and_then(|config| {
             start_logs(&config);
-            serve::run(config)
+            serve::run(config).map(|()| ExitCode::SUCCESS)
         }),
-        Command::Check(options) => load(options).and_then(|config| check::run(&config)),
+        Command::Check(options) => load(&options).and_then(|config| check::run(&config)),
     };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            // Logs may not be set up yet, and whoever started the program looks here.
-            let _ = writeln!(std::io::stderr(), "weir: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let code = result.unwrap_or_else(|error| {
+        // Logs may not be set up yet, and whoever started the program looks here.
+        exit::say(move || drop(writeln!(std::io::stderr(), "weir: {error:#}")));
+        ExitCode::FAILURE
+    });
+    exit::leave(u8::from(code != ExitCode::SUCCESS))
 }
 
 fn load(options: &Options) -> anyhow::Result<Config> {

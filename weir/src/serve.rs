@@ -1,8 +1,8 @@
 //! `weir serve`: assembles the program, runs it, and takes it down again.
 
 use std::convert::Infallible;
+use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,30 +18,60 @@ use ingest::{Limits, Transport};
 use origin::{Fallback, FallbackBody, Listener};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use crate::exit;
 use crate::memory;
 use crate::metrics::Sources;
 use crate::studio::{Doors, Studio};
 use crate::tls;
 
-/// How long going down may take; the contract says 10 s.
+/// How long going down may take; the contract says 10 s. What has not ended by then is cut off.
 const DRAIN: Duration = Duration::from_secs(8);
 /// How long answers to viewers that are under way may take when the program goes down.
 const DRAIN_VIEWERS: Duration = Duration::from_secs(5);
 
-/// Runs the server until a signal ends it.
-pub(crate) fn run(config: Config) -> anyhow::Result<ExitCode> {
+/// Runs the server until a signal ends it. The caller has to leave the process with it ([`crate::exit`]): what did not end in
+/// time still runs, and may be inside of C code that nothing can end.
+pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     raise_open_files();
+    // The thread that can always leave: it waits for signals and for the time limit, and does nothing else.
+    let doorman = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    let code = runtime.block_on(serve(config));
-    // What did not end in time is left behind.
-    runtime.shutdown_background();
-    code
+    let runtime = ManuallyDrop::new(runtime);
+    doorman.block_on(async {
+        // Before anything is opened, so that a signal during the start is not lost.
+        let signals = Signals::new()?;
+        let drain = CancellationToken::new();
+        let server = runtime.spawn(serve(config, drain.clone()));
+        watch(server, signals, drain).await
+    })
+}
+
+/// Waits for the server's end: by itself, after a signal within [`DRAIN`], or at once with a second signal. An end that was
+/// asked for is a success however it came about, because everything acknowledged is stored by then.
+async fn watch(
+    mut server: JoinHandle<anyhow::Result<()>>,
+    mut signals: Signals,
+    drain: CancellationToken,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        ended = &mut server => return ended.context("the server went wrong")?,
+        () = signals.next() => drain.cancel(),
+    }
+    tokio::select! {
+        ended = tokio::time::timeout(DRAIN, &mut server) => match ended {
+            Ok(ended) => return ended.context("the server went wrong")?,
+            Err(_) => exit::say(|| warn!("some connections did not end in time and were cut")),
+        },
+        () = signals.next() => exit::say(|| warn!("second signal: ending at once")),
+    }
+    Ok(())
 }
 
 /// Every viewer is an open file, and shells start programs with room for 1 024: takes all that the system allows.
@@ -54,9 +84,8 @@ fn raise_open_files() {
     }
 }
 
-async fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    // Before anything is opened, so that a signal during the start is not lost.
-    let mut signals = Signals::new()?;
+/// Opens everything, serves until `drain` is cancelled, and takes everything down again.
+async fn serve(config: Config, drain: CancellationToken) -> anyhow::Result<()> {
     // All ports before the store, so that a second server by mistake touches nothing.
     let sockets = Sockets::bind(&config)?;
     std::fs::create_dir_all(&config.data_dir)
@@ -100,24 +129,16 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     }
     info!(http = %config.http.listen, rtmp = %config.rtmp.listen, srt = config.srt.listen, url = config.public_url(), "ready");
 
-    signals.next().await;
+    drain.cancelled().await;
     info!("going down: listeners are closed, a second signal ends at once");
-    let drain = async {
-        studio.finish().await;
-        shutdown.cancel();
-        tasks.close();
-        tasks.wait().await;
-        viewers.stopped().await;
-        control.shutdown().await;
-    };
-    tokio::select! {
-        done = tokio::time::timeout(DRAIN, drain) => match done {
-            Ok(()) => info!("down"),
-            Err(_) => warn!("some connections did not end in time and were cut"),
-        },
-        () = signals.next() => warn!("second signal: ending at once"),
-    }
-    Ok(ExitCode::SUCCESS)
+    studio.finish().await;
+    shutdown.cancel();
+    tasks.close();
+    tasks.wait().await;
+    viewers.stopped().await;
+    control.shutdown().await;
+    info!("down");
+    Ok(())
 }
 
 async fn open_control(config: &Config, doors: Doors) -> anyhow::Result<Control> {

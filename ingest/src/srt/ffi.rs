@@ -182,6 +182,13 @@ pub(super) fn start() -> Result<(), CallError> {
     checked(started, "srt_startup").map(drop)
 }
 
+/// Ends the process without exit handlers. libsrt's own one closes all sockets and waits for its threads: with a thread in
+/// `srt_accept`, or sockets in use, it may wait for ever.
+pub fn exit(code: u8) -> ! {
+    // SAFETY: the system ends all threads at once, so nothing of this process runs behind it.
+    unsafe { libc::_exit(c_int::from(code)) }
+}
+
 pub(super) fn create() -> Result<Id, CallError> {
     checked(srt_create_socket(), "srt_create_socket")
 }

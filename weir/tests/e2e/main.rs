@@ -7,6 +7,7 @@ mod commands;
 mod encoded;
 mod enhanced;
 mod fidelity;
+mod going_down;
 mod hevc;
 mod lifecycle;
 mod loss;
