@@ -1,7 +1,7 @@
 //! The handle that everything else holds: opening, look-ups, and the one door for changes.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,16 +12,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::error::Error;
-use crate::index::{Door, Index, KeyLookup, StreamSettings};
+use crate::index::{Filter, Index, KeyLookup, Live, StreamSettings};
 use crate::lifecycle::{self, Effect, Input, Phase, Protocol, Warning};
 use crate::record::{Record, Status};
 use crate::secret::{Hash, Keyring, hash, random_hex, same};
 use crate::settings::Policy;
-use crate::store::{Filter, Store};
+use crate::store::{Store, Write};
 use crate::timer::Deadlines;
+use crate::writer::{StoreStatus, Writer};
 
-/// How long a deadline waits that could not be carried out, because the store failed.
-const RETRY: TimeDelta = TimeDelta::from_secs(1);
 /// Random bytes in the id and in the secret of an access token.
 const TOKEN_BYTES: (usize, usize) = (16, 32);
 
@@ -84,8 +83,8 @@ impl Default for Environment {
 
 /// Carries out what was decided.
 pub trait Stage: Send + Sync + 'static {
-    /// Called in order for each live stream, after the change was made durable. It must not wait: the live stream's
-    /// next change does. `settings` are those after the change.
+    /// Called in order for each live stream: after an edit was made durable, and before a transition of its lifecycle is. It
+    /// must not wait: the live stream's next change does. `settings` are those after the change.
     fn perform(&self, settings: &Arc<StreamSettings>, effect: &Effect);
 }
 
@@ -108,7 +107,7 @@ pub struct Control(Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) config: Config,
-    pub(crate) store: Store,
+    writer: Writer,
     tokens: Vec<(Hash, Hash)>,
     stage: Arc<dyn Stage>,
     index: Index,
@@ -124,12 +123,14 @@ impl Control {
     /// Opens the store and brings all live streams back; broadcasts that an earlier process left behind end here.
     /// A fresh access token is given back when one was made: this is the only time its secret is known.
     pub async fn open(config: Config, stage: Arc<dyn Stage>) -> Result<(Self, Option<Token>), Error> {
-        let store = Store::open(&config.store_url, Keyring::open(&config.key_file)?).await?;
-        let (tokens, fresh) = tokens(&store, config.token.as_ref()).await?;
+        let mut store = Store::open(&config.store_url).await?;
+        let keyring = keyring(&mut store, &config.key_file).await?;
+        let (tokens, fresh) = tokens(&mut store, config.token.as_ref()).await?;
+        let records = store.all(&keyring).await?;
         let stop = CancellationToken::new();
         let inner = Arc::new(Inner {
             config,
-            store,
+            writer: Writer::start(store, keyring),
             tokens,
             stage,
             index: Index::default(),
@@ -139,10 +140,12 @@ impl Control {
             _guard: stop.clone().drop_guard(),
             stop,
         });
-        for record in inner.store.all().await? {
-            inner.index.put(&record);
-            if record.state.broadcast.is_some() {
-                inner.apply(&record.id, Input::Restarted, |_| Ok(())).await?;
+        for (number, record) in records {
+            let (id, left_behind) = (record.id.clone(), record.state.broadcast.is_some());
+            let live = inner.index.add(number, record.clone());
+            inner.index.put(&live, &record);
+            if left_behind {
+                inner.transition(&id, Input::Restarted)?;
             }
         }
         inner.tasks.spawn(run_deadlines(
@@ -176,29 +179,39 @@ impl Control {
 
     /// An encoder was let in. The snapshot names the broadcast that its media belongs to: a new one, or the one that
     /// waits in its reconnect window, or the one it takes over. If there is none, the encoder has to go.
-    pub async fn connected(
+    pub fn connected(
         &self,
         id: &LiveStreamId,
         contribution: ContributionId,
         protocol: Protocol,
     ) -> Result<Snapshot, Error> {
         let broadcast = BroadcastId::generate();
-        self.drive(id, Input::Connected { contribution, broadcast, protocol }).await
+        self.transition(id, Input::Connected { contribution, broadcast, protocol })
     }
 
     /// The first media of this encoder's connection can be played.
-    pub async fn flowing(&self, id: &LiveStreamId, contribution: ContributionId) -> Result<Snapshot, Error> {
-        self.drive(id, Input::Flowing { contribution }).await
+    pub fn flowing(&self, id: &LiveStreamId, contribution: ContributionId) -> Result<Snapshot, Error> {
+        self.transition(id, Input::Flowing { contribution })
     }
 
     /// An encoder left. Of one that was sent away, this may be told or not.
-    pub async fn disconnected(&self, id: &LiveStreamId, contribution: ContributionId) -> Result<Snapshot, Error> {
-        self.drive(id, Input::Disconnected { contribution }).await
+    pub fn disconnected(&self, id: &LiveStreamId, contribution: ContributionId) -> Result<Snapshot, Error> {
+        self.transition(id, Input::Disconnected { contribution })
     }
 
     /// Something went wrong with the live stream's media: whoever subscribed is told.
-    pub async fn warn(&self, id: &LiveStreamId, warning: Warning) -> Result<Snapshot, Error> {
-        self.drive(id, Input::Warned(warning)).await
+    pub fn warn(&self, id: &LiveStreamId, warning: Warning) -> Result<Snapshot, Error> {
+        self.transition(id, Input::Warned(warning))
+    }
+
+    /// How the store is. While it fails, live streams go on, and edits are refused.
+    pub fn store_status(&self) -> StoreStatus {
+        self.0.writer.status()
+    }
+
+    /// Waits until the store has all transitions so far, or fails.
+    pub async fn settled(&self) {
+        self.0.writer.settled().await;
     }
 
     /// Waits for the changes under way and closes the store. Later changes are refused.
@@ -206,7 +219,7 @@ impl Control {
         self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        self.0.store.close().await;
+        self.0.writer.finish().await;
     }
 
     /// The API as a router, to be merged into the server's.
@@ -214,25 +227,31 @@ impl Control {
         crate::api::router(self.clone())
     }
 
-    /// One input through the door. After an error nothing has changed, and the caller may try again.
-    pub(crate) async fn drive(&self, id: &LiveStreamId, input: Input) -> Result<Snapshot, Error> {
-        let record = self.change(id, input, |_| Ok(())).await?;
-        Ok(Snapshot {
-            settings: Arc::new(StreamSettings::from(&record)),
-            phase: record.state.phase(),
-            status: Status::from(&record.state),
-            broadcast: record.state.broadcast.map(|b| b.id),
-        })
+    /// One input of the lifecycle, carried out in memory and written behind: the store cannot keep it from happening.
+    fn transition(&self, id: &LiveStreamId, input: Input) -> Result<Snapshot, Error> {
+        if self.0.stop.is_cancelled() {
+            return Err(Error::ShuttingDown);
+        }
+        self.0.transition(id, input).map(|record| Snapshot::from(&record))
     }
 
-    /// Edits a live stream and drives its lifecycle, in one transaction. A caller that goes away in the middle (an HTTP
-    /// client that hangs up) does not stop it, so effects are carried out for all that was committed.
+    /// One input from the API. To end a broadcast needs no store, because no broadcast outlives the process; the others are
+    /// edits. After an error nothing has changed, and the caller may try again.
+    pub(crate) async fn drive(&self, id: &LiveStreamId, input: Input) -> Result<Snapshot, Error> {
+        match input {
+            Input::Complete => self.transition(id, input),
+            input => self.change(id, input, |_| Ok(())).await.map(|record| Snapshot::from(&record)),
+        }
+    }
+
+    /// Edits a live stream and drives its lifecycle, in one write. A caller that goes away in the middle (an HTTP
+    /// client that hangs up) does not stop it, so effects are carried out for all that was written.
     pub(crate) async fn change<F>(&self, id: &LiveStreamId, input: Input, edit: F) -> Result<Record, Error>
     where
         F: FnOnce(&mut Record) -> Result<(), Error> + Send + 'static,
     {
         let (inner, id) = (self.0.clone(), id.clone());
-        self.detached(async move { inner.apply(&id, input, edit).await }).await
+        self.detached(async move { inner.edit(&id, input, edit).await }).await
     }
 
     /// Adds a live stream.
@@ -243,12 +262,13 @@ impl Control {
 
     /// One live stream.
     pub(crate) async fn get(&self, id: &LiveStreamId) -> Result<Record, Error> {
-        self.0.store.get(id).await?.ok_or(NO_STREAM)
+        self.0.index.live(id).and_then(|live| live.get()).ok_or(NO_STREAM)
     }
 
     /// A page of live streams, newest first.
     pub(crate) async fn list(&self, filter: &Filter, limit: i64, offset: i64) -> Result<Vec<Record>, Error> {
-        self.0.store.list(filter, limit, offset).await
+        let [limit, offset] = [limit, offset].map(|count| usize::try_from(count).unwrap_or(0));
+        Ok(self.0.index.list(filter, limit, offset))
     }
 
     /// What `control` was told at its start.
@@ -276,49 +296,91 @@ impl Control {
 
 const NO_STREAM: Error = Error::NotFound("live stream");
 
+impl From<&Record> for Snapshot {
+    fn from(record: &Record) -> Self {
+        Self {
+            settings: Arc::new(StreamSettings::from(record)),
+            phase: record.state.phase(),
+            status: Status::from(&record.state),
+            broadcast: record.state.broadcast.as_ref().map(|broadcast| broadcast.id.clone()),
+        }
+    }
+}
+
 impl Inner {
-    async fn apply<F>(&self, id: &LiveStreamId, input: Input, edit: F) -> Result<Record, Error>
+    /// Carries an input of the lifecycle out, and queues the state that it leads to.
+    fn transition(&self, id: &LiveStreamId, input: Input) -> Result<Record, Error> {
+        let live = self.index.live(id).ok_or(NO_STREAM)?;
+        let mut held = live.record.lock();
+        let record = held.as_mut().ok_or(NO_STREAM)?;
+        let (state, effects) = lifecycle::step(record.state.clone(), &record.rules(), input, self.clock.now());
+        if record.state != state {
+            self.writer.transition(id, &state);
+            record.state = state;
+        }
+        self.publish(&live, record, &effects);
+        Ok(record.clone())
+    }
+
+    /// Writes an edit, then carries it out. Its live stream goes on in the meantime: where the lifecycle has come to by then
+    /// counts, so its input is a step from there, and what that comes to is written as well before the edit is acknowledged.
+    async fn edit<F>(&self, id: &LiveStreamId, input: Input, edit: F) -> Result<Record, Error>
     where
         F: FnOnce(&mut Record) -> Result<(), Error>,
     {
-        let door: Door = self.index.door(id).ok_or(NO_STREAM)?;
-        let _held = door.lock().await;
-        let mut change = self.store.change().await?;
-        let old = change.get(id).await?.ok_or(NO_STREAM)?;
+        let live = self.index.live(id).ok_or(NO_STREAM)?;
+        let _held = live.door.lock().await;
+        let old = live.get().ok_or(NO_STREAM)?;
         let mut new = old.clone();
         edit(&mut new)?;
         if input == Input::Updated && new == old {
             return Ok(old);
         }
+        let rules = new.rules();
         let deleted = input == Input::Deleted;
-        let (state, effects) = lifecycle::step(new.state.clone(), &new.rules(), input, self.clock.now());
-        new.state = state;
-        if deleted {
-            change.delete(id).await?;
-        } else if new != old {
-            change.update(&old, &new).await?;
+        new.state = lifecycle::step(new.state, &rules, input.clone(), self.clock.now()).0;
+        let written = new.state.clone();
+        let write = if deleted { Write::Delete(id.clone()) } else { Write::Update(Box::new((old, new.clone()))) };
+        self.writer.write(write).await?;
+
+        let went_on = {
+            let mut held = live.record.lock();
+            let current = held.as_mut().ok_or(NO_STREAM)?;
+            let (state, effects) = lifecycle::step(current.state.clone(), &rules, input, self.clock.now());
+            let went_on = !deleted && state != written;
+            if went_on {
+                self.writer.transition(id, &state);
+            }
+            new.state = state;
+            *current = new.clone();
+            self.publish(&live, current, &effects);
+            if deleted {
+                self.index.remove(id);
+                self.deadlines.set(id, None);
+                *held = None;
+            }
+            went_on
+        };
+        if went_on {
+            self.writer.settled().await;
         }
-        change.commit().await?;
-        self.publish(&new, deleted, &effects);
         Ok(new)
     }
 
     async fn insert(&self, mut record: Record) -> Result<Record, Error> {
-        let mut change = self.store.change().await?;
         let (state, effects) = lifecycle::step(record.state.clone(), &record.rules(), Input::Created, self.clock.now());
         record.state = state;
-        change.insert(&record).await?;
-        change.commit().await?;
-        self.publish(&record, false, &effects);
+        let number = self.index.next_number();
+        self.writer.write(Write::Insert(number, Box::new(record.clone()))).await?;
+        let live = self.index.add(number, record.clone());
+        let _held = live.record.lock();
+        self.publish(&live, &record, &effects);
         Ok(record)
     }
 
-    /// Lets everyone know of a change that was committed.
-    fn publish(&self, record: &Record, deleted: bool, effects: &[Effect]) {
-        let settings = self.index.put(record);
-        if deleted {
-            self.index.remove(&record.id);
-        }
+    /// Lets everyone know of a change. The caller holds the live stream's record.
+    fn publish(&self, live: &Arc<Live>, record: &Record, effects: &[Effect]) {
+        let settings = self.index.put(live, record);
         self.deadlines.set(&record.id, lifecycle::deadline(&record.state, &record.rules()));
         for effect in effects {
             if let Effect::Event(event) = effect {
@@ -336,12 +398,8 @@ async fn run_deadlines(inner: Weak<Inner>, deadlines: Arc<Deadlines>, clock: Clo
         let wait = match deadlines.take_due(clock.now()) {
             Ok(id) => {
                 let Some(inner) = inner.upgrade() else { return };
-                if let Err(error) = inner.apply(&id, Input::Tick, |_| Ok(())).await
-                    && !matches!(error, Error::NotFound(_))
-                {
-                    tracing::error!(live_stream = %id, %error, "a deadline could not be carried out; trying again");
-                    deadlines.set(&id, Some(clock.now().shifted(RETRY)));
-                }
+                // One that was deleted in the meantime has no deadline any more.
+                let _ = inner.transition(&id, Input::Tick);
                 continue;
             }
             Err(next) => next.map(|at| clock.until(at)),
@@ -360,8 +418,17 @@ async fn run_deadlines(inner: Weak<Inner>, deadlines: Arc<Deadlines>, clock: Clo
     }
 }
 
+/// The keyring of a store. Without its file there is none but for a store that has sealed nothing yet.
+async fn keyring(store: &mut Store, path: &Path) -> Result<Keyring, Error> {
+    match Keyring::read(path)? {
+        Some(keyring) => Ok(keyring),
+        None if store.has_secrets().await? => Err(Error::KeyFileMissing(path.to_owned())),
+        None => Keyring::create(path),
+    }
+}
+
 /// The hashes of the access tokens that are accepted, and the one that was made for it if there was none.
-async fn tokens(store: &Store, told: Option<&Token>) -> Result<(Vec<(Hash, Hash)>, Option<Token>), Error> {
+async fn tokens(store: &mut Store, told: Option<&Token>) -> Result<(Vec<(Hash, Hash)>, Option<Token>), Error> {
     if let Some(token) = told {
         return Ok((vec![(hash(&token.id), hash(&token.secret))], None));
     }

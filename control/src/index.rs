@@ -1,16 +1,16 @@
-//! Look-ups in memory: by stream key for listeners, by playback id for the origin.
+//! All live streams in memory, with look-ups by stream key for listeners and by playback id for the origin.
 //!
-//! A listener asks on threads that must not wait for a database. The index follows each committed change of the store
-//! and holds one small entry for each live stream and each playback id, no more than the store does.
+//! A running broadcast lives from here, and a listener asks on threads that must not wait for a database. There is one
+//! record for each live stream, no more than the store has.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use media::LatencyMode;
 use media::id::{LiveStreamId, PlaybackId, StreamKey};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use crate::record::Record;
+use crate::record::{Record, Status};
 use crate::secret::{Hash, hash};
 use crate::settings::Policy;
 
@@ -76,8 +76,29 @@ pub enum KeyLookup {
     Found(Arc<StreamSettings>),
 }
 
-/// The door of a live stream: one change at a time goes through it.
-pub(crate) type Door = Arc<tokio::sync::Mutex<()>>;
+/// Which live streams a list is of.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    pub(crate) stream_key: Option<StreamKey>,
+    pub(crate) status: Option<Status>,
+}
+
+/// A live stream as it is.
+pub(crate) struct Live {
+    /// Its place in the list.
+    number: i64,
+    /// Edits go through it one by one. Transitions of the lifecycle do not wait here, because an edit waits for the disk.
+    pub(crate) door: tokio::sync::Mutex<()>,
+    /// None once it is deleted. Held while a change is made known, so that changes come out in their order.
+    pub(crate) record: Mutex<Option<Record>>,
+}
+
+impl Live {
+    /// The live stream as it stands.
+    pub(crate) fn get(&self) -> Option<Record> {
+        self.record.lock().clone()
+    }
+}
 
 #[derive(Default)]
 pub(crate) struct Index(RwLock<Maps>);
@@ -85,12 +106,14 @@ pub(crate) struct Index(RwLock<Maps>);
 #[derive(Default)]
 struct Maps {
     streams: HashMap<LiveStreamId, Entry>,
+    list: BTreeMap<i64, LiveStreamId>,
+    newest: i64,
     keys: HashMap<Hash, LiveStreamId>,
     playback: HashMap<PlaybackId, (LiveStreamId, Policy)>,
 }
 
 struct Entry {
-    door: Door,
+    live: Arc<Live>,
     key: StreamKey,
     srt_passphrase: String,
     enabled: bool,
@@ -99,11 +122,25 @@ struct Entry {
 }
 
 impl Index {
-    /// Takes over a live stream as it was committed.
-    pub(crate) fn put(&self, record: &Record) -> Arc<StreamSettings> {
+    /// A place behind all others in the list.
+    pub(crate) fn next_number(&self) -> i64 {
+        let maps = &mut *self.0.write();
+        maps.newest += 1;
+        maps.newest
+    }
+
+    /// Adds a live stream in its place of the list; it cannot be found until it is [`put`](Self::put).
+    pub(crate) fn add(&self, number: i64, record: Record) -> Arc<Live> {
+        let maps = &mut *self.0.write();
+        maps.newest = maps.newest.max(number);
+        Arc::new(Live { number, door: tokio::sync::Mutex::default(), record: Mutex::new(Some(record)) })
+    }
+
+    /// Lets a live stream be found as its record says now.
+    pub(crate) fn put(&self, live: &Arc<Live>, record: &Record) -> Arc<StreamSettings> {
         let settings = Arc::new(StreamSettings::from(record));
         let maps = &mut *self.0.write();
-        let door = maps.forget(&record.id).unwrap_or_default();
+        maps.forget(&record.id);
         let key = record.secrets.stream_key.clone();
         maps.keys.insert(hash(key.reveal()), record.id.clone());
         for playback in &record.playback_ids {
@@ -112,7 +149,9 @@ impl Index {
         let playback_ids = record.playback_ids.iter().map(|p| p.id.clone()).collect();
         let srt_passphrase = record.secrets.srt_passphrase.clone();
         let enabled = record.state.enabled;
-        let entry = Entry { door, key, srt_passphrase, enabled, playback_ids, settings: settings.clone() };
+        let live = live.clone();
+        maps.list.insert(live.number, record.id.clone());
+        let entry = Entry { live, key, srt_passphrase, enabled, playback_ids, settings: settings.clone() };
         maps.streams.insert(record.id.clone(), entry);
         settings
     }
@@ -122,9 +161,24 @@ impl Index {
         self.0.write().forget(id);
     }
 
-    /// The door of a live stream.
-    pub(crate) fn door(&self, id: &LiveStreamId) -> Option<Door> {
-        self.0.read().streams.get(id).map(|entry| entry.door.clone())
+    /// A live stream.
+    pub(crate) fn live(&self, id: &LiveStreamId) -> Option<Arc<Live>> {
+        self.0.read().streams.get(id).map(|entry| entry.live.clone())
+    }
+
+    /// A page of the live streams that pass the filter, newest first.
+    pub(crate) fn list(&self, filter: &Filter, limit: usize, offset: usize) -> Vec<Record> {
+        // Records are looked at without the maps: whoever holds a record may want to change the maps.
+        let found: Vec<_> = {
+            let maps = self.0.read();
+            let of = |id: &LiveStreamId| maps.streams.get(id).map(|entry| entry.live.clone());
+            match &filter.stream_key {
+                Some(key) => maps.keys.get(&hash(key.reveal())).and_then(of).into_iter().collect(),
+                None => maps.list.values().rev().filter_map(of).collect(),
+            }
+        };
+        let records = found.iter().filter_map(|live| live.record.lock().as_ref().filter(|r| filter.passes(r)).cloned());
+        records.skip(offset).take(limit).collect()
     }
 
     /// The live stream of the key an encoder brought.
@@ -158,13 +212,20 @@ impl Index {
     }
 }
 
+impl Filter {
+    fn passes(&self, record: &Record) -> bool {
+        self.status.is_none_or(|status| status == Status::from(&record.state))
+            && self.stream_key.as_ref().is_none_or(|key| *key == record.secrets.stream_key)
+    }
+}
+
 impl Maps {
-    fn forget(&mut self, id: &LiveStreamId) -> Option<Door> {
-        let entry = self.streams.remove(id)?;
+    fn forget(&mut self, id: &LiveStreamId) {
+        let Some(entry) = self.streams.remove(id) else { return };
+        self.list.remove(&entry.live.number);
         self.keys.remove(&hash(entry.key.reveal()));
         for id in &entry.playback_ids {
             self.playback.remove(id);
         }
-        Some(entry.door)
     }
 }

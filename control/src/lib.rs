@@ -1,8 +1,9 @@
 //! Resources, lifecycle, the REST API and the store.
 //!
 //! `control` decides and is never on the path of a frame. All changes of a live stream, whether an encoder, the API or
-//! the clock asks for them, go through one door: the store's transaction, then the look-ups in memory, then the
-//! [`Stage`], which carries out what the [`lifecycle`] decided.
+//! the clock asks for them, go through one door: an edit is written to the store first, a transition of the [`lifecycle`] is
+//! queued for it; then come the look-ups in memory, then the [`Stage`], which carries out what was decided. So a store
+//! that fails keeps settings from being changed, and no broadcast from going on.
 
 mod api;
 mod control;
@@ -15,6 +16,7 @@ mod settings;
 mod store;
 mod text;
 mod timer;
+mod writer;
 
 pub use api::{openapi, serves};
 pub use control::{Config, Control, Environment, Snapshot, Stage, Token};
@@ -22,3 +24,4 @@ pub use error::Error;
 pub use index::{KeyLookup, Quality, StreamSettings};
 pub use record::Status;
 pub use settings::Policy;
+pub use writer::StoreStatus;

@@ -42,22 +42,26 @@ pub(crate) fn random_hex(bytes: usize) -> Result<String, Error> {
 pub(crate) struct Keyring(XChaCha20Poly1305);
 
 impl Keyring {
-    /// Reads the key in `path`; where there is no file, makes one that only its owner can read.
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+    /// Reads the key in `path`, if there is one.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Error> {
         let at = |error| Error::KeyFile { path: path.to_owned(), error };
         let mut key = Vec::new();
         match File::open(path) {
             Ok(file) => drop(file.take(KEY_LEN as u64 + 1).read_to_end(&mut key).map_err(at)?),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                key.resize(KEY_LEN, 0);
-                getrandom::fill(&mut key).map_err(Error::Random)?;
-                write_new(path, &key).map_err(at)?;
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(at(error)),
         }
-        XChaCha20Poly1305::new_from_slice(&key)
-            .map(Self)
-            .map_err(|_| at(std::io::Error::new(ErrorKind::InvalidData, format!("is not {KEY_LEN} bytes long"))))
+        let cipher = XChaCha20Poly1305::new_from_slice(&key)
+            .map_err(|_| at(std::io::Error::new(ErrorKind::InvalidData, format!("is not {KEY_LEN} bytes long"))))?;
+        Ok(Some(Self(cipher)))
+    }
+
+    /// Makes a key, in a file that only its owner can read.
+    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
+        let mut key = [0; KEY_LEN];
+        getrandom::fill(&mut key).map_err(Error::Random)?;
+        write_new(path, &key).map_err(|error| Error::KeyFile { path: path.to_owned(), error })?;
+        Ok(Self(XChaCha20Poly1305::new(&key.into())))
     }
 
     /// Seals `plain` for the resource `of`: what was sealed for another one does not open.
@@ -96,12 +100,13 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn the_key_file_is_made_once_and_private() {
+    fn the_key_file_is_private_and_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret.key");
-        let sealed = Keyring::open(&path).unwrap().seal("a", b"hush").unwrap();
+        assert!(Keyring::read(&path).unwrap().is_none());
+        let sealed = Keyring::create(&path).unwrap().seal("a", b"hush").unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let again = Keyring::open(&path).unwrap();
+        let again = Keyring::read(&path).unwrap().unwrap();
         assert_eq!(again.unseal("a", &sealed).unwrap(), b"hush");
         assert!(!sealed.windows(4).any(|w| w == b"hush"));
     }
@@ -109,7 +114,7 @@ mod tests {
     #[test]
     fn what_is_sealed_for_one_opens_for_no_other() {
         let folder = tempfile::tempdir().unwrap();
-        let ring = Keyring::open(&folder.path().join("k")).unwrap();
+        let ring = Keyring::create(&folder.path().join("k")).unwrap();
         let mut sealed = ring.seal("a", b"hush").unwrap();
         assert!(matches!(ring.unseal("b", &sealed), Err(Error::Sealed(_))));
         *sealed.last_mut().unwrap() ^= 1;
@@ -123,7 +128,7 @@ mod tests {
         let path = folder.path().join("k");
         for len in [0, KEY_LEN - 1, KEY_LEN + 1] {
             std::fs::write(&path, vec![7; len]).unwrap();
-            assert!(matches!(Keyring::open(&path), Err(Error::KeyFile { .. })), "{len} bytes");
+            assert!(matches!(Keyring::read(&path), Err(Error::KeyFile { .. })), "{len} bytes");
         }
     }
 }

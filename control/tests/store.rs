@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 async fn publish(control: &Control, id: &LiveStreamId) -> (ContributionId, Snapshot) {
     let contribution = ContributionId::generate();
-    let snapshot = control.connected(id, contribution.clone(), Protocol::Rtmp).await.unwrap();
+    let snapshot = control.connected(id, contribution.clone(), Protocol::Rtmp).unwrap();
     (contribution, snapshot)
 }
 
@@ -35,7 +35,8 @@ async fn everything_is_there_again_after_a_restart() {
         client.create(json!({"simulcast_targets": [{"url": "rtmp://a/b", "stream_key": "their-key"}]})).await;
     client.put(&format!("{STREAMS}/{off}/disable"), json!({})).await;
     let (contribution, _) = publish(&control, &parse(&live)).await;
-    control.flowing(&parse(&live), contribution).await.unwrap();
+    control.flowing(&parse(&live), contribution).unwrap();
+    control.settled().await;
     let before = client.get(STREAMS).await;
     assert_eq!(before.data()[1]["status"], "active");
     assert_eq!(before.data()[1]["active_ingest_protocol"], "rtmp");
@@ -88,10 +89,18 @@ async fn another_key_file_opens_nothing() {
     let (control, _told) = open(folder.path()).await;
     Client(control.router()).create(json!({})).await;
     control.shutdown().await;
-    std::fs::remove_file(folder.path().join("secret.key")).unwrap();
-    let (sender, _receiver) = mpsc::unbounded_channel();
-    let again = Control::open(config(folder.path()), Arc::new(Recorder::new(sender))).await;
-    assert!(matches!(again.err(), Some(Error::Sealed(_))));
+    let again = async || {
+        let (sender, _receiver) = mpsc::unbounded_channel();
+        Control::open(config(folder.path()), Arc::new(Recorder::new(sender))).await.err()
+    };
+    let key = folder.path().join("secret.key");
+    std::fs::write(&key, [7; 32]).unwrap();
+    assert!(matches!(again().await, Some(Error::Sealed(_))));
+    std::fs::remove_file(&key).unwrap();
+    let missing = again().await.unwrap();
+    assert!(matches!(missing, Error::KeyFileMissing(_)), "{missing}");
+    assert!(missing.to_string().contains(&key.display().to_string()), "{missing}");
+    assert!(!key.exists(), "no other key is made beside a database that it does not open");
 }
 
 #[tokio::test]
@@ -125,9 +134,9 @@ async fn the_window_ends_by_itself() {
     let (contribution, snapshot) = publish(&control, &parse(&id)).await;
     assert_eq!((snapshot.phase, snapshot.status), (Phase::Connected, Status::Idle));
     let broadcast = snapshot.broadcast.unwrap();
-    let flowing = control.flowing(&parse(&id), contribution.clone()).await.unwrap();
+    let flowing = control.flowing(&parse(&id), contribution.clone()).unwrap();
     assert_eq!((flowing.status, flowing.broadcast.as_ref()), (Status::Active, Some(&broadcast)));
-    let gone = control.disconnected(&parse(&id), contribution).await.unwrap();
+    let gone = control.disconnected(&parse(&id), contribution).unwrap();
     assert_eq!((gone.phase, gone.status), (Phase::Disconnected, Status::Active));
     for event in ["created", "connected", "recording", "active", "disconnected", "idle"] {
         assert_eq!(told.event().await, event);
@@ -142,8 +151,8 @@ async fn a_shorter_window_holds_for_an_encoder_that_is_away() {
     let client = Client(control.router());
     let (id, _) = client.create(json!({"reconnect_window": 1800})).await;
     let (contribution, _) = publish(&control, &parse(&id)).await;
-    control.flowing(&parse(&id), contribution.clone()).await.unwrap();
-    control.disconnected(&parse(&id), contribution).await.unwrap();
+    control.flowing(&parse(&id), contribution.clone()).unwrap();
+    control.disconnected(&parse(&id), contribution).unwrap();
     client.patch(&format!("{STREAMS}/{id}"), json!({"reconnect_window": 0.05})).await;
     while told.event().await != "idle" {}
 }
@@ -177,7 +186,7 @@ async fn the_api_reaches_the_encoder() {
             }
         }
     }
-    let gone = control.connected(&LiveStreamId::generate(), ContributionId::generate(), Protocol::Srt).await;
+    let gone = control.connected(&LiveStreamId::generate(), ContributionId::generate(), Protocol::Srt);
     assert!(matches!(gone, Err(Error::NotFound(_))));
 }
 
@@ -193,8 +202,8 @@ async fn racing_changes_come_out_in_one_order() {
             tokio::spawn(async move {
                 for round in 0..6 {
                     let (contribution, _) = publish(&control, &parse(&id)).await;
-                    control.flowing(&parse(&id), contribution.clone()).await.unwrap();
-                    control.disconnected(&parse(&id), contribution).await.unwrap();
+                    control.flowing(&parse(&id), contribution.clone()).unwrap();
+                    control.disconnected(&parse(&id), contribution).unwrap();
                     let later = json!({"later": format!("{n}.{round}")});
                     assert_eq!(client.patch(&format!("{STREAMS}/{id}"), later).await.status, StatusCode::OK);
                 }
@@ -258,7 +267,8 @@ async fn victim(folder: &Path) {
     let (control, _told) = open(folder).await;
     let (id, stream) = Client(control.router()).create(json!({})).await;
     let (contribution, _) = publish(&control, &parse(&id)).await;
-    control.flowing(&parse(&id), contribution).await.unwrap();
+    control.flowing(&parse(&id), contribution).unwrap();
+    control.settled().await;
     std::fs::write(folder.join("acknowledged"), stream["stream_key"].as_str().unwrap()).unwrap();
     // SIGKILL to itself: no destructor and no close runs.
     Command::new("kill").args(["-9", &std::process::id().to_string()]).status().unwrap();

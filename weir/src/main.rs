@@ -5,6 +5,7 @@
 mod broadcast;
 mod check;
 mod config;
+mod data_dir;
 mod encoding;
 mod exit;
 mod faults;
@@ -97,7 +98,11 @@ fn load(options: &Options) -> anyhow::Result<Config> {
 
 fn start_logs(config: &Config) {
     let filter = EnvFilter::try_new(&config.log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Where the log goes to a full disk, to complain of that on the same way would be a panic of whoever logs.
+        .log_internal_errors(false);
     if config.log.json {
         logs.json().init();
     } else {

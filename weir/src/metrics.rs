@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use control::Control;
 use ingest::LinkFigures;
 use ingest::health::Drift;
 use prometheus::core::{AtomicU64, Collector, GenericGaugeVec};
@@ -42,6 +43,7 @@ impl Latencies {
 pub(crate) struct Sources {
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) studio: Arc<Studio>,
+    pub(crate) control: Control,
     pub(crate) ingest: Arc<ingest::Stats>,
     pub(crate) origin: origin::Stats,
 }
@@ -54,10 +56,19 @@ impl Sources {
         page.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let tasks = self.runtime.metrics().num_alive_tasks();
         page.gauge("weir_tasks", "Tasks of encoders, broadcasts and timers.", tasks as u64)?;
+        self.store(&page)?;
         self.ingest(&page)?;
         self.streams(&page)?;
         self.origin(&page)?;
         Ok(TextEncoder::new().encode_to_string(&page.0.gather())?)
+    }
+
+    fn store(&self, page: &Page) -> anyhow::Result<()> {
+        let status = self.control.store_status();
+        page.gauge("weir_store_up", "Whether the store takes writes.", u64::from(status.fault.is_none()))?;
+        let help = "Transitions of live streams that the store does not have yet.";
+        page.gauge("weir_store_queued_transitions", help, status.queued as u64)?;
+        page.counter("weir_store_failures_total", "Times the store began to fail.", status.failures)
     }
 
     fn ingest(&self, page: &Page) -> anyhow::Result<()> {

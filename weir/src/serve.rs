@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode, header};
 use ingest::{Limits, Transport};
 use origin::{Fallback, FallbackBody, Listener};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ use tower::ServiceExt;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use crate::data_dir;
 use crate::exit;
 use crate::memory;
 use crate::metrics::Sources;
@@ -86,10 +87,9 @@ fn raise_open_files() {
 
 /// Opens everything, serves until `drain` is cancelled, and takes everything down again.
 async fn serve(config: Config, drain: CancellationToken) -> anyhow::Result<()> {
-    // All ports before the store, so that a second server by mistake touches nothing.
+    // The folder and all ports before the store, so that a second server by mistake touches nothing.
+    let _lock = data_dir::lock(&config.data_dir)?;
     let sockets = Sockets::bind(&config)?;
-    std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
 
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -106,7 +106,7 @@ async fn serve(config: Config, drain: CancellationToken) -> anyhow::Result<()> {
         tasks.clone(),
         shutdown.clone(),
     );
-    let back = Arc::new(Back::new(control.router()));
+    let back = Arc::new(Back::new(control.clone(), drain.clone()));
     let viewers = origin::Server::start(
         viewer_limits(&config),
         Arc::new(doors),
@@ -118,6 +118,7 @@ async fn serve(config: Config, drain: CancellationToken) -> anyhow::Result<()> {
     back.ready(Sources {
         runtime: tokio::runtime::Handle::current(),
         studio: Arc::clone(&studio),
+        control: control.clone(),
         ingest: ingest_stats,
         origin: viewers.stats(),
     });
@@ -247,13 +248,16 @@ fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// What is not playback: the API, health and metrics.
 struct Back {
     api: axum::Router,
+    control: Control,
     sources: std::sync::OnceLock<Sources>,
     ready: AtomicBool,
+    drain: CancellationToken,
 }
 
 impl Back {
-    fn new(api: axum::Router) -> Self {
-        Self { api, sources: std::sync::OnceLock::new(), ready: AtomicBool::new(false) }
+    fn new(control: Control, drain: CancellationToken) -> Self {
+        let (api, sources, ready) = (control.router(), std::sync::OnceLock::new(), AtomicBool::new(false));
+        Self { api, control, sources, ready, drain }
     }
 
     fn ready(&self, sources: Sources) {
@@ -267,6 +271,19 @@ impl Back {
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned())
         }
+    }
+
+    /// Whether everything works. A store that fails is no reason to restart the server, because live streams go on: so this is
+    /// another question than [`Self::health`].
+    fn readiness(&self) -> (StatusCode, String) {
+        let (status, text) = self.health();
+        let fault = match self.control.store_status().fault {
+            _ if status != StatusCode::OK => text,
+            _ if self.drain.is_cancelled() => "going down\n".to_owned(),
+            Some(fault) => format!("store: {fault}\n"),
+            None => return (StatusCode::OK, "ready\n".to_owned()),
+        };
+        (StatusCode::SERVICE_UNAVAILABLE, fault)
     }
 
     fn metrics(&self) -> (StatusCode, String) {
@@ -285,6 +302,7 @@ impl Fallback for Back {
     fn call(&self, request: Request<Incoming>) -> BoxFuture<'static, Response<FallbackBody>> {
         match request.uri().path() {
             "/healthz" => plain(self.health()),
+            "/readyz" => plain(self.readiness()),
             "/metrics" => plain(self.metrics()),
             _ => {
                 let api = self.api.clone();
@@ -308,7 +326,8 @@ fn plain((status, text): (StatusCode, String)) -> BoxFuture<'static, Response<Fa
     Box::pin(std::future::ready(answer))
 }
 
-/// SIGTERM and SIGINT, in the order they come.
+/// SIGTERM and SIGINT, in the order they come. SIGXFSZ is caught: a file that reaches the limit of its size is a full disk to
+/// whoever writes it, and no reason to end.
 struct Signals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,
@@ -316,6 +335,8 @@ struct Signals {
 
 impl Signals {
     fn new() -> anyhow::Result<Self> {
+        // It stays caught when nobody listens any more.
+        drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
         Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
     }
 

@@ -111,12 +111,13 @@ impl Studio {
         Some(self.tasks.spawn_blocking_on(move || broadcast.drain(encoding), &self.runtime))
     }
 
-    /// Tells whoever subscribed to the live stream that something is wrong.
+    /// Tells whoever subscribed to the live stream that something is wrong. Aside, because the caller may hold a broadcast that
+    /// the lifecycle ends at this moment.
     fn warn(&self, stream: &LiveStreamId, warning: Warning) {
         let Some(control) = self.control.get().cloned() else { return };
         let stream = stream.clone();
         let tell = async move {
-            if let Err(error) = unless_deleted(control.warn(&stream, warning).await) {
+            if let Err(error) = unless_deleted(control.warn(&stream, warning)) {
                 error!(%stream, error = &error as &dyn Error, "a warning could not be stored");
             }
         };
@@ -257,7 +258,7 @@ impl Studio {
             ingest::Protocol::Rtmp | ingest::Protocol::Rtmps => Protocol::Rtmp,
             ingest::Protocol::Srt => Protocol::Srt,
         };
-        let snapshot = match control.connected(&settings.id, contribution.clone(), protocol).await {
+        let snapshot = match control.connected(&settings.id, contribution.clone(), protocol) {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 self.encoders.lock().remove(&contribution);
@@ -365,11 +366,11 @@ impl Contribution {
         let contribution = id.clone();
         let tell = async move {
             while news.recv().await.is_some() {
-                if let Err(error) = unless_deleted(control.flowing(&stream, contribution.clone()).await) {
+                if let Err(error) = unless_deleted(control.flowing(&stream, contribution.clone())) {
                     error!(%stream, error = &error as &dyn Error, "the start of media could not be stored");
                 }
             }
-            if let Err(error) = unless_deleted(control.disconnected(&stream, contribution).await) {
+            if let Err(error) = unless_deleted(control.disconnected(&stream, contribution)) {
                 error!(%stream, error = &error as &dyn Error, "the encoder's end could not be stored");
             }
         };

@@ -13,12 +13,12 @@ use super::problem::{ErrorResponse, Problem};
 use super::view::{LiveStream, PlaybackID};
 use crate::control::{Control, wall_now};
 use crate::error::Error;
+use crate::index::Filter;
 use crate::lifecycle::Input;
 use crate::record::{Playback, Record, Status, Target};
 use crate::settings::{
     Check, CreateLiveStreamRequest, CreatePlaybackIDRequest, MAX_PLAYBACK_IDS, Problems, UpdateLiveStreamRequest,
 };
-use crate::store::Filter;
 
 /// Entries on a page unless told otherwise.
 const DEFAULT_LIMIT: i32 = 25;

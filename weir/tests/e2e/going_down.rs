@@ -94,7 +94,8 @@ impl Stuck {
 
     /// Waits for its end.
     fn assert_ends(&mut self, within: Duration) {
-        let status = until_within(within, "the end of a server that stands still", || self.0.try_wait().expect("its state"));
+        let status =
+            until_within(within, "the end of a server that stands still", || self.0.try_wait().expect("its state"));
         assert_eq!(status.code(), Some(0), "it ended with {status}");
     }
 }

@@ -19,5 +19,6 @@ mod refusal;
 mod rejoin;
 mod slates;
 mod srt;
+mod store;
 mod support;
 mod unbroken;

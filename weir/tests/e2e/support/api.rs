@@ -43,6 +43,11 @@ impl Api {
         }
     }
 
+    /// What the server says to a new live stream when it may say no.
+    pub(crate) fn try_create(&self) -> Answer {
+        self.client.call("POST", STREAMS, Some(&json!({})))
+    }
+
     pub(crate) fn get(&self, stream: &Stream) -> Answer {
         self.client.get(&format!("{STREAMS}/{}", stream.id))
     }

@@ -2,12 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::net::{TcpListener, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::{Api, Client, Playback, Stream, until};
@@ -40,7 +40,7 @@ impl Server {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let [http, rtmp, rtmps, srt] = free_ports();
         let more: Vec<_> = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let child = spawn(&folder, [http, rtmp, rtmps, srt], &more);
+        let child = spawn(&folder, &log_path(&folder), [http, rtmp, rtmps, srt], &more);
         let mut server = Self { child, folder, http, rtmp, rtmps, srt, more };
         server.wait_until_healthy();
         server
@@ -54,7 +54,8 @@ impl Server {
 
     /// Starts it again on the same folder and ports.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(&self.folder, [self.http, self.rtmp, self.rtmps, self.srt], &self.more);
+        self.child =
+            spawn(&self.folder, &log_path(&self.folder), [self.http, self.rtmp, self.rtmps, self.srt], &self.more);
         self.wait_until_healthy();
     }
 
@@ -123,6 +124,35 @@ impl Server {
         format!("{}/{}.m3u8", self.base(), stream.playback_id)
     }
 
+    /// The folder with its store and keys.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A second server on the same folder, with other ports: how it ends, and what it says.
+    pub(crate) fn second_on_its_folder(&self) -> (ExitStatus, String) {
+        let ports = free_ports();
+        let log = self.folder.path().join("second.log");
+        let mut second = spawn(&self.folder, &log, ports, &self.more);
+        let status = until("the end of a second server", || second.try_wait().expect("its state"));
+        (status, fs::read_to_string(log).unwrap_or_default())
+    }
+
+    /// Starts it when it cannot run: how it ends, and what it says.
+    pub(crate) fn restart_in_vain(&mut self) -> (ExitStatus, String) {
+        let said = self.log().len();
+        self.child =
+            spawn(&self.folder, &log_path(&self.folder), [self.http, self.rtmp, self.rtmps, self.srt], &self.more);
+        let status = until("the end of the server", || self.exit_status());
+        (status, self.log().split_off(said))
+    }
+
+    /// From now on no file that it writes grows over this many bytes: a disk that is full, and later has room again.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Fsize, limit).expect("the limit of its files");
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(log_path(&self.folder)).unwrap_or_default()
     }
@@ -179,8 +209,8 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     listeners.map(|listener| listener.local_addr().expect("its address").port())
 }
 
-fn spawn(folder: &TempDir, [http, rtmp, rtmps, srt]: [u16; 4], more: &[(String, String)]) -> Child {
-    let log: File = OpenOptions::new().create(true).append(true).open(log_path(folder)).expect("a log file");
+fn spawn(folder: &TempDir, log: &Path, [http, rtmp, rtmps, srt]: [u16; 4], more: &[(String, String)]) -> Child {
+    let log: File = OpenOptions::new().create(true).append(true).open(log).expect("a log file");
     // Another build of the server may be put to the same test.
     let binary = std::env::var_os("WEIR_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_weir").into());
     Command::new(binary)
