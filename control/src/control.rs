@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
 use media::{TimeDelta, WallTime};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +21,8 @@ use crate::store::{Store, Write};
 use crate::timer::Deadlines;
 use crate::writer::{StoreStatus, Writer};
 
+/// How long a client is kept waiting for a change.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Random bytes in the id and in the secret of an access token.
 const TOKEN_BYTES: (usize, usize) = (16, 32);
 
@@ -289,8 +291,12 @@ impl Control {
         if self.0.stop.is_cancelled() {
             return Err(Error::ShuttingDown);
         }
-        // A panic of ours ends only this change; there is no other reason for the task to be lost.
-        self.0.tasks.spawn(change).await.unwrap_or(Err(Error::ShuttingDown))
+        match timeout(PATIENCE, self.0.tasks.spawn(change)).await {
+            // A panic of ours ends only this change; there is no other reason for the task to be lost.
+            Ok(changed) => changed.unwrap_or(Err(Error::ShuttingDown)),
+            // It is carried out when the disk answers.
+            Err(_) => Err(Error::Unavailable("the disk does not answer".to_owned())),
+        }
     }
 }
 

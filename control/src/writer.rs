@@ -46,6 +46,8 @@ pub struct StoreStatus {
     pub queued: usize,
     /// How often it failed since the start.
     pub failures: u64,
+    /// When the fault began.
+    since: Option<Instant>,
 }
 
 /// The handle of the writer. Dropped, it lets the task write what is queued and end.
@@ -94,7 +96,7 @@ impl Writer {
             status: watch::Sender::new(StoreStatus::default()),
         });
         let closing = CancellationToken::new();
-        let task = Task { shared: shared.clone(), store, keyring, wrote: Instant::now(), down: None };
+        let task = Task { shared: shared.clone(), store, keyring, wrote: Instant::now() };
         let task = tokio::spawn(task.run(closing.clone()));
         Self { shared, closing: closing.clone(), task: Mutex::new(Some(task)), _guard: closing.drop_guard() }
     }
@@ -233,16 +235,15 @@ struct Task {
     keyring: Keyring,
     /// The last write that succeeded.
     wrote: Instant,
-    /// Since when the store fails.
-    down: Option<Instant>,
 }
 
 impl Task {
     async fn run(mut self, closing: CancellationToken) {
         while !closing.is_cancelled() {
+            let down = self.shared.is_down();
             tokio::select! {
-                () = self.shared.wake.notified(), if self.down.is_none() => {}
-                () = tokio::time::sleep(if self.down.is_some() { RETRY } else { LOOK }) => {}
+                () = self.shared.wake.notified(), if !down => {}
+                () = tokio::time::sleep(if down { RETRY } else { LOOK }) => {}
                 () = closing.cancelled() => break,
             }
             self.turn().await;
@@ -276,7 +277,7 @@ impl Task {
     }
 
     async fn write_states(&mut self, states: &[(LiveStreamId, State)], last: u64) -> Result<bool, String> {
-        let written = patiently(&self.shared, self.store.write_states(states)).await;
+        let written = patiently(&self.shared, SLOW, self.store.write_states(states)).await;
         if let Err(error) = written {
             match error.store_fault() {
                 Some(fault) => return Err(fault),
@@ -292,7 +293,7 @@ impl Task {
     }
 
     async fn write_edit(&mut self, write: &Write, ack: Ack) -> Result<bool, String> {
-        let written = patiently(&self.shared, self.store.write(write, &self.keyring)).await;
+        let written = patiently(&self.shared, SLOW, self.store.write(write, &self.keyring)).await;
         let fault = written.as_ref().err().and_then(Error::store_fault);
         // Nobody may be waiting any more.
         let _ = ack.send(match &fault {
@@ -304,9 +305,9 @@ impl Task {
 
     /// Tries the store where that is due; gives whether it was.
     async fn look(&mut self) -> Result<bool, String> {
-        let due = self.down.is_some() || self.wrote.elapsed() >= PROBE;
+        let due = self.shared.is_down() || self.wrote.elapsed() >= PROBE;
         let looked = async { if due { self.store.probe().await } else { self.store.file().check().await } };
-        match patiently(&self.shared, looked).await {
+        match patiently(&self.shared, SLOW, looked).await {
             Ok(()) => Ok(due),
             Err(error) => Err(error.store_fault().unwrap_or_else(|| error.to_string())),
         }
@@ -314,14 +315,7 @@ impl Task {
 
     fn succeeded(&mut self) {
         self.wrote = Instant::now();
-        self.shared.status.send_if_modified(|status| status.fault.take().is_some());
-        if let Some(since) = self.down.take() {
-            let seconds = since.elapsed().as_secs();
-            tracing::info!(
-                seconds,
-                "the store takes writes again: transitions of live streams are written, settings can be changed"
-            );
-        }
+        self.shared.recover();
     }
 
     fn failed(&mut self, fault: String) {
@@ -329,31 +323,51 @@ impl Task {
             // Nobody may be waiting any more.
             let _ = ack.send(Err(Error::Unavailable(fault.clone())));
         }
-        self.down.get_or_insert_with(Instant::now);
         self.shared.fail(fault);
     }
 }
 
 impl Shared {
+    fn is_down(&self) -> bool {
+        self.status.borrow().fault.is_some()
+    }
+
     /// Makes a failure known; its beginning is told once.
-    fn fail(&self, fault: String) {
+    fn fail(&self, reason: String) {
+        let mut begins = false;
         self.status.send_modify(|status| {
-            if status.fault.is_none() {
-                tracing::error!(
-                    reason = fault,
-                    "the store fails: live streams go on from memory, changes of settings are refused until it is back"
-                );
-                status.failures += 1;
-            }
-            status.fault = Some(fault);
+            begins = status.fault.replace(reason.clone()).is_none();
+            status.failures += u64::from(begins);
+            status.since.get_or_insert_with(Instant::now);
         });
+        if begins {
+            tracing::error!(
+                reason,
+                "the store fails: live streams go on from memory, changes of settings are refused until it is back"
+            );
+        }
+    }
+
+    /// Makes known that the store takes writes, if it did not; told once as well.
+    fn recover(&self) {
+        let mut since = None;
+        self.status.send_if_modified(|status| {
+            since = status.since.take();
+            status.fault.take().is_some()
+        });
+        if let Some(seconds) = since.map(|since| since.elapsed().as_secs()) {
+            tracing::info!(
+                seconds,
+                "the store takes writes again: transitions of live streams are written, settings can be changed"
+            );
+        }
     }
 }
 
 /// Waits for the disk, however long it takes, and makes known that it takes too long.
-async fn patiently<T>(shared: &Shared, work: impl Future<Output = T>) -> T {
+async fn patiently<T>(shared: &Shared, limit: Duration, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
-    match timeout(SLOW, &mut work).await {
+    match timeout(limit, &mut work).await {
         Ok(done) => done,
         Err(_) => {
             shared.fail("the disk does not answer".to_owned());
@@ -428,6 +442,20 @@ mod tests {
         queue.forget_what_is_followed();
         queue.forget_until(last);
         assert_eq!(next(&mut queue, &[a, b, c]), "0-");
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_does_not_answer_is_known_before_it_does() {
+        let status = watch::Sender::new(StoreStatus::default());
+        let mut seen = status.subscribe();
+        let shared = Shared { queue: Mutex::new(queue(4)), wake: Notify::new(), status };
+        // A write that returns when everyone knows that it does not.
+        let write = async { seen.wait_for(|status| status.fault.is_some()).await.unwrap().fault.clone() };
+        assert_eq!(patiently(&shared, Duration::ZERO, write).await.as_deref(), Some("the disk does not answer"));
+        assert!(shared.is_down());
+        shared.recover();
+        let status = shared.status.borrow();
+        assert_eq!((status.fault.as_deref(), status.failures), (None, 1));
     }
 
     #[test]

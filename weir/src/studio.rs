@@ -262,8 +262,14 @@ impl Studio {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 self.encoders.lock().remove(&contribution);
-                error!(stream = %settings.id, error = &error as &dyn Error, "the encoder's connection could not be stored");
-                return Err(Refusal::Unavailable);
+                return Err(match error {
+                    // It was deleted a moment ago, and its key with it.
+                    control::Error::NotFound(_) => Refusal::UnknownKey,
+                    error => {
+                        error!(stream = %settings.id, error = &error as &dyn Error, "the encoder could not be let in");
+                        Refusal::Unavailable
+                    }
+                });
             }
         };
         // Whatever happens from here on, dropping the contribution tells control of its end.

@@ -1,14 +1,16 @@
 //! Every way out of the server ends, in time and with the right exit code, whatever its threads are doing.
 
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::json;
 
-use crate::support::{Clip, Encoder, Server, clip, free_ports, shared, until_within};
+use crate::support::{Clip, Encoder, Server, clip, free_ports, shared, until, until_within};
 
 /// The contract: a server that was told to go down is gone within this time.
 const GONE: Duration = Duration::from_secs(10);
@@ -119,4 +121,53 @@ fn a_server_that_stands_still_ends_by_a_second_signal_or_when_its_time_is_over()
     hurried.signal(Signal::TERM);
     hurried.assert_ends(Duration::from_secs(5));
     waited_for.assert_ends(GONE.saturating_sub(told.elapsed()));
+}
+
+/// The programs of a process group that run, by name.
+fn running(group: u32) -> Vec<String> {
+    let processes = fs::read_dir("/proc").expect("the list of processes").filter_map(Result::ok);
+    let stats = processes.filter_map(|process| fs::read_to_string(process.path().join("stat")).ok());
+    let of_group = |stat: String| {
+        let (name, fields) = stat.rsplit_once(") ")?;
+        let mut fields = fields.split(' ');
+        // What has ended and nobody has asked after runs no more.
+        let runs = fields.next()? != "Z";
+        let _parent = fields.next()?;
+        (runs && fields.next()?.parse() == Ok(group)).then(|| name.to_owned())
+    };
+    stats.filter_map(of_group).collect()
+}
+
+#[test]
+fn ctrl_c_ends_the_demo_with_all_that_it_started() {
+    let _machine = shared();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = folder.path().join("output");
+    let log = File::create(&output).expect("an output file");
+    let [http, rtmp, srt] = free_ports();
+    let mut demo = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/demo.sh"))
+        .env("DEMO_HTTP_PORT", http.to_string())
+        .env("DEMO_RTMP_PORT", rtmp.to_string())
+        .env("DEMO_SRT_PORT", srt.to_string())
+        .env("DEMO_BINARY", env!("CARGO_BIN_EXE_weir"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("the output file twice"))
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .expect("the demo starts");
+    let said = || fs::read_to_string(&output).unwrap_or_default();
+    until("the demo to play", || {
+        assert!(demo.try_wait().expect("its state").is_none(), "the demo ended:\n{}", said());
+        said().contains("Ctrl-C ends it").then_some(())
+    });
+    // As a terminal does, to all at once; and again by someone in a hurry.
+    let group = Pid::from_child(&demo);
+    for pause in [50, 0] {
+        kill_process_group(group, Signal::INT).expect("the demo is there");
+        thread::sleep(Duration::from_millis(pause));
+    }
+    let status = until("the end of the demo", || demo.try_wait().expect("its state"));
+    assert_eq!(status.code(), Some(0), "{}", said());
+    assert_eq!(running(demo.id()), Vec::<String>::new(), "left behind");
 }
