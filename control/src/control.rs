@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::api::Guard;
 use crate::error::Error;
 use crate::index::{Filter, Index, KeyLookup, Live, StreamSettings};
 use crate::lifecycle::{self, Effect, Input, Phase, Protocol, Warning};
@@ -111,6 +112,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     writer: Writer,
     tokens: Vec<(Hash, Hash)>,
+    guard: Guard,
     stage: Arc<dyn Stage>,
     index: Index,
     deadlines: Arc<Deadlines>,
@@ -134,6 +136,7 @@ impl Control {
             config,
             writer: Writer::start(store, keyring),
             tokens,
+            guard: Guard::default(),
             stage,
             index: Index::default(),
             deadlines: Arc::default(),
@@ -276,6 +279,11 @@ impl Control {
     /// What `control` was told at its start.
     pub(crate) fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// Slows down whoever guesses access tokens.
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.0.guard
     }
 
     /// Whether this is an access token of ours; takes the same time whichever part is wrong.

@@ -30,8 +30,16 @@ pub enum Error {
     #[error("the store cannot be brought to this version")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// The address of the database cannot be used.
-    #[error("the store url {0:?} is not understood; it begins with sqlite://")]
+    #[error("{0:?} must be the address of an SQLite file, such as sqlite:///var/lib/weir/weir.db")]
     StoreUrl(String),
+    /// The file of the database cannot be made.
+    #[error("the database {} cannot be made: {error}", path.display())]
+    StoreFile {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        error: std::io::Error,
+    },
     /// A row holds something this version did not write.
     #[error("the stored live stream {id} cannot be read: {what}")]
     Corrupt {

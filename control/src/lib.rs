@@ -6,6 +6,7 @@
 //! that fails keeps settings from being changed, and no broadcast from going on.
 
 mod api;
+mod check;
 mod control;
 mod error;
 mod index;
@@ -18,7 +19,8 @@ mod text;
 mod timer;
 mod writer;
 
-pub use api::{openapi, serves};
+pub use api::{ClientAddress, openapi, serves};
+pub use check::{check_store, check_store_file, check_store_url};
 pub use control::{Config, Control, Environment, Snapshot, Stage, Token};
 pub use error::Error;
 pub use index::{KeyLookup, Quality, StreamSettings};

@@ -22,6 +22,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Active, Self::Idle, Self::Disabled];
+
     /// The status as the API spells it.
     pub const fn as_str(self) -> &'static str {
         match self {

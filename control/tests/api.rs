@@ -96,30 +96,30 @@ async fn every_setting_comes_back() {
 async fn wrong_settings_are_named() {
     server!(client);
     for (body, message) in [
-        (json!({"latency_mode": "instant"}), "latency_mode: unknown variant `instant`, expected one of"),
+        (json!({"latency_mode": "instant"}), "latency_mode: must be one of low, reduced, standard, not instant"),
         (json!({"reconnect_window": -1}), "reconnect_window: must be a number from 0 to 1800"),
         (json!({"reconnect_window": 1800.5}), "reconnect_window: must be a number from 0 to 1800"),
-        (json!({"reconnect_window": "60"}), "reconnect_window: invalid type"),
+        (json!({"reconnect_window": "60"}), "reconnect_window: must be a number, not the text \"60\""),
         (json!({"max_continuous_duration": 59}), "max_continuous_duration: must be a whole number from 60 to 43200"),
         (json!({"max_continuous_duration": 43_201}), "max_continuous_duration: must be"),
         (json!({"max_continuous_duration": 60.5}), "max_continuous_duration: must be a whole number"),
         (json!({"max_continuous_duration": -1e300}), "max_continuous_duration: must be a whole number from 60"),
         (json!({"passthrough": "x".repeat(256)}), "passthrough: must have at most 255 characters"),
         (json!({"meta": {"title": "x".repeat(513)}}), "meta.title: must have at most 512 characters"),
-        (json!({"meta": {"title": 5}}), "meta.title: invalid type"),
+        (json!({"meta": {"title": 5}}), "meta.title: must be a text, not 5"),
         (json!({"low_latency": true, "reduced_latency": true}), "low_latency: cannot be true together"),
         (json!({"low_latency": true, "latency_mode": "reduced"}), "latency_mode: says otherwise"),
-        (json!({"playback_policy": ["open"]}), "playback_policy[0]: unknown variant `open`"),
-        (json!({"playback_policies": "open"}), "playback_policies: unknown variant `open`"),
+        (json!({"playback_policy": ["open"]}), "playback_policy[0]: must be one of public, signed, drm, not open"),
+        (json!({"playback_policies": "open"}), "playback_policies: must be one of public, signed, drm, not open"),
         (json!({"playback_policies": ["drm"]}), "playback_policies: cannot be drm"),
         (json!({"advanced_playback_policies": [{"policy": "drm"}]}), "[0].drm_configuration_id: is required"),
         (json!({"advanced_playback_policies": [{"drm_configuration_id": "x"}]}), "is only taken where policy is drm"),
         (json!({"reconnect_slate_url": "ftp://x/y"}), "reconnect_slate_url: must be a URL"),
         (json!({"simulcast_targets": [{"url": "http://x/y"}]}), "simulcast_targets[0].url: must be a URL"),
-        (json!({"simulcast_targets": [{}]}), "simulcast_targets[0]: missing field `url`"),
+        (json!({"simulcast_targets": [{}]}), "simulcast_targets[0].url: is required"),
         (
             json!({"embedded_subtitles": [{"language_channel": "cc9"}]}),
-            "embedded_subtitles[0].language_channel: unknown",
+            "embedded_subtitles[0].language_channel: must be one of cc1, cc2, cc3, cc4, not cc9",
         ),
         (json!({"embedded_subtitles": [{}, {}]}), "embedded_subtitles: must name each language_channel once"),
         (json!({"embedded_subtitles": [{"language_code": "e"}]}), "embedded_subtitles[0].language_code: must be"),
@@ -128,7 +128,7 @@ async fn wrong_settings_are_named() {
             json!({"generated_subtitles": [{"language_code": "tlh"}]}),
             "generated_subtitles[0].language_code: must be one",
         ),
-        (json!({"new_asset_settings": {"video_quality": "best"}}), "new_asset_settings.video_quality: unknown variant"),
+        (json!({"new_asset_settings": {"video_quality": "best"}}), "new_asset_settings.video_quality: must be one of"),
         (json!({"new_asset_settings": {"mp4_support": "standard", "static_renditions": []}}), "not both"),
         (json!({"later": "x".repeat(33_000)}), "settings: would take more than 32 KiB"),
         (json!([]), "the body must be a JSON object"),
@@ -333,7 +333,82 @@ async fn errors_have_one_envelope() {
     method.error(405, "method_not_allowed");
     assert!(method.headers.contains_key(header::ALLOW));
     let huge = client.post(STREAMS, json!({"later": "x".repeat(70_000)})).await;
-    huge.error(413, "payload_too_large");
+    assert_eq!(huge.error(413, "payload_too_large"), "the body is longer than 64 KiB");
+    for (body, message) in [
+        ("", "a JSON body is required; it may be {} where nothing in it is"),
+        ("{\"test\": ", "the body ends in the middle of its JSON"),
+        ("{\"test\": yes}", "the body is not JSON: look at line 1, column 10"),
+    ] {
+        let answer = client.send_as(STREAMS, &[("content-type", "application/json")], Body::from(body)).await;
+        assert_eq!(answer.error(400, "invalid_parameters"), message);
+    }
+    for (query, message) in [
+        ("limit=x", "limit: must be a whole number from 1 to 100"),
+        ("page=1&page=2", "page: may be there only once"),
+        ("status=asleep", "status: must be one of active, idle, disabled"),
+    ] {
+        assert_eq!(client.get(&format!("{STREAMS}?{query}")).await.error(400, "invalid_parameters"), message);
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_json_or_has_no_body() {
+    server!(client);
+    let (id, _) = client.create(json!({})).await;
+    let reset = format!("{STREAMS}/{id}/reset-stream-key");
+    for kind in [
+        "text/plain",
+        "text/plain;charset=UTF-8",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "",
+    ] {
+        for (path, body) in [(STREAMS, "{}"), (STREAMS, ""), (reset.as_str(), "{}"), (reset.as_str(), "")] {
+            let answer = client.send_as(path, &[("content-type", kind)], Body::from(body)).await;
+            let message = answer.error(415, "unsupported_media_type");
+            assert!(message.contains("application/json"), "{message}");
+        }
+    }
+    client.send_as(STREAMS, &[], Body::from("{}")).await.error(415, "unsupported_media_type");
+    assert_eq!(client.get(STREAMS).await.data().as_array().unwrap().len(), 1, "nothing was made");
+    for kind in ["application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.x+json"] {
+        let answer = client.send_as(STREAMS, &[("content-type", kind)], Body::from("{}")).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{kind}");
+    }
+    assert_eq!(client.send_as(&reset, &[], Body::empty()).await.status, StatusCode::CREATED, "it needs no body");
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_changes_nothing() {
+    server!(client);
+    let (id, created) = client.create(json!({})).await;
+    let reset = format!("{STREAMS}/{id}/reset-stream-key");
+    for fields in [&[("sec-fetch-site", "cross-site")][..], &[("host", "a"), ("origin", "https://b")]] {
+        client.send_as(&reset, fields, Body::empty()).await.error(403, "forbidden");
+    }
+    assert_eq!(client.get(&format!("{STREAMS}/{id}")).await.data()["stream_key"], created["stream_key"]);
+    let own = client.send_as(&reset, &[("sec-fetch-site", "same-origin")], Body::empty()).await;
+    assert_eq!(own.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn guesses_of_a_secret_are_slowed_by_address() {
+    server!(client);
+    let right = common::Client::token();
+    let wrong = control::Token { secret: "guess".to_owned(), ..right.clone() };
+    let ask = async |token: &control::Token, last: u8| client.call_from(token, [192, 0, 2, last].into()).await;
+    for _ in 0..3 {
+        ask(&wrong, 1).await.error(401, "unauthorized");
+    }
+    for token in [&wrong, &right] {
+        let slowed = ask(token, 1).await;
+        slowed.error(429, "too_many_requests");
+        assert_eq!(slowed.headers[header::RETRY_AFTER], "1");
+    }
+    assert_eq!(ask(&right, 2).await.status, StatusCode::OK, "others are not slowed");
+    tokio::time::sleep(std::time::Duration::from_millis(260)).await;
+    assert_eq!(ask(&right, 1).await.status, StatusCode::OK, "the wait is over");
+    ask(&wrong, 1).await.error(401, "unauthorized");
 }
 
 #[tokio::test]

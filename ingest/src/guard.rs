@@ -5,18 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use media::backoff::{Backoff, network};
 use parking_lot::Mutex;
 
 /// Addresses remembered at once; past it, those without a connection and with the oldest failure are forgotten.
 const MAX_ADDRESSES: usize = 65_536;
-/// Failures that cost nothing: a key mistyped once or twice.
-const FREE_FAILURES: u32 = 3;
-/// The first wait; each further failure doubles it.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// The longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(8);
-/// Failures are forgotten after this long without another one.
-const FORGIVE_AFTER: Duration = Duration::from_secs(60);
 
 /// How many encoder connections there may be.
 #[derive(Clone, Copy, Debug)]
@@ -44,44 +37,6 @@ struct Table {
 struct Entry {
     open: usize,
     backoff: Backoff,
-}
-
-/// Failures in a row, and how long they make the next attempt wait.
-#[derive(Debug, Default)]
-pub(crate) struct Backoff {
-    failures: u32,
-    last_failure: Option<Instant>,
-}
-
-impl Backoff {
-    /// How long the next attempt waits.
-    pub(crate) fn wait(&self, now: Instant) -> Duration {
-        if self.forgiven(now) || self.failures < FREE_FAILURES {
-            return Duration::ZERO;
-        }
-        FIRST_WAIT.saturating_mul(1 << (self.failures - FREE_FAILURES).min(16)).min(LONGEST_WAIT)
-    }
-
-    /// Whether an attempt now, which cannot be made to wait, comes before its time.
-    pub(crate) fn is_too_soon(&self, now: Instant) -> bool {
-        self.last_failure.is_some_and(|last| now.saturating_duration_since(last) < self.wait(now))
-    }
-
-    /// Notes a failed attempt.
-    pub(crate) fn failed(&mut self, now: Instant) {
-        let failures = if self.forgiven(now) { 0 } else { self.failures };
-        self.failures = failures.saturating_add(1);
-        self.last_failure = Some(now);
-    }
-
-    /// When an attempt failed last.
-    pub(crate) fn last_failure(&self) -> Option<Instant> {
-        self.last_failure
-    }
-
-    fn forgiven(&self, now: Instant) -> bool {
-        self.last_failure.is_none_or(|at| now.saturating_duration_since(at) >= FORGIVE_AFTER)
-    }
 }
 
 /// A connection that was let in; gives its place back when dropped.
@@ -149,7 +104,7 @@ impl Drop for Permit {
         table.open = table.open.saturating_sub(1);
         if let Some(entry) = table.addresses.get_mut(&self.address) {
             entry.open = entry.open.saturating_sub(1);
-            if entry.open == 0 && entry.backoff.failures == 0 {
+            if entry.open == 0 && entry.backoff.failures() == 0 {
                 table.addresses.remove(&self.address);
             }
         }
@@ -163,26 +118,17 @@ impl Table {
             return;
         }
         let mut idle: Vec<_> =
-            self.addresses.values().filter(|e| e.open == 0).filter_map(|e| e.backoff.last_failure).collect();
+            self.addresses.values().filter(|e| e.open == 0).filter_map(|e| e.backoff.last_failure()).collect();
         idle.sort_unstable();
         let Some(cut) = idle.get(idle.len() / 2).copied() else { return };
-        self.addresses.retain(|_, e| e.open > 0 || e.backoff.last_failure.is_some_and(|at| at > cut));
-    }
-}
-
-/// The unit an attacker cannot cheaply change: the address, or the /64 of IPv6.
-pub(crate) fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-        }
-        v4 @ IpAddr::V4(_) => v4,
+        self.addresses.retain(|_, e| e.open > 0 || e.backoff.last_failure().is_some_and(|at| at > cut));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use media::backoff::{FIRST_WAIT, FORGIVE_AFTER, LONGEST_WAIT};
+
     use super::*;
 
     fn guard(connections: usize, per_address: usize) -> Arc<Guard> {

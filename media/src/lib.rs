@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, opens a socket or knows a transport. Media time is exact (see [`time`]), payloads are
 //! shared [`bytes::Bytes`], and a [`track::Track`] says all that a packager needs to describe a stream.
 
+pub mod backoff;
 pub mod bits;
 pub mod codec;
 pub mod fault;

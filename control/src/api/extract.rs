@@ -1,6 +1,6 @@
 //! Requests taken apart, with errors in the API's own words.
 
-use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -11,11 +11,16 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::MAX_BODY;
 use super::problem::Problem;
+use super::words;
 use crate::error::Error;
 
 /// Deepest nesting of a body. What is kept lies some levels deeper in the store, and must still be readable there.
 const MAX_DEPTH: usize = 64;
+
+/// How long a body may take to arrive; then 408. It is short, so whoever takes longer only holds a connection.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -33,18 +38,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            let kind = match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => "payload_too_large",
-                _ => "invalid_parameters",
-            };
-            Problem::new(rejection.status(), kind, rejection.body_text())
-        })?;
+        let bytes = arrived(request, state, BODY_TIMEOUT).await?;
         if bytes.trim_ascii().is_empty() {
             return Err(Problem::invalid("a JSON body is required; it may be {} where nothing in it is"));
         }
-        let value: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| Problem::invalid(format!("the body is not JSON: {error}")))?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| Problem::invalid(not_json(&error)))?;
         if !value.is_object() {
             return Err(Problem::invalid("the body must be a JSON object"));
         }
@@ -53,10 +51,29 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         }
         serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
             let path = error.path().to_string();
-            let what = error.into_inner();
-            Problem::invalid(if path == "." { what.to_string() } else { format!("{path}: {what}") })
+            let what = error.into_inner().to_string();
+            Problem::invalid(words::problem(if path == "." { "" } else { &path }, &what))
         })
     }
+}
+
+/// The whole body, if it is here within `patience`.
+async fn arrived<S: Send + Sync>(request: Request, state: &S, patience: Duration) -> Result<Bytes, Problem> {
+    let arrived = tokio::time::timeout(patience, Bytes::from_request(request, state)).await;
+    arrived.map_err(|_| Problem::SLOW_BODY)?.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let message = format!("the body is longer than {} KiB", MAX_BODY / 1_024);
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
+        }
+        _ => Problem::invalid("the body broke off before its end"),
+    })
+}
+
+fn not_json(error: &serde_json::Error) -> String {
+    if error.is_eof() {
+        return "the body ends in the middle of its JSON".to_owned();
+    }
+    format!("the body is not JSON: look at line {}, column {}", error.line(), error.column())
 }
 
 /// The parser has bounded the nesting already, so this recursion is bounded too.
@@ -74,7 +91,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => Err(Problem::invalid(rejection.body_text())),
+            Err(rejection) => {
+                let text = rejection.body_text();
+                let what = text.rsplit_once("query string: ").map_or(text.as_str(), |(_, what)| what);
+                Err(Problem::invalid(words::problem("", what)))
+            }
         }
     }
 }
@@ -90,7 +111,7 @@ struct StreamPath {
 async fn path<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<(LiveStreamId, String), Problem> {
     let Path(path) = Path::<StreamPath>::from_request_parts(parts, state)
         .await
-        .map_err(|rejection| Problem::invalid(Cow::Owned(rejection.body_text())))?;
+        .map_err(|_| Problem::from(Error::NotFound("live stream")))?;
     // What cannot be an id names nothing that exists.
     let id = path.id.parse().map_err(|_| Error::NotFound("live stream"))?;
     Ok((id, path.part))
@@ -109,5 +130,22 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamPart {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         path(parts, state).await.map(|(id, part)| Self(id, part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_is_not_waited_for() {
+        let body = axum::body::Body::from_stream(stream::pending::<Result<&str, std::io::Error>>());
+        let slow = arrived(Request::new(body), &(), Duration::from_millis(10)).await.unwrap_err();
+        assert_eq!(slow.into_response().status(), StatusCode::REQUEST_TIMEOUT);
+        let whole = arrived(Request::new("{}".into()), &(), BODY_TIMEOUT).await.unwrap();
+        assert_eq!(whole, "{}");
     }
 }

@@ -42,20 +42,20 @@ pub(super) fn created<T, V: From<T>>(value: T) -> Created<V> {
 pub(crate) struct ListParams {
     /// Entries on a page.
     #[serde(default)]
-    #[param(minimum = 1, maximum = 100, default = 25, nullable = false)]
-    limit: Option<i32>,
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 100, default = 25, nullable = false)]
+    limit: Option<String>,
     /// The page, from 1.
     #[serde(default)]
-    #[param(minimum = 1, default = 1, nullable = false)]
-    page: Option<i32>,
+    #[param(value_type = Option<i32>, minimum = 1, default = 1, nullable = false)]
+    page: Option<String>,
     /// Only the live stream with this key.
     #[serde(default)]
     #[param(nullable = false)]
     stream_key: Option<String>,
     /// Only live streams with this status.
     #[serde(default)]
-    #[param(nullable = false)]
-    status: Option<Status>,
+    #[param(value_type = Option<Status>, nullable = false)]
+    status: Option<String>,
 }
 
 /// An answer that says no more than yes.
@@ -90,20 +90,25 @@ pub(crate) async fn list(
     State(control): State<Control>,
     Params(params): Params<ListParams>,
 ) -> Answer<Vec<LiveStream>> {
-    let (limit, page) = (params.limit.unwrap_or(DEFAULT_LIMIT), params.page.unwrap_or(1));
-    if !(1..=MAX_LIMIT).contains(&limit) {
+    let number = |text: Option<String>, default| text.map_or(Some(default), |text| text.parse::<i32>().ok());
+    let Some(limit) = number(params.limit, DEFAULT_LIMIT).filter(|limit| (1..=MAX_LIMIT).contains(limit)) else {
         return Err(Problem::invalid(format!("limit: must be a whole number from 1 to {MAX_LIMIT}")));
-    }
-    if page < 1 {
+    };
+    let Some(page) = number(params.page, 1).filter(|page| *page >= 1) else {
         return Err(Problem::invalid("page: must be a whole number from 1"));
-    }
+    };
+    let status = match params.status.map(|text| Status::ALL.into_iter().find(|status| status.as_str() == text)) {
+        Some(None) => return Err(Problem::invalid("status: must be one of active, idle, disabled")),
+        Some(status) => status,
+        None => None,
+    };
     let stream_key = match params.stream_key.map(|key| key.parse::<StreamKey>()) {
         // What cannot be a key belongs to no live stream.
         Some(Err(_)) => return Ok(Json(Data { data: Vec::new() })),
         Some(Ok(key)) => Some(key),
         None => None,
     };
-    let filter = Filter { stream_key, status: params.status };
+    let filter = Filter { stream_key, status };
     let records = control.list(&filter, i64::from(limit), i64::from(limit) * i64::from(page - 1)).await?;
     Ok(Json(Data { data: records.into_iter().map(LiveStream::from).collect() }))
 }

@@ -1,6 +1,7 @@
 //! Answers that say no. What a client may know is told apart from what only the log gets.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -34,6 +35,8 @@ pub(crate) struct Problem {
     kind: &'static str,
     messages: Vec<Cow<'static, str>>,
     text: Option<&'static str>,
+    /// Seconds after which it is worth asking again.
+    retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -53,13 +56,34 @@ impl Problem {
         "this endpoint does not take this method; the Allow header names those it takes",
     );
 
+    /// The body does not arrive.
+    pub(crate) const SLOW_BODY: Self =
+        Self::fixed(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body did not arrive within 10 seconds");
+    /// Another site's page makes a browser ask.
+    pub(crate) const FOREIGN: Self = Self::fixed(
+        StatusCode::FORBIDDEN,
+        "forbidden",
+        "a page of another site cannot change anything through a browser; ask from a program or from this server's own pages",
+    );
+    /// Wrong credentials too often.
+    pub(crate) const TOO_MANY: Self = Self::fixed(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_requests",
+        "wrong credentials came from this address too often; wait as long as Retry-After says, then try again",
+    );
+
     const fn fixed(status: StatusCode, kind: &'static str, text: &'static str) -> Self {
-        Self { status, kind, messages: Vec::new(), text: Some(text) }
+        Self { status, kind, messages: Vec::new(), text: Some(text), retry_after: None }
     }
 
     /// An error with one message.
     pub(crate) fn new(status: StatusCode, kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, kind, messages: vec![message.into()], text: None }
+        Self { status, kind, messages: vec![message.into()], text: None, retry_after: None }
+    }
+
+    /// The same, with the time after which it is worth asking again.
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait.as_secs_f64().ceil() as u64), ..self }
     }
 
     /// The request is wrong in this way.
@@ -79,18 +103,21 @@ impl From<Error> for Problem {
                 kind: "invalid_parameters",
                 messages: messages.into_iter().map(Cow::Owned).collect(),
                 text: None,
+                retry_after: None,
             },
             Error::ShuttingDown => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "service_unavailable",
                 "the server is shutting down; try again",
-            ),
+            )
+            .after(Duration::from_secs(1)),
             // The log has told the reason once.
             Error::Unavailable(_) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "service_unavailable",
                 "the server cannot store changes at the moment; live streams go on; try again",
-            ),
+            )
+            .after(Duration::from_secs(5)),
             error => {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(%error, source, "a request failed");
@@ -119,8 +146,8 @@ impl IntoResponse for Problem {
             let challenge = HeaderValue::from_static("Basic realm=\"weir\", charset=\"UTF-8\"");
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(seconds) = self.retry_after {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         answer
     }

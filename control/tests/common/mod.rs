@@ -125,6 +125,26 @@ impl Client {
         self.send(request.body(body).expect("a request")).await
     }
 
+    pub(crate) fn token() -> Token {
+        Token { id: ID.to_owned(), secret: SECRET.to_owned() }
+    }
+
+    /// Posts with the right token and these fields alone.
+    pub(crate) async fn send_as(&self, path: &str, fields: &[(&str, &str)], body: Body) -> Answer {
+        let basic = STANDARD.encode(format!("{ID}:{SECRET}"));
+        let request = Request::post(path).header(header::AUTHORIZATION, format!("Basic {basic}"));
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.send(request.body(body).expect("a request")).await
+    }
+
+    /// Asks who it is, from that address.
+    pub(crate) async fn call_from(&self, token: &Token, address: std::net::IpAddr) -> Answer {
+        let basic = STANDARD.encode(format!("{}:{}", token.id, token.secret));
+        let request = Request::builder().uri("/system/v1/whoami").extension(control::ClientAddress(address));
+        let request = request.header(header::AUTHORIZATION, format!("Basic {basic}"));
+        self.send(request.body(Body::empty()).expect("a request")).await
+    }
+
     pub(crate) async fn call_as(&self, token: &Token, path: &str) -> Answer {
         let basic = STANDARD.encode(format!("{}:{}", token.id, token.secret));
         let request = Request::builder().uri(path).header(header::AUTHORIZATION, format!("Basic {basic}"));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use media::backoff::{Backoff, network};
 use media::id::LiveStreamId;
 use parking_lot::Mutex;
 use tracing::{debug, info, warn};
@@ -16,7 +17,7 @@ use tracing::{debug, info, warn};
 use super::ffi::{self, Handshake, Hook, Id};
 use super::stream_id::{self, Request};
 use crate::gate::{Key, Refusal};
-use crate::guard::{Backoff, Full, Permit, network};
+use crate::guard::{Full, Permit};
 use crate::server::Shared;
 
 // Reasons of rejection as in access_control.h of libsrt; a caller sees them as they are, or with 1000 added.

@@ -1,0 +1,95 @@
+//! What keeps the pages of others from using the API through a browser that has its password.
+//!
+//! A browser that was once given the token for `/docs` or the API sends it along with whatever a page of another site
+//! makes it send. Such a page can send forms and text without being asked, but neither JSON nor a field that says that it
+//! comes from here (Fetch Metadata).
+
+use axum::body::HttpBody as _;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
+use crate::control::Control;
+
+const FETCH_SITE: &str = "sec-fetch-site";
+
+/// Refuses changes that a page of another site asks for, and bodies that are not JSON.
+pub(crate) async fn require_own(State(control): State<Control>, request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return next.run(request).await;
+    }
+    if is_foreign(request.headers(), &control.config().public_url) {
+        return Problem::FOREIGN.into_response();
+    }
+    let typed = request.headers().get(header::CONTENT_TYPE);
+    let acceptable = match typed {
+        Some(value) => value.to_str().is_ok_and(is_json),
+        None => request.body().is_end_stream(),
+    };
+    if acceptable || request.method() == Method::DELETE {
+        return next.run(request).await;
+    }
+    let got = typed.map_or("none", |value| value.to_str().unwrap_or("unreadable"));
+    let message = format!("the Content-Type must be application/json, and it is {}", super::words::shortened(got));
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message).into_response()
+}
+
+/// True if a browser says that another site's page made it send this.
+fn is_foreign(headers: &HeaderMap, public_url: &str) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text(FETCH_SITE) {
+        return !matches!(site, "same-origin" | "none");
+    }
+    // Browsers before Fetch Metadata name the page's origin alone.
+    let Some(origin) = text(header::ORIGIN.as_str()) else { return false };
+    let Some((_, host)) = origin.split_once("://") else { return true };
+    let own = public_url.split_once("://").map(|(_, host)| host);
+    ![text(header::HOST.as_str()), own].into_iter().flatten().any(|known| known.eq_ignore_ascii_case(host))
+}
+
+/// True for `application/json` and the types made of it, whatever their parameters.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_told_from_what_a_form_can_send() {
+        for json in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
+            assert!(is_json(json), "{json}");
+        }
+        for other in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+            "text/json",
+            "",
+            "application/jsonp",
+        ] {
+            assert!(!is_json(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_told_from_ours_and_from_programs() {
+        let foreign = |fields: &[(&'static str, &'static str)]| {
+            let headers = fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            is_foreign(&headers, "https://live.example")
+        };
+        assert!(!foreign(&[("host", "localhost:8080")]));
+        assert!(!foreign(&[("sec-fetch-site", "same-origin"), ("origin", "https://other.example")]));
+        assert!(!foreign(&[("host", "a:1"), ("origin", "http://a:1")]));
+        assert!(!foreign(&[("host", "inside:1"), ("origin", "https://live.example")]));
+        for site in ["cross-site", "same-site", "x"] {
+            assert!(foreign(&[("sec-fetch-site", site)]), "{site}");
+        }
+        assert!(foreign(&[("host", "a"), ("origin", "https://b")]));
+        assert!(foreign(&[("host", "a"), ("origin", "null")]));
+    }
+}
