@@ -28,15 +28,18 @@ pub async fn check_store(config: &Config) -> Result<(), Error> {
     if !file_of(&config.store_url)?.exists() {
         return Ok(());
     }
-    if !config.key_file.exists() {
-        let error =
-            std::io::Error::new(std::io::ErrorKind::NotFound, "is missing, and the store does not open without it");
-        return Err(Error::KeyFile { path: config.key_file.clone(), error });
-    }
-    let store = Store::open(&config.store_url, Keyring::open(&config.key_file)?).await?;
-    let read = store.all().await;
+    let mut store = Store::open(&config.store_url).await?;
+    let read = read(&mut store, &config.key_file).await;
     store.close().await;
-    read.map(drop)
+    read
+}
+
+async fn read(store: &mut Store, key_file: &Path) -> Result<(), Error> {
+    match Keyring::read(key_file)? {
+        Some(keyring) => store.all(&keyring).await.map(drop),
+        None if store.has_secrets().await? => Err(Error::KeyFileMissing(key_file.to_owned())),
+        None => Ok(()),
+    }
 }
 
 fn file_of(url: &str) -> Result<PathBuf, Error> {

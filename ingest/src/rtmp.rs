@@ -1,5 +1,6 @@
 //! RTMP and RTMPS: the listeners, and the task of each connection.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -67,15 +68,24 @@ impl Server {
 
 impl Shared {
     async fn accept(self: Arc<Self>, listener: TcpListener, transport: Transport) {
+        let mut failing = false;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = self.shutdown.cancelled() => return,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, &transport),
+                Ok((stream, peer)) => {
+                    failing = false;
+                    self.admit(stream, peer, &transport);
+                }
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                // No descriptor or memory is left: said once, tried on.
                 Err(error) => {
-                    warn!(%error, "an encoder's connection could not be accepted");
+                    if !failing {
+                        warn!(%error, "encoders' connections cannot be accepted, trying on");
+                    }
+                    failing = true;
                     sleep(ACCEPT_PAUSE).await;
                 }
             }

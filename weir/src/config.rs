@@ -1,252 +1,103 @@
-//! Every setting, where it comes from, and what it is when nobody says.
+//! The settings: the table of them, where their values come from, and what they must be.
 //!
-//! Three layers, the later wins: the defaults below, the TOML file, and the environment, where `http.listen` is
-//! `WEIR_HTTP_LISTEN`.
+//! `serve` and `check` both begin with [`Config::load`], so what one refuses the other does.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+mod load;
+mod table;
+mod text;
+mod value;
+
+use std::ops::RangeInclusive;
+use std::path::Path;
 
 use anyhow::{Context, bail};
-use figment::Figment;
-use figment::providers::{Format, Serialized, Toml};
-use figment::value::{Num, Value};
-use serde::{Deserialize, Serialize};
+use hyper::Uri;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
-/// The prefix of every environment variable.
-const PREFIX: &str = "WEIR_";
+pub(crate) use table::{Config, Ladder, Slate};
+pub(crate) use text::{example, help};
+pub(crate) use value::Quality;
+
 /// What the handshake of SRT can carry.
 const MAX_SRT_LATENCY: u64 = 65_535;
-
-/// What sound can sensibly be brought to, in LUFS.
-const LOUDNESS: std::ops::RangeInclusive<f64> = -40.0..=-10.0;
-
-/// The whole configuration.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Config {
-    /// Folder for the store, keys and certificates Weir makes itself.
-    pub data_dir: PathBuf,
-    /// Address that viewers and API clients use, as in `https://live.example.org`; empty: made from `http.listen`.
-    pub public_url: String,
-    pub http: Http,
-    pub https: Tls,
-    pub rtmp: Rtmp,
-    pub rtmps: Rtmps,
-    pub srt: Srt,
-    pub ingest: Ingest,
-    pub ladder: Ladder,
-    pub slate: Slate,
-    pub api: Api,
-    pub store: Store,
-    pub log: Log,
-}
-
-/// API, playback, metrics and the watch page.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Http {
-    pub listen: SocketAddr,
-    /// Connections at once; further ones wait in the kernel's backlog.
-    pub max_connections: usize,
-    /// Seconds without progress after which a slow reader is cut off.
-    pub write_stall: u64,
-    /// Threads that serve viewers; 0 for one a core.
-    pub workers: usize,
-}
-
-/// A TLS listener; an empty address turns it off.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Tls {
-    pub listen: String,
-    pub cert: PathBuf,
-    pub key: PathBuf,
-}
-
-/// RTMP and the limits of every encoder connection.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Rtmp {
-    pub listen: SocketAddr,
-    /// Encoder connections at once, RTMPS included.
-    pub max_connections: usize,
-    /// Encoder connections at once from one address.
-    pub max_connections_per_address: usize,
-    /// Seconds from accept to a publish request.
-    pub handshake_timeout: u64,
-    /// Seconds after which a connection whose other end does not answer any more is taken for dead.
-    pub idle_timeout: u64,
-    /// Largest message an admitted encoder may send, in bytes.
-    pub max_message: usize,
-}
-
-/// RTMP over TLS.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Rtmps {
-    pub listen: String,
-    pub cert: PathBuf,
-    pub key: PathBuf,
-    /// Make a certificate of our own when `cert` is empty.
-    pub self_signed: bool,
-}
-
-/// SRT; an empty address turns it off. Its connections count among those of `rtmp`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Srt {
-    pub listen: String,
-    /// Least latency in milliseconds; the encoder may ask for more.
-    pub latency_ms: u64,
-    /// Encoders encrypt with their live stream's passphrase; false: they must not encrypt.
-    pub encryption: bool,
-}
-
-/// What encoders may use, whatever they speak.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Ingest {
-    /// Bits a second that one encoder may send in the long run.
-    pub max_bitrate: u64,
-    /// Bytes that the media of all encoders may take, the windows of their viewers included; 0 for half of what there is.
-    pub max_memory: u64,
-    /// Seconds without a frame after which an encoder that stays connected is ended.
-    pub media_timeout: u64,
-}
-
-/// Encoding of renditions.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Ladder {
-    /// For live streams that ask for none: `basic` passes the programme through, `plus` and `premium` encode renditions.
-    pub quality: Quality,
-    /// Encode with the machine's hardware where it can.
-    pub hardware: bool,
-    /// Loudness in LUFS that the sound of live streams with `normalize_audio` is brought to.
-    pub loudness_lufs: f64,
-    /// Pass the encoder's own frames on where they can be: H.264 as the largest rendition, HEVC, AV1 and VP9 as one more.
-    pub source: bool,
-}
-
-/// How much is encoded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Quality {
-    Basic,
-    Plus,
-    Premium,
-}
-
-/// The picture that viewers see while the encoder is away.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Slate {
-    /// Fetch `reconnect_slate_url` from private addresses as well.
-    pub allow_private: bool,
-}
-
-/// Who may use the API; both empty: a token is made at the first start and printed once.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Api {
-    pub token_id: String,
-    pub token_secret: String,
-}
-
-impl std::fmt::Debug for Api {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Api").field("token_id", &self.token_id).finish_non_exhaustive()
-    }
-}
-
-/// Where resources are kept; empty: `sqlite://<data_dir>/weir.db`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Store {
-    pub url: String,
-}
-
-/// What is logged and how.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Log {
-    /// A tracing filter: `info`, `debug`, `weir=debug,info`.
-    pub filter: String,
-    /// One JSON object a line instead of text.
-    pub json: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
-        Self {
-            data_dir: "./data".into(),
-            public_url: String::new(),
-            http: Http { listen: any(8080), max_connections: 100_000, write_stall: 10, workers: 0 },
-            https: Tls { listen: String::new(), cert: PathBuf::new(), key: PathBuf::new() },
-            rtmp: Rtmp {
-                listen: any(1935),
-                max_connections: 1_000,
-                max_connections_per_address: 100,
-                handshake_timeout: 10,
-                idle_timeout: 30,
-                max_message: 16 << 20,
-            },
-            rtmps: Rtmps { listen: String::new(), cert: PathBuf::new(), key: PathBuf::new(), self_signed: false },
-            srt: Srt { listen: any(6001).to_string(), latency_ms: 200, encryption: true },
-            ingest: Ingest { max_bitrate: 100_000_000, max_memory: 0, media_timeout: 300 },
-            ladder: Ladder { quality: Quality::Basic, hardware: true, loudness_lufs: -24.0, source: false },
-            slate: Slate { allow_private: false },
-            api: Api { token_id: String::new(), token_secret: String::new() },
-            store: Store { url: String::new() },
-            log: Log { filter: "info".into(), json: false },
-        }
-    }
-}
+/// What audio can sensibly be brought to, in LUFS.
+const LOUDNESS: RangeInclusive<f64> = -40.0..=-10.0;
+/// Times in seconds, from one to a day.
+const SECONDS: RangeInclusive<u64> = 1..=86_400;
+/// Connections; a file descriptor each, of which Linux has fewer.
+const CONNECTIONS: RangeInclusive<u64> = 1..=10_000_000;
 
 impl Config {
-    /// Reads the three layers. `vars` is the environment.
+    /// Reads and checks the settings. `vars` is the environment.
     pub(crate) fn load(file: Option<&Path>, vars: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
-        let defaults = Figment::from(Serialized::defaults(Self::default()));
-        let keys = keys(&defaults)?;
-        let mut figment = defaults;
-        if let Some(path) = file {
-            if !path.is_file() {
-                bail!("there is no configuration file at {}", path.display());
-            }
-            figment = figment.merge(Toml::file_exact(path));
-        }
-        for (name, text) in vars {
-            let Some((key, default)) = keys.iter().find(|(key, _)| variable(key) == name) else { continue };
-            let value = typed(&text, default).with_context(|| format!("{name} (for {key})"))?;
-            figment = figment.merge((key.as_str(), value));
-        }
-        let config: Self = figment.extract().map_err(|e| anyhow::anyhow!("configuration: {e}"))?;
+        let config = load::layers(file, vars)?;
         config.validate()?;
         Ok(config)
     }
 
     fn validate(&self) -> anyhow::Result<()> {
-        if self.api.token_id.is_empty() != self.api.token_secret.is_empty() {
+        self.validate_numbers()?;
+        self.log_filter()?;
+        control::check_store_url(&self.store_url()).context("store.url")?;
+        if !self.public_url.is_empty() && !is_base(&self.public_url) {
+            bail!(
+                "public_url must be an address such as https://live.example.org, without a path, not {:?}",
+                self.public_url
+            );
+        }
+        if self.api.token_id.is_empty() != self.api.token_secret.0.is_empty() {
             bail!("api.token_id and api.token_secret go together: set both, or neither to have them made");
         }
-        if self.https.address()?.is_some()
-            && (self.https.cert.as_os_str().is_empty() || self.https.key.as_os_str().is_empty())
-        {
+        if self.api.token_id.contains(':') {
+            bail!("api.token_id must be without a colon: HTTP Basic ends the user name there");
+        }
+        let given = |cert: &Path, key: &Path| !cert.as_os_str().is_empty() && !key.as_os_str().is_empty();
+        if self.https.listen.0.is_some() && !given(&self.https.cert, &self.https.key) {
             bail!("https.listen needs https.cert and https.key (PEM files)");
         }
-        let rtmps_files = !self.rtmps.cert.as_os_str().is_empty() && !self.rtmps.key.as_os_str().is_empty();
-        if self.rtmps.address()?.is_some() && !rtmps_files && !self.rtmps.self_signed {
+        if self.rtmps.listen.0.is_some() && !given(&self.rtmps.cert, &self.rtmps.key) && !self.rtmps.self_signed {
             bail!("rtmps.listen needs rtmps.cert and rtmps.key (PEM files), or rtmps.self_signed = true");
         }
-        self.srt.address()?;
-        if !LOUDNESS.contains(&self.ladder.loudness_lufs) {
-            bail!("ladder.loudness_lufs is from {} to {}", LOUDNESS.start(), LOUDNESS.end());
+        Ok(())
+    }
+
+    fn validate_numbers(&self) -> anyhow::Result<()> {
+        let (http, rtmp) = (&self.http, &self.rtmp);
+        let bounds = [
+            ("http.max_connections", http.max_connections as u64, CONNECTIONS),
+            ("http.write_stall", http.write_stall, SECONDS),
+            ("http.workers", http.workers as u64, 0..=1_024),
+            ("rtmp.max_connections", rtmp.max_connections as u64, CONNECTIONS),
+            ("rtmp.max_connections_per_address", rtmp.max_connections_per_address as u64, CONNECTIONS),
+            ("rtmp.handshake_timeout", rtmp.handshake_timeout, SECONDS),
+            ("rtmp.idle_timeout", rtmp.idle_timeout, SECONDS),
+            ("rtmp.max_message", rtmp.max_message as u64, 65_536..=1 << 30),
+            ("srt.latency_ms", self.srt.latency_ms, 0..=MAX_SRT_LATENCY),
+            ("ingest.max_bitrate", self.ingest.max_bitrate, 1..=u64::MAX / 16),
+            ("ingest.media_timeout", self.ingest.media_timeout, SECONDS),
+        ];
+        for (key, value, range) in bounds {
+            if !range.contains(&value) {
+                bail!("{key} must be from {} to {}, not {value}", range.start(), range.end());
+            }
         }
-        if self.srt.latency_ms > MAX_SRT_LATENCY {
-            bail!("srt.latency_ms is at most {MAX_SRT_LATENCY}: SRT has two bytes for it");
+        if !LOUDNESS.contains(&self.ladder.loudness_lufs) {
+            bail!("ladder.loudness_lufs must be from {} to {}", LOUDNESS.start(), LOUDNESS.end());
         }
         Ok(())
+    }
+
+    /// The filter of the log.
+    pub(crate) fn log_filter(&self) -> anyhow::Result<EnvFilter> {
+        let filter = &self.log.filter;
+        let wrong = || format!("log.filter must be a filter such as info or ingest=debug,info, not {filter:?}");
+        // A word alone is a level. It would also do as a target, and then a mistyped level would silence all else.
+        let is_level = |word: &str| word.contains(['=', '[']) || word.parse::<LevelFilter>().is_ok();
+        if filter.trim().is_empty() || !filter.split(',').all(|word| is_level(word.trim())) {
+            bail!(wrong());
+        }
+        EnvFilter::try_new(filter).map_err(|_| anyhow::anyhow!(wrong()))
     }
 
     /// The store's address.
@@ -272,66 +123,18 @@ impl Config {
     }
 }
 
-impl Tls {
-    pub(crate) fn address(&self) -> anyhow::Result<Option<SocketAddr>> {
-        optional_address("https.listen", &self.listen)
-    }
-}
-
-impl Rtmps {
-    pub(crate) fn address(&self) -> anyhow::Result<Option<SocketAddr>> {
-        optional_address("rtmps.listen", &self.listen)
-    }
-}
-
-impl Srt {
-    pub(crate) fn address(&self) -> anyhow::Result<Option<SocketAddr>> {
-        optional_address("srt.listen", &self.listen)
-    }
-}
-
-fn optional_address(key: &str, text: &str) -> anyhow::Result<Option<SocketAddr>> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    text.parse().map(Some).with_context(|| format!("{key}: {text:?} is not an address such as 0.0.0.0:443"))
-}
-
-/// Every key in its dotted form with its default value.
-fn keys(defaults: &Figment) -> anyhow::Result<Vec<(String, Value)>> {
-    fn walk(prefix: &str, value: Value, out: &mut Vec<(String, Value)>) {
-        match value {
-            Value::Dict(_, dict) => dict.into_iter().for_each(|(k, v)| {
-                let key = if prefix.is_empty() { k } else { format!("{prefix}.{k}") };
-                walk(&key, v, out);
-            }),
-            leaf => out.push((prefix.to_owned(), leaf)),
-        }
-    }
-    let mut out = Vec::new();
-    for (key, value) in defaults.extract::<figment::value::Dict>()? {
-        walk(&key, value, &mut out);
-    }
-    Ok(out)
-}
-
-/// The environment variable of a key: `api.token_id` is `WEIR_API_TOKEN_ID`.
-fn variable(key: &str) -> String {
-    format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
-}
-
-/// `text` as a value of the default's type.
-fn typed(text: &str, default: &Value) -> anyhow::Result<Value> {
-    Ok(match default {
-        Value::Bool(..) => Value::from(text.parse::<bool>().context("true or false is wanted")?),
-        Value::Num(_, Num::F32(_) | Num::F64(_)) => Value::from(text.parse::<f64>().context("a number is wanted")?),
-        Value::Num(..) => Value::from(text.parse::<u64>().context("a whole number is wanted")?),
-        _ => Value::from(text),
+/// True for a URL that paths can be put behind.
+fn is_base(text: &str) -> bool {
+    text.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && matches!(uri.path_and_query().map(|path| path.as_str()), None | Some("/"))
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::value::Listen;
     use super::*;
 
     fn load(toml: &str, vars: &[(&str, &str)]) -> anyhow::Result<Config> {
@@ -354,6 +157,7 @@ mod tests {
         assert_eq!(config.api.token_id, "123");
         assert_eq!(config.store_url(), "sqlite:///srv/weir/weir.db");
         assert_eq!(config.public_url(), "http://127.0.0.1:2");
+        assert_eq!(load("[srt]\nlisten = ''\n", &[]).unwrap().srt.listen, Listen(None));
     }
 
     #[test]
@@ -364,23 +168,89 @@ mod tests {
         assert_eq!(loudness("[ladder]\nloudness_lufs = -16\n", &[("WEIR_LADDER_LOUDNESS_LUFS", "-23.5")]), -23.5);
     }
 
+    /// Words of the libraries that read the settings.
+    const INTERNALS: [&str; 8] = ["invalid type", "expected", "u64", "usize", "f64", "figment", "struct", "profile"];
+
     #[test]
-    fn mistakes_are_named() {
-        let error = |toml, vars: &[(&str, &str)]| format!("{:#}", load(toml, vars).unwrap_err());
-        assert!(error("[htp]\nlisten = 'x'\n", &[]).contains("htp"));
-        assert!(error("", &[("WEIR_RTMP_IDLE_TIMEOUT", "soon")]).contains("WEIR_RTMP_IDLE_TIMEOUT"));
-        assert!(error("[https]\nlisten = '0.0.0.0:443'\n", &[]).contains("https.cert"));
-        assert!(error("[https]\nlisten = '443'\n", &[]).contains("https.listen"));
-        assert!(error("[srt]\nlisten = '6001'\n", &[]).contains("srt.listen"));
-        assert!(error("", &[("WEIR_SRT_LATENCY_MS", "65536")]).contains("srt.latency_ms"));
-        assert!(error("[ladder]\nloudness_lufs = -5\n", &[]).contains("ladder.loudness_lufs"));
-        assert!(error("", &[("WEIR_LADDER_LOUDNESS_LUFS", "loud")]).contains("WEIR_LADDER_LOUDNESS_LUFS"));
-        assert!(error("[api]\ntoken_id = 'x'\n", &[]).contains("token_secret"));
+    fn mistakes_in_the_file_are_named_by_their_keys() {
+        for (toml, message) in [
+            ("[htp]\nlisten = 'x'\n", "htp is no setting of Weir"),
+            ("[http]\nlisen = 'x'\n", "http.lisen is no setting of Weir: is http.listen meant?"),
+            ("color = 1\n", "color is no setting of Weir"),
+            (
+                "[http]\nlisten = 8080\n",
+                "http.listen must be an address with a port, such as 0.0.0.0:8080 or [::]:8080, not 8080",
+            ),
+            ("[http]\nlisten = 'localhost:8080'\n", "http.listen must be an address with a port"),
+            ("[http]\nmax_connections = 'many'\n", "http.max_connections must be a whole number, not \"many\""),
+            ("[http]\nmax_connections = -1\n", "http.max_connections must be a whole number, not -1"),
+            ("[http]\nmax_connections = 0\n", "http.max_connections must be from 1 to 10000000, not 0"),
+            ("[rtmp]\nidle_timeout = 1.5\n", "rtmp.idle_timeout must be a whole number, not 1.5"),
+            ("[rtmp]\nhandshake_timeout = 1000000\n", "rtmp.handshake_timeout must be from 1 to 86400"),
+            ("[rtmps]\nself_signed = 'yes'\n", "rtmps.self_signed must be true or false, not \"yes\""),
+            ("[ladder]\nquality = 'best'\n", "ladder.quality must be basic, plus or premium, not \"best\""),
+            ("[ladder]\nloudness_lufs = -5\n", "ladder.loudness_lufs must be from -40 to -10"),
+            ("data_dir = 3\n", "data_dir must be a path, as a text, not 3"),
+            ("http = 3\n", "http is a section, written as [http]"),
+            ("[http\n", "is no TOML"),
+            ("[https]\nlisten = '0.0.0.0:443'\n", "https.listen needs https.cert"),
+            ("[https]\nlisten = '443'\n", "https.listen must be an address with a port"),
+            ("[rtmps]\nlisten = '0.0.0.0:443'\n", "rtmps.listen needs rtmps.cert"),
+            ("[srt]\nlisten = '6001'\n", "srt.listen must be an address with a port"),
+            ("[api]\ntoken_id = 'x'\n", "api.token_id and api.token_secret go together"),
+            ("[api]\ntoken_id = 'a:b'\ntoken_secret = 'c'\n", "api.token_id must be without a colon"),
+            ("[store]\nurl = 'postgres://x/y'\n", "store.url"),
+            ("[log]\nfilter = 'inof'\n", "log.filter must be a filter such as info"),
+            ("[log]\nfilter = 'ingest=loud'\n", "log.filter must be a filter"),
+            ("[log]\nfilter = ''\n", "log.filter must be a filter"),
+            ("public_url = 'live.example.org'\n", "public_url must be an address such as"),
+            ("public_url = 'https://live.example.org/weir'\n", "public_url must be an address such as"),
+        ] {
+            let error = format!("{:#}", load(toml, &[]).unwrap_err());
+            assert!(error.contains(message), "{toml:?}: {error}");
+            let internal = INTERNALS.into_iter().find(|word| error.contains(word) && !message.contains("TOML"));
+            assert_eq!(internal, None, "{toml:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn mistakes_in_the_environment_are_named_by_their_variables() {
+        for (name, value, message) in [
+            ("WEIR_RTMP_IDLE_TIMEOUT", "soon", "WEIR_RTMP_IDLE_TIMEOUT must be a whole number, not \"soon\""),
+            ("WEIR_LADDER_LOUDNESS_LUFS", "loud", "WEIR_LADDER_LOUDNESS_LUFS must be a number"),
+            ("WEIR_LOG_JSON", "1", "WEIR_LOG_JSON must be true or false, not \"1\""),
+            ("WEIR_HTTP_LISTEN", "8080", "WEIR_HTTP_LISTEN must be an address with a port, such as"),
+            ("WEIR_LADDER_QUALITY", "best", "WEIR_LADDER_QUALITY must be basic, plus or premium, not \"best\""),
+            ("WEIR_SRT_LATENCY_MS", "65536", "srt.latency_ms must be from 0 to 65535"),
+            ("WEIR_HTP_LISTEN", "0.0.0.0:1", "WEIR_HTP_LISTEN is no setting of Weir: is WEIR_HTTP_LISTEN meant?"),
+            ("WEIR_HTTP_PORT", "8080", "WEIR_HTTP_PORT is no setting of Weir"),
+        ] {
+            let error = format!("{:#}", load("", &[(name, value)]).unwrap_err());
+            assert!(error.contains(message), "{name}: {error}");
+            assert_eq!(INTERNALS.into_iter().find(|word| error.contains(word)), None, "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn names_that_others_set_are_left_alone() {
+        let others = [
+            ("WEIR_CONFIG", "/etc/weir.toml"),
+            ("WEIR_SERVICE_HOST", "10.0.0.1"),
+            ("WEIR_SERVICE_PORT_HTTP", "8080"),
+            ("WEIR_PORT", "tcp://10.0.0.1:8080"),
+            ("WEIR_PORT_8080_TCP_ADDR", "10.0.0.1"),
+            ("WEIR_E2E_SECONDS", "15"),
+            ("WEIRD", "x"),
+            ("PATH", "/bin"),
+        ];
+        load("", &others).unwrap();
     }
 
     #[test]
     fn secrets_are_not_printed() {
         let config = load("[api]\ntoken_id = 'id'\ntoken_secret = 'hush'\n", &[]).unwrap();
         assert!(!format!("{config:?}").contains("hush"));
+        let error = load("[api]\ntoken_id = 'id'\ntoken_secret = 123456\n", &[]).unwrap_err();
+        assert!(format!("{error:#}").ends_with("api.token_secret must be a text"), "{error:#}");
     }
 }

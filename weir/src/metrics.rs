@@ -54,6 +54,7 @@ impl Sources {
         let page = Page(Registry::new());
         page.0.register(Box::new(self.studio.latencies.package.clone()))?;
         page.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        page.build_info()?;
         let tasks = self.runtime.metrics().num_alive_tasks();
         page.gauge("weir_tasks", "Tasks of encoders, broadcasts and timers.", tasks as u64)?;
         self.store(&page)?;
@@ -139,22 +140,20 @@ impl Sources {
         page.add(faults)?;
         let slates = figures.iter().filter_map(|(id, f)| Some((id, f.slate_pictures?)));
         page.counters("weir_stream_slate_pictures_total", "Pictures of the slate put into gaps.", stream, slates)?;
-        let help = "Media time less wall time of the contribution, in milliseconds.";
+        let help = "Media time less wall time of the contribution.";
         type Of = fn(&Drift) -> i64;
         let drifts: [(&str, &str, Of); 3] = [
-            ("weir_stream_drift_milliseconds", help, |drift| drift.now),
-            ("weir_stream_drift_session_average_milliseconds", "The same, averaged over the contribution.", |drift| {
+            ("weir_stream_drift_seconds", help, |drift| drift.now),
+            ("weir_stream_drift_session_average_seconds", "The same, averaged over the contribution.", |drift| {
                 drift.session_average
             }),
-            (
-                "weir_stream_drift_deviation_milliseconds",
-                "How far drift is from its average of the last 30 s.",
-                |drift| drift.deviation,
-            ),
+            ("weir_stream_drift_deviation_seconds", "How far drift is from its average of the last 30 s.", |drift| {
+                drift.deviation
+            }),
         ];
         for (name, help, get) in drifts {
-            let family = IntGaugeVec::new(Opts::new(name, help), &[stream])?;
-            figures.iter().for_each(|(id, f)| family.with_label_values(&[id]).set(get(&f.drift)));
+            let family = GaugeVec::new(Opts::new(name, help), &[stream])?;
+            figures.iter().for_each(|(id, f)| family.with_label_values(&[id]).set(get(&f.drift) as f64 / 1_000.0));
             page.add(family)?;
         }
         self.links(page, &figures)?;
@@ -190,9 +189,11 @@ impl Sources {
             ("weir_srt_round_trip_seconds", "Round-trip time to the SRT encoder.", |l| l.round_trip.as_secs_f64()),
             ("weir_srt_latency_seconds", "Latency that SRT agreed on.", |l| l.latency.as_secs_f64()),
             ("weir_srt_buffer_seconds", "Media that SRT holds until it is due.", |l| l.buffered.as_secs_f64()),
-            ("weir_srt_receive_bits_per_second", "Rate that SRT receives at.", |l| l.receive_rate as f64),
-            ("weir_srt_send_bits_per_second", "Rate that SRT sends at.", |l| l.send_rate as f64),
-            ("weir_srt_capacity_bits_per_second", "Capacity of the line as SRT estimates it.", |l| l.capacity as f64),
+            ("weir_srt_receive_bytes_per_second", "Rate that SRT receives at.", |l| l.receive_rate as f64 / 8.0),
+            ("weir_srt_send_bytes_per_second", "Rate that SRT sends at.", |l| l.send_rate as f64 / 8.0),
+            ("weir_srt_capacity_bytes_per_second", "Capacity of the line as SRT estimates it.", |l| {
+                l.capacity as f64 / 8.0
+            }),
         ];
         for (name, help, get) in gauges {
             let family = GaugeVec::new(Opts::new(name, help), &[stream])?;
@@ -265,6 +266,14 @@ struct Page(Registry);
 impl Page {
     fn add(&self, collector: impl Collector + 'static) -> anyhow::Result<()> {
         Ok(self.0.register(Box::new(collector))?)
+    }
+
+    /// Always 1; its labels say which build this is.
+    fn build_info(&self) -> anyhow::Result<()> {
+        let help = "The version of the program, as a label.";
+        let info = IntGaugeVec::new(Opts::new("weir_build_info", help), &["version"])?;
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        self.add(info)
     }
 
     fn counter(&self, name: &str, help: &str, value: u64) -> anyhow::Result<()> {

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::mem::ManuallyDrop;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,9 +13,9 @@ use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode, header};
-use ingest::{Limits, Transport};
-use origin::{Fallback, FallbackBody, Listener};
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use ingest::Limits;
+use origin::{Fallback, FallbackBody, PeerAddress};
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -27,10 +26,12 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::data_dir;
 use crate::exit;
+use crate::home;
+use crate::listen::Sockets;
 use crate::memory;
 use crate::metrics::Sources;
+use crate::open_files::{self, OpenFiles};
 use crate::studio::{Doors, Studio};
-use crate::tls;
 
 /// How long going down may take; the contract says 10 s. What has not ended by then is cut off.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -40,7 +41,10 @@ const DRAIN_VIEWERS: Duration = Duration::from_secs(5);
 /// Runs the server until a signal ends it. The caller has to leave the process with it ([`crate::exit`]): what did not end in
 /// time still runs, and may be inside of C code that nothing can end.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
-    raise_open_files();
+    let room = OpenFiles::raise();
+    if let Some(warning) = room.warning(&config) {
+        exit::say(move || warn!("{warning}"));
+    }
     // The thread that can always leave: it waits for signals and for the time limit, and does nothing else.
     let doorman = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
@@ -49,7 +53,7 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
         // Before anything is opened, so that a signal during the start is not lost.
         let signals = Signals::new()?;
         let drain = CancellationToken::new();
-        let server = runtime.spawn(serve(config, drain.clone()));
+        let server = runtime.spawn(serve(config, room, drain.clone()));
         watch(server, signals, drain).await
     })
 }
@@ -75,18 +79,8 @@ async fn watch(
     Ok(())
 }
 
-/// Every viewer is an open file, and shells start programs with room for 1 024: takes all that the system allows.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
-    {
-        warn!(%error, "the limit of open files could not be raised");
-    }
-}
-
 /// Opens everything, serves until `drain` is cancelled, and takes everything down again.
-async fn serve(config: Config, drain: CancellationToken) -> anyhow::Result<()> {
+async fn serve(config: Config, room: OpenFiles, drain: CancellationToken) -> anyhow::Result<()> {
     // The folder and all ports before the store, so that a second server by mistake touches nothing.
     let _lock = data_dir::lock(&config.data_dir)?;
     let sockets = Sockets::bind(&config)?;
@@ -100,7 +94,7 @@ async fn serve(config: Config, drain: CancellationToken) -> anyhow::Result<()> {
 
     let ingest_stats = Arc::new(ingest::Stats::default());
     let encoders = ingest::Server::new(
-        encoder_limits(&config),
+        encoder_limits(&config, room),
         Arc::new(doors.clone()),
         Arc::clone(&ingest_stats),
         tasks.clone(),
@@ -108,7 +102,7 @@ async fn serve(config: Config, drain: CancellationToken) -> anyhow::Result<()> {
     );
     let back = Arc::new(Back::new(control.clone(), drain.clone()));
     let viewers = origin::Server::start(
-        viewer_limits(&config),
+        viewer_limits(&config, room),
         Arc::new(doors),
         Arc::clone(&back) as Arc<dyn Fallback>,
         sockets.viewers,
@@ -128,7 +122,7 @@ async fn serve(config: Config, drain: CancellationToken) -> anyhow::Result<()> {
     if let Some(socket) = sockets.srt {
         encoders.listen_srt(socket, srt_options(&config)).context("listening for SRT")?;
     }
-    info!(http = %config.http.listen, rtmp = %config.rtmp.listen, srt = config.srt.listen, url = config.public_url(), "ready");
+    info!(http = %config.http.listen, rtmp = %config.rtmp.listen, srt = %config.srt.listen, url = config.public_url(), "ready");
 
     drain.cancelled().await;
     info!("going down: listeners are closed, a second signal ends at once");
@@ -143,20 +137,26 @@ async fn serve(config: Config, drain: CancellationToken) -> anyhow::Result<()> {
 }
 
 async fn open_control(config: &Config, doors: Doors) -> anyhow::Result<Control> {
-    let given = (!config.api.token_id.is_empty())
-        .then(|| Token { id: config.api.token_id.clone(), secret: config.api.token_secret.clone() });
-    let settings = control::Config {
-        store_url: config.store_url(),
-        key_file: config.data_dir.join("secret.key"),
-        token: given,
-        public_url: config.public_url(),
-        environment: control::Environment::default(),
-    };
+    let settings = control_settings(config);
+    control::check_store_file(&settings).context("store.url")?;
     let (control, fresh) = Control::open(settings, Arc::new(doors)).await.context("opening the store")?;
     if let Some(token) = fresh {
         print_token(&token);
     }
     Ok(control)
+}
+
+/// What `control` is told; `weir check` looks at the same store.
+pub(crate) fn control_settings(config: &Config) -> control::Config {
+    let given = (!config.api.token_id.is_empty())
+        .then(|| Token { id: config.api.token_id.clone(), secret: config.api.token_secret.0.clone() });
+    control::Config {
+        store_url: config.store_url(),
+        key_file: config.data_dir.join("secret.key"),
+        token: given,
+        public_url: config.public_url(),
+        environment: control::Environment::default(),
+    }
 }
 
 /// Shows the token of the first start, once and to whoever started the program; the logs never have it.
@@ -169,10 +169,10 @@ fn print_token(token: &Token) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-fn encoder_limits(config: &Config) -> ingest::Config {
+fn encoder_limits(config: &Config, room: OpenFiles) -> ingest::Config {
     let rtmp = &config.rtmp;
     ingest::Config {
-        limits: Limits { connections: rtmp.max_connections, per_address: rtmp.max_connections_per_address },
+        limits: Limits { connections: room.encoders(config), per_address: rtmp.max_connections_per_address },
         handshake_timeout: Duration::from_secs(rtmp.handshake_timeout),
         idle_timeout: Duration::from_secs(rtmp.idle_timeout),
         media_timeout: Duration::from_secs(config.ingest.media_timeout),
@@ -189,60 +189,16 @@ fn srt_options(config: &Config) -> ingest::srt::Options {
     ingest::srt::Options { latency: Duration::from_millis(config.srt.latency_ms), encryption: config.srt.encryption }
 }
 
-fn viewer_limits(config: &Config) -> origin::Config {
+fn viewer_limits(config: &Config, room: OpenFiles) -> origin::Config {
     let defaults = origin::Config::default();
     origin::Config {
         workers: if config.http.workers == 0 { defaults.workers } else { config.http.workers },
-        max_connections: config.http.max_connections,
+        max_connections: room.viewers(config),
+        spare_connections: open_files::SPARE,
         write_stall: Duration::from_secs(config.http.write_stall),
         drain: DRAIN_VIEWERS,
         ..defaults
     }
-}
-
-/// Every listening socket, bound.
-struct Sockets {
-    viewers: Vec<Listener>,
-    encoders: Vec<(TcpListener, Transport)>,
-    srt: Option<UdpSocket>,
-}
-
-impl Sockets {
-    fn bind(config: &Config) -> anyhow::Result<Self> {
-        let mut viewers = vec![Listener::plain(bind("http.listen", config.http.listen)?)];
-        if let Some(address) = config.https.address()? {
-            let tls = tls::server_config(&config.https.cert, &config.https.key, &origin::ALPN_PROTOCOLS)?;
-            viewers.push(Listener::tls(bind("https.listen", address)?, Arc::new(move || Arc::clone(&tls))));
-        }
-        let mut encoders = vec![(bind("rtmp.listen", config.rtmp.listen)?, Transport::Plain)];
-        if let Some(address) = config.rtmps.address()? {
-            let (mut cert, mut key) = (config.rtmps.cert.clone(), config.rtmps.key.clone());
-            if cert.as_os_str().is_empty() {
-                (cert, key) = tls::self_signed(&config.data_dir.join("tls"))?;
-            }
-            let tls = tls::server_config(&cert, &key, &[])?;
-            encoders.push((bind("rtmps.listen", address)?, Transport::Tls(tls)));
-        }
-        let srt = config.srt.address()?.map(|address| {
-            UdpSocket::bind(address)
-                .with_context(|| format!("srt.listen: cannot listen on {address}: is another server running there?"))
-        });
-        Ok(Self { viewers, encoders, srt: srt.transpose()? })
-    }
-}
-
-fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listen = || {
-        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-        // A restart must not wait for the last process' connections to time out.
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        // A crowd that reconnects at once waits in this queue; the kernel cuts it to its own limit.
-        socket.listen(4_096)?;
-        socket.set_nonblocking(true)?;
-        Ok::<_, std::io::Error>(TcpListener::from(socket))
-    };
-    listen().with_context(|| format!("{key}: cannot listen on {address}: is another server running there?"))
 }
 
 /// What is not playback: the API, health and metrics.
@@ -299,13 +255,17 @@ impl Back {
 }
 
 impl Fallback for Back {
-    fn call(&self, request: Request<Incoming>) -> BoxFuture<'static, Response<FallbackBody>> {
+    fn call(&self, mut request: Request<Incoming>) -> BoxFuture<'static, Response<FallbackBody>> {
         match request.uri().path() {
+            "/" => home::answer(request.method()),
             "/healthz" => plain(self.health()),
             "/readyz" => plain(self.readiness()),
             "/metrics" => plain(self.metrics()),
             _ => {
                 let api = self.api.clone();
+                if let Some(PeerAddress(peer)) = request.extensions().get().copied() {
+                    request.extensions_mut().insert(control::ClientAddress(peer.ip()));
+                }
                 Box::pin(async move {
                     let answer: Result<Response<Body>, Infallible> = api.oneshot(request.map(Body::new)).await;
                     let answer = answer.unwrap_or_else(|never| match never {});

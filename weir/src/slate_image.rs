@@ -1,9 +1,10 @@
 //! Fetches the slate picture that a live stream asks for, from wherever its owner says.
 //!
 //! The address comes from outside, so it must not lead inside: only public addresses are called, also after a redirect,
-//! unless the operator allows others.
+//! unless the operator allows others. A private network and what is link-local are two things: in the latter clouds hand
+//! out the machine's credentials to whoever asks from it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,8 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
+use crate::config::Slate;
+
 /// The largest file that is taken.
 const MOST_BYTES: u64 = 10 << 20;
 /// Name, connection, redirects and body together.
@@ -20,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const REDIRECTS: u32 = 5;
 
 /// Fetches a picture; blocks the thread for at most ten seconds. Whether it is one shows when it is decoded.
-pub(crate) fn fetch(url: &str, allow_private: bool) -> anyhow::Result<Bytes> {
+pub(crate) fn fetch(url: &str, settings: &Slate) -> anyhow::Result<Bytes> {
     let config = Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .max_redirects(REDIRECTS)
@@ -29,7 +32,7 @@ pub(crate) fn fetch(url: &str, allow_private: bool) -> anyhow::Result<Bytes> {
         .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
         .accept("image/png, image/jpeg")
         .build();
-    let resolver = Outward { names: DefaultResolver::default(), allow_private };
+    let resolver = Outward { names: DefaultResolver::default(), settings: settings.clone() };
     let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
     let mut answer = agent.get(url).call()?;
     Ok(answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec()?.into())
@@ -39,70 +42,115 @@ pub(crate) fn fetch(url: &str, allow_private: bool) -> anyhow::Result<Bytes> {
 #[derive(Debug)]
 struct Outward {
     names: DefaultResolver,
-    allow_private: bool,
+    settings: Slate,
 }
 
 impl Resolver for Outward {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let found = self.names.resolve(uri, config, timeout)?;
-        if self.allow_private {
-            return Ok(found);
-        }
         let mut allowed = self.empty();
-        let public: Vec<SocketAddr> = found.iter().copied().filter(|address| is_public(address.ip())).collect();
-        public.into_iter().for_each(|address| allowed.push(address));
-        if allowed.is_empty() {
-            let why = "its address is a private one (slate.allow_private lets it through)";
-            return Err(Error::Io(std::io::Error::other(why)));
+        let mut refused = None;
+        for address in found.iter().copied() {
+            match refusal(scope(address.ip()), &self.settings) {
+                None => allowed.push(address),
+                Some(why) => refused = Some(why),
+            }
         }
-        Ok(allowed)
+        match refused.filter(|_| allowed.is_empty()) {
+            Some(why) => Err(Error::Io(std::io::Error::other(why))),
+            None => Ok(allowed),
+        }
     }
 }
 
-/// Whether an address is one of the internet at large: none of a host's own, a local network's, or a special purpose's.
-fn is_public(address: IpAddr) -> bool {
+/// Where an address leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Scope {
+    /// To the internet at large.
+    Public,
+    /// To a private network, or to this machine.
+    Private,
+    /// No further than the next router; or to a cloud's metadata, which is the same wherever its address lies.
+    LinkLocal,
+    /// To nothing that serves pictures: multicast, documentation, reserved.
+    Nowhere,
+}
+
+/// Why addresses of this scope are not called; `None` if they are.
+const fn refusal(scope: Scope, settings: &Slate) -> Option<&'static str> {
+    match scope {
+        Scope::Public => None,
+        Scope::Private if settings.allow_private => None,
+        Scope::Private => Some("its address is a private one (slate.allow_private lets it through)"),
+        Scope::LinkLocal if settings.allow_link_local => None,
+        Scope::LinkLocal => {
+            Some("its address is link-local or a cloud's metadata (slate.allow_link_local lets it through)")
+        }
+        Scope::Nowhere => Some("its address is reserved and serves nothing"),
+    }
+}
+
+/// Metadata services of clouds that are not at link-local addresses: Alibaba, Oracle and Azure; Amazon and Google.
+const METADATA_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
+const METADATA_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
+
+/// Where an address leads.
+fn scope(address: IpAddr) -> Scope {
     match address {
-        IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => is_public_v6(address),
+        IpAddr::V4(address) => scope_v4(address),
+        IpAddr::V6(address) => scope_v6(address),
     }
 }
 
 /// The special purposes of IPv4 (RFC 6890 and its registry).
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let special = match address.octets() {
-        [0, ..] | [240..=255, ..] => true,
-        [100, second, ..] => second & 0xc0 == 64,
-        [192, 0, 0, _] | [192, 88, 99, _] => true,
-        [198, second, ..] => second & 0xfe == 18,
-        _ => false,
-    };
-    !(special
-        || address.is_loopback()
-        || address.is_private()
-        || address.is_link_local()
-        || address.is_multicast()
-        || address.is_documentation())
+fn scope_v4(address: Ipv4Addr) -> Scope {
+    if METADATA_V4.contains(&address) || address.is_link_local() {
+        return Scope::LinkLocal;
+    }
+    if address.is_loopback() || address.is_private() {
+        return Scope::Private;
+    }
+    match address.octets() {
+        // Carrier-grade NAT, which private networks use too, and what networks are measured with.
+        [100, second, ..] if second & 0xc0 == 64 => Scope::Private,
+        [198, second, ..] if second & 0xfe == 18 => Scope::Private,
+        [0, ..] | [240..=255, ..] | [192, 0, 0, _] | [192, 88, 99, _] => Scope::Nowhere,
+        _ if address.is_multicast() || address.is_documentation() => Scope::Nowhere,
+        _ => Scope::Public,
+    }
 }
 
-/// Of IPv6 only global unicast is public; what carries an IPv4 address inside is taken for that one.
-fn is_public_v6(address: Ipv6Addr) -> bool {
+/// Of IPv6 only global unicast is public; what carries an IPv4 address inside leads where that one does.
+fn scope_v6(address: Ipv6Addr) -> Scope {
     if let Some(inner) = address.to_ipv4_mapped() {
-        return is_public_v4(inner);
+        return scope_v4(inner);
+    }
+    if METADATA_V6.contains(&address) {
+        return Scope::LinkLocal;
     }
     let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match address.segments() {
         // Translated (RFC 6052) and 6to4 (RFC 3056).
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => is_public_v4(v4(high, low)),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => scope_v4(v4(high, low)),
+        [0, 0, 0, 0, 0, 0, 0, 1] => Scope::Private,
         // Protocol assignments, Teredo among them, and documentation.
-        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] => false,
-        [first, ..] => first & 0xe000 == 0x2000,
+        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] => Scope::Nowhere,
+        [first, ..] => match first {
+            0xfe80..=0xfebf => Scope::LinkLocal,
+            // Unique local, and the site-local that went before.
+            0xfc00..=0xfdff | 0xfec0..=0xfeff => Scope::Private,
+            0x2000..=0x3fff => Scope::Public,
+            _ => Scope::Nowhere,
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::net::{SocketAddr, TcpListener};
     use std::thread;
 
     use super::*;
@@ -127,6 +175,10 @@ mod tests {
         [head.as_bytes(), body].concat()
     }
 
+    const CLOSED: Slate = Slate { allow_private: false, allow_link_local: false };
+    const PRIVATE: Slate = Slate { allow_private: true, allow_link_local: false };
+    const LINK_LOCAL: Slate = Slate { allow_private: false, allow_link_local: true };
+
     #[test]
     fn a_picture_is_fetched_behind_a_redirect() {
         let there = server(vec![ok(b"a picture")]);
@@ -134,35 +186,60 @@ mod tests {
             "HTTP/1.1 302 Found\r\nLocation: http://{there}/b.png\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
         let here = server(vec![moved.into_bytes()]);
-        assert_eq!(fetch(&format!("http://{here}/a.png"), true).unwrap(), &b"a picture"[..]);
+        assert_eq!(fetch(&format!("http://{here}/a.png"), &PRIVATE).unwrap(), &b"a picture"[..]);
     }
 
     #[test]
     fn private_addresses_and_giants_are_refused() {
         let here = server(vec![ok(b"secret")]);
-        let refused = format!("{:#}", fetch(&format!("http://{here}/"), false).unwrap_err());
+        let refused = format!("{:#}", fetch(&format!("http://{here}/"), &CLOSED).unwrap_err());
         assert!(refused.contains("slate.allow_private"), "{refused}");
-        let refused = fetch(&format!("http://localhost:{}/", here.port()), false).unwrap_err();
+        let refused = fetch(&format!("http://localhost:{}/", here.port()), &LINK_LOCAL).unwrap_err();
         assert!(format!("{refused:#}").contains("private"), "{refused:#}");
         let giant = server(vec![ok(&vec![0; MOST_BYTES as usize + 1])]);
-        assert!(fetch(&format!("http://{giant}/"), true).is_err());
+        assert!(fetch(&format!("http://{giant}/"), &PRIVATE).is_err());
         let missing =
             server(vec![b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec()]);
-        assert!(format!("{:#}", fetch(&format!("http://{missing}/"), true).unwrap_err()).contains("404"));
+        assert!(format!("{:#}", fetch(&format!("http://{missing}/"), &PRIVATE).unwrap_err()).contains("404"));
     }
 
     #[test]
-    fn only_addresses_of_the_internet_are_public() {
-        for public in
-            ["8.8.8.8", "100.128.0.1", "172.32.0.1", "198.20.0.1", "2a00:1450::1", "64:ff9b::8.8.8.8", "::ffff:8.8.8.8"]
-        {
-            assert!(is_public(public.parse().unwrap()), "{public}");
+    fn a_redirect_into_the_metadata_is_not_followed() {
+        let moved = b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        let here = server(vec![moved.to_vec()]);
+        let refused = format!("{:#}", fetch(&format!("http://{here}/"), &PRIVATE).unwrap_err());
+        assert!(refused.contains("slate.allow_link_local"), "{refused}");
+    }
+
+    #[test]
+    fn each_scope_has_its_setting() {
+        let all = [
+            (Scope::Public, "8.8.8.8 100.128.0.1 172.32.0.1 198.20.0.1 2a00:1450::1 64:ff9b::8.8.8.8 ::ffff:8.8.8.8"),
+            (
+                Scope::Private,
+                "127.0.0.1 10.1.1.1 172.16.0.1 192.168.1.1 100.64.0.1 198.18.0.1 198.19.255.255 ::1 fc00::1 fd12::1 fec0::1 \
+                 ::ffff:10.0.0.1 64:ff9b::10.0.0.1 2002:7f00:1::1",
+            ),
+            (
+                Scope::LinkLocal,
+                "169.254.169.254 169.254.1.1 fe80::1 ::ffff:169.254.169.254 64:ff9b::169.254.169.254 100.100.100.200 \
+                 168.63.129.16 192.0.0.192 fd00:ec2::254 fd20:ce::254",
+            ),
+            (
+                Scope::Nowhere,
+                "0.0.0.0 192.0.0.8 203.0.113.1 224.0.0.1 240.0.0.1 255.255.255.255 :: ff02::1 2001:db8::1 2001::1 ::127.0.0.1",
+            ),
+        ];
+        for (expected, addresses) in all {
+            for address in addresses.split_whitespace() {
+                assert_eq!(scope(address.parse().unwrap()), expected, "{address}");
+            }
         }
-        let others = "0.0.0.0 127.0.0.1 10.1.1.1 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 192.0.0.8 198.18.0.1 \
-                      198.19.255.255 203.0.113.1 224.0.0.1 255.255.255.255 ::1 :: fe80::1 fc00::1 fd12::1 ff02::1 2001:db8::1 \
-                      2001::1 ::ffff:10.0.0.1 64:ff9b::10.0.0.1 2002:7f00:1::1 ::127.0.0.1 fec0::1";
-        for other in others.split_whitespace() {
-            assert!(!is_public(other.parse().unwrap()), "{other}");
+        for (settings, open) in [(CLOSED, &[][..]), (PRIVATE, &[Scope::Private]), (LINK_LOCAL, &[Scope::LinkLocal])] {
+            for (scope, _) in all {
+                let called = scope == Scope::Public || open.contains(&scope);
+                assert_eq!(refusal(scope, &settings).is_none(), called, "{settings:?} {scope:?}");
+            }
         }
     }
 }

@@ -200,8 +200,8 @@ impl Studio {
 
     /// Fetches the live stream's own slate picture; until it is there, and where it cannot be had, ours is shown.
     fn fetch_slate(self: &Arc<Self>, url: String, broadcast: Arc<Broadcast>) {
-        let (allow_private, studio) = (self.slate.allow_private, Arc::clone(self));
-        let fetch = move || match slate_image::fetch(&url, allow_private) {
+        let (settings, studio) = (self.slate.clone(), Arc::clone(self));
+        let fetch = move || match slate_image::fetch(&url, &settings) {
             Ok(picture) => broadcast.set_slate(ladder::Slate { landscape: picture.clone(), portrait: picture }),
             // The URL stays out of the log: it may carry a secret.
             Err(error) => {

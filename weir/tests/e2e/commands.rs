@@ -15,10 +15,14 @@ fn root() -> PathBuf {
 
 /// `weir check` with the annotated example, which has every key; the ports are free ones.
 fn check(more: &[(&str, &str)]) -> Output {
+    weir("check", more)
+}
+
+fn weir(command: &str, more: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let [http, rtmp, srt] = free_ports();
     Command::new(env!("CARGO_BIN_EXE_weir"))
-        .args(["check", "--config"])
+        .args([command, "--config"])
         .arg(root().join("deploy/weir.example.toml"))
         .env("WEIR_DATA_DIR", folder.path())
         .env("WEIR_HTTP_LISTEN", format!("127.0.0.1:{http}"))
@@ -49,6 +53,47 @@ fn check_names_what_is_wrong() {
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
     assert!(!run.status.success(), "{said}");
     assert!(said.contains("http.listen"), "{said}");
+}
+
+/// Settings that nothing can be done with, and the words that the error must have.
+const HOPELESS: [(&str, &str, &str); 8] = [
+    ("WEIR_HTTP_LISTEN", "192.0.2.1:80", "http.listen"),
+    ("WEIR_RTMP_LISTEN", "192.0.2.1:80", "rtmp.listen"),
+    ("WEIR_SRT_LISTEN", "nowhere", "WEIR_SRT_LISTEN must be an address"),
+    ("WEIR_LOG_FILTER", "inof", "log.filter"),
+    ("WEIR_STORE_URL", "postgres://host/db", "store.url"),
+    ("WEIR_STORE_URL", "sqlite:///nowhere/at/all/weir.db", "/nowhere/at/all/weir.db"),
+    ("WEIR_HTP_LISTEN", "127.0.0.1:1", "is WEIR_HTTP_LISTEN meant?"),
+    ("WEIR_DATA_DIR", "/proc/weir", "/proc/weir"),
+];
+
+#[test]
+fn check_fails_on_what_serve_fails_on() {
+    let _machine = shared();
+    for (name, value, words) in HOPELESS {
+        for command in ["check", "serve"] {
+            let run = weir(command, &[(name, value)]);
+            let said = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+            assert!(!run.status.success() && said.contains(words), "{command} with {name}={value}:\n{said}");
+        }
+    }
+}
+
+#[test]
+fn check_warns_where_serve_only_warns() {
+    let _machine = shared();
+    let run = check(&[("WEIR_HTTP_MAX_CONNECTIONS", "9999999")]);
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(run.status.success(), "{said}");
+    assert!(said.contains("warn  open files") && said.contains("LimitNOFILE"), "{said}");
+}
+
+#[test]
+fn the_settings_are_printed_as_a_file() {
+    let _machine = shared();
+    let run = Command::new(env!("CARGO_BIN_EXE_weir")).arg("config").output().expect("weir runs");
+    let file = std::fs::read_to_string(root().join("deploy/weir.example.toml")).expect("the example");
+    assert_eq!(String::from_utf8_lossy(&run.stdout), file);
 }
 
 #[test]

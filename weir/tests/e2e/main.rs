@@ -12,6 +12,7 @@ mod hevc;
 mod lifecycle;
 mod loss;
 mod nothing;
+mod operator;
 mod players;
 mod publish;
 mod readers;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::publish::assert_plays;
-use crate::support::{Clip, Encoder, Server, clip, shared, until};
+use crate::support::{Clip, Encoder, Server, clip, prometheus, shared, until};
 
 /// What ffmpeg says when a listener refuses it.
 const REFUSED: &str = "Input/output error";
@@ -28,6 +28,7 @@ fn ffmpeg_pushes_a_transport_stream() {
         text.contains("weir_srt_round_trip_seconds{live_stream=").then_some(text)
     });
     assert!(metrics.contains("weir_srt_dropped_packets_total{live_stream="), "{metrics}");
+    prometheus::assert_clean(&metrics);
     let log = server.log();
     assert!(!log.contains(&stream.key) && !log.contains(&stream.srt_passphrase), "a secret is in the log");
 }

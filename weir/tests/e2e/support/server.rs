@@ -19,6 +19,9 @@ const TOKEN_SECRET: &str = "e2e-secret";
 /// What is shown of the log when a test fails.
 const LOG_TAIL: usize = 60;
 
+/// Among the variables of [`Server::start_with`]: the limit of open files.
+pub(crate) const OPEN_FILES: &str = "WEIR_TEST_OPEN_FILES";
+
 /// A running server. Its ports and folder stay the same over a restart.
 pub(crate) struct Server {
     child: Child,
@@ -213,8 +216,19 @@ fn spawn(folder: &TempDir, log: &Path, [http, rtmp, rtmps, srt]: [u16; 4], more:
     let log: File = OpenOptions::new().create(true).append(true).open(log).expect("a log file");
     // Another build of the server may be put to the same test.
     let binary = std::env::var_os("WEIR_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_weir").into());
-    Command::new(binary)
-        .arg("serve")
+    let mut command = match more.iter().find(|(name, _)| name == OPEN_FILES) {
+        Some((_, files)) => {
+            let mut command = Command::new("bash");
+            command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" serve")]).arg(binary);
+            command
+        }
+        None => {
+            let mut command = Command::new(binary);
+            command.arg("serve");
+            command
+        }
+    };
+    command
         .current_dir(folder.path())
         .env("WEIR_DATA_DIR", folder.path().join("data"))
         .env("WEIR_HTTP_LISTEN", format!("127.0.0.1:{http}"))

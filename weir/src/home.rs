@@ -1,0 +1,47 @@
+//! The page at `/`: what this is, and where to go from here.
+
+use futures_util::future::BoxFuture;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use origin::FallbackBody;
+
+const PAGE: &str = include_str!("home.html");
+/// It loads nothing.
+const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; img-src data:");
+
+/// The answer to a request for `/`.
+pub(crate) fn answer(method: &Method) -> BoxFuture<'static, Response<FallbackBody>> {
+    let known = matches!(*method, Method::GET | Method::HEAD);
+    let text = if known { PAGE.replace("{{version}}", env!("CARGO_PKG_VERSION")) } else { String::new() };
+    let mut answer = Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync());
+    let headers = answer.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if known {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    } else {
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    }
+    Box::pin(std::future::ready(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_page_names_every_place_and_loads_nothing() {
+        let page = answer(&Method::GET).await;
+        assert_eq!(page.status(), StatusCode::OK);
+        let text = page.into_body().collect().await.unwrap().to_bytes();
+        let text = std::str::from_utf8(&text).unwrap();
+        for place in ["/watch/", "/docs", "/openapi.json", "/video/v1/live-streams", "/healthz", "/metrics"] {
+            assert!(text.contains(place), "{place}");
+        }
+        assert!(text.contains(env!("CARGO_PKG_VERSION")) && !text.contains("://") && !text.contains("{{"));
+        assert_eq!(answer(&Method::POST).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    }
+}
