@@ -13,6 +13,7 @@ use control::lifecycle::{DisconnectReason, Effect, Phase, Protocol};
 use control::{Config, Control, Error, KeyLookup, Snapshot, Status};
 use media::id::{ContributionId, LiveStreamId};
 use serde_json::json;
+use sqlx::{Connection, SqliteConnection};
 use tokio::sync::mpsc;
 
 async fn publish(control: &Control, id: &LiveStreamId) -> (ContributionId, Snapshot) {
@@ -123,6 +124,56 @@ async fn an_access_token_is_made_once_and_only_its_hash_kept() {
     Client(control.router()).call_as(&wrong, "/system/v1/whoami").await.error(401, "unauthorized");
     let file = std::fs::read(folder.path().join("weir.db")).unwrap();
     assert!(!file.windows(fresh.secret.len()).any(|window| window == fresh.secret.as_bytes()));
+}
+
+#[tokio::test]
+async fn a_lost_access_token_is_replaced_when_the_stored_one_is_taken_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { token: None, ..config(folder.path()) };
+    let start = async || {
+        let (sender, _receiver) = mpsc::unbounded_channel();
+        Control::open(config.clone(), Arc::new(Recorder::new(sender))).await.unwrap()
+    };
+    let (control, lost) = start().await;
+    let lost = lost.unwrap();
+    let (id, _) = Client(control.router()).create_as(&lost).await;
+    control.shutdown().await;
+    // As docs/operations.md says.
+    let mut db = SqliteConnection::connect(&config.store_url).await.unwrap();
+    sqlx::query("DELETE FROM access_tokens").execute(&mut db).await.unwrap();
+    db.close().await.unwrap();
+    let (control, made) = start().await;
+    let made = made.expect("another token");
+    let client = Client(control.router());
+    client.call_as(&lost, "/system/v1/whoami").await.error(401, "unauthorized");
+    assert_eq!(client.call_as(&made, &format!("{STREAMS}/{id}")).await.data()["id"], id);
+}
+
+#[tokio::test]
+async fn a_store_can_be_looked_at_without_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = config(folder.path());
+    control::check_store(&good).await.unwrap();
+    assert!(!folder.path().join("weir.db").exists(), "nothing was made");
+    let (control, _told) = open(folder.path()).await;
+    Client(control.router()).create(json!({})).await;
+    control.shutdown().await;
+    control::check_store(&good).await.unwrap();
+    for (url, words) in [
+        ("sqlite:///nowhere/at/all/weir.db", "/nowhere/at/all/weir.db"),
+        ("postgres://host/db", "sqlite://"),
+        ("sqlite:///x?colour=red", "sqlite://"),
+    ] {
+        let error = control::check_store(&Config { store_url: url.to_owned(), ..good.clone() }).await.unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(control::check_store_url(url).is_err(), !url.starts_with("sqlite:///nowhere"), "{url}");
+    }
+    std::fs::write(&good.key_file, [7; 32]).unwrap();
+    assert!(matches!(control::check_store(&good).await, Err(Error::Sealed(_))));
+    std::fs::remove_file(&good.key_file).unwrap();
+    assert!(matches!(control::check_store(&good).await, Err(Error::KeyFileMissing(_))));
+    std::fs::write(folder.path().join("weir.db"), "no database at all, and long enough to be looked at").unwrap();
+    assert!(matches!(control::check_store(&good).await, Err(Error::Store(_))));
 }
 
 #[tokio::test]

@@ -38,7 +38,8 @@ mod tests {
         assert_eq!(page.status(), StatusCode::OK);
         let text = page.into_body().collect().await.unwrap().to_bytes();
         let text = std::str::from_utf8(&text).unwrap();
-        for place in ["/watch/", "/docs", "/openapi.json", "/video/v1/live-streams", "/healthz", "/metrics"] {
+        for place in ["/watch/", "/docs", "/openapi.json", "/video/v1/live-streams", "/healthz", "/readyz", "/metrics"]
+        {
             assert!(text.contains(place), "{place}");
         }
         assert!(text.contains(env!("CARGO_PKG_VERSION")) && !text.contains("://") && !text.contains("{{"));

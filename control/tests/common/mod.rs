@@ -171,6 +171,16 @@ impl Client {
         self.call(Method::DELETE, path, None).await
     }
 
+    /// Creates a live stream with another token.
+    pub(crate) async fn create_as(&self, token: &Token) -> (String, Value) {
+        let basic = STANDARD.encode(format!("{}:{}", token.id, token.secret));
+        let request = Request::post(STREAMS).header(header::AUTHORIZATION, format!("Basic {basic}"));
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let answer = self.send(request.body(Body::from("{}")).expect("a request")).await;
+        let data = answer.data().clone();
+        (data["id"].as_str().expect("an id").to_owned(), data)
+    }
+
     /// Creates a live stream and gives its id and the whole of it.
     pub(crate) async fn create(&self, body: Value) -> (String, Value) {
         let answer = self.post(STREAMS, body).await;
