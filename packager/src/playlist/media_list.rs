@@ -15,7 +15,7 @@ const HOLD_BACK: i64 = 3;
 const PART_HOLD_BACK: i64 = 3;
 /// Segments further from the end than this many target durations may be skipped in a delta update.
 const SKIP_UNTIL: i64 = 6;
-/// Parts are listed this many target durations from the end.
+/// Parts further from the end than this many target durations are to be left out (rfc8216bis §6.2.2).
 const PARTS_LISTED: i64 = 3;
 
 /// What a media playlist depends on besides the window.
@@ -178,16 +178,16 @@ impl List<'_> {
         beyond.count()
     }
 
-    /// The first segment whose parts are listed.
+    /// The first segment whose parts are listed: the first that lies wholly within the reach of parts. None of it would be
+    /// asked for otherwise, because players that far from the end load whole segments.
     fn parts_from(&self) -> u64 {
         let reach = TimeDelta::from_secs(PARTS_LISTED * i64::from(self.targets.segment_secs));
         let mut from_end = TimeDelta::ZERO;
         let near = self.rendition.listed().rev().take_while(|s| {
-            let near = from_end < reach;
             from_end += s.duration();
-            near
+            from_end <= reach
         });
-        near.last().map_or(0, Segment::msn)
+        near.last().or_else(|| self.rendition.listed().next_back()).map_or(0, Segment::msn)
     }
 
     fn shown(&self) -> impl Iterator<Item = &Segment> {
