@@ -10,7 +10,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use crate::body::{Body, Chunk};
+use crate::body::{Body, Chunk, Source};
 use crate::pulse::InFlight;
 use crate::rendered::Rendered;
 use crate::route::BadDirective;
@@ -235,18 +235,18 @@ fn describe(rendered: &Rendered, reload: bool, zipped: bool, headers: &mut Heade
 
 /// Media: the whole of it or the range asked for, `known` if the reader has it.
 pub(crate) fn media(
-    pieces: Arc<[Bytes]>,
+    source: Source,
     content_type: HeaderValue,
     known: bool,
     taste: Taste,
     busy: InFlight,
 ) -> Response<Body> {
-    let total = pieces.iter().map(|piece| piece.len() as u64).sum();
+    let total = source.len();
     let mut answer = match taste.range.map(|range| range.of(total)) {
         _ if known => bare(StatusCode::NOT_MODIFIED, Body::empty(busy)),
-        None => whole(StatusCode::OK, Chunk::pieces(pieces, 0, total), taste.head_only, busy),
+        None => whole(StatusCode::OK, Chunk::range(source, 0, total), taste.head_only, busy),
         Some(Some((first, len))) => {
-            let chunk = Chunk::pieces(pieces, first, len);
+            let chunk = Chunk::range(source, first, len);
             let mut answer = whole(StatusCode::PARTIAL_CONTENT, chunk, taste.head_only, busy);
             let last = first.saturating_add(len).saturating_sub(1);
             insert_text(answer.headers_mut(), CONTENT_RANGE, &format!("bytes {first}-{last}/{total}"));

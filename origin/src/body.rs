@@ -2,11 +2,11 @@
 
 use std::io::IoSlice;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
+use packager::log::Payload;
 
 use crate::pulse::InFlight;
 
@@ -28,32 +28,57 @@ pub(crate) struct Chunk {
     busy: Option<InFlight>,
 }
 
-#[derive(Debug)]
-enum Source {
+/// Bytes to answer with, shared with whoever published them: a clone is one reference, whatever the number of pieces.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
     One(Bytes),
-    Many(Arc<[Bytes]>),
+    Many(Payload),
+}
+
+impl Source {
+    /// Bytes in all.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::One(bytes) => bytes.len() as u64,
+            Self::Many(payload) => payload.len(),
+        }
+    }
+
+    fn piece(&self, piece: usize) -> Option<&Bytes> {
+        match self {
+            Self::One(bytes) => Some(bytes).filter(|_| piece == 0),
+            Self::Many(payload) => payload.pieces().get(piece),
+        }
+    }
+}
+
+impl From<Bytes> for Source {
+    fn from(bytes: Bytes) -> Self {
+        Self::One(bytes)
+    }
+}
+
+impl From<Payload> for Source {
+    fn from(payload: Payload) -> Self {
+        Self::Many(payload)
+    }
 }
 
 impl Chunk {
-    /// `len` bytes of `pieces` after the first `skip`; less if there are not so many.
-    pub(crate) fn pieces(pieces: Arc<[Bytes]>, skip: u64, len: u64) -> Self {
-        let total: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-        let remaining = usize::try_from(len.min(total.saturating_sub(skip))).unwrap_or(usize::MAX);
+    /// `len` bytes of `source` after the first `skip`; less if there are not so many.
+    pub(crate) fn range(source: Source, skip: u64, len: u64) -> Self {
+        let remaining = usize::try_from(len.min(source.len().saturating_sub(skip))).unwrap_or(usize::MAX);
         let mut offset = usize::try_from(skip).unwrap_or(usize::MAX);
         let mut piece = 0;
-        while let Some(bytes) = pieces.get(piece).filter(|bytes| bytes.len() <= offset) {
+        while let Some(bytes) = source.piece(piece).filter(|bytes| bytes.len() <= offset) {
             offset -= bytes.len();
             piece += 1;
         }
-        Self { source: Source::Many(pieces), piece, offset, remaining, busy: None }
+        Self { source, piece, offset, remaining, busy: None }
     }
 
     fn get(&self, piece: usize) -> &[u8] {
-        match &self.source {
-            Source::One(bytes) if piece == 0 => bytes,
-            Source::One(_) => &[],
-            Source::Many(pieces) => pieces.get(piece).map_or(&[], |bytes| bytes.as_ref()),
-        }
+        self.source.piece(piece).map_or(&[], |bytes| bytes.as_ref())
     }
 }
 
@@ -177,8 +202,9 @@ impl http_body::Body for Body {
 mod tests {
     use super::*;
 
-    fn pieces() -> Arc<[Bytes]> {
-        [&b"abc"[..], b"", b"d", b"efgh"].into_iter().map(Bytes::from_static).collect()
+    fn pieces() -> Source {
+        let pieces: Vec<_> = [&b"abc"[..], b"", b"d", b"efgh"].into_iter().map(Bytes::from_static).collect();
+        Payload::new(pieces).into()
     }
 
     fn drain(mut chunk: Chunk, step: usize) -> Vec<u8> {
@@ -200,12 +226,12 @@ mod tests {
                 let want = &whole[skip..(skip + len).min(8)];
                 for step in 1..=8 {
                     assert_eq!(
-                        drain(Chunk::pieces(pieces(), skip as u64, len as u64), step),
+                        drain(Chunk::range(pieces(), skip as u64, len as u64), step),
                         want,
                         "{skip}+{len}/{step}"
                     );
                 }
-                let chunk = Chunk::pieces(pieces(), skip as u64, len as u64);
+                let chunk = Chunk::range(pieces(), skip as u64, len as u64);
                 let mut slices = [IoSlice::new(&[]); 8];
                 let n = chunk.chunks_vectored(&mut slices);
                 let flat: Vec<u8> = slices[..n].iter().flat_map(|s| s.iter().copied()).collect();
@@ -216,7 +242,7 @@ mod tests {
 
     #[test]
     fn few_slices_are_filled_in_order() {
-        let chunk = Chunk::pieces(pieces(), 2, 5);
+        let chunk = Chunk::range(pieces(), 2, 5);
         let mut slices = [IoSlice::new(&[]); 3];
         assert_eq!(chunk.chunks_vectored(&mut slices), 3);
         assert_eq!(&*slices[0], b"c");
@@ -224,7 +250,7 @@ mod tests {
 
     #[test]
     fn ranges_beyond_the_end_are_empty() {
-        assert_eq!(Chunk::pieces(pieces(), u64::MAX, 3).remaining(), 0);
-        assert_eq!(Chunk::pieces(pieces(), 3, u64::MAX).remaining(), 5);
+        assert_eq!(Chunk::range(pieces(), u64::MAX, 3).remaining(), 0);
+        assert_eq!(Chunk::range(pieces(), 3, u64::MAX).remaining(), 5);
     }
 }

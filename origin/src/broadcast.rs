@@ -1,22 +1,24 @@
 //! A broadcast as its readers see it: the window, its playlists by version, and the gates where readers wait.
 //!
-//! One writer appends; that folds the events into the window and hands opened gates to the workers, and never renders.
-//! The first reader that asks for a playlist of a new version renders it, all others share it.
+//! One writer appends; that folds the events into the window and hands opened gates to the workers. Readers take the lock
+//! for a look only: what they render or gather, they do from the window they found, which the writer leaves to them and
+//! goes on with a copy if it has news before they are done. A copy shares all segments.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use media::TimeDelta;
 use media::id::{BroadcastId, PlaybackId};
 use packager::log::{Event, RenditionId};
-use packager::playlist::{self, MediaOptions, MultivariantOptions};
-use packager::uri::{File, Query};
+use packager::uri::File;
 use packager::window::{Availability, Rendition, Window};
 use parking_lot::Mutex;
 use tokio::sync::futures::OwnedNotified;
 
+use crate::body::Source;
 use crate::gate::{Gate, Pump};
+use crate::playlists::{Found, Playlists, Shape};
 use crate::rendered::Rendered;
 use crate::route::Directives;
 
@@ -24,12 +26,6 @@ use crate::route::Directives;
 const SEGMENTS_AHEAD: u64 = 2;
 /// The Advance Part Limit in seconds of parts; it is three parts where they are longer than a second.
 const PARTS_AHEAD_SECS: i64 = 3;
-/// Playlists kept rendered: each rendition's with and without parts and history. The first ones go beyond that.
-const RENDERED: usize = 64;
-/// Seconds that a cache may keep what cannot change any more but may go.
-const ENDED_KEEP_SECS: u32 = 86_400;
-/// Target durations that the answer to a blocking reload may be kept: it goes on holding what was asked for.
-const RELOAD_KEEP_TARGETS: u32 = 6;
 /// The part of a key that stands for a whole segment.
 const WHOLE: u32 = u32::MAX;
 
@@ -38,15 +34,16 @@ const WHOLE: u32 = u32::MAX;
 pub struct Broadcast {
     id: BroadcastId,
     state: Mutex<State>,
+    renders: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    window: Window,
+    window: Arc<Window>,
+    /// Events folded so far; one window for each version.
     version: u64,
     gates: BTreeMap<Position, Vec<Post>>,
-    rendered: Vec<(Shape, Arc<Rendered>)>,
-    renders: u64,
+    playlists: Playlists,
 }
 
 /// A gate and whom it belongs to.
@@ -63,13 +60,6 @@ pub(crate) enum Position {
     Playable,
     /// Rendition, segment, and the part of it or [`WHOLE`].
     At(RenditionId, u64, u32),
-}
-
-/// Which playlist.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Shape {
-    Multivariant { playback: PlaybackId, parts: bool },
-    Media { rendition: RenditionId, parts: bool, skip: bool },
 }
 
 /// What became of a look at the broadcast.
@@ -90,7 +80,7 @@ pub(crate) enum Look<T> {
 pub struct BroadcastStats {
     /// Bytes of media in the window.
     pub window_bytes: u64,
-    /// Appends so far.
+    /// Events folded so far.
     pub version: u64,
     /// Playlists rendered so far.
     pub renders: u64,
@@ -103,7 +93,7 @@ pub struct BroadcastStats {
 impl Broadcast {
     /// A broadcast with an empty log.
     pub fn new(id: BroadcastId) -> Self {
-        Self { id, state: Mutex::default() }
+        Self { id, state: Mutex::default(), renders: AtomicU64::new(0) }
     }
 
     /// Its id, as media URLs have it.
@@ -118,8 +108,9 @@ impl Broadcast {
         }
         let opened = {
             let mut state = self.state.lock();
-            events.iter().for_each(|event| state.window.apply(event));
-            state.version += 1;
+            let window = Arc::make_mut(&mut state.window);
+            events.iter().for_each(|event| window.apply(event));
+            state.version += events.len() as u64;
             state.take_opened()
         };
         for Post { pump, gate } in opened {
@@ -150,7 +141,7 @@ impl Broadcast {
         BroadcastStats {
             window_bytes: state.window.bytes(),
             version: state.version,
-            renders: state.renders,
+            renders: self.renders.load(Ordering::Relaxed),
             playable: state.window.is_playable(),
             ended: state.window.has_ended(),
         }
@@ -184,13 +175,12 @@ impl Broadcast {
             return if state.window.has_ended() { Look::Missing } else { Look::Wait(Position::Playable) };
         }
         let shape = Shape::Multivariant { playback: playback.clone(), parts };
-        let rendered = state.cached(shape, |window, version| {
-            let query = Query { low_latency: parts, extra: "" };
-            let options = MultivariantOptions { playback, broadcast: &self.id, query };
-            let keep = half_target(window);
-            Some(Rendered::new(playlist::multivariant(window, &options), version, self.id.as_str(), keep, keep))
-        });
-        rendered.map_or(Look::Missing, Look::Found)
+        let due = match state.find(shape) {
+            Found::Rendered(rendered) => return Look::Found(rendered),
+            Found::Due(due) => due,
+        };
+        drop(state);
+        due.render(&self.id, &self.renders).map_or(Look::Missing, Look::Found)
     }
 
     /// A media playlist that holds what `directives` ask for.
@@ -203,31 +193,48 @@ impl Broadcast {
             Look::TooFar => return Look::TooFar,
         }
         let Directives { low_latency: parts, skip, .. } = *directives;
-        let rendered = state.cached(Shape::Media { rendition, parts, skip }, |window, version| {
-            let options = MediaOptions { skip, query: Query { low_latency: parts, extra: "" } };
-            let text = playlist::media(window, rendition, &options)?;
-            let (keep, reload) = media_keep(window, parts);
-            Some(Rendered::new(text, version, self.id.as_str(), keep, reload))
-        });
+        let due = match state.find(Shape::Media { rendition, parts, skip }) {
+            Found::Rendered(rendered) => return Look::Found(rendered),
+            Found::Due(due) => due,
+        };
+        drop(state);
         // A rendition that joined late has no segment yet.
-        rendered.map_or_else(|| state.whole_segment(rendition), Look::Found)
+        due.render(&self.id, &self.renders).map_or_else(|| whole_segment(due.window(), rendition), Look::Found)
     }
 
-    /// The pieces of an init section, a segment or a part.
-    pub(crate) fn file(&self, file: File) -> Look<Arc<[Bytes]>> {
+    /// The bytes of an init section, a segment or a part.
+    pub(crate) fn file(&self, file: File) -> Look<Source> {
         let state = self.state.lock();
         let window = &state.window;
-        let found: Option<Arc<[Bytes]>> = match file {
-            File::Playlist(_) => None,
-            File::Init(rendition, number) => window.init(rendition, number).map(|init| Arc::from([init.bytes.clone()])),
-            File::Segment(rendition, msn) => window.segment(rendition, msn).map(|s| s.pieces().cloned().collect()),
-            File::Part(rendition, msn, index) => return state.part(rendition, msn, index),
-        };
-        found.map_or(Look::Missing, Look::Found)
+        match file {
+            File::Playlist(_) => Look::Missing,
+            File::Init(rendition, number) => match window.init(rendition, number) {
+                Some(init) => Look::Found(init.bytes.clone().into()),
+                None => Look::Missing,
+            },
+            File::Segment(rendition, msn) => {
+                let Some(segment) = window.segment(rendition, msn).cloned() else { return Look::Missing };
+                drop(state);
+                Look::Found(segment.whole().clone().into())
+            }
+            File::Part(rendition, msn, index) => state.part(rendition, msn, index),
+        }
+    }
+}
+
+/// Waiting for the segment in the making to be whole.
+fn whole_segment<T>(window: &Window, rendition: RenditionId) -> Look<T> {
+    match window.progress(rendition) {
+        Some(at) if !window.has_ended() => Look::Wait(Position::At(rendition, at.msn, WHOLE)),
+        _ => Look::Missing,
     }
 }
 
 impl State {
+    fn find(&mut self, shape: Shape) -> Found {
+        self.playlists.find(shape, &self.window, self.version)
+    }
+
     /// True if a reader need not wait for `position` (any more).
     fn is_open(&self, position: Position) -> bool {
         self.window.has_ended()
@@ -281,18 +288,10 @@ impl State {
         })
     }
 
-    /// Waiting for the segment in the making to be whole.
-    fn whole_segment(&self, rendition: RenditionId) -> Look<Arc<Rendered>> {
-        match self.window.progress(rendition) {
-            Some(at) if !self.window.has_ended() => Look::Wait(Position::At(rendition, at.msn, WHOLE)),
-            _ => Look::Missing,
-        }
-    }
-
-    fn part(&self, rendition: RenditionId, msn: u64, index: u32) -> Look<Arc<[Bytes]>> {
+    fn part(&self, rendition: RenditionId, msn: u64, index: u32) -> Look<Source> {
         let window = &self.window;
         if let Some(part) = window.part(rendition, msn, index) {
-            return Look::Found(part.data.pieces().iter().cloned().collect());
+            return Look::Found(part.data.clone().into());
         }
         let offered = window.targets().is_some_and(|targets| targets.part.is_some());
         let next = window.rendition(rendition).is_some_and(|rendition| {
@@ -303,42 +302,123 @@ impl State {
         // Only the hinted part is worth a wait; what lies further ahead may get another name.
         if offered && next && later { Look::Wait(Position::At(rendition, msn, index)) } else { Look::Missing }
     }
+}
 
-    /// The playlist of `shape` in this version, rendered if it is the first time.
-    fn cached(&mut self, shape: Shape, render: impl FnOnce(&Window, u64) -> Option<Rendered>) -> Option<Arc<Rendered>> {
-        let place = self.rendered.iter().position(|(known, _)| *known == shape);
-        if let Some((_, known)) = place.and_then(|place| self.rendered.get(place))
-            && known.version == self.version
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use media::{Kind, Timestamp, WallTime};
+    use packager::log::{Format, Init, Part, Payload, SegmentEnd, Targets};
+
+    const VIDEO: RenditionId = RenditionId::VIDEO;
+    const PART: TimeDelta = TimeDelta::from_millis(500);
+    const PARTS: u32 = 4;
+
+    fn part(msn: u64, index: u32) -> Event {
+        let pieces = vec![Bytes::from(format!("{msn}")), Bytes::from(format!(".{index};"))];
+        Event::Part(Arc::new(Part {
+            rendition: VIDEO,
+            msn,
+            index,
+            init: 0,
+            start: Timestamp::ZERO,
+            duration: PART,
+            independent: index == 0,
+            discontinuity: false,
+            wall: WallTime::from_unix_millis(0),
+            frames: 1,
+            data: Payload::new(pieces),
+        }))
+    }
+
+    /// A broadcast of so many whole segments.
+    fn broadcast(segments: u64) -> Broadcast {
+        let broadcast = Broadcast::new(BroadcastId::generate());
+        let targets = Targets { segment_secs: 2, part: Some(PART), pause: TimeDelta::ZERO };
+        let format = Format::new(Kind::Video, "avc1.64001F");
+        let init = Init { rendition: VIDEO, number: 0, bytes: Bytes::from_static(b"init"), format };
+        broadcast.append(&[Event::Targets(targets), Event::Init(Arc::new(init))]);
+        for msn in 0..segments {
+            (0..PARTS).for_each(|index| broadcast.append(&[part(msn, index)]));
+            broadcast.append(&[Event::Segment(SegmentEnd { rendition: VIDEO, msn, duration: PART.times(4) })]);
+        }
+        broadcast
+    }
+
+    fn text(look: Look<Arc<Rendered>>) -> (String, String) {
+        let Look::Found(rendered) = look else { panic!("a playlist") };
+        let etag = rendered.etag.to_str().unwrap().to_owned();
+        (String::from_utf8(rendered.plain.to_vec()).unwrap(), etag)
+    }
+
+    fn shape(skip: bool) -> Shape {
+        Shape::Media { rendition: VIDEO, parts: true, skip }
+    }
+
+    #[test]
+    fn a_playlist_is_rendered_without_the_lock_from_the_window_of_its_version() {
+        let broadcast = broadcast(2);
+        let Found::Due(due) = broadcast.state.lock().find(shape(false)) else { panic!("nobody has asked") };
+        // The encoder goes on meanwhile; with the lock held for the rendering, this would never return.
+        broadcast.append(&[part(2, 0)]);
+        let old = due.render(&broadcast.id, &broadcast.renders).unwrap();
+        let (new, tag) = text(broadcast.media(VIDEO, &Directives::default()));
+        assert!(!String::from_utf8_lossy(&old.plain).contains("URI=\"video-2.0.m4s\",INDEPENDENT"));
+        assert!(new.contains("URI=\"video-2.0.m4s\",INDEPENDENT"), "{new}");
+        assert_ne!(old.etag.to_str().unwrap(), tag, "another text has another validator");
+        assert_eq!(broadcast.stats().renders, 2);
+    }
+
+    #[test]
+    fn readers_on_all_threads_share_one_rendering() {
+        let broadcast = broadcast(3);
+        let ask = || text(broadcast.media(VIDEO, &Directives::default()));
+        let texts: Vec<_> = std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+            readers.into_iter().map(|reader| reader.join().unwrap()).collect()
+        });
+        assert!(texts.windows(2).all(|pair| pair[0] == pair[1]));
+        assert_eq!(broadcast.stats().renders, 1);
+    }
+
+    #[test]
+    fn a_delta_update_is_the_end_of_the_whole_playlist() {
+        let broadcast = broadcast(12);
+        broadcast.append(&[part(12, 0)]);
+        let (whole, _) = text(broadcast.media(VIDEO, &Directives::default()));
+        let (delta, _) = text(broadcast.media(VIDEO, &Directives { skip: true, ..Directives::default() }));
+        let (_, rest) = delta.split_once("#EXT-X-SKIP:SKIPPED-SEGMENTS=").unwrap();
+        let (skipped, rest) = rest.split_once('\n').unwrap();
+        let skipped: usize = skipped.parse().unwrap();
+        assert_eq!(whole.matches("#EXTINF").count(), delta.matches("#EXTINF").count() + skipped);
+        assert!(whole.ends_with(rest.split_once("#EXT-X-PROGRAM-DATE-TIME").unwrap().1), "{whole}\n{delta}");
+    }
+
+    #[test]
+    fn a_snapshot_of_a_reader_never_changes_and_the_window_goes_on() {
+        let broadcast = broadcast(2);
+        let before = Arc::clone(&broadcast.state.lock().window);
+        broadcast.append(&[part(2, 0), part(2, 1)]);
+        assert_eq!(before.progress(VIDEO).map(|at| (at.msn, at.parts)), Some((2, 0)));
+        let state = broadcast.state.lock();
+        assert_eq!(state.window.progress(VIDEO).map(|at| (at.msn, at.parts)), Some((2, 2)));
+        assert!(Arc::ptr_eq(before.segment(VIDEO, 1).unwrap(), state.window.segment(VIDEO, 1).unwrap()));
+    }
+
+    #[test]
+    fn media_is_handed_out_without_gathering_its_pieces_again() {
+        let broadcast = broadcast(1);
+        for (file, want) in
+            [(File::Part(VIDEO, 0, 1), &b"0.1;"[..]), (File::Segment(VIDEO, 0), &b"0.0;0.1;0.2;0.3;"[..])]
         {
-            return Some(Arc::clone(known));
+            let pieces = || match broadcast.file(file) {
+                Look::Found(Source::Many(payload)) => payload,
+                other => panic!("{other:?}"),
+            };
+            let (first, second) = (pieces(), pieces());
+            assert_eq!(first.pieces().concat(), want);
+            assert_eq!(first.pieces().as_ptr(), second.pieces().as_ptr(), "one list for all readers");
         }
-        let rendered = Arc::new(render(&self.window, self.version)?);
-        self.renders += 1;
-        if let Some(place) = place {
-            self.rendered.swap_remove(place);
-        } else if self.rendered.len() >= RENDERED {
-            self.rendered.swap_remove(0);
-        }
-        self.rendered.push((shape, Arc::clone(&rendered)));
-        Some(rendered)
     }
-}
-
-/// Half a target duration, for caches: the multivariant playlist may be another broadcast's after that.
-fn half_target(window: &Window) -> u32 {
-    window.targets().map_or(1, |targets| targets.segment_secs / 2)
-}
-
-/// Seconds that a media playlist may be kept, got by a plain request and by a blocking reload.
-fn media_keep(window: &Window, parts: bool) -> (u32, u32) {
-    if window.has_ended() {
-        return (ENDED_KEEP_SECS, ENDED_KEEP_SECS);
-    }
-    let Some(targets) = window.targets() else { return (0, 0) };
-    // It is true until the next part or segment, and a reader may be half of that late.
-    let plain = match targets.part.filter(|_| parts) {
-        Some(part) => u32::try_from(part.whole(TimeDelta::from_secs(1))).unwrap_or(0),
-        None => targets.segment_secs / 2,
-    };
-    (plain, targets.segment_secs.saturating_mul(RELOAD_KEEP_TARGETS))
 }

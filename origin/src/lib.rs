@@ -23,6 +23,7 @@ mod error;
 pub mod fuzz;
 mod gate;
 mod host;
+mod playlists;
 mod pulse;
 mod range;
 mod rendered;

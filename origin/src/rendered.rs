@@ -14,8 +14,6 @@ use crate::{answer, reply};
 /// A playlist of one version of a broadcast.
 #[derive(Debug)]
 pub(crate) struct Rendered {
-    /// The version of the broadcast it shows.
-    pub(crate) version: u64,
     /// The text.
     pub(crate) plain: Bytes,
     /// Its validator; weak, because the compressed form has it too.
@@ -38,7 +36,6 @@ pub(crate) struct Text<'a> {
 impl Rendered {
     pub(crate) fn new(text: String, version: u64, tag: &str, keep_secs: u32, keep_reload_secs: u32) -> Self {
         Self {
-            version,
             plain: Bytes::from(text),
             etag: header(&format!("W/\"{tag}-{version}\"")),
             keep: header(&format!("public, max-age={keep_secs}")),

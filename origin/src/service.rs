@@ -241,13 +241,13 @@ impl Parked {
         let sequential = self.ask.sequential;
         let start = worker.pump.now();
         loop {
-            if let Some(ticket) = self.broadcast.ticket(self.position, &worker.pump, self.deadline(&worker, start)) {
-                if let Some(refusal) = self.refusal(&worker, start) {
+            let deadline = self.deadline(&worker, start);
+            if let Some(ticket) = self.broadcast.ticket(self.position, &worker.pump, deadline) {
+                if let Some(refusal) = self.refusal(&worker, deadline) {
                     let answer = refusal.answer(self.ask.taste.head_only, self.ask.busy);
                     return worker.finish(self.kind, Answer::Response(answer), sequential);
                 }
                 ticket.await;
-                continue;
             }
             // What names a broadcast still means this one.
             let known = Some(self.broadcast).filter(|_| self.position != Position::Playable);
@@ -270,11 +270,11 @@ impl Parked {
     }
 
     /// Why there is no use in waiting on; looked at with a ticket in hand, so that no wake-up is missed.
-    fn refusal(&self, worker: &Worker, start: u32) -> Option<Refusal> {
+    fn refusal(&self, worker: &Worker, deadline: u32) -> Option<Refusal> {
         if worker.pump.stopping() {
             return Some(Refusal::Stopping);
         }
-        let late = worker.pump.now() >= self.deadline(worker, start);
+        let late = worker.pump.now() >= deadline;
         late.then_some(match self.position {
             Position::Playable => Refusal::NotPlayable,
             Position::At(..) => Refusal::Stalled,
@@ -328,9 +328,9 @@ impl Ask {
 
     fn media(self, broadcast: Arc<Broadcast>, file: File, if_none_match: Option<&str>) -> Attempt {
         match broadcast.file(file) {
-            Look::Found(pieces) => {
+            Look::Found(source) => {
                 let known = answer::is_known(if_none_match, &MEDIA_ETAG);
-                let answer = answer::media(pieces, content_type(file), known, self.taste, self.busy);
+                let answer = answer::media(source, content_type(file), known, self.taste, self.busy);
                 Attempt::Done(Answer::Response(answer))
             }
             Look::Wait(position) => Attempt::Wait(self, broadcast, position),

@@ -23,8 +23,8 @@ const SLIDES: usize = 32;
 /// Rungs are waited for until the leader has so many segments: players that start without one may never learn of it.
 const PATIENCE: usize = 3;
 
-/// What is published of a broadcast and still there.
-#[derive(Debug, Default)]
+/// What is published of a broadcast and still there. A clone shares the segments, so it costs a pointer for each of them.
+#[derive(Clone, Debug, Default)]
 pub struct Window {
     targets: Option<Targets>,
     renditions: BTreeMap<RenditionId, Rendition>,
@@ -158,7 +158,7 @@ impl Window {
     }
 
     /// A closed segment.
-    pub fn segment(&self, id: RenditionId, msn: u64) -> Option<&Segment> {
+    pub fn segment(&self, id: RenditionId, msn: u64) -> Option<&Arc<Segment>> {
         self.rendition(id)?.segment(msn).filter(|s| s.is_closed())
     }
 

@@ -15,7 +15,7 @@ const SNAP: u32 = 250;
 const RECENT: usize = 32;
 
 /// Running sums over a rendition.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Measure {
     bits: u64,
     duration: TimeDelta,

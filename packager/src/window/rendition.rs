@@ -1,26 +1,25 @@
 //! One rendition in the live window.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use media::TimeDelta;
 
 use super::Progress;
 use super::measure::Measure;
-use crate::log::{Format, Init, Part, RenditionId, SegmentEnd};
+use crate::log::{Format, Init, Part, Payload, RenditionId, SegmentEnd};
 
 /// The share of the listed window that is kept after it left the playlists.
 const KEPT_AFTER: i64 = 3;
 
 /// A rendition: its init sections, its segments and what was measured of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rendition {
     id: RenditionId,
     format: Format,
     inits: VecDeque<Arc<Init>>,
     /// Ascending without holes; only the last one may be open.
-    segments: VecDeque<Segment>,
+    segments: VecDeque<Arc<Segment>>,
     /// How many of the first segments are kept but no longer listed.
     unlisted: usize,
     next_msn: u64,
@@ -31,7 +30,7 @@ pub struct Rendition {
 }
 
 /// A segment, closed or still growing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Segment {
     msn: u64,
     parts: Vec<Arc<Part>>,
@@ -40,6 +39,8 @@ pub struct Segment {
     /// Breaks of the programme before the segment, its own not counted.
     breaks: u64,
     bytes: u64,
+    /// All its bytes, put together for the first reader who asks.
+    whole: OnceLock<Payload>,
 }
 
 impl Rendition {
@@ -70,26 +71,29 @@ impl Rendition {
         self.measure.part(part);
         self.withdrawn &= part.frames == 0;
         if let Some(open) = self.segments.back_mut().filter(|s| s.msn == part.msn) {
+            let open = Arc::make_mut(open);
             open.parts.push(Arc::clone(part));
             open.duration += part.duration;
             open.bytes += len;
             return;
         }
-        let breaks = self.segments.back().map_or(breaks_elsewhere, Segment::breaks_after);
+        let breaks = self.segments.back().map_or(breaks_elsewhere, |last| last.breaks_after());
         self.next_msn = part.msn;
-        self.segments.push_back(Segment {
+        self.segments.push_back(Arc::new(Segment {
             msn: part.msn,
             parts: vec![Arc::clone(part)],
             duration: part.duration,
             closed: false,
             breaks,
             bytes: len,
-        });
+            whole: OnceLock::new(),
+        }));
     }
 
     pub(super) fn close(&mut self, end: &SegmentEnd, target_secs: u32) {
         self.next_msn = end.msn + 1;
         if let Some(open) = self.segments.back_mut().filter(|s| s.msn == end.msn) {
+            let open = Arc::make_mut(open);
             open.closed = true;
             if !open.is_gap() {
                 self.measure.segment(open.bytes, end.duration, target_secs);
@@ -134,7 +138,7 @@ impl Rendition {
     pub(super) fn breaks_before(&self, msn: u64) -> Option<u64> {
         match self.segment(msn) {
             Some(segment) => Some(segment.breaks),
-            None => self.segments.back().filter(|s| s.msn < msn).map(Segment::breaks_after),
+            None => self.segments.back().filter(|s| s.msn < msn).map(|last| last.breaks_after()),
         }
     }
 
@@ -151,7 +155,7 @@ impl Rendition {
         self.inits.get(number.checked_sub(first)? as usize)
     }
 
-    pub(super) fn segment(&self, msn: u64) -> Option<&Segment> {
+    pub(super) fn segment(&self, msn: u64) -> Option<&Arc<Segment>> {
         let first = self.segments.front()?.msn;
         self.segments.get(usize::try_from(msn.checked_sub(first)?).ok()?)
     }
@@ -206,7 +210,7 @@ impl Rendition {
 
     /// The segments of the playlist, oldest first, the open one last.
     pub fn listed(&self) -> impl DoubleEndedIterator<Item = &Segment> + Clone {
-        self.segments.range(self.unlisted..)
+        self.segments.range(self.unlisted..).map(Arc::as_ref)
     }
 
     /// Peak segment bit rate so far (rfc8216bis §4.4.6.2, `BANDWIDTH`), in bits a second.
@@ -270,9 +274,13 @@ impl Segment {
         self.breaks + u64::from(self.discontinuity())
     }
 
-    /// Its bytes, in pieces that are shared with its parts.
-    pub fn pieces(&self) -> impl Iterator<Item = &Bytes> {
-        self.parts.iter().flat_map(|p| p.data.pieces())
+    /// The bytes of a closed segment, in pieces that are shared with its parts. Gathered once and kept, because every
+    /// reader asks for the same.
+    pub fn whole(&self) -> &Payload {
+        self.whole.get_or_init(|| {
+            let pieces = self.parts.iter().flat_map(|part| part.data.pieces());
+            Payload::new(pieces.cloned().collect::<Arc<[_]>>())
+        })
     }
 
     /// How many bytes.

@@ -1,0 +1,137 @@
+//! The playlists of a broadcast, each rendered once for a version of it.
+//!
+//! The first reader who asks for one renders it from the window of that version, outside of the lock that the encoder's
+//! task takes; readers of other workers who ask meanwhile wait for that one rendering.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use media::TimeDelta;
+use media::id::{BroadcastId, PlaybackId};
+use packager::log::RenditionId;
+use packager::playlist::{self, MediaOptions, MultivariantOptions};
+use packager::uri::Query;
+use packager::window::Window;
+
+use crate::rendered::Rendered;
+
+/// Playlists kept: each rendition's with and without parts and history. Beyond that the first one is rendered again.
+const MAX_KEPT: usize = 64;
+/// Seconds that a cache may keep what cannot change any more but may go.
+const ENDED_KEEP_SECS: u32 = 86_400;
+/// Target durations that the answer to a blocking reload may be kept: it goes on holding what was asked for.
+const RELOAD_KEEP_TARGETS: u32 = 6;
+
+/// Which playlist.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Shape {
+    Multivariant { playback: PlaybackId, parts: bool },
+    Media { rendition: RenditionId, parts: bool, skip: bool },
+}
+
+/// The newest version that was asked for of each playlist.
+#[derive(Debug, Default)]
+pub(crate) struct Playlists {
+    kept: Vec<(Shape, Arc<Slot>)>,
+}
+
+/// A playlist of one version, or the place where it is being rendered.
+#[derive(Debug)]
+struct Slot {
+    version: u64,
+    /// `None` inside if the window has no such playlist.
+    rendered: OnceLock<Option<Arc<Rendered>>>,
+}
+
+/// What [`Playlists::find`] gives.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The playlist.
+    Rendered(Arc<Rendered>),
+    /// Nobody has rendered it yet.
+    Due(Due),
+}
+
+/// A playlist to be rendered, with all that it depends on; the lock of the broadcast is not needed for it.
+#[derive(Debug)]
+pub(crate) struct Due {
+    shape: Shape,
+    slot: Arc<Slot>,
+    window: Arc<Window>,
+}
+
+impl Playlists {
+    /// The playlist of `shape` in this version of the window.
+    pub(crate) fn find(&mut self, shape: Shape, window: &Arc<Window>, version: u64) -> Found {
+        let place = self.kept.iter().position(|(known, _)| *known == shape);
+        let known = place.and_then(|place| self.kept.get(place)).filter(|(_, slot)| slot.version == version);
+        let slot = match known {
+            Some((_, slot)) => match slot.rendered.get() {
+                Some(Some(rendered)) => return Found::Rendered(Arc::clone(rendered)),
+                _ => Arc::clone(slot),
+            },
+            None => self.begin(place, &shape, version),
+        };
+        Found::Due(Due { shape, slot, window: Arc::clone(window) })
+    }
+
+    /// Makes a slot for a new version, in the stead of the one at `place`.
+    fn begin(&mut self, place: Option<usize>, shape: &Shape, version: u64) -> Arc<Slot> {
+        let slot = Arc::new(Slot { version, rendered: OnceLock::new() });
+        if place.is_some() || self.kept.len() >= MAX_KEPT {
+            self.kept.swap_remove(place.unwrap_or(0));
+        }
+        self.kept.push((shape.clone(), Arc::clone(&slot)));
+        slot
+    }
+}
+
+impl Due {
+    /// Renders the playlist, or waits for whoever does; `None` if the window has no such playlist. Counts into `renders`.
+    pub(crate) fn render(&self, broadcast: &BroadcastId, renders: &AtomicU64) -> Option<Arc<Rendered>> {
+        let rendered = self.slot.rendered.get_or_init(|| {
+            let rendered = render(&self.shape, &self.window, self.slot.version, broadcast)?;
+            renders.fetch_add(1, Ordering::Relaxed);
+            Some(Arc::new(rendered))
+        });
+        rendered.clone()
+    }
+
+    /// The window of the version.
+    pub(crate) fn window(&self) -> &Window {
+        &self.window
+    }
+}
+
+fn render(shape: &Shape, window: &Window, version: u64, broadcast: &BroadcastId) -> Option<Rendered> {
+    let query = |parts| Query { low_latency: parts, extra: "" };
+    let (text, keep, reload) = match shape {
+        Shape::Multivariant { playback, parts } => {
+            let text =
+                playlist::multivariant(window, &MultivariantOptions { playback, broadcast, query: query(*parts) });
+            // The multivariant playlist may be another broadcast's after that.
+            let keep = window.targets().map_or(1, |targets| targets.segment_secs / 2);
+            (text, keep, keep)
+        }
+        Shape::Media { rendition, parts, skip } => {
+            let text = playlist::media(window, *rendition, &MediaOptions { skip: *skip, query: query(*parts) })?;
+            let (keep, reload) = media_keep(window, *parts);
+            (text, keep, reload)
+        }
+    };
+    Some(Rendered::new(text, version, broadcast.as_str(), keep, reload))
+}
+
+/// Seconds that a media playlist may be kept, got by a plain request and by a blocking reload.
+fn media_keep(window: &Window, parts: bool) -> (u32, u32) {
+    if window.has_ended() {
+        return (ENDED_KEEP_SECS, ENDED_KEEP_SECS);
+    }
+    let Some(targets) = window.targets() else { return (0, 0) };
+    // It is true until the next part or segment, and a reader may be half of that late.
+    let plain = match targets.part.filter(|_| parts) {
+        Some(part) => u32::try_from(part.whole(TimeDelta::from_secs(1))).unwrap_or(0),
+        None => targets.segment_secs / 2,
+    };
+    (plain, targets.segment_secs.saturating_mul(RELOAD_KEEP_TARGETS))
+}
