@@ -207,9 +207,7 @@ impl Answer {
         match self {
             Self::Response(response) => response,
             Self::Playlist(Playlist { rendered, reload, gzip, busy }) => {
-                let text = rendered.text(gzip);
-                let body = Body::once(text.bytes.clone(), busy);
-                playlist_head(&rendered, reload, text.zipped).map(|()| body)
+                rendered.response(reload, gzip).map(|bytes| Body::once(bytes, busy))
             }
         }
     }

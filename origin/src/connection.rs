@@ -2,11 +2,13 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
+use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -14,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
 use crate::config::Config;
+use crate::cork::Cork;
 use crate::pulse::{Pulse, Socket};
 use crate::reply;
 use crate::rewind::Rewind;
@@ -147,16 +150,44 @@ async fn multiplexed(
     let limits = visitor.config();
     let head = u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX);
     let streams = limits.max_h2_streams;
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let (io, cork) = Cork::pair(io);
+    let connection = http2::Builder::new(Attempting)
         .timer(TokioTimer::new())
         .max_concurrent_streams(streams)
         .max_header_list_size(head)
         .max_send_buf_size(H2_SEND_BUFFER)
         .serve_connection(TokioIo::new(io), visitor);
     tokio::pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return Ok(ended?),
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    let mut stopping = pin!(stop.cancelled());
+    let mut told = false;
+    poll_fn(|cx| {
+        if !told && stopping.as_mut().poll(cx).is_ready() {
+            told = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        match connection.as_mut().poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(ended.map_err(Ended::from)),
+            // Answers that could not go out are waited for by the cork, on behalf of this task.
+            Poll::Pending => match cork.poll_pull(cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+                Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            },
+        }
+    })
+    .await
+}
+
+/// Runs the streams of an HTTP/2 connection: those that are answered at once within the connection's own task, and each
+/// that has to wait in a task of its own.
+#[derive(Clone, Debug)]
+struct Attempting;
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Attempting {
+    fn execute(&self, stream: F) {
+        let mut stream = Box::pin(stream);
+        // Whatever waits is polled again in its task, so no wake-up is lost with this waker.
+        if stream.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            tokio::spawn(stream);
+        }
     }
-    Ok(connection.await?)
 }

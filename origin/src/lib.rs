@@ -17,6 +17,7 @@ mod body;
 mod broadcast;
 mod config;
 mod connection;
+mod cork;
 mod directory;
 mod error;
 #[doc(hidden)]

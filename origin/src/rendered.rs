@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::HeaderValue;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderValue, Response};
 use parking_lot::Mutex;
 
 use crate::{answer, reply};
@@ -23,6 +24,8 @@ pub(crate) struct Rendered {
     /// How long a cache may keep it as the answer to a blocking reload.
     pub(crate) keep_reload: HeaderValue,
     gzip: OnceLock<Option<Bytes>>,
+    /// The head of each kind of answer but its date, for HTTP/2.
+    heads: [OnceLock<HeaderMap>; 4],
     /// The newest reply of each kind, and the second it is of.
     replies: [Mutex<(u64, Bytes)>; 4],
 }
@@ -41,6 +44,7 @@ impl Rendered {
             keep: header(&format!("public, max-age={keep_secs}")),
             keep_reload: header(&format!("public, max-age={keep_reload_secs}")),
             gzip: OnceLock::new(),
+            heads: Default::default(),
             replies: Default::default(),
         }
     }
@@ -49,12 +53,25 @@ impl Rendered {
     /// `reload` if it answers a blocking reload.
     pub(crate) fn reply(&self, reload: bool, gzip: bool) -> Bytes {
         let text = self.text(gzip);
-        let mut kept = self.replies[usize::from(reload) * 2 + usize::from(text.zipped)].lock();
+        let mut kept = self.replies[kind(reload, text.zipped)].lock();
         let now = reply::second();
         if kept.0 != now {
             *kept = (now, reply::whole(answer::playlist_head(self, reload, text.zipped), text.bytes));
         }
         kept.1.clone()
+    }
+
+    /// The head and the text of the answer, for HTTP/2.
+    pub(crate) fn response(&self, reload: bool, gzip: bool) -> Response<Bytes> {
+        let text = self.text(gzip);
+        let head = self.heads[kind(reload, text.zipped)].get_or_init(|| {
+            let mut headers = answer::playlist_head(self, reload, text.zipped).into_parts().0.headers;
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(text.bytes.len()));
+            headers
+        });
+        let mut response = Response::new(text.bytes.clone());
+        response.headers_mut().clone_from(head);
+        response
     }
 
     /// The text, compressed if that is wanted and possible.
@@ -67,6 +84,11 @@ impl Rendered {
     fn gzip(&self) -> Option<&Bytes> {
         self.gzip.get_or_init(|| gzip(&self.plain).ok()).as_ref()
     }
+}
+
+/// The place of an answer among the four kinds.
+fn kind(reload: bool, zipped: bool) -> usize {
+    usize::from(reload) * 2 + usize::from(zipped)
 }
 
 fn gzip(bytes: &[u8]) -> std::io::Result<Bytes> {

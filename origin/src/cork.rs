@@ -1,0 +1,240 @@
+//! Gathers what a multiplexed connection writes in one go.
+//!
+//! An HTTP/2 connection writes and flushes each answer on its own, and each write costs a TLS record and a system call.
+//! Whoever polls the connection takes the other end of the cork and pulls it after each poll: so all answers that were
+//! ready go out together. Media is not gathered but goes through as it is, in whole records.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes gathered at the most, four full TLS records; beyond, they go out at once.
+const MAX_GATHERED: usize = 4 * RECORD;
+/// Bytes in a full TLS record. One frame of media is as much and a head, which would make a second record of its own.
+const RECORD: usize = 16 * 1_024;
+/// A write from here on is media: going through costs less than a copy.
+const LARGE: usize = RECORD / 2;
+/// Pieces that go through at once; more take another turn.
+const PIECES: usize = 64;
+
+thread_local! {
+    /// A buffer that no connection of this worker has. Almost all give theirs back within the same poll, so that one is
+    /// enough; a connection that finds none makes its own.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A stream that gathers what is written to it until it is pulled, or full.
+#[derive(Debug)]
+pub(crate) struct Cork<T>(Arc<Mutex<Gathered<T>>>);
+
+#[derive(Debug)]
+struct Gathered<T> {
+    inner: T,
+    /// Bytes on their way to `inner`. Holds no memory while there are none.
+    bytes: Vec<u8>,
+    /// How many of them `inner` has.
+    sent: usize,
+    /// `inner` took bytes that it may still hold.
+    unflushed: bool,
+}
+
+impl<T> Cork<T> {
+    /// Two handles of one stream: to hand to the connection, and to pull.
+    pub(crate) fn pair(inner: T) -> (Self, Self) {
+        let shared = Arc::new(Mutex::new(Gathered { inner, bytes: Vec::new(), sent: 0, unflushed: false }));
+        (Self(Arc::clone(&shared)), Self(shared))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Cork<T> {
+    /// Sends off what was gathered.
+    pub(crate) fn poll_pull(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().poll_send(cx)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Gathered<T> {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.bytes.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            let n = ready!(Pin::new(&mut self.inner).poll_write(cx, rest))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent += n;
+            self.unflushed = true;
+        }
+        self.empty();
+        if self.unflushed {
+            ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Bytes that `inner` has not taken yet.
+    fn waiting(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Takes all of `bufs`, after it has made room by sending off what is there if that is much.
+    fn poll_gather(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>], total: usize) -> Poll<io::Result<usize>> {
+        if self.bytes.len() + total > MAX_GATHERED {
+            ready!(self.poll_send(cx))?;
+        }
+        if self.bytes.capacity() == 0 {
+            self.bytes = SPARE.take();
+            self.bytes.reserve_exact(MAX_GATHERED);
+        }
+        bufs.iter().for_each(|buf| self.bytes.extend_from_slice(buf));
+        Poll::Ready(Ok(total))
+    }
+
+    /// Passes on what was gathered and `bufs` behind it, as far as whole records go, without a copy. What is left is small.
+    fn poll_through(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>], total: usize) -> Poll<io::Result<usize>> {
+        loop {
+            let gathered = self.waiting();
+            let mut left = (gathered + total) / RECORD * RECORD;
+            if left == 0 {
+                return self.poll_gather(cx, bufs, total);
+            }
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            let rest = self.bytes.get(self.sent..).unwrap_or_default();
+            let mut filled = 0;
+            for (piece, buf) in pieces.iter_mut().zip(std::iter::once(rest).chain(bufs.iter().map(|buf| &**buf))) {
+                let buf = buf.get(..left).unwrap_or(buf);
+                *piece = IoSlice::new(buf);
+                left -= buf.len();
+                filled += 1;
+            }
+            let n =
+                ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, pieces.get(..filled).unwrap_or_default()))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unflushed = true;
+            self.sent += n.min(gathered);
+            if self.waiting() == 0 {
+                self.empty();
+            }
+            if n > gathered {
+                return Poll::Ready(Ok(n - gathered));
+            }
+        }
+    }
+
+    /// Gives the buffer back, all bytes of which were sent.
+    fn empty(&mut self) {
+        if self.bytes.capacity() > 0 {
+            self.bytes.clear();
+            self.sent = 0;
+            SPARE.set(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Cork<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut gathered = self.0.lock();
+        let total = bufs.iter().map(|buf| buf.len()).sum();
+        if total < LARGE { gathered.poll_gather(cx, bufs, total) } else { gathered.poll_through(cx, bufs, total) }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Does nothing: flushing is for whoever pulls.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut gathered = self.0.lock();
+        ready!(gathered.poll_send(cx))?;
+        Pin::new(&mut gathered.inner).poll_shutdown(cx)
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Cork<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.lock().inner).poll_read(cx, buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::poll;
+    use std::future::poll_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    #[tokio::test]
+    async fn nothing_goes_out_before_the_cork_is_pulled_and_then_all_of_it() {
+        let (mut peer, inner) = duplex(1 << 20);
+        let (mut io, cork) = Cork::pair(inner);
+        for text in ["ab", "cd"] {
+            io.write_all(text.as_bytes()).await.unwrap();
+            io.flush().await.unwrap();
+        }
+        let mut room = [0; 8];
+        assert!(poll!(Box::pin(peer.read(&mut room))).is_pending());
+        poll_fn(|cx| cork.poll_pull(cx)).await.unwrap();
+        assert_eq!(peer.read(&mut room).await.unwrap(), 4);
+        assert_eq!(&room[..4], b"abcd");
+        assert_eq!(cork.0.lock().bytes.capacity(), 0, "an idle connection holds no buffer");
+    }
+
+    #[tokio::test]
+    async fn what_is_gathered_is_bounded_and_a_slow_peer_is_waited_for() {
+        let (mut peer, inner) = duplex(10);
+        let (mut io, cork) = Cork::pair(inner);
+        let line = [7; 1_024];
+        for _ in 0..MAX_GATHERED / line.len() {
+            assert_eq!(io.write(&line).await.unwrap(), line.len());
+        }
+        assert!(poll!(Box::pin(io.write(b"x"))).is_pending());
+        assert!(poll!(poll_fn(|cx| cork.poll_pull(cx))).is_pending());
+        let closing = async {
+            io.write_all(b"end").await.unwrap();
+            io.shutdown().await.unwrap();
+        };
+        let (bytes, ()) = tokio::join!(all(&mut peer), closing);
+        assert_eq!(bytes, [&[7; MAX_GATHERED][..], b"end"].concat());
+    }
+
+    #[tokio::test]
+    async fn media_goes_through_in_whole_records_and_in_order() {
+        let (mut peer, inner) = duplex(1 << 20);
+        let (mut io, cork) = Cork::pair(inner);
+        io.write_all(b"head").await.unwrap();
+        let media = vec![9; RECORD];
+        assert_eq!(io.write(&media).await.unwrap(), RECORD - 4);
+        assert_eq!(cork.0.lock().waiting(), 0);
+        io.write_all(&media[RECORD - 4..]).await.unwrap();
+        let mut record = vec![0; RECORD];
+        peer.read_exact(&mut record).await.unwrap();
+        assert_eq!(record, [b"head", &media[4..]].concat());
+        assert!(poll!(Box::pin(peer.read(&mut [0; 8]))).is_pending(), "the rest waits for more");
+        io.shutdown().await.unwrap();
+        assert_eq!(all(&mut peer).await, [9; 4]);
+    }
+
+    async fn all(peer: &mut DuplexStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        peer.read_to_end(&mut bytes).await.unwrap();
+        bytes
+    }
+}
