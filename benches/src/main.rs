@@ -59,7 +59,7 @@ enum Benchmark {
     Unbroken(unbroken::Args),
     /// The server of `origin` and `fanout`, which start it themselves.
     #[command(hide = true)]
-    ServeSynthetic,
+    ServeSynthetic(synthetic::Args),
 }
 
 fn main() -> Result<()> {
@@ -74,6 +74,6 @@ fn main() -> Result<()> {
         Benchmark::Ladder(args) => ladder::run(&args),
         Benchmark::Soak(args) => soak::run(&args),
         Benchmark::Unbroken(args) => unbroken::run(&args),
-        Benchmark::ServeSynthetic => synthetic::serve(),
+        Benchmark::ServeSynthetic(args) => synthetic::serve(&args),
     }
 }

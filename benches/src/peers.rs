@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::synthetic::Certificate;
+
 /// The core that servers run on.
 pub(crate) const SERVER_CORE: usize = 0;
 /// The core that the load comes from.
@@ -123,10 +125,21 @@ impl Nginx {
         )
     }
 
-    /// nginx with the files of `folder` from memory, with or without `sendfile`.
-    pub(crate) fn files(folder: TempDir, sendfile: bool, core: usize) -> Result<Self> {
+    /// nginx with the files of `folder` from memory, with or without `sendfile`; with HTTP/2 over TLS where there is a
+    /// certificate in it.
+    pub(crate) fn files(
+        folder: TempDir,
+        sendfile: bool,
+        certificate: Option<&Certificate>,
+        core: usize,
+    ) -> Result<Self> {
         let address = free_address()?;
         let at = folder.path().display().to_string();
+        let (tls, files) = certificate.map_or_else(Default::default, |files| {
+            let Certificate { cert, key, .. } = files;
+            let files = format!("ssl_certificate {}; ssl_certificate_key {};", cert.display(), key.display());
+            (" ssl http2", files)
+        });
         let sendfile =
             if sendfile { "sendfile on; sendfile_max_chunk 2m;" } else { "sendfile off; output_buffers 2 1m;" };
         let body = format!(
@@ -135,7 +148,7 @@ impl Nginx {
              client_body_temp_path {at}/tmp; proxy_temp_path {at}/tmp; fastcgi_temp_path {at}/tmp;\n\
              uwsgi_temp_path {at}/tmp; scgi_temp_path {at}/tmp; etag on;\n\
              types {{ application/vnd.apple.mpegurl m3u8; video/mp4 mp4; }}\n\
-             server {{ listen {address} backlog=4096; root {at}/files; }} }}\n"
+             server {{ listen {address}{tls} backlog=4096; {files} root {at}/files; }} }}\n"
         );
         Self::start(&format!("{}{body}", preamble(&at)), address, folder, core)
     }

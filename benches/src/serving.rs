@@ -1,7 +1,8 @@
 //! Origin: requests a CPU-second for a playlist, a part and a segment, against nginx with the same bytes from memory.
 //!
 //! Every server runs alone on the servers' core while it is measured; rounds go from one to the next and back, and the
-//! medians count. nginx runs with and without `sendfile`, and the better of both is the peer.
+//! medians count. nginx runs with and without `sendfile`, and the better of both is the peer. Over TLS, where `sendfile` is
+//! of no use, both speak HTTP/2 as players do that have it.
 
 use std::fs;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use crate::http::Client;
 use crate::peers::{LOAD_CORE, Nginx, SERVER_CORE, command, memory_folder};
 use crate::push::loopback;
-use crate::synthetic::Synthetic;
+use crate::synthetic::{Certificate, Synthetic};
 use crate::{proc, report, stats};
 
 /// What to run.
@@ -23,6 +24,9 @@ pub(crate) struct Args {
     /// Rounds.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// HTTP/2 over TLS, loaded by h2load with eight streams on a connection, instead of HTTP/1.1, loaded by wrk.
+    #[arg(long)]
+    http2: bool,
 }
 
 /// A kind of request.
@@ -38,13 +42,21 @@ const CASES: [Case; 3] = [
     Case { name: "part", file: "part.mp4", connections: 32, goal: 1.0 },
     Case { name: "segment", file: "segment.mp4", connections: 16, goal: 0.9 },
 ];
+const CASES_HTTP2: [Case; 3] = [
+    Case { name: "playlist", file: "playlist.m3u8", connections: 32, goal: 1.2 },
+    Case { name: "part", file: "part.mp4", connections: 32, goal: 1.0 },
+    Case { name: "segment", file: "segment.mp4", connections: 16, goal: 0.9 },
+];
+/// Requests under way at once on a connection of HTTP/2.
+const STREAMS: usize = 8;
 
-/// What wrk and the kernel say of a round.
+/// What the load and the kernel say of a round.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Round {
     per_cpu_second: f64,
     per_second: f64,
-    p99_ms: f64,
+    /// The 99th percentile by wrk, the mean by h2load.
+    answer_ms: f64,
 }
 
 /// A server in the comparison.
@@ -59,15 +71,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let weir = Synthetic::start()?;
     let paths = [&weir.playlist, &weir.part, &weir.segment];
     let bodies = bodies(&weir, paths)?;
-    let nginx = [true, false].map(|sendfile| nginx(sendfile, &bodies));
-    let [with, without] = nginx;
-    let (with, without) = (with?, without?);
-    let mut servers =
-        vec![Server { pid: weir.pid(), urls: paths.map(|path| format!("http://{}{path}", weir.address)) }];
-    for nginx in [&with, &without] {
-        let urls = CASES.each_ref().map(|case| format!("http://{}/{}", nginx.address, case.file));
+    let (scheme, address, cases) =
+        if args.http2 { ("https", weir.tls_address, &CASES_HTTP2) } else { ("http", weir.address, &CASES) };
+    let peers = [true, false].map(|sendfile| nginx(sendfile, args.http2, cases, &bodies));
+    let peers = peers.into_iter().collect::<Result<Vec<_>>>()?;
+    let mut servers = vec![Server { pid: weir.pid(), urls: paths.map(|path| format!("{scheme}://{address}{path}")) }];
+    for nginx in &peers {
+        let urls = cases.each_ref().map(|case| format!("{scheme}://{}/{}", nginx.address, case.file));
         servers.push(Server { pid: nginx.process.pid(), urls });
     }
+    let time = if args.http2 { "mean" } else { "p99" };
     report::table(&[
         "request",
         "bytes",
@@ -78,16 +91,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "ratio to the better",
         "goal",
         "met",
-        "p99 Weir, ms",
-        "p99 that nginx, ms",
+        &format!("{time} Weir, ms"),
+        &format!("{time} that nginx, ms"),
         "requests/s Weir",
         "requests/s that nginx",
     ]);
-    for (n, case) in CASES.iter().enumerate() {
+    for (n, case) in cases.iter().enumerate() {
         let mut rounds = vec![Vec::new(); servers.len()];
         for _ in 0..args.rounds {
             for (server, rounds) in servers.iter().zip(&mut rounds) {
-                rounds.push(load(server.pid, &server.urls[n], case.connections, args.seconds)?);
+                rounds.push(load(server.pid, &server.urls[n], case.connections, args)?);
             }
         }
         print(case, bodies[n].len(), &rounds);
@@ -111,8 +124,8 @@ fn print(case: &Case, bytes: usize, rounds: &[Vec<Round>]) {
         format!("{ratio:.2}"),
         format!("≥ {:.1}", case.goal),
         report::met(ratio >= case.goal).to_owned(),
-        format!("{:.2}", median(0, |round| round.p99_ms)),
-        format!("{:.2}", median(best, |round| round.p99_ms)),
+        format!("{:.2}", median(0, |round| round.answer_ms)),
+        format!("{:.2}", median(best, |round| round.answer_ms)),
         format!("{:.0}", median(0, |round| round.per_second)),
         format!("{:.0}", median(best, |round| round.per_second)),
     ]);
@@ -133,40 +146,57 @@ fn bodies(weir: &Synthetic, paths: [&String; 3]) -> Result<Vec<Vec<u8>>> {
     })
 }
 
-fn nginx(sendfile: bool, bodies: &[Vec<u8>]) -> Result<Nginx> {
+fn nginx(sendfile: bool, http2: bool, cases: &[Case], bodies: &[Vec<u8>]) -> Result<Nginx> {
     let folder = memory_folder()?;
     let files = folder.path().join("files");
     fs::create_dir(&files)?;
-    for (case, body) in CASES.iter().zip(bodies) {
+    for (case, body) in cases.iter().zip(bodies) {
         fs::write(files.join(case.file), body)?;
     }
-    Nginx::files(folder, sendfile, SERVER_CORE)
+    let certificate = if http2 { Some(Certificate::write(folder.path())?) } else { None };
+    Nginx::files(folder, sendfile, certificate.as_ref(), SERVER_CORE)
 }
 
-/// Loads `url` with wrk from the other core.
-fn load(pid: u32, url: &str, connections: usize, seconds: u64) -> Result<Round> {
+/// Loads `url` from the other core.
+fn load(pid: u32, url: &str, connections: usize, args: &Args) -> Result<Round> {
     let before = proc::cpu(pid)?;
-    let output = command("wrk", Some(LOAD_CORE))
-        .args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--latency", url])
-        .output()
-        .context("wrk is needed")?;
+    let (program, seconds) = (if args.http2 { "h2load" } else { "wrk" }, args.seconds);
+    let mut command = command(program, Some(LOAD_CORE));
+    if args.http2 {
+        command.args([&format!("-c{connections}"), &format!("-m{STREAMS}"), &format!("-D{seconds}"), url]);
+    } else {
+        command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--latency", url]);
+    }
+    let output = command.output().with_context(|| format!("{program} is needed"))?;
     let used = proc::cpu(pid)?.saturating_sub(before);
     let text = String::from_utf8_lossy(&output.stdout);
-    let (requests, round) = parse(&text, used).with_context(|| format!("wrk says {text}"))?;
-    ensure!(requests > 0.0 && !text.contains("Non-2xx") && !text.contains("Socket errors"), "wrk says {text}");
-    Ok(round)
+    let parsed = if args.http2 { of_h2load(&text, used) } else { of_wrk(&text, used) };
+    parsed.with_context(|| format!("{program} says {text}"))
 }
 
-/// Reads wrk's report; gives the number of requests and the round.
-fn parse(text: &str, used: Duration) -> Option<(f64, Round)> {
+/// Reads wrk's report; `None` if not all went well.
+fn of_wrk(text: &str, used: Duration) -> Option<Round> {
     let line = |name: &str| text.lines().map(str::trim).find(|line| line.contains(name));
     let requests: f64 = line(" requests in ")?.split(' ').next()?.parse().ok()?;
     let per_second = line("Requests/sec:")?.split_whitespace().last()?.parse().ok()?;
-    let p99_ms = milliseconds(line("99%")?.split_whitespace().last()?)?;
-    Some((requests, Round { per_cpu_second: requests / used.as_secs_f64(), per_second, p99_ms }))
+    let answer_ms = milliseconds(line("99%")?.split_whitespace().last()?)?;
+    let good = requests > 0.0 && !text.contains("Non-2xx") && !text.contains("Socket errors");
+    good.then(|| Round { per_cpu_second: requests / used.as_secs_f64(), per_second, answer_ms })
 }
 
-/// A time as wrk writes it.
+/// Reads h2load's report; `None` if not all went well.
+fn of_h2load(text: &str, used: Duration) -> Option<Round> {
+    let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let counts: Vec<&str> = line("requests:")?.split(", ").collect();
+    let count = |what: &str| counts.iter().find_map(|count| count.strip_suffix(what)?.trim().parse::<f64>().ok());
+    let requests = count("succeeded")?;
+    let per_second = line("finished in ")?.split(", ").nth(1)?.strip_suffix(" req/s")?.parse().ok()?;
+    let answer_ms = milliseconds(line("time for request:")?.split_whitespace().nth(2)?)?;
+    let good = requests > 0.0 && count("failed")? == 0.0 && count("errored")? == 0.0;
+    good.then(|| Round { per_cpu_second: requests / used.as_secs_f64(), per_second, answer_ms })
+}
+
+/// A time as both write it.
 fn milliseconds(text: &str) -> Option<f64> {
     for (unit, factor) in [("us", 1e-3), ("ms", 1.0), ("s", 1e3), ("m", 6e4)] {
         if let Some(number) = text.strip_suffix(unit) {
@@ -184,10 +214,20 @@ mod tests {
     fn the_report_of_wrk_is_read() {
         let text = "Running 5s test @ http://x/\n  Latency Distribution\n     50%  250.00us\n     99%    2.50ms\n  \
             50000 requests in 5.10s, 1.00GB read\nRequests/sec:   9803.92\nTransfer/sec:    200.00MB\n";
-        let (requests, round) = parse(text, Duration::from_secs(4)).unwrap();
-        assert_eq!(requests, 50_000.0);
-        assert_eq!(round, Round { per_cpu_second: 12_500.0, per_second: 9_803.92, p99_ms: 2.5 });
+        let round = of_wrk(text, Duration::from_secs(4)).unwrap();
+        assert_eq!(round, Round { per_cpu_second: 12_500.0, per_second: 9_803.92, answer_ms: 2.5 });
         assert_eq!(milliseconds("1.20s"), Some(1_200.0));
-        assert!(parse("", Duration::ZERO).is_none());
+        assert!(of_wrk("", Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn the_report_of_h2load_is_read() {
+        let text = "finished in 5.00s, 6000.00 req/s, 9.00MB/s\n\
+            requests: 30000 total, 30256 started, 30000 done, 30000 succeeded, 0 failed, 0 errored, 0 timeout\n\
+            \x20                    min         max         mean         sd        +/- sd\n\
+            time for request:      100us     10.00ms      1.50ms       500us    80.00%\n";
+        let round = of_h2load(text, Duration::from_secs(3)).unwrap();
+        assert_eq!(round, Round { per_cpu_second: 10_000.0, per_second: 6_000.0, answer_ms: 1.5 });
+        assert!(of_h2load(&text.replace("0 failed", "1 failed"), Duration::from_secs(3)).is_none());
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! It is a process of its own so that its CPU time and memory are the origin's alone.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,30 +21,49 @@ use media::{Kind, TimeDelta, Timestamp, WallTime};
 use origin::{Broadcast, Directory, Fallback, FallbackBody, Listener, Resolution, Server};
 use packager::log::{Event, Format, Init, Part, Payload, RenditionId, SegmentEnd, Targets};
 use packager::uri::{File, Route};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
 use tokio_util::sync::CancellationToken;
 
-use crate::peers::{Process, SERVER_CORE, command};
+use crate::peers::{Process, SERVER_CORE, command, memory_folder};
 
 /// Parts in a segment.
-const PARTS: u32 = 12;
+pub(crate) const PARTS: u32 = 12;
 /// A part: its boxes, then six pictures.
 const BOXES: usize = 640;
 const PICTURES: usize = 6;
 const PART_BYTES: usize = 100_000;
 /// Parts of the open segment, so that the playlist has about 1.5 KB.
 const OPEN_PARTS: u32 = 8;
-const PART_MS: i64 = 200;
+/// Milliseconds in a part.
+pub(crate) const PART_MS: i64 = 200;
 /// A blocked request is sent home after three of these; ten thousand readers need a while to connect.
 const TARGET_SECS: u32 = 10;
 const BLOCK_LIMIT: Duration = Duration::from_secs(25);
+
+/// What the process is started with.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The certificate.
+    cert: PathBuf,
+    /// Its key.
+    key: PathBuf,
+}
 
 /// The process, seen by a benchmark.
 pub(crate) struct Synthetic {
     process: Process,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
+    /// Releases whose answers are not read yet.
+    posted: usize,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where it listens for TLS.
+    pub(crate) tls_address: SocketAddr,
+    /// The certificate, as DER.
+    pub(crate) certificate: Vec<u8>,
     /// Path of the playlist.
     pub(crate) playlist: String,
     /// Path of a part.
@@ -54,17 +75,21 @@ pub(crate) struct Synthetic {
 impl Synthetic {
     /// Starts it on the servers' core.
     pub(crate) fn start() -> Result<Self> {
+        let folder = memory_folder()?;
+        let certificate = Certificate::write(folder.path())?;
         let mut command = command(std::env::current_exe()?, Some(SERVER_CORE));
-        command.arg("serve-synthetic").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg("serve-synthetic").arg(&certificate.cert).arg(&certificate.key);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::start(command)?;
         let to = process.child().stdin.take().context("no pipe to the server")?;
         let mut from = BufReader::new(process.child().stdout.take().context("no pipe from the server")?);
         let mut line = String::new();
         from.read_line(&mut line)?;
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [address, playlist, part, segment] = words[..] else { bail!("the server says {line:?}") };
+        let [address, tls_address, playlist, part, segment] = words[..] else { bail!("the server says {line:?}") };
         let [playlist, part, segment] = [playlist, part, segment].map(str::to_owned);
-        Ok(Self { process, to, from, address: address.parse()?, playlist, part, segment })
+        let (address, tls_address, certificate) = (address.parse()?, tls_address.parse()?, certificate.der);
+        Ok(Self { process, to, from, posted: 0, address, tls_address, certificate, playlist, part, segment })
     }
 
     /// Its process id.
@@ -75,6 +100,25 @@ impl Synthetic {
     /// Has it publish the next part.
     pub(crate) fn release(&mut self) -> Result<()> {
         self.command("release").map(drop)
+    }
+
+    /// Has it publish the next part, without waiting until it has.
+    pub(crate) fn post_release(&mut self) -> Result<()> {
+        self.posted += 1;
+        Ok(writeln!(self.to, "release")?)
+    }
+
+    /// Waits until all that was posted is published.
+    pub(crate) fn await_posted(&mut self) -> Result<()> {
+        for _ in 0..std::mem::take(&mut self.posted) {
+            self.from.read_line(&mut String::new())?;
+        }
+        Ok(())
+    }
+
+    /// The query that waits for the next part.
+    pub(crate) fn next_part(&mut self) -> Result<String> {
+        Ok(self.command("next")?.trim().to_owned())
     }
 
     /// Waits until so many readers are blocked.
@@ -173,21 +217,64 @@ impl Fallback for NotFound {
     }
 }
 
-/// The process itself: serves until its standard input ends.
-pub(crate) fn serve() -> Result<()> {
+/// The files of a certificate of our own for `localhost`.
+pub(crate) struct Certificate {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) der: Vec<u8>,
+}
+
+impl Certificate {
+    /// Makes one in `folder`.
+    pub(crate) fn write(folder: &Path) -> Result<Self> {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+        fs::write(&cert, made.cert.pem())?;
+        fs::write(&key, made.signing_key.serialize_pem())?;
+        Ok(Self { cert, key, der: made.cert.der().to_vec() })
+    }
+}
+
+/// TLS settings of a client that trusts this one certificate.
+pub(crate) fn trusting(certificate: &[u8]) -> Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(certificate.to_vec()))?;
+    let provider = Arc::new(crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The TLS settings that Weir has.
+fn server_config(cert: &Path, key: &Path) -> Result<ServerConfig> {
+    let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
+    let provider = Arc::new(crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let mut config = config.with_no_client_auth().with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
+    config.alpn_protocols = origin::ALPN_PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+    Ok(config)
+}
+
+fn listen() -> Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    socket.listen(4_096)?;
+    Ok(socket.into())
+}
+
+/// The process itself, with a certificate and its key: serves until its standard input ends.
+pub(crate) fn serve(args: &Args) -> Result<()> {
     crate::proc::raise_open_files(20_000)?;
     let (playback, id) = (PlaybackId::generate(), BroadcastId::generate());
     let broadcast = Arc::new(Broadcast::new(id.clone()));
     let mut programme = Programme::new(Arc::clone(&broadcast));
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
-    socket.listen(4_096)?;
-    let socket = TcpListener::from(socket);
-    let address = socket.local_addr()?;
+    let (plain, tls) = (listen()?, listen()?);
+    let addresses = format!("{} {}", plain.local_addr()?, tls.local_addr()?);
+    let settings = Arc::new(server_config(&args.cert, &args.key)?);
+    let listeners = vec![Listener::plain(plain), Listener::tls(tls, Arc::new(move || Arc::clone(&settings)))];
     let stop = CancellationToken::new();
     let config = origin::Config { workers: 1, ..origin::Config::default() };
     let directory = Arc::new(OnlyOne(broadcast));
-    let server = Server::start(config, directory, Arc::new(NotFound), vec![Listener::plain(socket)], stop.clone())?;
+    let server = Server::start(config, directory, Arc::new(NotFound), listeners, stop.clone())?;
     let stats = server.stats();
     let paths = [
         File::Playlist(RenditionId::VIDEO),
@@ -195,13 +282,14 @@ pub(crate) fn serve() -> Result<()> {
         File::Segment(RenditionId::VIDEO, 0),
     ];
     let paths = paths.map(|file| Route::File(playback.clone(), id.clone(), file).to_string());
-    println!("{address} {}", paths.join(" "));
+    println!("{addresses} {}", paths.join(" "));
     for line in std::io::stdin().lines() {
         match line?.as_str() {
             "release" => {
                 programme.release();
                 println!("released");
             }
+            "next" => println!("_HLS_msn={}&_HLS_part={}", programme.msn, programme.index),
             "blocked" => println!("{}", stats.blocked_readers()),
             other => bail!("{other:?} is no command"),
         }
