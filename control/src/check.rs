@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use sqlx::sqlite::SqliteConnectOptions;
 
-use crate::control::Config;
+use crate::config::Config;
 use crate::error::Error;
 use crate::secret::Keyring;
 use crate::store::Store;

@@ -7,10 +7,12 @@
 
 mod api;
 mod check;
+mod config;
 mod control;
 mod error;
 mod index;
 pub mod lifecycle;
+mod queue;
 mod record;
 mod secret;
 mod settings;
@@ -21,7 +23,8 @@ mod writer;
 
 pub use api::{ClientAddress, openapi, serves};
 pub use check::{check_store, check_store_file, check_store_url};
-pub use control::{Config, Control, Environment, Snapshot, Stage, Token};
+pub use config::{Config, Environment, Token};
+pub use control::{Control, Snapshot, Stage};
 pub use error::Error;
 pub use index::{KeyLookup, Quality, StreamSettings};
 pub use record::Status;

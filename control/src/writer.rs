@@ -4,7 +4,6 @@
 //! in order, before and after the edits that came between them. An edit waits for its own write, because what was
 //! acknowledged must be durable; while the store is down it is refused at once.
 
-use std::collections::{HashSet, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,16 +17,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::Error;
 use crate::lifecycle::State;
+use crate::queue::{Ack, Item, Queue, Work};
 use crate::secret::Keyring;
 use crate::store::{Store, Write};
 
-/// Transitions that wait. At the bound those that a later one of the same live stream follows are forgotten: what stays is
-/// where each live stream is.
-const MAX_TRANSITIONS: usize = 10_000;
 /// Edits that wait for the disk; more are refused.
 const MAX_EDITS: usize = 1_000;
-/// Transitions written together.
-const BATCH: usize = 500;
 /// How often the database file is looked for.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often an idle store is tried, so that its failure is known before something has to be written.
@@ -64,34 +59,11 @@ struct Shared {
     status: watch::Sender<StoreStatus>,
 }
 
-struct Queue {
-    items: VecDeque<(u64, Item)>,
-    /// The number of the newest item.
-    newest: u64,
-    edits: usize,
-    /// Transitions at which the next clean-up is due.
-    bound: usize,
-}
-
-enum Item {
-    Transition(LiveStreamId, State),
-    Edit(Write, Ack),
-}
-
-type Ack = oneshot::Sender<Result<(), Error>>;
-
-enum Work {
-    /// Transitions, with the number of the last one.
-    States(Vec<(LiveStreamId, State)>, u64),
-    Edit(Write, Ack),
-}
-
 impl Writer {
     /// Takes the store over.
     pub(crate) fn start(store: Store, keyring: Keyring) -> Self {
-        let queue = Queue { items: VecDeque::new(), newest: 0, edits: 0, bound: MAX_TRANSITIONS };
         let shared = Arc::new(Shared {
-            queue: Mutex::new(queue),
+            queue: Mutex::default(),
             wake: Notify::new(),
             status: watch::Sender::new(StoreStatus::default()),
         });
@@ -116,7 +88,7 @@ impl Writer {
         let (ack, written) = oneshot::channel();
         {
             let queue = &mut *self.shared.queue.lock();
-            if queue.edits >= MAX_EDITS {
+            if queue.edits() >= MAX_EDITS {
                 return Err(Error::Unavailable("too many changes wait for the disk".to_owned()));
             }
             queue.push(Item::Edit(write, ack));
@@ -153,78 +125,6 @@ impl Writer {
             // One that panicked has told of it.
             let _ = task.await;
         }
-    }
-}
-
-impl Queue {
-    fn push(&mut self, item: Item) {
-        match item {
-            Item::Edit(..) => self.edits += 1,
-            Item::Transition(..) if self.transitions() >= self.bound => self.forget_what_is_followed(),
-            Item::Transition(..) => {}
-        }
-        self.newest += 1;
-        self.items.push_back((self.newest, item));
-    }
-
-    fn transitions(&self) -> usize {
-        self.items.len() - self.edits
-    }
-
-    fn forget_what_is_followed(&mut self) {
-        let mut seen = HashSet::new();
-        let mut kept: VecDeque<_> = std::mem::take(&mut self.items)
-            .into_iter()
-            .rev()
-            .filter(|(_, item)| match item {
-                Item::Transition(id, _) => seen.insert(id.clone()),
-                Item::Edit(..) => true,
-            })
-            .collect();
-        kept.make_contiguous().reverse();
-        self.items = kept;
-        // With more live streams than that the next clean-up has to be worth its time as well.
-        self.bound = MAX_TRANSITIONS.max(2 * self.transitions());
-    }
-
-    /// What is to be written next. Transitions stay in the queue until they are.
-    fn next(&mut self) -> Option<Work> {
-        match self.items.pop_front()? {
-            (_, Item::Edit(write, ack)) => {
-                self.edits -= 1;
-                Some(Work::Edit(write, ack))
-            }
-            transition => {
-                self.items.push_front(transition);
-                let mut last = 0;
-                let states = self.items.iter().map_while(|(number, item)| match item {
-                    Item::Transition(id, state) => {
-                        last = *number;
-                        Some((id.clone(), state.clone()))
-                    }
-                    Item::Edit(..) => None,
-                });
-                let states = states.take(BATCH).collect();
-                Some(Work::States(states, last))
-            }
-        }
-    }
-
-    fn forget_until(&mut self, last: u64) {
-        while self.items.pop_front_if(|(number, _)| *number <= last).is_some() {}
-    }
-
-    fn take_edits(&mut self) -> Vec<Ack> {
-        let mut acks = Vec::with_capacity(self.edits);
-        let items = std::mem::take(&mut self.items);
-        for (number, item) in items {
-            match item {
-                Item::Edit(_, ack) => acks.push(ack),
-                transition => self.items.push_back((number, transition)),
-            }
-        }
-        self.edits = 0;
-        acks
     }
 }
 
@@ -380,75 +280,11 @@ async fn patiently<T>(shared: &Shared, limit: Duration, work: impl Future<Output
 mod tests {
     use super::*;
 
-    fn queue(bound: usize) -> Queue {
-        Queue { items: VecDeque::new(), newest: 0, edits: 0, bound }
-    }
-
-    fn transition(id: &LiveStreamId, enabled: bool) -> Item {
-        Item::Transition(id.clone(), State { enabled, broadcast: None })
-    }
-
-    fn edit(id: &LiveStreamId) -> Item {
-        Item::Edit(Write::Delete(id.clone()), oneshot::channel().0)
-    }
-
-    /// What is next, as text: the live streams of transitions with whether they are enabled, or an edit.
-    fn next(queue: &mut Queue, names: &[&LiveStreamId]) -> String {
-        let name = |id| names.iter().position(|known| *known == id).unwrap();
-        match queue.next() {
-            Some(Work::States(states, last)) => {
-                queue.forget_until(last);
-                states
-                    .iter()
-                    .map(|(id, state)| format!("{}{}", name(id), if state.enabled { '+' } else { '-' }))
-                    .collect()
-            }
-            Some(Work::Edit(Write::Delete(id), _)) => format!("edit {}", name(&id)),
-            Some(Work::Edit(..)) => unreachable!(),
-            None => String::new(),
-        }
-    }
-
-    #[test]
-    fn everything_is_written_in_order() {
-        let ids = [(); 2].map(|()| LiveStreamId::generate());
-        let [a, b] = ids.each_ref();
-        let mut queue = queue(100);
-        for item in
-            [transition(a, true), transition(b, true), transition(a, false), edit(a), transition(a, true), edit(b)]
-        {
-            queue.push(item);
-        }
-        let order = [(); 5].map(|()| next(&mut queue, &[a, b]));
-        assert_eq!(order, ["0+1+0-", "edit 0", "0+", "edit 1", ""]);
-    }
-
-    #[test]
-    fn at_the_bound_what_is_followed_is_forgotten() {
-        let ids = [(); 3].map(|()| LiveStreamId::generate());
-        let [a, b, c] = ids.each_ref();
-        let mut queue = queue(4);
-        for item in [transition(a, true), transition(b, true), transition(a, false), edit(b), transition(b, false)] {
-            queue.push(item);
-        }
-        queue.push(transition(c, true));
-        assert_eq!((queue.transitions(), queue.bound), (3, MAX_TRANSITIONS));
-        let order = [(); 4].map(|()| next(&mut queue, &[a, b, c]));
-        assert_eq!(order, ["0-", "edit 1", "1-2+", ""]);
-        // One that is written while the queue is cleaned up is not written over by an older one.
-        queue.push(transition(a, true));
-        let Some(Work::States(_, last)) = queue.next() else { unreachable!() };
-        queue.push(transition(a, false));
-        queue.forget_what_is_followed();
-        queue.forget_until(last);
-        assert_eq!(next(&mut queue, &[a, b, c]), "0-");
-    }
-
     #[tokio::test]
     async fn a_disk_that_does_not_answer_is_known_before_it_does() {
         let status = watch::Sender::new(StoreStatus::default());
         let mut seen = status.subscribe();
-        let shared = Shared { queue: Mutex::new(queue(4)), wake: Notify::new(), status };
+        let shared = Shared { queue: Mutex::default(), wake: Notify::new(), status };
         // A write that returns when everyone knows that it does not.
         let write = async { seen.wait_for(|status| status.fault.is_some()).await.unwrap().fault.clone() };
         assert_eq!(patiently(&shared, Duration::ZERO, write).await.as_deref(), Some("the disk does not answer"));
@@ -456,17 +292,5 @@ mod tests {
         shared.recover();
         let status = shared.status.borrow();
         assert_eq!((status.fault.as_deref(), status.failures), (None, 1));
-    }
-
-    #[test]
-    fn edits_leave_a_queue_that_is_not_written() {
-        let id = LiveStreamId::generate();
-        let mut queue = queue(4);
-        for item in [transition(&id, true), edit(&id), transition(&id, false), edit(&id)] {
-            queue.push(item);
-        }
-        assert_eq!(queue.take_edits().len(), 2);
-        assert_eq!((queue.transitions(), queue.edits), (2, 0));
-        assert_eq!(next(&mut queue, &[&id]), "0+0-");
     }
 }
