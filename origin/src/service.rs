@@ -285,6 +285,9 @@ impl Parked {
 impl Ask {
     /// Answers if that is possible now, from the broadcast that is `known` or the one that the directory has.
     fn attempt(self, worker: &Worker, known: Option<Arc<Broadcast>>, if_none_match: Option<&str>) -> Attempt {
+        // An answer that was waited for has news under its URL. What was there already may have been asked for by mistake,
+        // and has to be another text when it is asked for again: Video.js 8.24 does so where a segment has just ended.
+        let reload = known.is_some() && self.directives.msn.is_some();
         let resolution = known.map_or_else(|| self.resolve(worker), Resolution::Live);
         let broadcast = match resolution {
             Resolution::Live(broadcast) => broadcast,
@@ -305,7 +308,7 @@ impl Ask {
             Look::Found(rendered) => {
                 let known = answer::is_known(if_none_match, &rendered.etag);
                 let Taste { head_only, gzip, .. } = self.taste;
-                let playlist = Playlist { rendered, reload: self.directives.msn.is_some(), gzip, busy: self.busy };
+                let playlist = Playlist { rendered, reload, gzip, busy: self.busy };
                 Attempt::Done(if known || head_only {
                     Answer::Response(playlist.head_alone(known))
                 } else {

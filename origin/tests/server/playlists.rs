@@ -89,6 +89,15 @@ fn a_blocking_reload_is_released_by_its_part_and_by_nothing_before() {
 }
 
 #[test]
+fn a_reload_that_finds_what_it_asks_for_is_not_kept() {
+    let stage = Stage::playing();
+    for directives in ["_HLS_msn=1&_HLS_part=0", "_HLS_msn=1", "_HLS_msn=2&_HLS_part=2"] {
+        let answer = stage.get(&format!("{VIDEO}?{directives}"));
+        assert_eq!((answer.status, answer.header("cache-control")), (200, "public, max-age=0"), "{directives}");
+    }
+}
+
+#[test]
 fn readers_of_a_rung_that_is_shed_are_sent_to_another_one() {
     let stage = Stage::playing();
     let rung = RenditionId::rung(0).unwrap();
