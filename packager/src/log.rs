@@ -58,6 +58,8 @@ pub enum Event {
     Segment(SegmentEnd),
     /// A rung was shed: nobody new is to be sent to it. It goes on with gaps, and its next part with frames offers it anew.
     Withdrawn(RenditionId),
+    /// Closed captions were seen in the pictures for the first time.
+    Captions,
     /// The broadcast is over; nothing follows.
     End,
 }

@@ -12,6 +12,7 @@ mod announce;
 mod cuts;
 mod estimate;
 mod feed;
+mod finish;
 mod gop;
 mod lane;
 mod plan;
@@ -39,6 +40,10 @@ const START_HOLD: TimeDelta = TimeDelta::from_secs(4);
 const MOST_APART: TimeDelta = TimeDelta::from_secs(10);
 /// First segment of a programme that is audio only.
 const FIRST_AUDIO_SEGMENT: TimeDelta = TimeDelta::from_secs(1);
+/// The least that the first segment of a programme with video lasts: about a second. It is short for a quick start. All
+/// others are as long as the mode says, because players that count back three segments from the end of the playlist have
+/// to find more there than the next segment takes.
+const FIRST_SEGMENT: TimeDelta = TimeDelta::from_millis(950);
 /// Longest first segment: a GOP that is longer is cut in the middle.
 const LONGEST_FIRST_SEGMENT: TimeDelta = TimeDelta::from_millis(20_300);
 /// No segment is meant to be shorter; a little less, for GOPs of half a second with jitter.
@@ -217,16 +222,6 @@ impl Packager {
         Ok(())
     }
 
-    /// The broadcast is over.
-    pub fn end(&mut self) -> Result<(), Error> {
-        if !matches!(self.phase, Phase::Ended) {
-            self.discontinuity()?;
-            self.phase = Phase::Ended;
-            self.out.events.push_back(Event::End);
-        }
-        Ok(())
-    }
-
     fn lanes(&self) -> impl Iterator<Item = &Lane> {
         self.video.iter().chain(&self.followers).map(|feed| &feed.lane)
     }
@@ -311,7 +306,7 @@ impl Packager {
             (Kind::Video, Slot::Video) => {
                 let entry = unit.access != Access::Dependent;
                 let followed = units.iter().any(|(slot, _)| *slot == Slot::Video);
-                (entry && followed && elapsed >= SHORTEST_SEGMENT) || elapsed >= LONGEST_FIRST_SEGMENT
+                (entry && followed && elapsed >= FIRST_SEGMENT) || elapsed >= LONGEST_FIRST_SEGMENT
             }
             (Kind::Video, Slot::Sound(_)) => stalls,
         };

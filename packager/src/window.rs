@@ -20,6 +20,10 @@ const LISTED: TimeDelta = TimeDelta::from_secs(30);
 const LISTED_TARGETS: i64 = 3;
 /// Decisions to slide that are remembered for renditions behind the first one; past it, the oldest is made anew.
 const SLIDES: usize = 32;
+/// Whole segments that the first playlist lists. Players of whole segments begin with the first one and learn of a new one
+/// when it is whole: with the first segment alone they would run dry before the next one comes, and once more where a short
+/// first segment is followed by longer ones.
+const FIRST_LISTED: usize = 2;
 /// Rungs are waited for until the leader has so many segments: players that start without one may never learn of it.
 const PATIENCE: usize = 3;
 
@@ -31,6 +35,7 @@ pub struct Window {
     /// By the newest closed segment, the first one that is listed with it.
     slides: BTreeMap<u64, u64>,
     playable: bool,
+    captions: bool,
     ended: bool,
 }
 
@@ -74,20 +79,26 @@ impl Window {
                     rendition.close(end, self.targets.map_or(0, |t| t.segment_secs));
                 }
                 self.slide(end.rendition, end.msn);
-                self.playable |= self.can_be_started();
+                self.playable |= self.can_be_started(FIRST_LISTED);
             }
             Event::Withdrawn(rendition) => {
                 if let Some(rendition) = self.renditions.get_mut(rendition) {
                     rendition.withdraw();
                 }
             }
-            Event::End => self.ended = true,
+            Event::Captions => self.captions = true,
+            Event::End => {
+                self.ended = true;
+                self.playable |= self.can_be_started(1);
+            }
         }
     }
 
-    fn can_be_started(&self) -> bool {
-        let patience = self.rendition(RenditionId::VIDEO).is_none_or(|leader| leader.listed().count() <= PATIENCE);
-        self.renditions.values().all(|r| r.has_segment() || r.is_withdrawn() || r.id().is_rung() && !patience)
+    /// True if every rendition that is waited for has so many whole segments.
+    fn can_be_started(&self, segments: usize) -> bool {
+        let patience = self.rendition(RenditionId::VIDEO).is_none_or(|leader| leader.closed() < PATIENCE);
+        let ready = |r: &Rendition| r.closed() >= segments || r.is_withdrawn() || r.id().is_rung() && !patience;
+        !self.renditions.is_empty() && self.renditions.values().all(ready)
     }
 
     fn add_part(&mut self, part: &Arc<Part>) {
@@ -126,10 +137,15 @@ impl Window {
         LISTED.max(TimeDelta::from_secs(secs * LISTED_TARGETS))
     }
 
-    /// True once every rendition that was announced at the start has a whole segment, but that rungs are not waited for
-    /// without end; from then on it stays true.
+    /// True once every rendition that was announced at the start has [`FIRST_LISTED`] whole segments, or the broadcast has
+    /// ended with fewer; rungs are not waited for without end. From then on it stays true.
     pub fn is_playable(&self) -> bool {
         self.playable
+    }
+
+    /// True once there were closed captions in the pictures.
+    pub fn has_captions(&self) -> bool {
+        self.captions
     }
 
     /// True once nothing more will come.

@@ -23,7 +23,7 @@ fn gops_of_all_lengths_in_all_modes() {
 fn one_second_gops_make_two_second_segments_after_the_start() {
     let report = check(&package(Low, Some(&Video::default()), Some(48_000)), STRICT);
     let durations = report.durations_ms(RenditionId::VIDEO);
-    assert_eq!(durations[..7], [1_000, 1_000, 1_000, 1_000, 2_000, 2_000, 2_000]);
+    assert_eq!(durations[..7], [1_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000]);
     assert_eq!(report.targets.unwrap().segment_secs, 2);
 }
 

@@ -220,7 +220,10 @@ fn a_poorer_encoding_of_the_sound_goes_with_the_small_pictures() {
         let variant = variants.iter().find(|variant| variant.contains(size)).unwrap();
         variant.split("AUDIO=").nth(1).unwrap().to_owned()
     };
-    assert_eq!([group("1920x1080"), group("1280x720")], ["\"audio\"", "\"audio-1\""]);
+    assert_eq!(
+        [group("1920x1080"), group("1280x720")],
+        ["\"audio\",CLOSED-CAPTIONS=NONE", "\"audio-1\",CLOSED-CAPTIONS=NONE"]
+    );
 }
 
 #[test]

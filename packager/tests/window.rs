@@ -38,10 +38,10 @@ fn lists_thirty_seconds_and_keeps_a_third_more() {
         let total = video.listed().fold(TimeDelta::ZERO, |sum, s| sum + s.duration());
         assert!(total < TimeDelta::from_secs(34), "{total:?}");
     }
-    assert_eq!(listed(&window, VIDEO), (32..47).collect::<Vec<_>>());
-    assert!(window.segment(VIDEO, 27).is_some() && window.segment(VIDEO, 26).is_none());
+    assert_eq!(listed(&window, VIDEO), (30..46).collect::<Vec<_>>());
+    assert!(window.segment(VIDEO, 25).is_some() && window.segment(VIDEO, 24).is_none());
     let held: u64 =
-        (27..47).flat_map(|msn| [VIDEO, AUDIO].map(|r| window.segment(r, msn).map_or(0, |s| s.len()))).sum();
+        (25..46).flat_map(|msn| [VIDEO, AUDIO].map(|r| window.segment(r, msn).map_or(0, |s| s.len()))).sum();
     let inits: usize = [VIDEO, AUDIO].map(|r| window.init(r, 0).unwrap().bytes.len()).iter().sum();
     assert_eq!(window.bytes(), held + inits as u64);
 }
@@ -55,35 +55,71 @@ fn lists_three_target_durations_of_long_gops() {
 }
 
 #[test]
-fn is_playable_once_each_rendition_has_a_segment() {
-    for mode in [Standard, Reduced, Low] {
+fn is_playable_once_each_rendition_has_two_segments() {
+    for (mode, millis) in [(Standard, 5_000), (Reduced, 3_000), (Low, 3_000)] {
         let mut fed = Fed::new(mode, &[video_track(), audio_track(48_000)]);
-        fed.push(mux([Video { length: 1_050, ..Video::default() }.make(), audio(48_000, 0, 1_050)]));
+        let length = millis + 250;
+        fed.push(mux([Video { length, ..Video::default() }.make(), audio(48_000, 0, length)]));
         let mut window = Window::new();
         for event in &fed.events {
-            let whole = |r| window.rendition(r).is_some_and(|r| r.listed().any(|s| s.is_closed()));
-            assert_eq!(window.is_playable(), whole(VIDEO) && whole(AUDIO));
+            let whole = |r| window.rendition(r).map_or(0, |r| r.listed().filter(|s| s.is_closed()).count());
+            assert_eq!(window.is_playable(), whole(VIDEO) >= 2 && whole(AUDIO) >= 2);
             window.apply(event);
         }
-        assert!(window.is_playable(), "one GOP and a frame are enough");
+        assert!(window.is_playable(), "one GOP, a segment as long as all, and a frame are enough");
+        let listed = window.rendition(VIDEO).unwrap().listed().filter(|s| s.is_closed());
+        let listed = listed.fold(TimeDelta::ZERO, |sum, s| sum + s.duration());
+        let next = TimeDelta::from_secs(window.targets().unwrap().segment_secs.into());
+        assert_eq!(listed.as_millis(), millis);
+        assert!(listed >= next + TimeDelta::from_millis(900), "more than the next segment takes");
         assert!(playlist::media(&window, VIDEO, &MediaOptions::default()).is_some());
+    }
+}
+
+#[test]
+fn a_broadcast_that_ended_early_is_playable_with_one_segment() {
+    for mode in [Standard, Reduced, Low] {
+        let mut fed = Fed::new(mode, &[video_track(), audio_track(48_000)]);
+        fed.push(mux([Video { length: 700, ..Video::default() }.make(), audio(48_000, 0, 700)]));
+        assert!(!window_of(&fed.events).is_playable());
+        assert!(window_of(&fed.end().events).is_playable());
+        assert!(!window_of(&Fed::new(mode, &[video_track()]).end().events).is_playable(), "nothing came");
+    }
+}
+
+/// Players that go back three segments from the end of the list find more there than the next one takes.
+#[test]
+fn three_segments_last_longer_than_the_next_one_from_the_start() {
+    for mode in [Standard, Reduced, Low] {
+        for gop in [500, 1_000, 2_000, 2_500] {
+            let mut fed = Fed::new(mode, &[video_track(), audio_track(48_000)]);
+            let video = Video { length: 30_000, gops: vec![gop], ..Video::default() };
+            fed.push(mux([video.make(), audio(48_000, 0, 30_000)]));
+            let window = window_of(&fed.events);
+            let all: Vec<_> =
+                window.rendition(VIDEO).unwrap().listed().filter(|s| s.is_closed()).map(|s| s.duration()).collect();
+            for (n, next) in all.iter().enumerate().skip(2) {
+                let had = all[n.saturating_sub(3)..n].iter().fold(TimeDelta::ZERO, |sum, d| sum + *d);
+                assert!(had >= *next + TimeDelta::from_millis(900), "{mode:?} {gop}: {all:?}");
+            }
+        }
     }
 }
 
 #[test]
 fn blocking_reloads_wait_for_what_they_ask() {
     let mut fed = Fed::new(Low, &[video_track()]);
-    fed.push(Video { length: 5_450, ..Video::default() }.make());
+    fed.push(Video { length: 8_450, ..Video::default() }.make());
     let window = window_of(&fed.events);
     assert_eq!(window.progress(VIDEO), Some(Progress { msn: 4, parts: 7 }));
     let holds = |msn, part| window.holds(VIDEO, msn, part);
     assert!(holds(3, None) && !holds(4, None));
     assert!(holds(4, Some(6)) && !holds(4, Some(7)) && !holds(5, Some(0)));
-    assert!(holds(3, Some(9)), "past the end of segment 3 stands for the first part of segment 4");
+    assert!(holds(3, Some(19)), "past the end of segment 3 stands for the first part of segment 4");
     assert!(!window.holds(AUDIO, 0, None));
     let part = |msn, index| window.availability(VIDEO, msn, index);
     assert_eq!((part(4, 6), part(4, 7), part(5, 0)), (Availability::Ready, Availability::Later, Availability::Later));
-    assert_eq!((part(3, 9), window.availability(AUDIO, 0, 0)), (Availability::Never, Availability::Never));
+    assert_eq!((part(3, 19), window.availability(AUDIO, 0, 0)), (Availability::Never, Availability::Never));
     let events = fed.end().events.clone();
     assert_eq!(window_of(&events).availability(VIDEO, 9, 0), Availability::Never);
 }
@@ -91,11 +127,11 @@ fn blocking_reloads_wait_for_what_they_ask() {
 #[test]
 fn a_part_past_a_closed_segment_waits_for_the_next_segments_first() {
     let mut fed = Fed::new(Low, &[video_track()]);
-    fed.push(Video { length: 4_020, ..Video::default() }.make());
+    fed.push(Video { length: 7_020, ..Video::default() }.make());
     let window = window_of(&fed.events);
     assert_eq!(window.progress(VIDEO), Some(Progress { msn: 4, parts: 0 }));
-    assert!(window.holds(VIDEO, 3, None) && window.holds(VIDEO, 3, Some(4)));
-    assert!(!window.holds(VIDEO, 3, Some(5)));
+    assert!(window.holds(VIDEO, 3, None) && window.holds(VIDEO, 3, Some(9)));
+    assert!(!window.holds(VIDEO, 3, Some(10)));
 }
 
 #[test]

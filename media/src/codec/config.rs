@@ -7,6 +7,9 @@ use crate::frame::Access;
 use crate::time::Timescale;
 use crate::track::Kind;
 
+/// How a message with captions begins: ITU-T T.35 of the United States, ATSC, `GA94`, `cc_data` (ATSC A/53 part 4 §6.2.3).
+const CAPTIONS: &[u8] = b"\xb5\x00\x31GA94\x03";
+
 /// The codec of a track with its out-of-band header.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CodecConfig {
@@ -203,6 +206,23 @@ impl CodecConfig {
         }
     }
 
+    /// True for a picture with closed captions beside it, CEA-608 or CEA-708, in the form of ATSC A/53 part 4.
+    pub fn carries_captions(&self, sample: &[u8]) -> bool {
+        let told_by = |message: &[u8]| message.windows(CAPTIONS.len()).any(|bytes| bytes == CAPTIONS);
+        match self {
+            Self::Avc(avc) => {
+                let ahead = avc.nal_units(sample).take_while(|nal| !avc::nal_type(nal).is_some_and(avc::is_vcl));
+                ahead.filter(|nal| avc::nal_type(nal) == Some(avc::NAL_SEI)).any(told_by)
+            }
+            Self::Hevc(hevc) => {
+                let ahead = hevc.nal_units(sample).take_while(|nal| !hevc::nal_type(nal).is_some_and(hevc::is_vcl));
+                ahead.filter(|nal| hevc::nal_type(nal) == Some(hevc::NAL_PREFIX_SEI)).any(told_by)
+            }
+            Self::Av1(_) => av1::obus(sample).filter(|obu| obu.kind == av1::OBU_METADATA).any(|obu| told_by(obu.body)),
+            _ => false,
+        }
+    }
+
     /// Whether decoding may start at `sample`, by what the sample holds, whatever the transport says of it.
     pub fn access(&self, sample: &[u8]) -> Access {
         match self {
@@ -248,6 +268,20 @@ mod tests {
         assert_eq!((video.channels(), video.samples_per_frame(), video.sample_rate()), (None, None, None));
         assert_eq!(video.codec_string(), "hvc1.4.10.H150.9D.8");
         assert_eq!(video.access(&sample(&[&[0x28, 1, 0xaf]])), Access::Independent);
+    }
+
+    #[test]
+    fn captions_are_found_in_front_of_the_picture() {
+        let video = hevc();
+        let message = [&[78, 1, 4, 12][..], CAPTIONS, &[0x41, 0xff, 0x80]].concat();
+        let (slice, other) = ([0x28, 1, 0xaf], [78, 1, 4, 5, 0xb5, 0, 0x31, 0x47, 0x80]);
+        assert!(video.carries_captions(&sample(&[&other, &message, &slice])));
+        assert!(!video.carries_captions(&sample(&[&other, &slice, &message])));
+        assert!(!video.carries_captions(&sample(&[&slice])) && !video.carries_captions(&[]));
+        // The same in AV1, as a metadata OBU with its size.
+        let obu = [&[0x2a, 12, 4][..], CAPTIONS, &[0x41, 0xff, 0x80]].concat();
+        let av1 = CodecConfig::Av1(av1::Config::parse(hex("81010c000a0c0200000d2627fb3805f00080")).unwrap());
+        assert!(av1.carries_captions(&obu) && !av1.carries_captions(&obu[..10]));
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn unknown_and_idle_are_told_apart_at_once() {
 }
 
 #[test]
-fn the_first_answers_wait_for_a_whole_segment() {
+fn the_first_answers_wait_for_two_whole_segments() {
     let stage = Stage::new();
     stage.broadcast.append(&opening());
     let (mut multivariant, mut media) = (stage.client(), stage.client());
@@ -33,6 +33,8 @@ fn the_first_answers_wait_for_a_whole_segment() {
     (0..PARTS).for_each(|index| stage.broadcast.append(&parts(0, index)));
     stage.await_blocked(2);
     stage.broadcast.append(&close(0));
+    stage.await_blocked(2);
+    stage.broadcast.append(&segment(1));
     let answer = multivariant.receive(true);
     assert_eq!((answer.status, answer.header("content-type")), (200, "application/vnd.apple.mpegurl"));
     assert!(answer.text().contains("live/b1/video.m3u8"), "{}", answer.text());

@@ -184,14 +184,14 @@ fn connections_without_a_request_are_closed() {
     let short = Duration::from_millis(100);
     let stage = Stage::with(Config { header_timeout: short, idle_timeout: short, ..config() }, None);
     stage.broadcast.append(&opening());
-    stage.broadcast.append(&segment(0));
+    (0..2).for_each(|msn| stage.broadcast.append(&segment(msn)));
     let (mut silent, mut half, mut kept) = (stage.client(), stage.client(), stage.client());
     half.send_raw("GET /live.m3u8 HTTP/1.1\r\nHo");
     assert_eq!(kept.get("/live.m3u8").status, 200);
     assert!(silent.is_closed() && half.is_closed() && kept.is_closed());
     assert_eq!(stage.server.stats().timeout_closes(), 3);
     let mut blocked = stage.client();
-    blocked.send("GET", "/live/b1/video.m3u8?_HLS_msn=1", "");
+    blocked.send("GET", "/live/b1/video.m3u8?_HLS_msn=2", "");
     assert_eq!(blocked.receive(true).status, 503, "who waits for us is not idle");
 }
 

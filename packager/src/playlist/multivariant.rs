@@ -55,7 +55,8 @@ pub fn multivariant(window: &Window, options: &MultivariantOptions<'_>) -> Strin
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
     // Writing to a String cannot fail.
-    let _ = Master { videos: video, groups: groups(&audio), options, out: &mut out }.write();
+    let captions = window.has_captions();
+    let _ = Master { videos: video, groups: groups(&audio), captions, options, out: &mut out }.write();
     out
 }
 
@@ -143,6 +144,8 @@ impl<'a> Group<'a> {
 struct Master<'a> {
     videos: Vec<&'a Rendition>,
     groups: Vec<Group<'a>>,
+    /// There may be closed captions in the pictures.
+    captions: bool,
     options: &'a MultivariantOptions<'a>,
     out: &'a mut String,
 }
@@ -224,6 +227,10 @@ impl Master<'_> {
         }
         if let Some(group) = group {
             write!(self.out, ",AUDIO=\"{group}\"")?;
+        }
+        // Said for whoever would look into segments for captions: Shaka 5.2 then asks for one that is not whole yet, and fails.
+        if !self.captions {
+            self.out.push_str(",CLOSED-CAPTIONS=NONE");
         }
         self.out.push('\n');
         self.child(main)?;

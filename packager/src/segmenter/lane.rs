@@ -91,6 +91,8 @@ pub(super) struct Lane {
     /// The end of the segment before, if it was not told yet.
     ended: Option<SegmentEnd>,
     ends_told: bool,
+    /// Closed captions were seen in its pictures.
+    captions: bool,
     /// The newest part has no frames.
     in_gap: bool,
     /// From the DTS to the PTS of the newest IDR: how far presentation runs behind decoding. None of it in sound.
@@ -128,6 +130,7 @@ impl Lane {
             segment_ticks: 0,
             ended: None,
             ends_told: false,
+            captions: false,
             in_gap: false,
             reorder: TimeDelta::ZERO,
             active: false,
@@ -290,6 +293,17 @@ impl Lane {
         let lasts = |p: &Pending| if self.nominal.is_some() { p.lasts } else { self.estimate.value() };
         let last = self.pending.last().map(|p| p.dts.max(p.start) + lasts(p));
         last.or(self.clock).map_or(self.segment.at, |ticks| self.scale.timestamp(ticks))
+    }
+
+    /// Drops the last frames of the open part, where nothing is reordered, until its middle is shown before `end`.
+    pub(super) fn leave_out_beyond(&mut self, end: Timestamp) {
+        let end = self.decoded(end);
+        while let Some(first) = self.pending.first().map(|first| self.scale.timestamp(first.start))
+            && self.pending.is_sorted_by_key(|p| p.pts)
+            && (first - end) + (self.end() - end) > TimeDelta::ZERO
+        {
+            self.pending.pop();
+        }
     }
 
     fn most_frames(&self) -> usize {

@@ -11,7 +11,7 @@ use super::cuts::Cut;
 use super::feed::Feed;
 use super::lane::{Lane, Opening, Unit};
 use super::sound::{AUDIO_HOLD, HELD_IN_PARTS};
-use super::{Packager, Phase, SHORTEST_SEGMENT, Slot, plan};
+use super::{FIRST_SEGMENT, Packager, Phase, SHORTEST_SEGMENT, Slot, plan};
 use crate::Error;
 
 /// Video that is this far behind a cut made by audio gets a gap in its place.
@@ -22,8 +22,6 @@ const LONGEST_JUMP: TimeDelta = TimeDelta::from_secs(30);
 pub(super) const ROUNDING: TimeDelta = TimeDelta::from_millis(300);
 /// A GOP may be this much shorter than the target and still make a segment.
 const TARGET_JITTER: TimeDelta = TimeDelta::from_millis(100);
-/// Segments are short until the programme has lasted this many target durations, for a quick start.
-const RAMP_TARGETS: i64 = 2;
 
 /// State that begins anew with each run.
 #[derive(Debug)]
@@ -33,7 +31,7 @@ pub(super) struct Run {
     pub(super) wall: WallTime,
     pub(super) start_dts: Timestamp,
     pub(super) first_msn: u64,
-    /// It is the first of the broadcast, which gets short segments at its beginning.
+    /// It is the first of the broadcast, which begins with a short segment.
     pub(super) first: bool,
     /// Video takes part; where audio began alone, video waits for an IDR that audio has not passed.
     joined: bool,
@@ -274,8 +272,11 @@ impl Packager {
             return Ok(());
         }
         let target = plan::segment_target(self.config.mode);
-        let ramp = self.run.first && edge - self.run.start_pts < target.times(RAMP_TARGETS) + TARGET_JITTER;
-        let least = if ramp || self.run.headless { SHORTEST_SEGMENT } else { target - TARGET_JITTER };
+        let least = match self.run.headless {
+            true => SHORTEST_SEGMENT,
+            false if self.is_at_first_segment() => FIRST_SEGMENT,
+            false => target - TARGET_JITTER,
+        };
         let next_too_late = length + self.run.gop > self.limit(ROUNDING);
         // A cut that audio has passed already would tear the renditions apart.
         let behind_audio = self.run.newest_audio.is_some_and(|audio| audio >= edge);
@@ -283,6 +284,11 @@ impl Packager {
             self.cut_video(unit.dts, Cut { at: edge, discontinuity: false, entry: true })?;
         }
         Ok(())
+    }
+
+    /// True until the first segment of the broadcast was closed.
+    pub(super) fn is_at_first_segment(&self) -> bool {
+        self.run.first && self.cuts.newest() == self.run.first_msn
     }
 
     pub(super) fn limit(&self, rounding: TimeDelta) -> TimeDelta {
@@ -303,14 +309,7 @@ impl Packager {
 
     /// Ends the run: every rendition closes its segments, all with the same number.
     pub(super) fn end_run(&mut self) -> Result<(), Error> {
-        // Of rungs no more is shown than of the leader.
-        let led = self.leader().filter(|lane| lane.active()).map(|lane| lane.shown(lane.end()));
-        for n in 0..self.followers.len() {
-            self.commit_held(n, |sound, unit| sound || led.is_some_and(|led| unit.pts < led))?;
-        }
-        if let Some(feed) = self.video.as_mut().filter(|feed| feed.lane.active()) {
-            feed.lane.catch_up(&self.cuts, &mut self.out)?;
-        }
+        self.take_all_held()?;
         self.skip_to_newest(|_| true)?;
         let filled = self.lanes().filter(|lane| lane.active() && lane.has_content());
         let end = filled.map(|lane| lane.shown(lane.end())).max();
@@ -335,5 +334,18 @@ impl Packager {
             }
         }
         Ok(())
+    }
+
+    /// Takes what was held back for the leader, which goes no further.
+    pub(super) fn take_all_held(&mut self) -> Result<(), Error> {
+        // Of rungs no more is shown than of the leader.
+        let led = self.leader().filter(|lane| lane.active()).map(|lane| lane.shown(lane.end()));
+        for n in 0..self.followers.len() {
+            self.commit_held(n, |sound, unit| sound || led.is_some_and(|led| unit.pts < led))?;
+        }
+        match self.video.as_mut().filter(|feed| feed.lane.active()) {
+            Some(feed) => feed.lane.catch_up(&self.cuts, &mut self.out),
+            None => Ok(()),
+        }
     }
 }

@@ -85,7 +85,7 @@ impl Packager {
             }
             self.cut_sound(n, pts.min(start + limit), false)?;
         }
-        let first = self.run.first && self.cuts.newest() == self.run.first_msn;
+        let first = self.is_at_first_segment();
         let target = if first { super::FIRST_AUDIO_SEGMENT } else { plan::segment_target(self.config.mode) };
         if leads && pts - self.cuts.start() >= target { self.cut_sound(n, pts, false) } else { Ok(()) }
     }

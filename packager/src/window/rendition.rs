@@ -146,8 +146,9 @@ impl Rendition {
         self.withdrawn = true;
     }
 
-    pub(super) fn has_segment(&self) -> bool {
-        self.segments.front().is_some_and(|s| s.closed)
+    /// How many whole segments are there.
+    pub(super) fn closed(&self) -> usize {
+        self.segments.len() - usize::from(self.segments.back().is_some_and(|s| !s.closed))
     }
 
     pub(super) fn init(&self, number: u32) -> Option<&Arc<Init>> {

@@ -133,7 +133,7 @@ pub fn read(events: &[Event]) -> Report {
                 segment.duration = end.duration;
                 segment.closed = true;
             }
-            Event::Withdrawn(_) | Event::End => {}
+            Event::Withdrawn(_) | Event::Captions | Event::End => {}
         }
     }
     report

@@ -5,6 +5,7 @@ use media::{Access, TimeDelta};
 use super::still::Nothing;
 use super::{Lane, Pending, Unit};
 use crate::Error;
+use crate::log::{Event, RenditionId};
 use crate::segmenter::Output;
 
 /// Video frames that come this late behind what was already filled are dropped, up to the next key frame.
@@ -89,6 +90,7 @@ impl Lane {
         self.make_room(dts, unit.access, out)?;
         let Some(access) = self.decodable(unit.access, pts) else { return Ok(()) };
         self.announce(out);
+        self.notice_captions(&unit, out);
         self.estimate.frame(dts);
         let estimate = self.estimate.value();
         if access.is_independent() {
@@ -109,6 +111,15 @@ impl Lane {
             self.close_part(dts + estimate, out)?;
         }
         Ok(())
+    }
+
+    /// Tells once that there are captions, by the pictures that lead: the others have the same ones.
+    fn notice_captions(&mut self, unit: &Unit, out: &mut Output) {
+        let news = !self.captions && self.rendition == RenditionId::VIDEO;
+        if news && self.track.codec.carries_captions(&unit.payload) {
+            self.captions = true;
+            out.events.push_back(Event::Captions);
+        }
     }
 
     /// Closes the open part where a picture does not belong to it, and fills a long hole in front of the picture.
