@@ -266,26 +266,26 @@ impl Broadcast {
         }
     }
 
-    /// Ends the broadcast: frames that come later are dropped. Ends the playlists too, but where there is a ladder: that has
-    /// to be drained.
+    /// Ends the broadcast: frames that come later are dropped. Gives the ladder, where there is one: that has to be drained.
     #[must_use]
     pub(crate) fn finish(&self) -> Option<Encoding> {
         let mut programme = self.programme.lock();
         programme.ended = true;
-        let encoding = programme.encoding.take();
-        if encoding.is_none() {
-            self.end();
-        }
-        encoding
+        programme.encoding.take()
     }
 
-    /// Lets out what is inside the ladder, and ends the playlists. Waits for it, no longer than the ladder does.
-    pub(crate) fn drain(&self, encoding: Encoding) {
-        encoding.ladder.finish();
-        self.end();
+    /// Publishes the last media; what is inside the ladder comes out first, which is waited for. True if the playlists are
+    /// to [end](Self::end) a moment later: players take what they learn of together with the end for unneeded.
+    pub(crate) fn drain(&self, encoding: Option<Encoding>) -> bool {
+        encoding.into_iter().for_each(|encoding| encoding.ladder.finish());
+        let drained = self.packaging.last_parts();
+        drained
+            .inspect_err(|error| error!(stream = %self.stream, %error, "the last part of the broadcast is lost"))
+            .unwrap_or(false)
     }
 
-    fn end(&self) {
+    /// Ends the playlists.
+    pub(crate) fn end(&self) {
         if let Err(error) = self.packaging.end() {
             error!(stream = %self.stream, %error, "the last part of the broadcast is lost");
         }

@@ -47,6 +47,13 @@ impl Packaging {
         self.state.lock().segments
     }
 
+    /// Publishes what is left of the media; true if the playlists are to end a moment later, false if at once.
+    pub(crate) fn last_parts(&self) -> Result<bool, Error> {
+        let mut later = false;
+        self.write(|packager| packager.last_parts().map(|parts| later = parts))?;
+        Ok(later)
+    }
+
     /// Ends the playlists.
     pub(crate) fn end(&self) -> Result<(), Error> {
         let mut guard = self.state.lock();

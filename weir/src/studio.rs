@@ -32,6 +32,9 @@ use crate::slate_image;
 /// How long the playlists of an ended broadcast stay, so that players see its end.
 const KEEP_ENDED: Duration = Duration::from_secs(60);
 
+/// How long after the last parts of a broadcast its playlists end: time for players to learn of them and to fetch them.
+const LAST_PARTS: Duration = Duration::from_millis(700);
+
 /// The running broadcasts and the encoders behind them.
 pub(crate) struct Studio {
     control: OnceLock<Control>,
@@ -96,19 +99,32 @@ impl Studio {
     }
 
     /// Ends all playlists: the program is going down.
-    pub(crate) async fn finish(&self) {
+    pub(crate) async fn finish(self: &Arc<Self>) {
         self.closing.store(true, Ordering::Relaxed);
-        let ladders: Vec<_> = self.broadcasts().iter().filter_map(|broadcast| self.finish_one(broadcast)).collect();
-        for ladder in ladders {
+        let ends: Vec<_> = self.broadcasts().iter().map(|broadcast| self.finish_one(broadcast)).collect();
+        for end in ends {
             // One that panicked has told of it.
-            let _ = ladder.await;
+            let _ = end.await;
         }
     }
 
-    /// Ends a broadcast. What is inside its ladder comes out first, which takes a moment: that goes on aside.
-    fn finish_one(&self, broadcast: &Arc<Broadcast>) -> Option<JoinHandle<()>> {
-        let (encoding, broadcast) = (broadcast.finish()?, Arc::clone(broadcast));
-        Some(self.tasks.spawn_blocking_on(move || broadcast.drain(encoding), &self.runtime))
+    /// Ends a broadcast. What is inside its ladder comes out first, and players get the time to fetch it, unless the server
+    /// shuts down: that goes on aside.
+    fn finish_one(self: &Arc<Self>, broadcast: &Arc<Broadcast>) -> JoinHandle<()> {
+        let (encoding, broadcast) = (broadcast.finish(), Arc::clone(broadcast));
+        let (studio, drained) = (Arc::clone(self), Arc::clone(&broadcast));
+        let drain = self.tasks.spawn_blocking_on(move || drained.drain(encoding), &self.runtime);
+        let end = async move {
+            // One that panicked has told of it.
+            if drain.await.unwrap_or(false) && !studio.closing.load(Ordering::Relaxed) {
+                tokio::select! {
+                    () = tokio::time::sleep(LAST_PARTS) => {}
+                    () = studio.shutdown.cancelled() => {}
+                }
+            }
+            broadcast.end();
+        };
+        self.tasks.spawn_on(end, &self.runtime)
     }
 
     /// Tells whoever subscribed to the live stream that something is wrong. Aside, because the caller may hold a broadcast that
@@ -219,7 +235,8 @@ impl Studio {
     fn end(self: &Arc<Self>, id: &BroadcastId, stream: &LiveStreamId) {
         // A broadcast of an earlier process is not here, and needs nothing.
         let Some(broadcast) = self.find(stream, id) else { return };
-        self.finish_one(&broadcast);
+        // The tracker waits for it.
+        drop(self.finish_one(&broadcast));
         info!(%stream, broadcast = %id, "broadcast ended");
         let studio = Arc::clone(self);
         let forget = async move {
