@@ -6,12 +6,18 @@
   const REFRESH_MS = 500;
   const LATE_SECONDS = 4;
   const FIRST_ANSWER_MS = 40000;
-  // Target durations of media a player without parts needs ahead: it learns of a segment up to one after it is whole.
-  const HEAD_START = 2;
   // A level that had to be left gets another chance after so long: the server may have been too busy to encode it.
   const PENALTY_MS = 20000;
   // What was under way of a level when it had to be left comes within this time.
   const UNDER_WAY_MS = 2000;
+  // Catching up: from this distance to the target latency on, by this share of it, and no faster than this.
+  const NEAR_SECONDS = 0.05;
+  const CATCH_UP_SHARE = 0.15;
+  const FASTEST = 1.5;
+  // What stays in hand while catching up: a part and half of the next one, or a whole segment and a second.
+  const PARTS_IN_HAND = 1.5;
+  // The picture stands for so long behind the end: nothing more will come.
+  const STILL_MS = 1500;
 
   const $ = (id) => document.getElementById(id);
   const video = $("video");
@@ -21,12 +27,23 @@
   const left = new Map();
   let hls = null;
   let retry = 0;
+  // Where the media of the broadcast lies that is shown, and of the one that has ended: its playlists stay for a while.
+  let current = null;
+  let over = null;
+  let moved = { at: 0, position: 0 };
 
   function veil(message, hint, final) {
     $("message").textContent = message;
     $("hint").textContent = hint || "";
     $("veil").toggleAttribute("data-final", Boolean(final));
     $("veil").hidden = false;
+    // The controls have a spinner of their own.
+    video.controls = false;
+  }
+
+  function unveil() {
+    $("veil").hidden = true;
+    video.controls = true;
   }
 
   function badge(state, text) {
@@ -71,12 +88,40 @@
   }
 
   function ended() {
+    if (seen.ended) return;
+    over = current;
     seen.ended = true;
+    seen.started = false;
+    for (const fact of ["latency", "level", "buffered"]) $(fact).textContent = "–";
+    stop();
     badge("waiting", "Ended");
-    veil("The stream has ended.", "This page goes on by itself when it starts again.");
+    veil("The stream has ended.", "This page goes on by itself when it starts again.", true);
+    again(awaitNext);
+  }
+
+  const folder = (url) => new URL(".", url).pathname;
+
+  // Asks until the playlist points to another broadcast than the one that has ended.
+  async function awaitNext() {
+    const { place } = await look();
+    if (place && place !== over) window.weir.start();
+    else again(awaitNext);
+  }
+
+  // Where the playlist points to, and the status of the answer; 0 for none.
+  async function look() {
+    try {
+      const answer = await fetch(source, { cache: "no-store" });
+      const text = answer.ok ? await answer.text() : "";
+      const line = text.split("\n").find((found) => found && !found.startsWith("#"));
+      return { status: answer.status, place: line ? folder(new URL(line, answer.url)) : null };
+    } catch {
+      return { status: 0, place: null };
+    }
   }
 
   function stop() {
+    clearTimeout(retry);
     if (hls) hls.destroy();
     hls = null;
   }
@@ -90,29 +135,25 @@
     const patient = { default: { maxTimeToFirstByteMs: FIRST_ANSWER_MS, maxLoadTimeMs: FIRST_ANSWER_MS, timeoutRetry: null, errorRetry: null } };
     hls = new Hls({
       lowLatencyMode: true,
-      maxLiveSyncPlaybackRate: 1.5,
+      // The page catches up by itself, see below: hls.js does not with less than a second in hand.
+      maxLiveSyncPlaybackRate: 1,
+      liveSyncOnStallIncrease: 0.2,
       maxBufferLength: 12,
       maxMaxBufferLength: 30,
       errorPenaltyExpireMs: PENALTY_MS,
       manifestLoadPolicy: patient,
     });
     hls.on(Hls.Events.ERROR, onError);
-    hls.on(Hls.Events.LEVEL_LOADED, gatherFirst);
+    hls.on(Hls.Events.LEVEL_LOADED, knowPlace);
     hls.on(Hls.Events.FRAG_BUFFERED, stayAway);
     hls.loadSource(source);
     hls.attachMedia(video);
   }
 
-  // Who comes in the first seconds of a stream would catch up with it and stall: let it get ahead first.
-  function gatherFirst(_event, { details }) {
-    const young = details.live && !details.partTarget && details.totalduration < HEAD_START * details.targetduration;
-    if (young && !seen.started) {
-      video.autoplay = false;
-      veil("The stream is about to start…", "The first seconds are gathered, so that the picture does not stop again.");
-    } else if (!video.autoplay) {
-      video.autoplay = true;
-      video.play().catch(() => {});
-    }
+  function knowPlace(_event, { details }) {
+    current = folder(details.url);
+    // Who comes after the end is not shown the last minute again. hls.js must not go while it tells.
+    if (!details.live && !seen.started) setTimeout(ended, 0);
   }
 
   // hls.js forgives a level whose media arrives, also if it was under way: it would be back at once, and lose a second.
@@ -146,12 +187,9 @@
   }
 
   async function startNative() {
-    let status = 0;
-    try {
-      status = (await fetch(source, { method: "HEAD" })).status;
-    } catch {
-      status = 0;
-    }
+    const { status, place } = await look();
+    seen.ended = false;
+    current = place;
     if (status === 200) video.src = source;
     else if (explain(status)) again(startNative);
   }
@@ -163,6 +201,24 @@
       }
     }
     return 0;
+  }
+
+  // Goes a little faster while it is further from the live edge than the playlist asks for, with enough in hand.
+  function keepUp() {
+    const details = hls && hls.latestLevelDetails;
+    if (!details || !details.live || !seen.started || video.paused) return;
+    const behind = hls.latency - hls.targetLatency;
+    const inHand = details.partTarget ? PARTS_IN_HAND * details.partTarget : details.targetduration + 1;
+    const due = behind > NEAR_SECONDS && bufferedAhead() > inHand;
+    video.playbackRate = due ? Math.min(1 + CATCH_UP_SHARE * behind, FASTEST) : 1;
+  }
+
+  // At its end hls.js says so where it has all of every track, which may fail by a scrap.
+  function seeEnd(now) {
+    if (video.currentTime !== moved.position) moved = { at: now, position: video.currentTime };
+    const details = hls && hls.latestLevelDetails;
+    const atEnd = details && !details.live && details.edge - video.currentTime < details.targetduration;
+    if (atEnd && seen.started && !video.paused && now - moved.at > STILL_MS) ended();
   }
 
   function latency() {
@@ -194,6 +250,7 @@
   }
 
   function refresh() {
+    seeEnd(performance.now());
     const now = stats();
     $("stalls").textContent = String(now.stalls);
     $("dropped").textContent = String(now.dropped);
@@ -216,7 +273,7 @@
 
   video.addEventListener("playing", () => {
     seen.started = true;
-    $("veil").hidden = true;
+    unveil();
     $("unmute").hidden = !video.muted;
   });
   video.addEventListener("waiting", () => {
@@ -225,10 +282,8 @@
   video.addEventListener("volumechange", () => {
     $("unmute").hidden = !video.muted;
   });
-  video.addEventListener("ended", () => {
-    ended();
-    again(window.weir.start);
-  });
+  video.addEventListener("timeupdate", keepUp);
+  video.addEventListener("ended", ended);
   video.addEventListener("error", () => {
     if (!hls && video.error && video.src) again(startNative);
   });
