@@ -10,12 +10,14 @@ use serde_json::json;
 use crate::support::{BOUND, Clip, Encoder, Server, Stream, alone, clip, until, until_within};
 
 /// What the players are made of, apart from what npm installs.
-const PLAYER_FILES: [&str; 7] = [
+const PLAYER_FILES: [&str; 9] = [
     "package.json",
     "package-lock.json",
     "browser.mjs",
     "play.mjs",
     "viewers.mjs",
+    "shows.mjs",
+    "pages/hls.html",
     "pages/shaka.html",
     "pages/videojs.html",
 ];
@@ -108,6 +110,66 @@ fn hls_js_plays_reduced() {
 #[test]
 fn hls_js_plays_low() {
     assert_hls_js_plays("low");
+}
+
+/// hls.js with its defaults and the others, each opened with the first answer of a stream and a little later: in each mode
+/// a page of its own, in one browser.
+#[test]
+fn players_join_at_the_first_answer() {
+    let _machine = alone();
+    let server = Server::start();
+    let streams = ["standard", "reduced", "low"].map(|mode| server.api().create(mode, json!({})));
+    let video = clip(&Clip::plain(120));
+    let _encoders = streams.each_ref().map(|stream| Encoder::push_loop(&video, &server.rtmp_url(&stream.key)));
+    let pages: Vec<_> = streams
+        .iter()
+        .flat_map(|stream| [("hls", 0), ("hls", 3)].map(|(player, at)| (player, at, stream)))
+        .chain([("shaka", 0, &streams[2]), ("videojs", 1, &streams[0])])
+        .map(|(player, at, stream)| json!({ "player": player, "at": at, "url": server.playlist_url(stream) }))
+        .collect();
+    let script = format!("{}/shows.mjs", player_folder());
+    let run = Command::new("node").args([&script, "join", &seconds().to_string(), &json!(pages).to_string()]).output();
+    let run = run.expect("node runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{said}");
+    eprintln!("{}", said.trim());
+}
+
+/// The watch page says that a stream has ended, whichever way that came about, and shows the next broadcast.
+#[test]
+fn the_watch_page_sees_the_end_and_the_next_show() {
+    let _machine = alone();
+    let server = Server::start();
+    let api = server.api();
+    let at_once = json!({ "reconnect_window": 0 });
+    let streams = [
+        api.create("low", json!({ "reconnect_window": 1 })),
+        api.create("low", at_once.clone()),
+        api.create("low", json!({})),
+        api.create("reduced", at_once),
+    ];
+    let video = clip(&Clip::plain(120));
+    let push = || streams.each_ref().map(|stream| Encoder::push_loop(&video, &server.rtmp_url(&stream.key)));
+    let mut encoders = push();
+    let pages: Vec<_> = streams.iter().map(|stream| json!({ "url": server.watch_url(stream) })).collect();
+    let script = format!("{}/shows.mjs", player_folder());
+    let viewers = Encoder::run("node", &[&script, "follow", &(4 * seconds()).to_string(), &json!(pages).to_string()]);
+    // Lines are `page: badge`.
+    let all_say = |badge: &str, times: usize| {
+        until(&format!("all pages to say {badge:?}"), || {
+            let said = viewers.output();
+            let count = |n: usize| said.lines().filter(|line| *line == format!("{n}: {badge}")).count();
+            (0..streams.len()).all(|n| count(n) >= times).then_some(())
+        });
+    };
+    all_say("Live", 1);
+    api.put(&streams[2], "complete");
+    encoders.iter_mut().for_each(Encoder::kill);
+    all_say("Ended", 1);
+    let _again = push();
+    all_say("Live", 2);
+    let said = viewers.output();
+    assert!(!said.contains("wrong"), "{said}");
 }
 
 #[test]
