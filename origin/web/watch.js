@@ -94,6 +94,7 @@
     seen.started = false;
     for (const fact of ["latency", "level", "buffered"]) $(fact).textContent = "–";
     stop();
+    $("unmute").hidden = true;
     badge("waiting", "Ended");
     veil("The stream has ended.", "This page goes on by itself when it starts again.", true);
     again(awaitNext);
