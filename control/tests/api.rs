@@ -376,6 +376,12 @@ async fn a_change_is_json_or_has_no_body() {
         assert_eq!(answer.status, StatusCode::CREATED, "{kind}");
     }
     assert_eq!(client.send_as(&reset, &[], Body::empty()).await.status, StatusCode::CREATED, "it needs no body");
+    // In chunks nobody knows of a body whether it is empty until it is over.
+    let chunks = |texts: &'static [&str]| {
+        Body::from_stream(futures_util::stream::iter(texts.iter().map(|text| Ok::<_, std::io::Error>(*text))))
+    };
+    assert_eq!(client.send_as(&reset, &[], chunks(&[])).await.status, StatusCode::CREATED, "it has no body");
+    client.send_as(&reset, &[], chunks(&["", "{}"])).await.error(415, "unsupported_media_type");
 }
 
 #[tokio::test]

@@ -4,12 +4,13 @@
 //! makes it send. Such a page can send forms and text without being asked, but neither JSON nor a field that says that it
 //! comes from here (Fetch Metadata).
 
-use axum::body::HttpBody as _;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::extract::{BODY_TIMEOUT, arrived};
 use super::problem::Problem;
 use crate::control::Control;
 
@@ -23,17 +24,30 @@ pub(crate) async fn require_own(State(control): State<Control>, request: Request
     if is_foreign(request.headers(), &control.config().public_url) {
         return Problem::FOREIGN.into_response();
     }
-    let typed = request.headers().get(header::CONTENT_TYPE);
-    let acceptable = match typed {
-        Some(value) => value.to_str().is_ok_and(is_json),
-        None => request.body().is_end_stream(),
-    };
-    if acceptable || request.method() == Method::DELETE {
+    if request.method() == Method::DELETE {
         return next.run(request).await;
     }
-    let got = typed.map_or("none", |value| value.to_str().unwrap_or("unreadable"));
+    match request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("unreadable")) {
+        Some(json) if is_json(json) => next.run(request).await,
+        Some(other) => unsupported(other).into_response(),
+        None if request.body().is_end_stream() => next.run(request).await,
+        None => match without_body(request).await {
+            Ok(request) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        },
+    }
+}
+
+/// The request, if its body turns out to be empty: some programs send one in chunks of which only the last, empty one comes.
+async fn without_body(request: Request) -> Result<Request, Problem> {
+    let (parts, body) = request.into_parts();
+    let bytes = arrived(Request::from_parts(parts.clone(), body), &(), BODY_TIMEOUT).await?;
+    if bytes.is_empty() { Ok(Request::from_parts(parts, Body::empty())) } else { Err(unsupported("none")) }
+}
+
+fn unsupported(got: &str) -> Problem {
     let message = format!("the Content-Type must be application/json, and it is {}", super::words::shortened(got));
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message).into_response()
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
 }
 
 /// True if a browser says that another site's page made it send this.

@@ -20,7 +20,7 @@ use crate::error::Error;
 const MAX_DEPTH: usize = 64;
 
 /// How long a body may take to arrive; then 408. It is short, so whoever takes longer only holds a connection.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -58,7 +58,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 }
 
 /// The whole body, if it is here within `patience`.
-async fn arrived<S: Send + Sync>(request: Request, state: &S, patience: Duration) -> Result<Bytes, Problem> {
+pub(super) async fn arrived<S: Send + Sync>(request: Request, state: &S, patience: Duration) -> Result<Bytes, Problem> {
     let arrived = tokio::time::timeout(patience, Bytes::from_request(request, state)).await;
     arrived.map_err(|_| Problem::SLOW_BODY)?.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
