@@ -179,7 +179,7 @@ fn push(ladder: &Ladder, items: &[Demuxed], times: &Mutex<Times>) -> Result<u64>
                 sleep(due.saturating_duration_since(Instant::now()));
                 splice.frame(frame.clone(), &mut laid);
             }
-            Demuxed::Metadata(_) | Demuxed::Fault(_) => {}
+            Demuxed::Metadata(_) | Demuxed::Fault(_) | Demuxed::VideoExpected => {}
         }
         note(&laid, video, times);
         laid.into_iter().for_each(|item| ladder.push(item));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use media::id::ContributionId;
+use media::{Fault, FaultReport};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -266,19 +267,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Source for Link<S> {
                 server::Event::Media(tag) => items.extend(self.demuxer.push(tag)),
                 server::Event::Ended(how) => {
                     debug!(?how, "the encoder ended its stream");
+                    self.finish(items);
                     return Ok(false);
                 }
-                server::Event::Skipped(error) => debug!(%error, "a message was left out"),
+                server::Event::Skipped(error) => {
+                    let report = FaultReport::new(Fault::DamagedFrames, None).with_detail(error.to_string());
+                    items.push(Item::Fault(report));
+                }
                 server::Event::Publish(_) | server::Event::Metadata(_) => {}
             }
-        }
-        while let Some(left_out) = self.demuxer.poll_left_out() {
-            warn!("{left_out}");
         }
         if let Some(reason) = self.demuxer.hopeless() {
             return Err(End::Unsupported(reason.to_string()));
         }
         Ok(!self.session.is_closed())
+    }
+
+    fn finish(&mut self, items: &mut Vec<Item>) {
+        items.extend(self.demuxer.finish());
     }
 
     async fn answer(&mut self) -> Result<(), End> {

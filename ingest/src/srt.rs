@@ -156,13 +156,12 @@ impl Source for Feed {
     fn demux(&mut self, items: &mut Vec<Item>) -> Result<bool, End> {
         let filled = std::mem::take(&mut self.filled);
         self.demuxer.push(self.buffer.get(..filled).unwrap_or_default(), items)?;
-        while let Some(left_out) = self.demuxer.poll_left_out() {
-            warn!("{left_out}");
-        }
+        self.demuxer.report(items);
         Ok(true)
     }
 
     fn finish(&mut self, items: &mut Vec<Item>) {
+        // A frame that is cut short by the end is no fault in the media.
         self.demuxer.finish(items);
     }
 

@@ -134,7 +134,9 @@ async fn frames_reach_the_sink_and_the_end_is_told() {
     let mut encoder = Encoder::publish(rig.address, "good?token=1").await;
     assert!(matches!(rig.next().await, News::Asked(key) if key == "good"));
     encoder.video(0, &avc(1, 0, SPS_RECORD));
-    encoder.video(40, &avc(1, 1, &[0, 0, 0, 2, 0x65, 7]));
+    // The first picture is known to be whole by the second one.
+    encoder.video(40, &avc(1, 1, &[0, 0, 0, 2, 0x65, 0x88]));
+    encoder.video(80, &avc(2, 1, &[0, 0, 0, 2, 0x41, 0x9a]));
     encoder.send().await;
     let mut items = Vec::new();
     while items.len() < 2 {
@@ -143,7 +145,7 @@ async fn frames_reach_the_sink_and_the_end_is_told() {
     }
     assert!(matches!(&items[0], Item::Track(_)));
     assert!(
-        matches!(&items[1], Item::Frame(f) if f.access.is_independent() && f.payload.as_ref() == [0, 0, 0, 2, 0x65, 7])
+        matches!(&items[1], Item::Frame(f) if f.access.is_independent() && f.payload.as_ref() == [0, 0, 0, 2, 0x65, 0x88])
     );
     drop(encoder);
     assert!(matches!(rig.next().await, News::Gone));

@@ -357,7 +357,7 @@ mod tests {
                 None => rings.recv_timeout(Duration::from_secs(20)).unwrap(),
             }
         }
-        assert_eq!(decoder.bad_frames(), 0);
+        assert_eq!(decoder.damaged_frames() + decoder.skipped_frames(), 0);
         all
     }
 

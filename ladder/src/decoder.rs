@@ -150,9 +150,14 @@ impl Decoder {
         self.pipe.fault()
     }
 
-    /// Frames that were skipped or could not be decoded.
-    pub const fn bad_frames(&self) -> u64 {
-        self.skipped + self.pipe.warnings()
+    /// Frames that came before the first one that decoding may start at.
+    pub const fn skipped_frames(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Frames that could not be decoded.
+    pub const fn damaged_frames(&self) -> u64 {
+        self.pipe.warnings()
     }
 }
 

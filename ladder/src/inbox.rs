@@ -22,6 +22,8 @@ const MOST_WORDS: usize = 1_000;
 pub(crate) enum Message {
     /// Another contribution follows.
     Begin,
+    /// The contribution has video whose codec header has not come yet.
+    VideoExpected,
     /// A track begins or has another header.
     Track(Track),
     /// A frame.
@@ -70,6 +72,11 @@ impl Inbox {
 
     pub(crate) fn metadata(&self, metadata: Metadata) {
         self.state.lock().tell(Message::Metadata(metadata));
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn expect_video(&self) {
+        self.state.lock().tell(Message::VideoExpected);
         self.bell.notify_one();
     }
 

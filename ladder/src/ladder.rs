@@ -159,6 +159,11 @@ impl Ladder {
         self.inbox.push(item);
     }
 
+    /// The contribution has video whose codec header has not come yet: a programme that has not begun waits for it.
+    pub fn expect_video(&self) {
+        self.inbox.expect_video();
+    }
+
     /// Metadata of the contribution, dated as [`slate::Splice::metadata`] does.
     pub fn metadata(&self, metadata: Metadata) {
         self.inbox.metadata(metadata);

@@ -1,19 +1,23 @@
 //! The tracks of sound of the contribution in hand, and which of the programme's sounds each of them is.
 
-use media::{Language, Track, TrackId};
-use tracing::warn;
+use media::{Fault, FaultReport, Language, Track, TrackId};
 
-use crate::lane::Lane;
+use crate::lane::{Lane, Lost};
 use crate::pipe::Notify;
 use crate::plan::MOST_SOUNDS;
+
+/// Reports that wait; beyond that they are dropped.
+const MAX_FAULTS: usize = 64;
 
 /// The tracks in the order of their numbers: the lowest is the main one.
 #[derive(Default)]
 pub(crate) struct Sounds {
     lanes: Vec<Sounding>,
     /// Of tracks that are gone.
-    bad: u64,
+    lost: Lost,
     replaced: u64,
+    /// What is to be reported; [`MAX_FAULTS`] bounds it.
+    faults: Vec<FaultReport>,
 }
 
 struct Sounding {
@@ -29,7 +33,7 @@ impl Sounds {
     pub(crate) fn leave(&mut self) {
         for mut sounding in self.lanes.drain(..) {
             sounding.lane.leave();
-            self.bad += sounding.lane.bad_frames();
+            self.lost += sounding.lane.lost();
             self.replaced += sounding.lane.replaced;
         }
     }
@@ -39,7 +43,7 @@ impl Sounds {
         let place = self.lanes.partition_point(|sounding| sounding.id < track.id);
         if self.lanes.get(place).is_none_or(|sounding| sounding.id != track.id) {
             if self.lanes.len() >= MOST_SOUNDS {
-                warn!(track = track.id.0, "a track of sound is left out: there are too many");
+                self.left_out(track.id, "there are too many audio tracks");
                 return;
             }
             let (id, language) = (track.id, track.language);
@@ -53,27 +57,46 @@ impl Sounds {
 
     /// The languages of the tracks, in their order.
     pub(crate) fn languages(&self) -> Vec<Option<Language>> {
-        self.lanes.iter().map(|sounding| sounding.language).collect()
+        self.playing().map(|sounding| sounding.language).collect()
+    }
+
+    /// The tracks whose decoders do not fail all the time.
+    fn playing(&self) -> impl Iterator<Item = &Sounding> {
+        self.lanes.iter().filter(|sounding| !sounding.lane.has_failed())
+    }
+
+    fn left_out(&mut self, track: TrackId, why: &str) {
+        if self.faults.len() < MAX_FAULTS {
+            self.faults.push(FaultReport::new(Fault::TrackLeftOut, Some(track)).with_detail(why));
+        }
+    }
+
+    /// Takes what is to be reported.
+    pub(crate) fn take_faults(&mut self) -> Vec<FaultReport> {
+        let of_lanes = self.lanes.iter_mut().flat_map(|sounding| sounding.lane.take_faults());
+        self.faults.drain(..).chain(of_lanes).collect()
     }
 
     /// Each track finds the programme's sound that it is for; gives the languages of those for which there is none.
     pub(crate) fn find_voices(&mut self, voices: impl Iterator<Item = Option<Language>>) -> Vec<Option<Language>> {
         let voices: Vec<_> = voices.collect();
         let matched = matching(&voices, &self.languages());
-        for (sounding, voice) in self.lanes.iter_mut().zip(matched) {
-            sounding.voice = voice;
+        let mut matched = matched.into_iter();
+        for sounding in &mut self.lanes {
+            sounding.voice = if sounding.lane.has_failed() { None } else { matched.next().flatten() };
         }
-        let voiceless = self.lanes.iter().filter(|sounding| sounding.voice.is_none());
+        let voiceless = self.playing().filter(|sounding| sounding.voice.is_none());
         voiceless.map(|sounding| sounding.language).collect()
     }
 
     /// Tracks that the programme has no sound for are not decoded.
     pub(crate) fn drop_voiceless(&mut self) {
-        for sounding in self.lanes.iter_mut().filter(|sounding| sounding.voice.is_none()) {
-            if sounding.lane.leave_out() {
-                warn!(track = sounding.id.0, "a track of sound is left out: the programme has no room for it");
-            }
-        }
+        let voiceless = self.lanes.iter_mut().filter(|sounding| sounding.voice.is_none());
+        let left_out: Vec<_> =
+            voiceless.filter_map(|sounding| sounding.lane.leave_out().then_some(sounding.id)).collect();
+        left_out
+            .into_iter()
+            .for_each(|track| self.left_out(track, "the programme has no room for another audio track"));
     }
 
     /// The programme's sound that a track is heard in.
@@ -95,8 +118,11 @@ impl Sounds {
         self.lanes_mut().all(Lane::is_ended)
     }
 
-    pub(crate) fn bad_frames(&self) -> u64 {
-        self.bad + self.lanes.iter().map(|sounding| sounding.lane.bad_frames()).sum::<u64>()
+    /// Frames that were not decoded so far.
+    pub(crate) fn lost(&self) -> Lost {
+        let mut all = self.lost;
+        self.lanes.iter().for_each(|sounding| all += sounding.lane.lost());
+        all
     }
 
     /// Decoders that failed and were replaced.

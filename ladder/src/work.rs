@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use media::{CodecConfig, Frame, Kind, LatencyMode, TimeDelta, Timestamp, TrackId};
+use media::{CodecConfig, Fault, FaultReport, Frame, Kind, LatencyMode, TimeDelta, Timestamp, TrackId};
 use slate::Continuity;
 use slate::continuity::{Config, Output as Step, Show};
 use tracing::warn;
@@ -15,7 +15,7 @@ use crate::encoder::{Coding, Ticks, encoders};
 use crate::error::Error;
 use crate::inbox::{Inbox, Message};
 use crate::ladder::{Figures, Ladder, Output, Settings, Sink, Slate};
-use crate::lane::Lane;
+use crate::lane::{Lane, Lost};
 use crate::own::Own;
 use crate::picture::{Picture, colours};
 use crate::pipe::Notify;
@@ -37,6 +37,8 @@ const SETTLE: TimeDelta = TimeDelta::from_millis(1_500);
 /// A programme of sound waits this long for a track of pictures, and for a picture of a track that there is.
 const NO_TRACK: TimeDelta = TimeDelta::from_secs(1);
 const NO_PICTURE: TimeDelta = TimeDelta::from_secs(4);
+/// And so long for the codec header of video that is on its way: longer than the longest GOP.
+const NO_HEADER: TimeDelta = TimeDelta::from_secs(21);
 /// Where pictures join, sound waits so long for the first of them to be encoded.
 const MOST_HELD: TimeDelta = TimeDelta::from_secs(2);
 /// Sound that waits for the first pictures; older blocks go at the bound.
@@ -62,6 +64,8 @@ pub(crate) struct Work {
     /// Nothing follows what was taken.
     ending: bool,
     figures: Figures,
+    /// Frames that were reported as not decoded, and as refused.
+    reported: (Lost, u64),
     out: Vec<Output>,
 }
 
@@ -73,6 +77,8 @@ enum Stage {
         /// The frames of the pictures, where they may be passed on.
         coded: VecDeque<Frame>,
         since: Option<TimeDelta>,
+        /// Video is on its way whose codec header has not come.
+        expected: bool,
     },
     Running(Box<Running>),
 }
@@ -123,6 +129,7 @@ impl Work {
             stage: Stage::waiting(),
             ending: false,
             figures: Figures::default(),
+            reported: (Lost::default(), 0),
             out: Vec::new(),
         })
     }
@@ -228,7 +235,29 @@ impl Work {
             running.collect(now, &mut self.out)?;
         }
         self.tell_figures();
+        self.report();
         Ok(())
+    }
+
+    fn lost(&self) -> Lost {
+        let mut lost = self.video.lost();
+        lost += self.sounds.lost();
+        lost
+    }
+
+    /// Reports what was dropped since the last time, and which tracks are left out.
+    fn report(&mut self) {
+        let (lost, refused) = (self.lost(), self.inbox.figures().refused_frames);
+        let (lost_before, refused_before) = std::mem::replace(&mut self.reported, (lost, refused));
+        let counted = [
+            (Fault::DamagedFrames, lost.damaged - lost_before.damaged),
+            (Fault::FramesBeforeKeyFrame, lost.early - lost_before.early),
+            (Fault::DecodingBehind, refused - refused_before),
+        ];
+        let counted = counted.into_iter().filter(|(_, count)| *count > 0);
+        let counted = counted.map(|(fault, count)| FaultReport::new(fault, None).times(count));
+        let left_out = self.video.take_faults().into_iter().chain(self.sounds.take_faults());
+        self.out.extend(counted.chain(left_out).map(Output::Fault));
     }
 
     fn lane(&mut self, track: TrackId) -> Option<&mut Lane> {
@@ -258,6 +287,12 @@ impl Work {
                 if track.kind() == Kind::Video {
                     self.video.announce(track, notify);
                     self.note_header();
+                    let now = self.now();
+                    if let Stage::Waiting { since: Some(since), expected, .. } = &mut self.stage
+                        && std::mem::take(expected)
+                    {
+                        *since = now;
+                    }
                     return Ok(());
                 }
                 self.sounds.announce(track, notify);
@@ -270,6 +305,11 @@ impl Work {
                 let notify = self.notify.clone();
                 if let Some(lane) = self.lane(frame.track) {
                     lane.feed(&frame, notify);
+                }
+            }
+            Message::VideoExpected => {
+                if let Stage::Waiting { expected, .. } = &mut self.stage {
+                    *expected = self.video.track.is_none();
                 }
             }
             Message::Metadata(metadata) => self.told.push(metadata),
@@ -351,7 +391,13 @@ impl Work {
     /// Starts the encoders as soon as it is known what for.
     fn start_if_known(&mut self) -> Result<(), Error> {
         let now = self.now();
-        let Stage::Waiting { estimator, early, since: Some(since), .. } = &self.stage else { return Ok(()) };
+        let Stage::Waiting { estimator, early, since: Some(since), expected, .. } = &mut self.stage else {
+            return Ok(());
+        };
+        if *expected && now - *since < NO_HEADER {
+            // The programme begins with the first picture: of the audio before it no more is needed than of a track's.
+            while early.pop_front_if(|(at, ..)| now - *at > NO_PICTURE).is_some() {}
+        }
         let first = early.iter().find_map(|(at, _, decoded)| match decoded {
             Decoded::Picture { picture, .. } => Some((*at, picture.clone())),
             Decoded::Sound { .. } => None,
@@ -361,7 +407,7 @@ impl Work {
             _ if self.ending => true,
             (Some((at, _)), _) => estimator.is_settled() || now - *at >= SETTLE,
             (None, Some(_)) => now - *since >= NO_PICTURE,
-            (None, None) => now - *since >= NO_TRACK,
+            (None, None) => now - *since >= if *expected { NO_HEADER } else { NO_TRACK },
         };
         if !ready {
             return Ok(());
@@ -408,7 +454,8 @@ impl Work {
 
     fn tell_figures(&mut self) {
         let mut figures = self.figures;
-        figures.bad_frames = self.video.bad_frames() + self.sounds.bad_frames();
+        let lost = self.lost();
+        figures.bad_frames = lost.damaged + lost.early;
         figures.decoders_replaced = self.video.replaced + self.sounds.replaced();
         if let Stage::Running(running) = &self.stage {
             figures.continuity = running.continuity.counts();
@@ -430,7 +477,8 @@ impl Work {
 
 impl Stage {
     fn waiting() -> Self {
-        Self::Waiting { estimator: Estimator::default(), early: VecDeque::new(), coded: VecDeque::new(), since: None }
+        let (estimator, early, coded) = (Estimator::default(), VecDeque::new(), VecDeque::new());
+        Self::Waiting { estimator, early, coded, since: None, expected: false }
     }
 }
 

@@ -36,13 +36,15 @@ pub enum Fault {
     MissingTrack,
     /// A decoder fails again and again: the track is left out.
     DecoderFailed,
+    /// The server decodes more slowly than frames arrive: frames are dropped up to the next key frame.
+    DecodingBehind,
     /// The codec header changes away from a key frame: the change waits for the next key frame.
     HeaderChange,
 }
 
 impl Fault {
     /// Every kind, in the order of the metric.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::SplitAccessUnit,
         Self::StartCodes,
         Self::AdtsHeaders,
@@ -57,6 +59,7 @@ impl Fault {
         Self::MissingMedia,
         Self::MissingTrack,
         Self::DecoderFailed,
+        Self::DecodingBehind,
         Self::HeaderChange,
     ];
 
@@ -77,6 +80,7 @@ impl Fault {
             Self::MissingMedia => "missing_media",
             Self::MissingTrack => "missing_track",
             Self::DecoderFailed => "decoder_failed",
+            Self::DecodingBehind => "decoding_behind",
             Self::HeaderChange => "header_change",
         }
     }
@@ -124,6 +128,10 @@ impl Fault {
             }
             Self::DecoderFailed => {
                 "A track was left out because its decoder fails again and again. Check the encoder's settings."
+            }
+            Self::DecodingBehind => {
+                "Frames were dropped because the server cannot decode them as fast as they arrive. Send a smaller picture, or \
+                 give the server more CPU."
             }
             Self::HeaderChange => {
                 "The encoder changed its codec parameters between key frames: the change takes effect at the next key frame."

@@ -36,6 +36,8 @@ use run::Run;
 /// Audio that waits for announced video longer than this begins without it. A header came already, so pictures are
 /// likely to follow; a viewer who is shown a programme without pictures will not see them when they come.
 const START_HOLD: TimeDelta = TimeDelta::from_secs(4);
+/// Audio waits no longer than this for video that sends frames but not their codec header: longer than the longest GOP.
+const LONGEST_EXPECTED: TimeDelta = TimeDelta::from_secs(21);
 /// Audio is not dated further ahead of video than this: beyond it, video that came once is not alive any more.
 const MOST_APART: TimeDelta = TimeDelta::from_secs(10);
 /// First segment of a programme that is audio only.
@@ -91,6 +93,16 @@ pub struct Packager {
     shift: Option<TimeDelta>,
     /// Metadata that was taken.
     events_told: u32,
+    /// Video without a codec header is on its way.
+    expected: Expected,
+}
+
+/// What is known of video whose codec header has not come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Expected {
+    is_expected: bool,
+    /// The newest audio when it was first expected.
+    since: Option<Timestamp>,
 }
 
 /// Events that were not polled yet.
@@ -147,6 +159,7 @@ impl Packager {
             wall_end: WallTime::default(),
             shift: None,
             events_told: 0,
+            expected: Expected::default(),
         }
     }
 
@@ -167,6 +180,18 @@ impl Packager {
         match track.kind() {
             Kind::Video => self.add_video(track),
             Kind::Audio => self.add_sound(track),
+        }
+    }
+
+    /// Announces video whose codec header is not known yet; to be called again with each of its frames. Audio waits for it
+    /// as it does for the first key frame of a track, for [`LONGEST_EXPECTED`] at the most.
+    pub fn expect_video(&mut self) {
+        self.expected.is_expected = true;
+        self.reconsider_audio_only();
+        let newest = self.followers.iter().filter_map(|feed| feed.held.back()).map(|unit| unit.pts).max();
+        if let (Phase::Waiting(newest_video), Some(newest)) = (&mut self.phase, newest) {
+            let since = *self.expected.since.get_or_insert(newest);
+            *newest_video = (newest - since < LONGEST_EXPECTED).then_some(newest);
         }
     }
 
@@ -247,7 +272,7 @@ impl Packager {
         let full = self.followers.get(n).is_some_and(|sound| sound.held.len() > feed::MOST_HELD);
         while let Some((n, dts, pts)) = sound::oldest_held(&self.followers) {
             let overdue = full || newest - pts > START_HOLD;
-            if self.video.is_some() && !overdue {
+            if (self.video.is_some() || self.expected.is_expected) && !overdue {
                 break;
             }
             if overdue && newest_video.is_some_and(|video| video + MOST_APART >= pts) {
@@ -282,6 +307,7 @@ impl Packager {
 
     fn begin_run(&mut self, leader: Kind, dts: Timestamp, pts: Timestamp, wall: WallTime) {
         let first = self.targets.is_none();
+        self.expected = Expected::default();
         let wall = wall.max(self.wall_end);
         self.run = Run::new(leader, dts, pts, wall, self.next_msn, first);
         self.cuts = Cuts::new(self.next_msn, pts, !first);

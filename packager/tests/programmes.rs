@@ -261,3 +261,36 @@ fn a_broadcast_that_ends_in_its_first_gop_is_whole() {
         assert_eq!(report.of(RenditionId::AUDIO).len(), 1);
     }
 }
+
+/// SRT joined in the middle of a long GOP: the frames before the key frame say nothing but that video is coming.
+#[test]
+fn audio_waits_for_video_whose_codec_header_has_not_come() {
+    for mode in MODES {
+        let mut fed = Fed::new(mode, &[audio_track(48_000)]);
+        for frame in audio(48_000, 0, 15_000) {
+            fed.packager.expect_video();
+            fed.push(vec![frame]);
+        }
+        assert!(fed.events.is_empty(), "nobody sees a programme without video");
+        fed.add_track(video_track());
+        fed.push(mux([
+            Video { start: 15_000, length: 5_000, ..Video::default() }.make(),
+            audio(48_000, 15_000, 5_000),
+        ]));
+        let report = check(fed.end(), LOSSY);
+        assert_eq!(report.renditions(), [RenditionId::VIDEO, RenditionId::AUDIO]);
+        let start = |rendition| report.of(rendition)[0].samples[0].pts;
+        assert_eq!(report.of(RenditionId::VIDEO)[0].parts[0].msn, report.of(RenditionId::AUDIO)[0].parts[0].msn);
+        assert!(start(RenditionId::AUDIO) > 0, "audio begins with the key frame");
+    }
+}
+
+#[test]
+fn audio_does_not_wait_for_video_for_ever() {
+    let mut fed = Fed::new(Low, &[audio_track(48_000)]);
+    for frame in audio(48_000, 0, 26_000) {
+        fed.packager.expect_video();
+        fed.push(vec![frame]);
+    }
+    assert_eq!(check(fed.end(), LOSSY).renditions(), [RenditionId::AUDIO]);
+}

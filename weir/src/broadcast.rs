@@ -324,6 +324,13 @@ impl Programme {
                 broadcast.faults.record(report);
                 continue;
             }
+            if item == Item::VideoExpected {
+                if !broadcast.audio_only {
+                    self.gaps.as_mut().into_iter().for_each(Gaps::expect_video);
+                    packager.expect_video();
+                }
+                continue;
+            }
             self.splice(item, broadcast.audio_only);
             self.hand_over(packager, arrival, &broadcast.faults)?;
         }
@@ -356,6 +363,10 @@ impl Programme {
             }
             if let Item::Fault(report) = item {
                 faults.record(report);
+                continue;
+            }
+            if item == Item::VideoExpected {
+                ladder.expect_video();
                 continue;
             }
             self.splice(item, false);
@@ -392,7 +403,7 @@ impl Programme {
                 self.lay(frame);
             }
             // They go their own way.
-            Item::Metadata(_) | Item::Fault(_) => {}
+            Item::Metadata(_) | Item::Fault(_) | Item::VideoExpected => {}
         }
     }
 

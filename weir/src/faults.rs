@@ -1,6 +1,6 @@
 //! Faults in a broadcast's media: counted, logged, and reported to its owner.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,9 @@ use tracing::warn;
 
 /// While a fault goes on, it is logged again after this long, with the number of occurrences since.
 const LOG_AGAIN: Duration = Duration::from_secs(60);
+
+/// Tracks of a contribution whose reason is logged; those beyond are counted only.
+const MAX_LEFT_OUT: usize = 32;
 
 /// Reports a warning to the owner of the live stream.
 pub(crate) type Warn = Arc<dyn Fn(Warning) + Send + Sync>;
@@ -29,11 +32,22 @@ struct State {
     totals: BTreeMap<Fault, u64>,
     /// Of the current contribution.
     reported: BTreeMap<Fault, Reported>,
+    /// Tracks that are left out, as the log names them; [`MAX_LEFT_OUT`] bounds them.
+    left_out: BTreeSet<Box<str>>,
 }
 
 struct Reported {
     logged_at: Instant,
     since: u64,
+}
+
+impl State {
+    /// True for a track that was not known to be left out: each of them is logged.
+    fn left_out(&mut self, report: &FaultReport) -> bool {
+        let is_meant = matches!(report.fault, Fault::TrackLeftOut | Fault::DecoderFailed);
+        let detail = report.detail.as_ref().filter(|_| is_meant && self.left_out.len() < MAX_LEFT_OUT);
+        detail.is_some_and(|detail| self.left_out.insert(detail.clone()))
+    }
 }
 
 impl Faults {
@@ -43,7 +57,9 @@ impl Faults {
 
     /// Starts a contribution: its faults are logged and reported anew.
     pub(crate) fn begin(&self) {
-        self.state.lock().reported.clear();
+        let mut state = self.state.lock();
+        state.reported.clear();
+        state.left_out.clear();
     }
 
     /// Takes note of a fault.
@@ -51,10 +67,11 @@ impl Faults {
         let now = Instant::now();
         let mut state = self.state.lock();
         *state.totals.entry(report.fault).or_default() += report.count;
+        let is_named = state.left_out(&report);
         let is_first = !state.reported.contains_key(&report.fault);
         let reported = state.reported.entry(report.fault).or_insert(Reported { logged_at: now, since: 0 });
         reported.since += report.count;
-        if !is_first && now.duration_since(reported.logged_at) < LOG_AGAIN {
+        if !is_first && !is_named && now.duration_since(reported.logged_at) < LOG_AGAIN {
             return;
         }
         let count = std::mem::take(&mut reported.since);

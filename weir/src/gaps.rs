@@ -15,6 +15,8 @@ use slate::{Filler, Item, Splice};
 
 /// A contribution that is back with sound only is waited with for pictures so long.
 const NO_PICTURES: TimeDelta = TimeDelta::from_secs(2);
+/// And so long for video that is on its way without its codec header: longer than the longest GOP.
+const NO_HEADER: TimeDelta = TimeDelta::from_secs(21);
 /// A contribution whose frames come again so soon after the slate began stutters, and is waited for longer from then on.
 const STUTTER: TimeDelta = TimeDelta::from_secs(2);
 /// Nothing is waited for longer than this.
@@ -35,6 +37,8 @@ pub(crate) struct Gaps {
     /// What is shown where `slate` cannot be.
     fallback: Option<Slate>,
     codec: Option<CodecConfig>,
+    /// The contribution has video whose codec header has not come yet.
+    video_expected: bool,
     rate: Estimator,
     wanted: Option<Likeness>,
     ordered: Option<Likeness>,
@@ -135,6 +139,7 @@ impl Gaps {
             slate,
             fallback: None,
             codec: None,
+            video_expected: false,
             rate: Estimator::default(),
             wanted: None,
             ordered: None,
@@ -172,6 +177,7 @@ impl Gaps {
             (away.anew, away.back) = (true, None);
         }
         self.codec = None;
+        self.video_expected = false;
         self.patience = patience(self.mode);
     }
 
@@ -184,6 +190,11 @@ impl Gaps {
             let filler = Filler::new(clip, &splice.pause(out), self.last);
             self.away = Some(Away { filler, since: None, anew: false, back: None });
         }
+    }
+
+    /// The contribution has video whose codec header has not come yet.
+    pub(crate) fn expect_video(&mut self) {
+        self.video_expected = true;
     }
 
     /// A track of the contribution begins or changes.
@@ -213,7 +224,8 @@ impl Gaps {
             return Verdict::Pass;
         };
         let waited = now - *away.back.get_or_insert(now);
-        let sound_only = self.codec.is_none() && waited >= NO_PICTURES;
+        let no_pictures = if self.video_expected { NO_HEADER } else { NO_PICTURES };
+        let sound_only = self.codec.is_none() && waited >= no_pictures;
         if !sound_only && !away.filler.ends_with(kind, frame.access) {
             return Verdict::Drop;
         }

@@ -22,7 +22,7 @@ pub(crate) enum Codec {
 
 /// What a NAL unit means for the access unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
+pub(crate) enum Role {
     /// The first of its access unit; dropped.
     Delimiter,
     /// A parameter set: it stands before the slices, and is handed out instead of kept.
@@ -46,7 +46,8 @@ impl Codec {
         }
     }
 
-    fn role(self, nal: &[u8]) -> Role {
+    /// What `nal` means for the access unit that it is in, or begins.
+    pub(crate) fn role(self, nal: &[u8]) -> Role {
         let byte = |n: usize| nal.get(n).copied().unwrap_or(0);
         match self {
             Self::Avc => match byte(0) & 0x1f {

@@ -4,10 +4,13 @@
 //! [`read`] knows the grammar and no codec: it cuts a body into [`Packet`]s, one for each track in it. The [`Demuxer`]
 //! knows the codecs: it turns packets into tracks and frames, and says once which track it leaves out and why.
 
+mod adts;
 mod codec;
 mod demux;
+mod joiner;
 mod lane;
 mod tag;
+mod units;
 
 use bytes::Bytes;
 use media::Kind;

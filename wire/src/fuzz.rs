@@ -114,10 +114,10 @@ pub fn flv_tags(data: &[u8]) {
                     bytes += slice.len();
                 }
                 let items: Vec<_> = demuxer.push(Tag { millis: i64::from(*head), packet }).collect();
-                assert!(items.len() <= 2);
+                assert!(items.len() <= 4 + body.len());
             }
             assert!(bytes <= body.len(), "no byte is in two packets");
-            while demuxer.poll_left_out().is_some() {}
+            demuxer.finish().for_each(drop);
         }
     }
 }

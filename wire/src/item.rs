@@ -7,6 +7,8 @@ use media::{FaultReport, Frame, Metadata, Track};
 pub enum Item {
     /// A track begins, or goes on with another header.
     Track(Track),
+    /// The stream has video whose codec header has not come yet; repeated with each of its access units that come before.
+    VideoExpected,
     /// One access unit.
     Frame(Frame),
     /// Timed metadata.

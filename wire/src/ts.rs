@@ -7,6 +7,7 @@
 mod audio;
 mod clock;
 mod demux;
+mod faults;
 mod framing;
 pub(crate) mod fuzz;
 mod left_out;
@@ -85,6 +86,8 @@ pub struct Stats {
     pub unknown_streams: u64,
     /// Access units and metadata dropped because they were damaged, cut short, too long or without a time.
     pub dropped: u64,
+    /// PES packets that were longer or shorter than they said, which cost nothing.
+    pub wrong_lengths: u64,
     /// Access units that came before the parameter sets they need, as where a stream is joined.
     pub early: u64,
     /// Programme clock references.

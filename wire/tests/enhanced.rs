@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
-use media::{Access, CodecConfig, Frame, Kind, Timescale, Track, TrackId};
+use media::{Access, CodecConfig, Fault, Frame, Kind, Timescale, Track, TrackId};
 use wire::Item;
-use wire::flv::{self, Body, Demuxer, LeftOut, Reason, Tag, VIDEO_TRACK, audio_track};
+use wire::flv::{self, Body, Demuxer, Reason, Tag, VIDEO_TRACK, audio_track};
 
 /// Bytes of a file's header with the size before the first tag, and of a tag's header.
 const FILE_HEADER: usize = 13;
@@ -36,7 +36,8 @@ fn tags(name: &str) -> Vec<(Kind, i64, Bytes)> {
 struct Seen {
     tracks: Vec<Track>,
     frames: Vec<Frame>,
-    left_out: Vec<LeftOut>,
+    left_out: Vec<String>,
+    faults: Vec<Fault>,
     dropped: u64,
 }
 
@@ -46,21 +47,28 @@ fn demux(tags: &[(Kind, i64, Bytes)]) -> Seen {
         let mut packets = Vec::new();
         flv::read(*kind, body, |packet| packets.push(packet)).expect("ffmpeg keeps to the grammar");
         for packet in packets {
-            for item in demuxer.push(Tag { millis: *millis, packet }) {
-                match item {
-                    Item::Track(track) => seen.tracks.push(track),
-                    Item::Frame(frame) => seen.frames.push(frame),
-                    other => panic!("{other:?}"),
-                }
-            }
+            demuxer.push(Tag { millis: *millis, packet }).for_each(|item| seen.take(item));
         }
-        seen.left_out.extend(std::iter::from_fn(|| demuxer.poll_left_out()));
     }
+    demuxer.finish().for_each(|item| seen.take(item));
     seen.dropped = demuxer.dropped();
     seen
 }
 
 impl Seen {
+    fn take(&mut self, item: Item) {
+        match item {
+            Item::Track(track) => self.tracks.push(track),
+            Item::Frame(frame) => self.frames.push(frame),
+            Item::Fault(report) => match report.fault {
+                Fault::TrackLeftOut => self.left_out.extend(report.detail.map(String::from)),
+                fault => self.faults.push(fault),
+            },
+            Item::VideoExpected => {}
+            other @ Item::Metadata(_) => panic!("{other:?}"),
+        }
+    }
+
     /// Number and codec of each track, in the order told.
     fn codecs(&self) -> Vec<(TrackId, String)> {
         self.tracks.iter().map(|track| (track.id, track.codec_string())).collect()
@@ -96,7 +104,7 @@ fn hevc_and_opus() {
     assert_eq!(seen.starts(VIDEO_TRACK).first(), Some(&0));
     assert!(seen.starts(VIDEO_TRACK).len() >= 2, "a key frame in every five");
     assert!(seen.of(audio_track(0)).len() > 5);
-    assert_eq!((seen.left_out, seen.dropped), (vec![], 0));
+    assert_eq!((seen.left_out.len(), seen.dropped, seen.faults), (0, 0, vec![]));
 }
 
 #[test]
@@ -112,7 +120,7 @@ fn av1_and_flac() {
     }
     assert_eq!(seen.starts(VIDEO_TRACK), [0, 5]);
     // The header that ends FLAC tells its length and sum: no new track. The empty frame behind it is dropped.
-    assert_eq!((seen.left_out, seen.dropped), (vec![], 1));
+    assert_eq!((seen.left_out.len(), seen.dropped, seen.faults), (0, 1, vec![Fault::DamagedFrames]));
 }
 
 #[test]
@@ -122,7 +130,7 @@ fn vp9_and_ac3() {
     assert_eq!(seen.tracks[1].codec.resolution(), Some((64, 64)), "told by the key frame, not by the header");
     assert_eq!(seen.tracks[0].codec.sample_rate(), Some(48_000), "told by the frame: the header is empty");
     assert_eq!(seen.starts(VIDEO_TRACK), [0, 5]);
-    assert_eq!((seen.left_out, seen.dropped), (vec![], 0));
+    assert_eq!((seen.left_out.len(), seen.dropped, seen.faults), (0, 0, vec![]));
 }
 
 #[test]
@@ -138,7 +146,7 @@ fn several_audio_tracks_and_one_video_track() {
     for (id, _) in expected {
         assert!(seen.of(id).len() > 3, "{id:?}");
     }
-    let said: Vec<_> = seen.left_out.iter().map(ToString::to_string).collect();
+    let said = seen.left_out;
     let why = "a live stream has one video track, and another one came first";
     assert_eq!(said, [format!("video track 1 (HEVC) is left out: {why}")]);
     assert_eq!(seen.dropped, 5, "the frames of the second video track");
@@ -197,8 +205,9 @@ fn frames_without_a_header_are_dropped_and_it_is_said() {
     }
     let seen = demux(&tags);
     assert_eq!((seen.tracks, seen.frames), (vec![], vec![]));
-    let said: Vec<_> = seen.left_out.iter().map(|left_out| (left_out.kind, left_out.reason.clone())).collect();
-    assert!(said.contains(&(Kind::Video, Reason::NoHeader)) && said.contains(&(Kind::Audio, Reason::NoHeader)));
+    let said = seen.left_out;
+    let is_said = |track: &str| said.iter().any(|said| *said == format!("{track} is left out: {}", Reason::NoHeader));
+    assert!(is_said("video track 0 (HEVC)") && is_said("audio track 0 (Opus)"), "{said:?}");
     assert_eq!(said.len(), 2, "once each");
     let media_tags = tags.iter().filter(|(_, _, body)| body[0] & 0x0f != 4).count();
     assert_eq!(seen.dropped, media_tags as u64);

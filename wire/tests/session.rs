@@ -3,6 +3,7 @@
 mod common;
 
 use common::{AAC_HEADER, AVC_HEADER, Client, HANDSHAKE, drive, session};
+use media::Timescale;
 use wire::Item;
 use wire::amf0::Value;
 use wire::flv::{Body, Codec, Demuxer};
@@ -44,7 +45,7 @@ fn whole_session() -> Vec<u8> {
     for i in 0..4u32 {
         let at = 0xffff_ffd8u32.wrapping_add(20 * i);
         client.audio(at, &[0xaf, 1, 0x21, i as u8]);
-        let mut frame = vec![0x17, 1, 0, 0, 40, 0, 0, 1, 0x90, 0x65];
+        let mut frame = vec![0x17, 1, 0, 0, 40, 0, 0, 1, 0x90, 0x65, 0x88];
         frame.resize(9 + 0x190, 7);
         client.video(at, &frame);
     }
@@ -68,19 +69,17 @@ fn a_session_from_the_handshake_to_the_end() {
     assert_eq!((events.len(), events.last()), (13, Some(&Event::Ended(End::Unpublished))));
 
     let mut demuxer = Demuxer::new();
+    let tags = events.into_iter().filter_map(|event| if let Event::Media(tag) = event { Some(tag) } else { None });
+    let mut items: Vec<_> = tags.flat_map(|tag| demuxer.push(tag)).collect();
+    items.extend(demuxer.finish());
     let mut times = Vec::new();
-    for event in events {
-        if let Event::Media(tag) = event {
-            let millis = tag.millis;
-            match demuxer.push(tag).next() {
-                Some(Item::Frame(frame)) if frame.track.0 == 1 => {
-                    assert!(frame.access.is_independent() && frame.payload.len() == 0x194, "{frame:?}");
-                    assert_eq!((frame.pts - frame.dts).as_millis(), 40);
-                    times.push(millis - (1 << 32));
-                }
-                Some(_) => {}
-                None => panic!("nothing at {millis}"),
-            }
+    for item in items {
+        if let Item::Frame(frame) = item
+            && frame.track.0 == 1
+        {
+            assert!(frame.access.is_independent() && frame.payload.len() == 0x194, "{frame:?}");
+            assert_eq!((frame.pts - frame.dts).as_millis(), 40);
+            times.push(Timescale::MILLIS.ticks(frame.dts) - (1 << 32));
         }
     }
     assert_eq!((times, demuxer.dropped()), (vec![-40, -20, 0, 20], 0));

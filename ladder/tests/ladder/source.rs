@@ -23,7 +23,7 @@ pub(crate) fn frames(items: &[Demuxed]) -> Vec<Frame> {
         match item {
             Demuxed::Track(track) => splice.track(track.clone(), &mut laid),
             Demuxed::Frame(frame) => splice.frame(frame.clone(), &mut laid),
-            Demuxed::Metadata(_) | Demuxed::Fault(_) => {}
+            Demuxed::Metadata(_) | Demuxed::Fault(_) | Demuxed::VideoExpected => {}
         }
     }
     let video = pictures(items);

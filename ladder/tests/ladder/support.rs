@@ -112,7 +112,7 @@ impl Bench {
                 Demuxed::Metadata(metadata) => {
                     self.splice.metadata(metadata.clone()).into_iter().for_each(|dated| self.ladder.metadata(dated));
                 }
-                Demuxed::Fault(_) => {}
+                Demuxed::Fault(_) | Demuxed::VideoExpected => {}
             }
             laid.into_iter().filter(|item| *item != Item::Discontinuity).for_each(|item| self.ladder.push(item));
         }

@@ -1,5 +1,11 @@
 //! MPEG-4 AAC: the AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1).
 
+mod adts;
+mod layout;
+
+pub use adts::Adts;
+pub use layout::without_program_config;
+
 use bytes::Bytes;
 
 use super::HeaderError;
@@ -14,13 +20,14 @@ const MAX_CONFIG: usize = 256;
 /// An AudioSpecificConfig and what it says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// The configuration as it came, for `esds`.
+    /// The configuration for `esds`: as it came, or with a channel configuration in place of a program config element,
+    /// which browsers do not play.
     pub raw: Bytes,
     /// The audio object type as signalled: 2 for AAC-LC, 5 for SBR, 29 for parametric stereo.
     pub object_type: u8,
     /// Sampling frequency of the core decoder, in hertz; the timescale of the track.
     pub sample_rate: u32,
-    /// Channels; 0 where a program config element defines them.
+    /// Channels.
     pub channels: u8,
     /// Samples of each channel in one frame, at `sample_rate`: 1 024 or 960.
     pub samples_per_frame: u32,
@@ -32,22 +39,18 @@ impl Config {
         if raw.len() > MAX_CONFIG {
             return Err(HeaderError::Range { place: "AudioSpecificConfig", value: raw.len() as u64 });
         }
-        let mut r = BitReader::new(&raw);
+        let bytes = raw.clone();
+        let mut r = BitReader::new(&bytes);
         let object_type = object_type(&mut r)?;
         let sample_rate = sampling_frequency(&mut r)?;
-        let channels = match r.bits(4, "AudioSpecificConfig > channelConfiguration")? as u8 {
-            7 => 8,
-            n if n < 7 => n,
-            n => {
-                return Err(HeaderError::Range {
-                    place: "AudioSpecificConfig > channelConfiguration",
-                    value: n.into(),
-                });
-            }
-        };
-        let mut core = object_type;
+        let place = "AudioSpecificConfig > channelConfiguration";
+        let configuration = r.bits(4, place)? as u8;
+        if configuration > 7 {
+            return Err(HeaderError::Range { place, value: configuration.into() });
+        }
+        let (mut core, mut extension_rate) = (object_type, None);
         if matches!(object_type, 5 | 29) {
-            sampling_frequency(&mut r)?;
+            extension_rate = Some(sampling_frequency(&mut r)?);
             core = self::object_type(&mut r)?;
         }
         if !(1..=4).contains(&core) {
@@ -58,7 +61,26 @@ impl Config {
         }
         let short_frame = r.flag("AudioSpecificConfig > frameLengthFlag")?;
         let samples_per_frame = if short_frame { 960 } else { 1_024 };
-        Ok(Self { object_type, sample_rate, channels, samples_per_frame, raw })
+        let config = Self { object_type, sample_rate, channels: channels(configuration), samples_per_frame, raw };
+        if configuration > 0 {
+            return Ok(config);
+        }
+        if r.flag("AudioSpecificConfig > dependsOnCoreCoder")? {
+            r.skip(14, "AudioSpecificConfig > coreCoderDelay")?;
+        }
+        r.flag("AudioSpecificConfig > extensionFlag")?;
+        let configuration = layout::channel_configuration(&mut r)?;
+        let mut bits = Bits::default();
+        bits.object_type(object_type);
+        bits.rate(sample_rate);
+        bits.put(4, configuration.into());
+        if let Some(rate) = extension_rate {
+            bits.rate(rate);
+            bits.object_type(core);
+        }
+        // A GASpecificConfig without dependencies and extensions.
+        bits.put(3, u32::from(short_frame) << 2);
+        Ok(Self { channels: channels(configuration), raw: bits.bytes(), ..config })
     }
 
     /// Builds the configuration of a core object type (1 to 4; 2 is AAC-LC) with `channels` in their usual places.
@@ -71,41 +93,68 @@ impl Config {
         if !(1..=4).contains(&object_type) {
             return Err(HeaderError::Unsupported { place: "aac > object type", value: object_type.into() });
         }
-        // Left-aligned in 40 bits: object type, sampling frequency, channels, then a GASpecificConfig of three zeros.
-        let index = RATES.iter().position(|rate| *rate == sample_rate);
-        let (bits, len) = match index {
-            Some(index) => (u64::from(object_type) << 35 | (index as u64) << 31 | u64::from(layout) << 27, 2),
-            None => {
-                let rate = u64::from(sample_rate & 0xff_ffff);
-                (u64::from(object_type) << 35 | 15 << 31 | rate << 7 | u64::from(layout) << 3, 5)
-            }
-        };
-        Self::parse(Bytes::copy_from_slice(bits.to_be_bytes().get(3..3 + len).unwrap_or_default()))
+        let mut bits = Bits::default();
+        bits.object_type(object_type);
+        bits.rate(sample_rate);
+        bits.put(4, layout.into());
+        // A GASpecificConfig without dependencies and extensions.
+        bits.put(3, 0);
+        Self::parse(bits.bytes())
     }
 
-    /// Builds the configuration that an ADTS header stands for (ISO/IEC 14496-3 §1.A.3.2).
-    pub fn from_adts(header: &[u8]) -> Result<Self, HeaderError> {
-        let mut r = BitReader::new(header);
-        let sync = r.bits(12, "adts > syncword")?;
-        if sync != 0xfff {
-            return Err(HeaderError::Range { place: "adts > syncword", value: sync.into() });
-        }
-        r.skip(4, "adts > ID")?;
-        let object_type = r.bits(2, "adts > profile_ObjectType")? as u8 + 1;
-        let place = "adts > sampling_frequency_index";
-        let index = r.bits(4, place)?;
-        let rate = *RATES.get(index as usize).ok_or(HeaderError::Range { place, value: index.into() })?;
-        r.skip(1, "adts > private_bit")?;
-        let channels = match r.bits(3, "adts > channel_configuration")? as u8 {
-            7 => 8,
-            n => n,
+    /// Builds the configuration that an ADTS frame stands for (ISO/IEC 14496-3 §1.A.3.2). Where its header leaves the
+    /// channels to a program config element, the frame has to begin with one.
+    pub fn from_adts(frame: &[u8]) -> Result<Self, HeaderError> {
+        let adts = Adts::parse(frame)?;
+        let configuration = match adts.channel_configuration {
+            0 => layout::leading_configuration(frame.get(adts.head..).unwrap_or_default())?,
+            configuration => configuration,
         };
-        Self::new(object_type, rate, channels)
+        Self::new(adts.object_type, adts.sample_rate, channels(configuration))
     }
 
     /// The codec parameter of RFC 6381, `mp4a.40.N`.
     pub fn codec_string(&self) -> String {
         format!("mp4a.40.{}", self.object_type)
+    }
+}
+
+/// Channels of a channel configuration.
+const fn channels(configuration: u8) -> u8 {
+    if configuration == 7 { 8 } else { configuration }
+}
+
+/// Writes the fields of a configuration, which are 120 bits at the most.
+#[derive(Default)]
+struct Bits {
+    value: u128,
+    len: u32,
+}
+
+impl Bits {
+    fn put(&mut self, n: u32, value: u32) {
+        self.value = self.value << n | u128::from(value);
+        self.len += n;
+    }
+
+    fn object_type(&mut self, object_type: u8) {
+        match object_type {
+            0..31 => self.put(5, object_type.into()),
+            _ => self.put(11, 31 << 6 | u32::from(object_type.saturating_sub(32) & 0x3f)),
+        }
+    }
+
+    fn rate(&mut self, rate: u32) {
+        match RATES.iter().position(|known| *known == rate) {
+            Some(index) => self.put(4, index as u32),
+            None => self.put(28, 15 << 24 | rate & 0xff_ffff),
+        }
+    }
+
+    /// The bytes, with zeros behind the last bit.
+    fn bytes(self) -> Bytes {
+        let aligned = self.value << (u128::BITS - self.len.clamp(1, u128::BITS));
+        Bytes::copy_from_slice(aligned.to_be_bytes().get(..self.len.div_ceil(8) as usize).unwrap_or_default())
     }
 }
 
@@ -162,7 +211,54 @@ mod tests {
         assert_eq!(&config.raw[..], [0x12, 0x10]);
         assert!(Config::from_adts(&[0xff, 0xe1, 0x50, 0x80]).is_err());
         assert!(Config::from_adts(&[0xff, 0xf1, 0x50]).is_err());
-        assert!(Config::from_adts(&[0xff, 0xf1, 0x7c, 0x80]).is_err());
+        assert!(Config::from_adts(&[0xff, 0xf1, 0x7c, 0x80, 0x2e, 0x7f, 0xfc]).is_err());
+    }
+
+    impl Bits {
+        fn put_all(&mut self, fields: &[(u32, u32)]) {
+            fields.iter().for_each(|(n, value)| self.put(*n, *value));
+        }
+    }
+
+    // ffmpeg's encoder: 48 kHz, 5.1 with side channels in an order of its own, the comment "Lavc59.37.100".
+    const SIDES: &[u8] = &[
+        0x11, 0x80, 0x04, 0xc8, 0x44, 0x00, 0x20, 0x00, 0xc4, 0x0d, 0x4c, 0x61, 0x76, 0x63, 0x35, 0x39, 0x2e, 0x33,
+        0x37, 0x2e, 0x31, 0x30, 0x30, 0x56, 0xe5, 0x00,
+    ];
+
+    #[test]
+    fn a_program_config_element_of_a_usual_layout_becomes_a_channel_configuration() {
+        // Stereo behind an explicit SBR header.
+        let mut bits = Bits::default();
+        bits.put_all(&[(5, 5), (4, 6), (4, 0), (4, 3), (5, 2), (3, 0)]);
+        let pce = [(4, 0), (2, 1), (4, 6), (4, 1), (4, 0), (4, 0), (2, 0), (3, 0), (4, 0), (3, 0), (1, 1), (4, 0)];
+        bits.put_all(&pce);
+        let raw = [&bits.bytes()[..], &[0, 0]].concat();
+        let config = Config::parse(raw.into()).unwrap();
+        assert_eq!((config.object_type, config.sample_rate, config.channels), (5, 24_000, 2));
+        assert_eq!(Config::parse(config.raw.clone()), Ok(config));
+    }
+
+    #[test]
+    fn a_layout_of_its_own_is_refused() {
+        // The low frequencies are told as a single channel in the back.
+        assert!(matches!(parse(SIDES), Err(HeaderError::Unsupported { value: 6, .. })));
+    }
+
+    #[test]
+    fn an_adts_frame_may_tell_its_channels_in_a_program_config_element() {
+        // 5.1 in the usual order, behind the three bits that tell the element.
+        let mut bits = Bits::default();
+        bits.put_all(&[(3, 5), (4, 0), (2, 1), (4, 3), (4, 2), (4, 1), (4, 0), (2, 1), (3, 0), (4, 0), (3, 0)]);
+        bits.put_all(&[(1, 0), (4, 0), (1, 1), (4, 0), (1, 1), (4, 1), (4, 0)]);
+        let element = [&bits.bytes()[..], &[1, b'x']].concat();
+        let frame = [&[0xff, 0xf1, 0x4c, 0x00, 0x02, 0x7f, 0xfc], &element[..], &[0x01, 0x40]].concat();
+        let config = Config::from_adts(&frame).unwrap();
+        assert_eq!((config.sample_rate, config.channels, &config.raw[..]), (48_000, 6, &[0x11, 0xb0][..]));
+        let raw = Bytes::copy_from_slice(&frame[7..]);
+        assert_eq!(without_program_config(raw), [0x01, 0x40][..]);
+        assert_eq!(without_program_config(Bytes::from_static(&[0x01, 0x40])), [0x01, 0x40][..]);
+        assert!(Config::from_adts(&[0xff, 0xf1, 0x4c, 0x00, 0x02, 0x7f, 0xfc, 0x01, 0x40]).is_err());
     }
 
     #[test]

@@ -234,6 +234,32 @@ impl CodecConfig {
         }
     }
 
+    /// The parameter sets of the header as the NAL units of a sample; empty where the codec has none.
+    pub fn parameter_set_units(&self) -> Vec<u8> {
+        let (sets, size) = match self {
+            Self::Avc(avc) => {
+                let (sps, pps) = avc.parameter_sets();
+                ([sps, pps].concat(), avc.length_size)
+            }
+            Self::Hevc(hevc) => {
+                let hevc::ParameterSets { vps, sps, pps, .. } = hevc.parameter_sets();
+                ([vps, sps, pps].concat(), hevc.length_size)
+            }
+            _ => (Vec::new(), 0),
+        };
+        let mut units = Vec::new();
+        for set in sets {
+            // A record tells their lengths in 16 bits; where the samples have 8, those that do not fit are left out.
+            let length = (set.len() as u32).to_be_bytes();
+            let (high, low) = length.split_at(length.len() - usize::from(size.min(4)));
+            if high.iter().all(|byte| *byte == 0) {
+                units.extend_from_slice(low);
+                units.extend_from_slice(&set);
+            }
+        }
+        units
+    }
+
     /// The header with what `sample` changes of it in-band (parameter sets, a sequence header, the size of a key frame);
     /// none where it changes nothing.
     pub fn changed_by(&self, sample: &[u8]) -> Result<Option<Self>, HeaderError> {

@@ -57,6 +57,8 @@ pub struct ParameterSets {
     pub sps: Vec<Bytes>,
     /// Picture parameter sets.
     pub pps: Vec<Bytes>,
+    /// SEI units of a record, which hold for all of its samples.
+    pub sei: Vec<Bytes>,
 }
 
 impl Config {
@@ -236,6 +238,7 @@ fn read_sets(record: &Bytes) -> Result<ParameterSets, HeaderError> {
                 NAL_VPS => found.vps.push(record.slice(at + 2..end)),
                 NAL_SPS => found.sps.push(record.slice(at + 2..end)),
                 NAL_PPS => found.pps.push(record.slice(at + 2..end)),
+                NAL_PREFIX_SEI | NAL_SUFFIX_SEI => found.sei.push(record.slice(at + 2..end)),
                 _ => {}
             }
             at = end;
@@ -299,7 +302,7 @@ mod tests {
     #[test]
     fn a_record_of_in_band_sets_is_the_encoders_own() {
         let config = hdr10();
-        let ParameterSets { vps, sps, pps } = config.parameter_sets();
+        let ParameterSets { vps, sps, pps, .. } = config.parameter_sets();
         let built = Config::from_parameter_sets(&vps, &sps, &pps).unwrap();
         let theirs = &config.record[..config.record.len() - 15];
         // All but the number of arrays, three in place of four, and the mark that an array is complete.

@@ -4,7 +4,7 @@ use media::{Kind, Track, TrackId};
 
 use super::feed::Feed;
 use super::lane::Lane;
-use super::{Packager, Phase, Slot, sound};
+use super::{Expected, Packager, Phase, Slot, sound};
 use crate::Error;
 use crate::log::RenditionId;
 
@@ -12,6 +12,7 @@ impl Packager {
     pub(super) fn add_video(&mut self, track: Track) -> Result<(), Error> {
         let waiting = matches!(self.phase, Phase::Waiting(_));
         let running = matches!(self.phase, Phase::Running);
+        self.expected = Expected::default();
         let Some(feed) = self.video.as_mut() else {
             self.video = Some(self.new_feed(RenditionId::VIDEO, track)?);
             self.reconsider_audio_only();
@@ -72,7 +73,7 @@ impl Packager {
     }
 
     /// Video that is announced while audio gathers alone gets its chance to lead.
-    fn reconsider_audio_only(&mut self) {
+    pub(super) fn reconsider_audio_only(&mut self) {
         if self.run.leader == Kind::Audio
             && let Phase::Gathering(units) = &mut self.phase
         {

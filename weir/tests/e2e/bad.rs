@@ -1,5 +1,6 @@
 //! Contributions as bad as the real world sends them: made good, and the playlists and boxes say the truth of it.
 
+mod bytes;
 pub(crate) mod script;
 mod sets;
 mod transport;

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use media::codec::{HeaderError, aac, av1, avc, flac, hevc, opus, vp9};
 use media::{CodecConfig, Kind};
 
+use super::units;
+
 /// Codecs that Weir carries, with their FourCC.
 const CARRIED: [(Codec, [u8; 4]); 9] = [
     (Codec::Avc, *b"avc1"),
@@ -93,10 +95,20 @@ impl Codec {
             // Two channels are what the standard takes for granted.
             Self::Opus if header.is_empty() => CodecConfig::Opus(opus::Config::new(2)?),
             _ if header.is_empty() => return Ok(None),
-            Self::Avc => CodecConfig::Avc(avc::Config::parse(header)?),
-            Self::Hevc => CodecConfig::Hevc(hevc::Config::parse(header)?),
+            // Parameter sets in place of a record are told by their start codes, or by their lengths.
+            Self::Avc => match avc::Config::parse(header.clone()) {
+                Ok(config) => CodecConfig::Avc(config),
+                Err(error) => return units::avc_header(&header).map(Some).ok_or(error),
+            },
+            Self::Hevc => match units::hevc_header(&header) {
+                // A record of version 0 begins with a zero too.
+                Some(config) if header.starts_with(&[0, 0]) => config,
+                _ => CodecConfig::Hevc(hevc::Config::parse(header)?),
+            },
             Self::Av1 => CodecConfig::Av1(av1::Config::parse(header)?),
             Self::Vp9 => CodecConfig::Vp9(vp9::Config::parse(header)?),
+            // No audio object type begins like an ADTS header.
+            Self::Aac if header.starts_with(&[0xff]) => CodecConfig::Aac(aac::Config::from_adts(&header)?),
             Self::Aac => CodecConfig::Aac(aac::Config::parse(header)?),
             Self::Opus => CodecConfig::Opus(opus::Config::parse(&header)?),
             Self::Flac => CodecConfig::Flac(flac::Config::parse(&header)?),

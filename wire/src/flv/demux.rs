@@ -1,12 +1,11 @@
 //! From FLV tags to tracks and frames.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 use media::codec::av1;
-use media::{Frame, Kind, TimeDelta, Timescale, Track, TrackId};
+use media::{Fault, FaultReport, Frame, Kind, TimeDelta, Timescale, Track, TrackId};
 
-use super::lane::{Lane, LeftOut, Reason};
+use super::joiner::Stamp;
+use super::lane::{Lane, LeftOut, Output, Reason};
 use super::{Body, Codec, Packet, Tag};
 use crate::Item;
 
@@ -16,7 +15,7 @@ pub const VIDEO_TRACK: TrackId = TrackId(1);
 const MAX_AUDIO: usize = 8;
 /// Tracks kept in mind; what is said of those beyond is dropped.
 const MAX_LANES: usize = 64;
-/// Reasons told; those beyond are kept back, so that no encoder fills the log.
+/// Reasons reported; those beyond are kept back, so that no encoder fills the log.
 const MAX_TOLD: u32 = 32;
 /// Media time in milliseconds after which a contribution without a track that is carried has no hope.
 const HOPE_MS: i64 = 5_000;
@@ -33,8 +32,6 @@ pub const fn audio_track(number: u8) -> TrackId {
 pub struct Demuxer {
     lanes: Vec<Lane>,
     dropped: u64,
-    /// Reasons to be polled; [`MAX_TOLD`] bounds them.
-    untold: VecDeque<LeftOut>,
     told: u32,
     last_told: Option<LeftOut>,
     /// Time of the first tag and of the last.
@@ -47,26 +44,35 @@ impl Demuxer {
         Self::default()
     }
 
-    /// Takes the next tag and gives what it means: a track, a frame, or both. A header that says nothing new means
-    /// nothing. A frame before its header, an empty one or one of a track that is left out is dropped and counted.
+    /// Takes the next tag and gives what it means: tracks, frames, and what was repaired or dropped. A header that says
+    /// nothing new means nothing. A frame before its header, an empty one or one of a track that is left out is dropped and
+    /// counted. Pictures that are spread over several tags are given when the next one begins.
     pub fn push(&mut self, tag: Tag) -> impl Iterator<Item = Item> + use<> {
         let Tag { millis, packet } = tag;
         self.span = Some((self.span.map_or(millis, |(first, _)| first), millis));
         let is_frame = matches!(packet.body, Body::Frame { .. });
         let (kind, track, codec) = (packet.kind, packet.track, packet.codec);
-        let [new, frame] = self.packet(millis, packet).unwrap_or_else(|reason| {
-            self.tell(LeftOut { kind, track, codec, reason });
-            [None, None]
-        });
-        if is_frame && frame.is_none() {
-            self.dropped += 1;
+        let (mut out, mut items) = (Vec::new(), Vec::new());
+        let taken = self.packet(millis, packet, &mut out);
+        let taken = self.give((kind, track), out, &mut items).and(taken);
+        if let Err(reason) = taken {
+            self.dropped += u64::from(is_frame);
+            self.tell(LeftOut { kind, track, codec, reason }, &mut items);
         }
-        [new, frame].into_iter().flatten()
+        items.into_iter()
     }
 
-    /// Why a track is left out: each reason once, in the order of the tags that made them.
-    pub fn poll_left_out(&mut self) -> Option<LeftOut> {
-        self.untold.pop_front()
+    /// The stream ends here: gives the pictures that waited for more of them.
+    pub fn finish(&mut self) -> impl Iterator<Item = Item> + use<> {
+        let mut items = Vec::new();
+        for n in 0..self.lanes.len() {
+            let Some(lane) = self.lanes.get_mut(n) else { continue };
+            let (name, mut out) = ((lane.kind, lane.number), Vec::new());
+            lane.flush(&mut out);
+            // Of a track that is left out nothing waits.
+            let _ = self.give(name, out, &mut items);
+        }
+        items.into_iter()
     }
 
     /// Frames dropped so far.
@@ -86,28 +92,50 @@ impl Demuxer {
         self.last_told.as_ref().filter(|_| waited)
     }
 
-    /// The track and the frame that come of it.
-    fn packet(&mut self, millis: i64, packet: Packet) -> Result<[Option<Item>; 2], Reason> {
+    /// Hands a packet to its track.
+    fn packet(&mut self, millis: i64, packet: Packet, out: &mut Vec<Output>) -> Result<(), Reason> {
         let Packet { kind, track: number, codec, nanos, body } = packet;
-        let id = if kind == Kind::Video { VIDEO_TRACK } else { audio_track(number) };
-        let Some(lane) = self.lane(kind, number) else { return Ok([None, None]) };
-        let (new, frame) = match body {
-            Body::Header(header) => (lane.header(codec, &header)?, None),
-            Body::TransportHeader => return Err(lane.transport_header(codec)),
+        let Some(lane) = self.lane(kind, number) else { return Ok(()) };
+        match body {
+            Body::Header(header) => lane.header(codec, &header, out),
+            Body::TransportHeader => Err(lane.transport_header(codec)),
             Body::Frame { composition_ms, payload } => {
-                let (new, frame) = lane.frame(codec, sample(codec, payload))?;
-                (new, frame.map(|(access, payload)| (composition_ms, access, payload)))
+                let dts = Timescale::MILLIS.timestamp(millis) + NANOS.delta(nanos.into());
+                let stamp = Stamp { dts, pts: dts + TimeDelta::from_millis(composition_ms.into()) };
+                lane.frame(codec, stamp, sample(codec, payload), out)
             }
-        };
-        if new.is_some() {
-            self.admit(kind, number)?;
         }
-        let frame = frame.filter(|_| self.is_admitted(kind, number)).map(|(composition_ms, access, payload)| {
-            let dts = Timescale::MILLIS.timestamp(millis) + NANOS.delta(nanos.into());
-            let pts = dts + TimeDelta::from_millis(composition_ms.into());
-            Frame { track: id, dts, pts, access, payload }
-        });
-        Ok([new.map(|config| Item::Track(Track::new(id, config))), frame.map(Item::Frame)])
+    }
+
+    /// Makes items of what came of a track.
+    fn give(&mut self, (kind, number): (Kind, u8), out: Vec<Output>, items: &mut Vec<Item>) -> Result<(), Reason> {
+        let id = if kind == Kind::Video { VIDEO_TRACK } else { audio_track(number) };
+        let report = |fault, detail: &str| {
+            let report = FaultReport::new(fault, Some(id));
+            Item::Fault(if detail.is_empty() { report } else { report.with_detail(detail) })
+        };
+        let mut refused = Ok(());
+        for output in out {
+            match output {
+                Output::Config(config) => match self.admit(kind, number) {
+                    Ok(()) => items.push(Item::Track(Track::new(id, config))),
+                    Err(reason) => refused = Err(reason),
+                },
+                Output::Frame(Stamp { dts, pts }, access, payload) if self.is_admitted(kind, number) => {
+                    items.push(Item::Frame(Frame { track: id, dts, pts, access, payload }));
+                }
+                // Counted with the reason, if this is the first.
+                Output::Frame(..) => self.dropped += u64::from(refused.is_ok()),
+                Output::Expected if number == 0 => items.push(Item::VideoExpected),
+                Output::Expected => {}
+                Output::Repaired(fault, detail) => items.push(report(fault, detail)),
+                Output::Dropped(why) => {
+                    self.dropped += 1;
+                    items.extend(why.map(|(fault, detail)| report(fault, detail)));
+                }
+            }
+        }
+        refused
     }
 
     /// What is known of a track; nothing where there are too many.
@@ -143,8 +171,8 @@ impl Demuxer {
         Ok(())
     }
 
-    /// Remembers why a track is left out, unless that was told.
-    fn tell(&mut self, left_out: LeftOut) {
+    /// Reports why a track is left out, unless that was told.
+    fn tell(&mut self, left_out: LeftOut, items: &mut Vec<Item>) {
         if self.told == MAX_TOLD {
             return;
         }
@@ -153,8 +181,9 @@ impl Demuxer {
             return;
         }
         self.told += 1;
-        self.last_told = Some(left_out.clone());
-        self.untold.push_back(left_out);
+        let id = if left_out.kind == Kind::Video { VIDEO_TRACK } else { audio_track(left_out.track) };
+        items.push(Item::Fault(FaultReport::new(Fault::TrackLeftOut, Some(id)).with_detail(left_out.to_string())));
+        self.last_told = Some(left_out);
     }
 }
 
@@ -175,19 +204,40 @@ mod tests {
     ];
     const AAC: &[u8] = &[0x11, 0x90];
 
-    /// Feeds one body.
-    fn push(demuxer: &mut Demuxer, kind: Kind, millis: i64, bytes: &[u8]) -> Vec<Item> {
+    /// A demuxer, and what it reported.
+    #[derive(Default)]
+    struct Tested {
+        demuxer: Demuxer,
+        left_out: Vec<String>,
+    }
+
+    impl std::ops::Deref for Tested {
+        type Target = Demuxer;
+
+        fn deref(&self) -> &Demuxer {
+            &self.demuxer
+        }
+    }
+
+    /// Feeds one body of which no more comes; gives the tracks and frames.
+    fn push(tested: &mut Tested, kind: Kind, millis: i64, bytes: &[u8]) -> Vec<Item> {
         let mut items = Vec::new();
-        read(kind, &Bytes::copy_from_slice(bytes), |packet| items.extend(demuxer.push(Tag { millis, packet })))
-            .unwrap();
+        let body = Bytes::copy_from_slice(bytes);
+        read(kind, &body, |packet| items.extend(tested.demuxer.push(Tag { millis, packet }))).unwrap();
+        items.extend(tested.demuxer.finish());
+        for report in items.extract_if(.., |item| !matches!(item, Item::Track(_) | Item::Frame(_))) {
+            if let Item::Fault(FaultReport { fault: Fault::TrackLeftOut, detail, .. }) = report {
+                tested.left_out.extend(detail.map(String::from));
+            }
+        }
         items
     }
 
-    fn video(demuxer: &mut Demuxer, millis: i64, bytes: &[u8]) -> Vec<Item> {
+    fn video(demuxer: &mut Tested, millis: i64, bytes: &[u8]) -> Vec<Item> {
         push(demuxer, Kind::Video, millis, bytes)
     }
 
-    fn audio(demuxer: &mut Demuxer, millis: i64, bytes: &[u8]) -> Vec<Item> {
+    fn audio(demuxer: &mut Tested, millis: i64, bytes: &[u8]) -> Vec<Item> {
         push(demuxer, Kind::Audio, millis, bytes)
     }
 
@@ -207,13 +257,13 @@ mod tests {
         }
     }
 
-    fn left_out(demuxer: &mut Demuxer) -> Vec<String> {
-        std::iter::from_fn(|| demuxer.poll_left_out()).map(|left_out| left_out.to_string()).collect()
+    fn left_out(tested: &mut Tested) -> Vec<String> {
+        std::mem::take(&mut tested.left_out)
     }
 
     #[test]
     fn a_header_makes_a_track_once() {
-        let demuxer = &mut Demuxer::new();
+        let demuxer = &mut Tested::default();
         let items = video(demuxer, 0, &avc_header());
         assert!(matches!(&items[..], [Item::Track(t)] if t.id == VIDEO_TRACK && t.kind() == Kind::Video));
         assert_eq!(video(demuxer, 0, &avc_header()), []);
@@ -226,7 +276,7 @@ mod tests {
 
     #[test]
     fn frames_before_their_header_are_dropped_and_counted() {
-        let demuxer = &mut Demuxer::new();
+        let demuxer = &mut Tested::default();
         assert_eq!(video(demuxer, 0, &[0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65]), []);
         assert_eq!(audio(demuxer, 0, &[0xaf, 1, 0x21]), []);
         video(demuxer, 0, &avc_header());
@@ -237,7 +287,7 @@ mod tests {
 
     #[test]
     fn parameter_sets_without_a_slice_go_with_the_next_picture() {
-        let demuxer = &mut Demuxer::new();
+        let demuxer = &mut Tested::default();
         video(demuxer, 0, &avc_header());
         let set = [0, 0, 0, 3, 0x68, 0xee, 0x3c];
         assert_eq!(video(demuxer, 40, &[&[0x17, 1, 0, 0, 0][..], &set].concat()), [], "no frame");
@@ -255,7 +305,7 @@ mod tests {
 
     #[test]
     fn key_is_what_the_nal_units_say() {
-        let demuxer = &mut Demuxer::new();
+        let demuxer = &mut Tested::default();
         video(demuxer, 0, &avc_header());
         let mut key = |flag: u8, nal: u8| {
             frame(video(demuxer, 40, &[flag, 1, 0, 0, 80, 0, 0, 0, 1, nal])).access.is_independent()
@@ -265,7 +315,7 @@ mod tests {
 
     #[test]
     fn presentation_is_decoding_and_composition_time() {
-        let demuxer = &mut Demuxer::new();
+        let demuxer = &mut Tested::default();
         video(demuxer, 0, &avc_header());
         let cut = frame(video(demuxer, 1 << 33, &[0x27, 1, 0xff, 0xff, 0xd8, 0, 0, 0, 1, 0x41]));
         assert_eq!((Timescale::MILLIS.ticks(cut.dts), (cut.pts - cut.dts).as_millis()), (1 << 33, -40));
@@ -277,7 +327,7 @@ mod tests {
 
     #[test]
     fn each_audio_track_has_its_number() {
-        let demuxer = &mut Demuxer::new();
+        let demuxer = &mut Tested::default();
         assert!(matches!(&audio(demuxer, 0, &aac_header(3))[..], [Item::Track(t)] if t.id == TrackId(5)));
         assert_eq!(frame(audio(demuxer, 0, b"\x95\x01mp4a\x03\x21")).track, TrackId(5));
         assert_eq!(audio(demuxer, 0, &[0xaf, 1, 0x21]), [], "track 0 has no header");
@@ -285,7 +335,7 @@ mod tests {
 
     #[test]
     fn what_is_not_carried_is_told_once_and_harms_nothing_else() {
-        let demuxer = &mut Demuxer::new();
+        let demuxer = &mut Tested::default();
         for _ in 0..3 {
             video(demuxer, 0, b"\x90vp08\x01");
             video(demuxer, 0, b"\x91vp08\x01");
@@ -305,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_bad_header_leaves_its_track_out_until_a_good_one() {
-        let demuxer = &mut Demuxer::new();
+        let demuxer = &mut Tested::default();
         video(demuxer, 0, &avc_header());
         video(demuxer, 0, &[0x17, 0, 0, 0, 0, 2]);
         let idr = [0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65];
@@ -318,7 +368,7 @@ mod tests {
 
     #[test]
     fn av1_in_the_form_of_mpeg_2_ts_is_refused() {
-        let demuxer = &mut Demuxer::new();
+        let demuxer = &mut Tested::default();
         assert_eq!(video(demuxer, 0, b"\x95av01\x80"), []);
         let why = "it comes in the form of MPEG-2 TS; the encoder has to send a plain sequence header";
         assert_eq!(left_out(demuxer), [format!("video track 0 (AV1) is left out: {why}")]);
@@ -326,7 +376,7 @@ mod tests {
 
     #[test]
     fn audio_tracks_have_a_limit() {
-        let demuxer = &mut Demuxer::new();
+        let demuxer = &mut Tested::default();
         for track in 0..MAX_AUDIO as u8 {
             assert_eq!(audio(demuxer, 0, &aac_header(track)).len(), 1);
         }
@@ -338,19 +388,19 @@ mod tests {
 
     #[test]
     fn memory_and_log_have_a_limit() {
-        let demuxer = &mut Demuxer::new();
+        let demuxer = &mut Tested::default();
         for track in 0..=255 {
             audio(demuxer, 0, &[&b"\x95\x01.mp3"[..], &[track, 1]].concat());
         }
-        assert_eq!((demuxer.lanes.len(), demuxer.untold.len() as u32), (MAX_LANES, MAX_TOLD));
-        left_out(demuxer);
+        assert_eq!((demuxer.lanes.len(), demuxer.told), (MAX_LANES, MAX_TOLD));
+        assert_eq!(left_out(demuxer).len(), MAX_TOLD as usize);
         audio(demuxer, 0, b"\x95\x01?????");
         assert_eq!(left_out(demuxer), Vec::<String>::new());
     }
 
     #[test]
     fn a_contribution_of_nothing_that_is_carried_is_hopeless_after_a_while() {
-        let demuxer = &mut Demuxer::new();
+        let demuxer = &mut Tested::default();
         video(demuxer, 100, b"\x91vp08\x01");
         video(demuxer, 5_099, b"\x91vp08\x01");
         assert_eq!(demuxer.hopeless(), None);
@@ -362,7 +412,7 @@ mod tests {
 
     #[test]
     fn an_empty_opus_header_means_stereo() {
-        let items = audio(&mut Demuxer::new(), 0, b"\x90Opus");
+        let items = audio(&mut Tested::default(), 0, b"\x90Opus");
         assert!(matches!(&items[..], [Item::Track(track)] if track.codec.channels() == Some(2)));
     }
 }

@@ -1,18 +1,16 @@
 //! One track of a contribution as its tags tell it: which header holds, and why it is left out where it is.
 
 use bytes::Bytes;
-use media::codec::nal;
-use media::codec::{HeaderError, ac3, av1, avc, flac, hevc, vp9};
-use media::{Access, CodecConfig, Kind};
+use media::codec::{HeaderError, aac, ac3, av1, avc, flac, hevc, vp9};
+use media::{Access, CodecConfig, Fault, Kind, TimeDelta, Timescale};
 
-use super::Codec;
+use super::joiner::{Joiner, Stamp, Unit};
+use super::units::{self, Form};
+use super::{Codec, adts};
+use crate::annexb;
 
-/// Bytes of the length before each NAL unit where no header says it: what all encoders write.
-const LENGTH_SIZE: u8 = 4;
 /// Frames without a header after which it is said that there is none.
 const PATIENCE: u32 = 50;
-/// Bytes kept for the next frame; what is longer is left out.
-const MOST_AHEAD: usize = 64 * 1_024;
 
 /// A track that is not carried; the rest of the contribution is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,8 +49,20 @@ pub enum Reason {
     TooManyAudio(usize),
 }
 
-/// A frame, and whether decoding may start at it.
-type Sample = (Access, Bytes);
+/// What a tag makes of a track.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// The frames that follow have another configuration.
+    Config(CodecConfig),
+    /// A frame, and whether decoding may start at it.
+    Frame(Stamp, Access, Bytes),
+    /// Video is on its way, but not its configuration.
+    Expected,
+    /// Something was repaired.
+    Repaired(Fault, &'static str),
+    /// A frame was dropped, and why if that is not known already.
+    Dropped(Option<(Fault, &'static str)>),
+}
 
 /// The state of a track.
 #[derive(Clone, Debug)]
@@ -67,13 +77,19 @@ pub(super) struct Lane {
     /// The last header as it came: encoders repeat it, also where parameter sets in the frames have gone on from it.
     header: Option<Bytes>,
     config: Option<CodecConfig>,
+    /// The configuration that was given last.
+    given: Option<CodecConfig>,
     headless: u32,
-    /// What came without a slice, parameter sets as a rule: it goes with the next picture.
-    ahead: Bytes,
+    /// Another header came: its parameter sets go with the next key frame too, because players keep those they know over a
+    /// change of init sections.
+    is_changed: bool,
+    joiner: Joiner,
+    /// AAC frames have ADTS headers, which say more than the track's header does.
+    has_adts: bool,
 }
 
 impl Lane {
-    pub(super) const fn new(kind: Kind, number: u8) -> Self {
+    pub(super) fn new(kind: Kind, number: u8) -> Self {
         Self {
             kind,
             number,
@@ -82,8 +98,11 @@ impl Lane {
             codec: None,
             header: None,
             config: None,
+            given: None,
             headless: 0,
-            ahead: Bytes::new(),
+            is_changed: false,
+            joiner: Joiner::default(),
+            has_adts: false,
         }
     }
 
@@ -99,21 +118,38 @@ impl Lane {
     }
 
     /// Takes a header; gives the configuration if it says something new.
-    pub(super) fn header(&mut self, codec: Codec, header: &Bytes) -> Result<Option<CodecConfig>, Reason> {
-        self.turn_to(codec)?;
+    pub(super) fn header(&mut self, codec: Codec, header: &Bytes, out: &mut Vec<Output>) -> Result<(), Reason> {
+        self.turn_to(codec, out)?;
         if self.header.as_ref() == Some(header) {
-            return Ok(None);
+            return Ok(());
         }
+        self.flush(out);
         // A copy, so that a few bytes do not hold the block of a whole message.
         let header = Bytes::copy_from_slice(header);
         self.header = Some(header.clone());
-        self.ahead.clear();
+        self.joiner.forget_ahead();
+        if self.has_adts {
+            return Ok(());
+        }
+        if matches!(codec, Codec::Avc | Codec::Hevc) && units::begins_with_start_code(&header) {
+            out.push(Output::Repaired(Fault::StartCodes, "a sequence header with start codes"));
+        }
         match codec.config(header) {
             // An empty header ends some streams: what was known holds.
-            Ok(None) => Ok(None),
-            Ok(Some(config)) => Ok(self.set(config)),
+            Ok(None) => Ok(()),
+            Ok(Some(config)) => {
+                // Its parameter sets may be nowhere else.
+                let is_given = self.given.as_ref().is_some_and(|given| is_equal(given, &config));
+                self.config = Some(config);
+                if !is_given {
+                    self.is_changed = self.given.is_some();
+                    self.give(out);
+                }
+                Ok(())
+            }
             Err(err) => {
-                self.config = None;
+                // Without it nothing is to be said of the frames.
+                (self.config, self.given, self.headless) = (None, None, PATIENCE);
                 Err(Reason::Header(err))
             }
         }
@@ -122,71 +158,178 @@ impl Lane {
     /// Drops what was known: the frames to come are of no use.
     pub(super) fn transport_header(&mut self, codec: Codec) -> Reason {
         self.codec = Some(codec);
-        (self.header, self.config) = (None, None);
-        self.ahead.clear();
+        (self.header, self.config, self.given) = (None, None, None);
+        self.joiner = Joiner::default();
         Reason::TransportForm
     }
 
-    /// Takes a frame; gives what it makes new of the configuration, and the frame with whether decoding may start at it.
-    /// None for an empty one, and where no decoder can be set up for it yet.
+    /// Takes the payload of a message that is no header.
     pub(super) fn frame(
         &mut self,
         codec: Codec,
+        stamp: Stamp,
         payload: Bytes,
-    ) -> Result<(Option<CodecConfig>, Option<Sample>), Reason> {
-        self.turn_to(codec)?;
-        let payload = match std::mem::take(&mut self.ahead) {
-            ahead if ahead.is_empty() => payload,
-            ahead => [ahead, payload].concat().into(),
-        };
-        let new = self.learn(codec, &payload)?;
-        let Some(config) = &self.config else { return Ok((new, None)) };
-        if !config.has_content(&payload) {
-            // No decoder takes parameter sets by themselves.
-            if payload.len() <= MOST_AHEAD {
-                self.ahead = Bytes::copy_from_slice(&payload);
-            }
-            return Ok((new, None));
+        out: &mut Vec<Output>,
+    ) -> Result<(), Reason> {
+        self.turn_to(codec, out)?;
+        if payload.is_empty() {
+            out.push(Output::Dropped(Some((Fault::DamagedFrames, "an empty frame"))));
+            return Ok(());
         }
-        let frame = is_whole(config).then(|| (config.access(&payload), payload));
-        Ok((new, frame))
+        match codec {
+            Codec::Avc => self.units(annexb::Codec::Avc, stamp, payload, out),
+            Codec::Hevc => self.units(annexb::Codec::Hevc, stamp, payload, out),
+            Codec::Aac => self.aac(stamp, payload, out),
+            _ => self.sample(stamp, payload, out),
+        }
     }
 
-    /// What a frame makes new of the configuration.
-    fn learn(&mut self, codec: Codec, payload: &Bytes) -> Result<Option<CodecConfig>, Reason> {
-        if payload.is_empty() {
-            return Ok(None);
+    /// Gives the picture that waits for more of it: there is none.
+    pub(super) fn flush(&mut self, out: &mut Vec<Output>) {
+        if let Some(Unit { stamp, payload }) = self.joiner.flush() {
+            // Only a row of frames without a header is a reason.
+            let _ = self.sample(stamp, payload, out);
         }
-        let new = match &self.config {
-            Some(config) => changed(config, payload),
-            None => first(codec, payload),
+    }
+
+    /// Takes NAL units, which may be a part of a picture only.
+    fn units(
+        &mut self,
+        codec: annexb::Codec,
+        stamp: Stamp,
+        payload: Bytes,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Reason> {
+        let size = match &self.config {
+            Some(CodecConfig::Avc(config)) => config.length_size,
+            Some(CodecConfig::Hevc(config)) => config.length_size,
+            _ => units::LENGTH_SIZE,
+        };
+        let Some((payload, form)) = units::with_lengths(payload, size) else {
+            out.push(Output::Dropped(Some((Fault::DamagedFrames, "no whole NAL unit"))));
+            return Ok(());
+        };
+        match form {
+            Form::Lengths => {}
+            Form::StartCodes => out.push(Output::Repaired(Fault::StartCodes, "frames with start codes")),
+            Form::Trimmed => out.push(Output::Repaired(Fault::DamagedFrames, "NAL units that are empty or do not fit")),
+        }
+        let done = self.joiner.push((codec, size), stamp, payload, out);
+        done.into_iter().flatten().try_for_each(|Unit { stamp, payload }| self.sample(stamp, payload, out))
+    }
+
+    /// Takes one AAC frame, or several with headers of their own.
+    fn aac(&mut self, stamp: Stamp, payload: Bytes, out: &mut Vec<Output>) -> Result<(), Reason> {
+        let frames = adts::frames(&payload).unwrap_or_default();
+        self.has_adts = !frames.is_empty();
+        let Some((adts, first)) = frames.first() else {
+            return self.sample(stamp, aac::without_program_config(payload), out);
+        };
+        out.push(Output::Repaired(Fault::AdtsHeaders, ""));
+        if !matches!(&self.config, Some(CodecConfig::Aac(config)) if adts::agrees(*adts, config)) {
+            match aac::Config::from_adts(first) {
+                Ok(config) => {
+                    if self.config.is_some() {
+                        out.push(Output::Repaired(Fault::WrongHeaders, "AudioSpecificConfig"));
+                    }
+                    self.config = Some(CodecConfig::Aac(config));
+                    self.give(out);
+                }
+                // The header is as good as any.
+                Err(_) if self.config.is_some() => {}
+                Err(err) => return Err(Reason::Header(err)),
+            }
+        }
+        let lasts = match &self.config {
+            Some(CodecConfig::Aac(config)) => Timescale::new(config.sample_rate).delta(config.samples_per_frame.into()),
+            _ => TimeDelta::ZERO,
+        };
+        let mut stamp = stamp;
+        for (adts, frame) in &frames {
+            self.sample(stamp, adts::raw(*adts, frame), out)?;
+            stamp = Stamp { dts: stamp.dts + lasts, pts: stamp.pts + lasts };
+        }
+        Ok(())
+    }
+
+    /// Takes a whole access unit as an MP4 sample holds it.
+    fn sample(&mut self, stamp: Stamp, payload: Bytes, out: &mut Vec<Output>) -> Result<(), Reason> {
+        self.learn(&payload, out)?;
+        let config = self.config.as_ref().filter(|config| is_whole(config));
+        let Some(config) = config else {
+            let is_told = self.headless >= PATIENCE;
+            if self.kind == Kind::Video && !is_told {
+                out.push(Output::Expected);
+            }
+            let early = (Fault::FramesBeforeKeyFrame, "its codec header has not come");
+            out.push(Output::Dropped((!is_told).then_some(early)));
+            return Ok(());
+        };
+        if !config.has_content(&payload) {
+            out.push(Output::Dropped(Some((Fault::DamagedFrames, "a frame without content"))));
+            return Ok(());
+        }
+        let access = config.access(&payload);
+        let is_known = self.given.as_ref().is_none_or(|given| is_equal(given, config));
+        if access != Access::Dependent && !is_known && !has_sets(config, &payload) {
+            // The sets came once, in another frame: who begins here needs them.
+            self.give(out);
+            self.is_changed = true;
+        }
+        let payload = match &self.config {
+            Some(config) if self.is_changed && access != Access::Dependent => {
+                self.is_changed = false;
+                if has_sets(config, &payload) {
+                    payload
+                } else {
+                    [&config.parameter_set_units(), &payload[..]].concat().into()
+                }
+            }
+            _ => payload,
+        };
+        out.push(Output::Frame(stamp, access, payload));
+        Ok(())
+    }
+
+    /// Takes what a frame makes new of the configuration.
+    fn learn(&mut self, payload: &Bytes, out: &mut Vec<Output>) -> Result<(), Reason> {
+        let new = match (&self.config, self.codec) {
+            (Some(config), _) => changed(config, payload),
+            (None, Some(codec)) => first(codec, payload),
+            (None, None) => None,
         };
         if let Some(new) = new {
-            return Ok(self.set(new));
-        }
-        if self.config.is_none() {
+            let is_given = self.given.as_ref().is_some_and(|given| is_same(given, &new));
+            self.config = Some(new);
+            if !is_given {
+                self.give(out);
+            }
+        } else if self.config.is_none() {
             self.headless = self.headless.saturating_add(1);
             if self.headless == PATIENCE {
                 return Err(Reason::NoHeader);
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// What a header of another codec said does not hold for this one.
-    fn turn_to(&mut self, codec: Codec) -> Result<(), Reason> {
+    fn turn_to(&mut self, codec: Codec, out: &mut Vec<Output>) -> Result<(), Reason> {
         if self.codec != Some(codec) {
+            self.flush(out);
             self.codec = Some(codec);
-            (self.header, self.config, self.headless) = (None, None, 0);
-            self.ahead.clear();
+            (self.header, self.config, self.given, self.headless) = (None, None, None, 0);
+            (self.joiner, self.has_adts) = (Joiner::default(), false);
         }
         if codec.is_carried() { Ok(()) } else { Err(Reason::NotCarried) }
     }
 
-    /// Keeps `new`; gives it where a packager has to know.
-    fn set(&mut self, new: CodecConfig) -> Option<CodecConfig> {
-        let told = self.config.replace(new.clone()).is_some_and(|old| is_same(&old, &new));
-        (!told && is_whole(&new)).then_some(new)
+    /// Gives the configuration, once the frames have said the rest of it.
+    fn give(&mut self, out: &mut Vec<Output>) {
+        if let Some(config) = self.config.as_ref().filter(|config| is_whole(config)) {
+            self.given = Some(config.clone());
+            out.push(Output::Config(config.clone()));
+        }
     }
 }
 
@@ -225,6 +368,31 @@ fn is_same(old: &CodecConfig, new: &CodecConfig) -> bool {
     }
 }
 
+/// True where both say the same, each parameter set included.
+fn is_equal(old: &CodecConfig, new: &CodecConfig) -> bool {
+    match (old, new) {
+        (CodecConfig::Avc(old), CodecConfig::Avc(new)) => {
+            old.length_size == new.length_size && old.parameter_sets() == new.parameter_sets()
+        }
+        (CodecConfig::Hevc(old), CodecConfig::Hevc(new)) => {
+            old.length_size == new.length_size && old.parameter_sets() == new.parameter_sets()
+        }
+        _ => is_same(old, new),
+    }
+}
+
+/// True for a sample with parameter sets of its own.
+fn has_sets(config: &CodecConfig, sample: &[u8]) -> bool {
+    match config {
+        CodecConfig::Avc(config) => config.nal_units(sample).filter_map(avc::nal_type).any(|kind| kind == avc::NAL_PPS),
+        CodecConfig::Hevc(config) => {
+            config.nal_units(sample).filter_map(hevc::nal_type).any(|kind| kind == hevc::NAL_PPS)
+        }
+        // What they change in-band makes another configuration at once.
+        _ => true,
+    }
+}
+
 /// The configuration with what a frame changes of it. Broken parameter sets change nothing: a decoder may still manage.
 fn changed(config: &CodecConfig, payload: &Bytes) -> Option<CodecConfig> {
     match config {
@@ -241,20 +409,8 @@ fn first(codec: Codec, payload: &Bytes) -> Option<CodecConfig> {
         Codec::Eac3 => ac3::EnhancedConfig::from_access_unit(payload).ok().map(CodecConfig::Eac3),
         Codec::Av1 => av1::Config::from_sample(payload).ok().map(CodecConfig::Av1),
         Codec::Vp9 => vp9::Config::from_key_frame(payload).ok().map(CodecConfig::Vp9),
-        Codec::Avc => {
-            let of = |kind| units(payload, move |unit| avc::nal_type(unit) == Some(kind));
-            avc::Config::from_parameter_sets(&of(avc::NAL_SPS), &of(avc::NAL_PPS)).ok().map(CodecConfig::Avc)
-        }
-        Codec::Hevc => {
-            let of = |kind| units(payload, move |unit| hevc::nal_type(unit) == Some(kind));
-            let (vps, sps, pps) = (of(hevc::NAL_VPS), of(hevc::NAL_SPS), of(hevc::NAL_PPS));
-            hevc::Config::from_parameter_sets(&vps, &sps, &pps).ok().map(CodecConfig::Hevc)
-        }
+        Codec::Avc => units::avc_sets(payload),
+        Codec::Hevc => units::hevc_sets(payload),
         _ => None,
     }
-}
-
-/// Copies of the NAL units that `wanted` picks.
-fn units(payload: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Vec<Bytes> {
-    nal::units(payload, LENGTH_SIZE).filter(|unit| wanted(unit)).map(Bytes::copy_from_slice).collect()
 }

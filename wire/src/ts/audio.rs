@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
+use media::codec::{HeaderError, aac};
 use media::{CodecConfig, TimeDelta, Timescale, Timestamp};
 
 use super::framing::{Format, Look, is_partial};
@@ -14,6 +15,9 @@ const BLOCK: usize = 64 << 10;
 const MAX_UNIT: usize = 32 << 10;
 /// Times of PES packets that wait for a frame to begin; one more takes the place of the last.
 const MAX_MARKS: usize = 32;
+/// Frames in a row without a usable configuration after which the stream is taken for unusable. Those that have a program
+/// config element repeat it more often.
+const PATIENCE: u32 = 50;
 
 /// What comes out of a [`Splitter`].
 #[derive(Debug)]
@@ -45,6 +49,8 @@ pub(super) struct Splitter {
     config: Option<CodecConfig>,
     /// The frame that `config` was made for, and how many sync frames it has.
     shape: Option<(u64, usize)>,
+    /// Frames in a row that have no usable configuration, and why.
+    unusable: (u32, Option<HeaderError>),
 }
 
 /// A whole access unit at the front of the bytes.
@@ -70,6 +76,7 @@ impl Splitter {
             identity: None,
             config: None,
             shape: None,
+            unusable: (0, None),
         }
     }
 
@@ -97,6 +104,11 @@ impl Splitter {
     /// The PES packet ends.
     pub(super) fn end(&mut self, out: &mut impl FnMut(Output)) {
         self.drain(true, out);
+    }
+
+    /// Why nothing of the stream can be carried, once so many frames came that none is to be expected.
+    pub(super) fn unusable(&self) -> Option<&HeaderError> {
+        self.unusable.1.as_ref().filter(|_| self.unusable.0 >= PATIENCE)
     }
 
     /// The configuration in force.
@@ -182,14 +194,20 @@ impl Splitter {
             self.loas(&frame, out);
             return;
         }
-        if self.shape != Some((whole.identity, whole.count)) {
+        // A frame may be the first of its shape to tell its channels.
+        if self.config.is_none() || self.shape != Some((whole.identity, whole.count)) {
             match self.format.config(&unit) {
-                Ok(Some(config)) => self.set_config(config, out),
+                Ok(Some(config)) => {
+                    self.unusable = (0, None);
+                    self.set_config(config, out);
+                }
+                Ok(None) => self.config = None,
                 // Frames of a form that is not carried.
-                Ok(None) | Err(_) => self.config = None,
+                Err(error) => (self.config, self.unusable) = (None, (self.unusable.0.saturating_add(1), Some(error))),
             }
             self.shape = Some((whole.identity, whole.count));
         }
+        let frame = if self.format == Format::Adts { aac::without_program_config(frame) } else { frame };
         self.emit(frame, out);
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use media::{Timestamp, TrackId};
 
 use super::clock::Clock;
+use super::faults::{MAX_LEFT_OUT, Reported};
 use super::left_out::{LeftOut, Obstacle, Reason, Tables};
 use super::packet::{self, NULL_PID, PACKET, PIDS, Packet};
 use super::psi::{self, Content, Entry, Map};
@@ -18,8 +19,6 @@ use crate::error::{Error, Place};
 const PAT_PID: u16 = 0;
 /// Counters have four bits.
 const COUNTER_MASK: u8 = 0x0f;
-/// Streams left out that are told; those beyond are counted only, so that no encoder fills the log.
-const MAX_TOLD: usize = 32;
 /// As many PIDs as a slot can number.
 const MAX_PIDS: usize = 255;
 /// The track of pictures.
@@ -53,9 +52,9 @@ struct Core {
     /// CRCs of the tables in force.
     association: Option<u32>,
     map: Option<u32>,
-    /// Streams left out, those told included; [`MAX_TOLD`] bounds them.
+    /// Streams left out, those reported included; [`MAX_LEFT_OUT`] bounds them.
     left_out: Vec<LeftOut>,
-    told: usize,
+    reported: Reported,
 }
 
 /// Where in [`Core::pids`] each PID is, plus one; 0 for those that are not followed.
@@ -95,7 +94,7 @@ impl Demuxer {
             association: None,
             map: None,
             left_out: Vec::new(),
-            told: 0,
+            reported: Reported::default(),
         };
         core.follow(PAT_PID, Role::Table(psi::Assembler::default()));
         Self { sync: Sync::default(), taken: 0, core }
@@ -128,11 +127,16 @@ impl Demuxer {
         &self.core.stats
     }
 
-    /// Which stream is left out, and why: each once, in the order of the maps that name them.
-    pub fn poll_left_out(&mut self) -> Option<LeftOut> {
-        let left_out = self.core.left_out.get(self.core.told).copied();
-        self.core.told += usize::from(left_out.is_some());
-        left_out
+    /// Appends reports of what was repaired, dropped or left out since the last call. They are no part of what
+    /// [`Self::push`] gives, because one report sums up all that one call of this finds.
+    pub fn report(&mut self, items: &mut Vec<Item>) {
+        let Core { stats, left_out, reported, .. } = &mut self.core;
+        let out = &mut |report| items.push(Item::Fault(report));
+        reported.counted(stats, out);
+        reported.left_out(left_out, out);
+        let unusable = self.core.streams().filter_map(Stream::unusable);
+        let unusable = unusable.map(|(track, error)| (track, error.to_string())).collect();
+        self.core.reported.unusable(unusable, out);
     }
 
     /// Why no frame has come; asked when one should have.
@@ -143,6 +147,7 @@ impl Demuxer {
             map: map.is_some(),
             followed: self.core.streams().any(|stream| stream.is_track()),
             left_out: left_out.first().copied(),
+            unusable: self.core.streams().find_map(Stream::unusable).map(|(_, error)| error.clone()),
         };
         Obstacle::find(stats, &tables)
     }
@@ -312,6 +317,9 @@ impl Core {
                 self.free_track(content).and_then(|track| Stream::new(content, track, entry.language, &self.limits));
             match stream {
                 Some(stream) if self.pids.len() < self.limits.pids.min(MAX_PIDS) => {
+                    if stream.track() == VIDEO_TRACK {
+                        items.push(Item::VideoExpected);
+                    }
                     self.follow(entry.pid, Role::Stream(Box::new(stream)));
                 }
                 _ => self.leave_out(&entry, Reason::NoPlace),
@@ -342,7 +350,7 @@ impl Core {
     fn leave_out(&mut self, entry: &Entry, reason: Reason) {
         self.stats.unknown_streams += 1;
         let left_out = LeftOut { pid: entry.pid, codec: entry.codec, reason };
-        if self.left_out.len() < MAX_TOLD && !self.left_out.contains(&left_out) {
+        if self.left_out.len() < MAX_LEFT_OUT && !self.left_out.contains(&left_out) {
             self.left_out.push(left_out);
         }
     }

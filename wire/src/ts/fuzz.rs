@@ -41,6 +41,7 @@ pub fn ts(data: &[u8]) {
                 assert!(frame.track != VIDEO_TRACK || frame.payload.len() <= LIMITS.unit);
             }
             Item::Metadata(metadata) => assert!(metadata.payload.len() <= LIMITS.section),
+            Item::VideoExpected => {}
             Item::Fault(report) => assert!(report.count > 0),
         }
     }

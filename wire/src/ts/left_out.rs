@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use media::codec::HeaderError;
+
 use super::Stats;
 
 /// A stream of the programme that is not carried; the rest of the programme is.
@@ -97,6 +99,9 @@ pub enum Obstacle {
     /// Access units come, but no parameter sets.
     #[error("its video comes without parameter sets: let the encoder repeat them at each keyframe")]
     NoParameterSets,
+    /// Audio comes in a form that cannot be carried.
+    #[error("its audio cannot be carried: {0}")]
+    Unusable(HeaderError),
     /// Access units come, but they are damaged or have no time.
     #[error("its frames are damaged or have no timestamps")]
     Damaged,
@@ -112,6 +117,8 @@ pub(super) struct Tables {
     /// A stream with pictures or sound is followed.
     pub(super) followed: bool,
     pub(super) left_out: Option<LeftOut>,
+    /// Why a stream that is followed is of no use.
+    pub(super) unusable: Option<HeaderError>,
 }
 
 impl Obstacle {
@@ -125,6 +132,7 @@ impl Obstacle {
             (Tables { followed: false, left_out: None, .. }, _) => Self::NoStreams,
             (_, Stats { scrambled_packets: 1.., .. }) => Self::Scrambled,
             (_, Stats { early: 1.., .. }) => Self::NoParameterSets,
+            (Tables { unusable: Some(error), .. }, _) => Self::Unusable(error.clone()),
             (_, Stats { dropped: 1.., .. }) => Self::Damaged,
             _ => Self::NoFrames,
         }
@@ -149,7 +157,13 @@ mod tests {
         let stats = Stats { packets: 9, early: 1, dropped: 1, ..Stats::default() };
         let codec = StreamType { number: 2, registration: None };
         let left_out = LeftOut { pid: 256, codec, reason: Reason::NotCarried };
-        let tables = |association, map, followed| Tables { association, map, followed, left_out: Some(left_out) };
+        let tables = |association, map, followed| Tables {
+            association,
+            map,
+            followed,
+            left_out: Some(left_out),
+            unusable: None,
+        };
         assert_eq!(Obstacle::find(&Stats::default(), &tables(true, true, true)), Obstacle::NoPackets);
         assert_eq!(Obstacle::find(&stats, &tables(false, false, false)), Obstacle::NoProgramme);
         assert_eq!(Obstacle::find(&stats, &tables(true, false, false)), Obstacle::NoMap);

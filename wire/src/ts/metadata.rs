@@ -36,6 +36,14 @@ pub(super) fn splice_time(section: &[u8]) -> Result<Option<u64>, ()> {
     })
 }
 
+/// True for an ID3 tag that says to be longer than it is, but no longer than `limit`.
+pub(super) fn is_short_id3(tag: &[u8], limit: usize) -> bool {
+    let [b'I', b'D', b'3', _, _, _, a, b, c, d, body @ ..] = tag else { return false };
+    // Four digits of seven bits.
+    let size = [a, b, c, d].into_iter().fold(0, |size, digit| size << 7 | usize::from(*digit & 0x7f));
+    size > body.len() && size <= limit
+}
+
 fn number(bytes: &[u8; 5]) -> u64 {
     bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte))
 }

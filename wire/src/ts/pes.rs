@@ -4,6 +4,8 @@
 const PREFIX: usize = 6;
 /// Bytes up to and with the length of the optional fields.
 const HEAD: usize = 9;
+/// Fills what a packet leaves free.
+const STUFFING: u8 = 0xff;
 
 /// Times of a PES packet, in ticks of 90 kHz modulo 2^33.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub(super) enum Piece<'a> {
     Begin(Option<Stamp>),
     /// Bytes of its payload.
     Data(&'a [u8]),
-    /// It is whole.
+    /// It is whole, or as long as it says: where data follow all the same, they are of it too.
     End,
     /// It is not whole, wrong, encrypted, or over the limit: what was given of it is not to be used.
     Broken,
@@ -33,6 +35,8 @@ pub(super) struct Reader {
     state: State,
     /// A header that is not whole yet.
     header: Vec<u8>,
+    /// Packets whose length was not what they said.
+    wrong_lengths: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +48,10 @@ enum State {
     /// Bytes of payload to come, if that is known, and those that were.
     Body {
         left: Option<usize>,
+        taken: usize,
+    },
+    /// The packet is as long as it says: no more should come of it.
+    Full {
         taken: usize,
     },
 }
@@ -58,9 +66,26 @@ enum Header {
     /// Its own length, the payload's, and its times.
     Media {
         length: usize,
-        payload: Option<usize>,
+        payload: Option<Length>,
         stamp: Option<Stamp>,
     },
+}
+
+/// Bytes of payload as a header says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Length {
+    Bytes(usize),
+    /// The packet would end within its header.
+    Wrong,
+}
+
+impl Length {
+    const fn bytes(self) -> Option<usize> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Wrong => None,
+        }
+    }
 }
 
 impl Reader {
@@ -80,7 +105,13 @@ impl Reader {
                 self.begin(&header, limit, out);
             }
             State::Body { left, taken } => self.body(payload, left, taken, limit, out),
+            State::Full { taken } => self.beyond(payload, taken, limit, out),
         }
+    }
+
+    /// Packets so far that were longer or shorter than their `PES_packet_length`. The beginning of the next one counts.
+    pub(super) const fn wrong_lengths(&self) -> u64 {
+        self.wrong_lengths
     }
 
     /// Takes note of so many bytes that are nothing but payload, and not the last of it; false, and nothing is done, where
@@ -99,16 +130,27 @@ impl Reader {
     /// No more comes of the packet under way: gives its end.
     pub(super) fn finish(&mut self, out: &mut impl FnMut(Piece<'_>)) {
         match std::mem::take(&mut self.state) {
-            State::Idle => {}
-            State::Body { left: None, .. } => out(Piece::End),
-            State::Header | State::Body { .. } => out(Piece::Broken),
+            State::Idle | State::Full { .. } => {}
+            State::Body { left, .. } => {
+                self.wrong_lengths += u64::from(left.is_some());
+                out(Piece::End);
+            }
+            State::Header => out(Piece::Broken),
         }
         self.header.clear();
     }
 
-    /// True within a packet that does not say its length.
+    /// True within a packet that does not say its length, or not to be believed.
     pub(super) const fn is_unbounded(&self) -> bool {
-        matches!(self.state, State::Body { left: None, .. })
+        match self.state {
+            State::Body { left, .. } => left.is_none() || self.wrong_lengths > 0,
+            State::Idle | State::Header | State::Full { .. } => false,
+        }
+    }
+
+    /// True within a packet of which more is to come, as its length has it.
+    pub(super) const fn is_short(&self) -> bool {
+        matches!(self.state, State::Header | State::Body { left: Some(_), .. }) && self.wrong_lengths == 0
     }
 
     /// Bytes are missing here: nothing more is given before a packet begins.
@@ -127,6 +169,8 @@ impl Reader {
                 out(Piece::Broken);
             }
             Header::Media { length, payload, stamp } => {
+                self.wrong_lengths += u64::from(payload == Some(Length::Wrong));
+                let payload = payload.and_then(Length::bytes);
                 out(Piece::Begin(stamp));
                 self.body(bytes.get(length..).unwrap_or_default(), payload, 0, limit, out);
             }
@@ -134,8 +178,7 @@ impl Reader {
     }
 
     fn body(&mut self, bytes: &[u8], left: Option<usize>, taken: usize, limit: usize, out: &mut impl FnMut(Piece<'_>)) {
-        // What is behind the packet's end belongs to none.
-        let bytes = bytes.get(..left.unwrap_or(bytes.len())).unwrap_or(bytes);
+        let (bytes, beyond) = bytes.split_at(left.unwrap_or(bytes.len()).min(bytes.len()));
         let taken = taken + bytes.len();
         if taken > limit {
             self.state = State::Idle;
@@ -146,8 +189,18 @@ impl Reader {
         let left = left.map(|left| left - bytes.len());
         self.state = State::Body { left, taken };
         if left == Some(0) {
-            self.state = State::Idle;
+            self.state = State::Full { taken };
             out(Piece::End);
+            self.beyond(beyond, taken, limit, out);
+        }
+    }
+
+    /// Takes what comes behind the length that a packet says: stuffing, or the rest of a packet that is longer, because
+    /// only the beginning of another one ends it.
+    fn beyond(&mut self, bytes: &[u8], taken: usize, limit: usize, out: &mut impl FnMut(Piece<'_>)) {
+        if bytes.iter().any(|byte| *byte != STUFFING) {
+            self.wrong_lengths += 1;
+            self.body(bytes, None, taken, limit, out);
         }
     }
 }
@@ -169,10 +222,7 @@ fn header(bytes: &[u8]) -> Header {
     let Some(fields) = fields.get(..length) else { return Header::Short };
     let payload = match usize::from(u16::from_be_bytes([*high, *low])) {
         0 => None,
-        total => match total.checked_sub(HEAD - PREFIX + length) {
-            Some(payload) => Some(payload),
-            None => return Header::Wrong,
-        },
+        total => Some(total.checked_sub(HEAD - PREFIX + length).map_or(Length::Wrong, Length::Bytes)),
     };
     let stamp = match (flags >> 6, fields) {
         (2, [a, b, c, d, e, ..]) => {
@@ -248,11 +298,43 @@ mod tests {
     }
 
     #[test]
+    fn the_next_packet_ends_one_whatever_its_length_says() {
+        let whole = ["begin 8589934591 1", "data 1 2 3 4 5", "End", "begin 8589934591 1"];
+        for length in [0, 19, 21, 255] {
+            let mut wrong = BOUNDED;
+            wrong[5] = length;
+            for at in 6..BOUNDED.len() {
+                let (head, tail) = wrong.split_at(at);
+                assert_eq!(run(&[(head, true), (tail, false), (&BOUNDED, true)])[..4], whole, "length {length}, {at}");
+            }
+        }
+        for length in [1, 2, 12] {
+            // Shorter than its own header.
+            let mut wrong = BOUNDED;
+            wrong[5] = length;
+            assert_eq!(run(&[(&wrong, true), (&BOUNDED, true)])[..4], whole, "length {length}");
+        }
+        let mut short = BOUNDED;
+        short[5] = 15;
+        let got = run(&[(&short, true), (&BOUNDED, true)]);
+        assert_eq!(got[..5], ["begin 8589934591 1", "data 1 2", "End", "data 3 4 5", "End"]);
+        let got = run(&[(&short[..21], true), (&short[21..], false), (&BOUNDED, true)]);
+        assert_eq!(got[..5], ["begin 8589934591 1", "data 1 2", "End", "data 3 4 5", "End"]);
+        let counted = |packets: &[&[u8]]| {
+            let mut reader = Reader::default();
+            packets.iter().for_each(|packet| reader.push(packet, true, 10, &mut |_| {}));
+            reader.finish(&mut |_| {});
+            reader.wrong_lengths()
+        };
+        let long = [&BOUNDED[..], &[6]].concat();
+        assert_eq!(counted(&[&BOUNDED, &[&BOUNDED[..], &[0xff; 9]].concat()]), 0);
+        assert_eq!(counted(&[&BOUNDED[..22], &short, &long]), 3);
+    }
+
+    #[test]
     fn what_is_cut_short_or_too_long_is_broken() {
-        assert_eq!(run(&[(&BOUNDED[..22], true)]).last().unwrap(), "Broken");
         assert_eq!(run(&[(&BOUNDED[..7], true)]), ["Broken"]);
         assert_eq!(run(&[(&[0, 0, 2, 1], true)]), ["Broken"]);
-        assert_eq!(run(&[(&[0, 0, 1, 0xe0, 0, 2, 0x80, 0x80, 5, 1, 1, 1, 1, 1], true)]), ["Broken"]);
         let mut open = BOUNDED;
         open[5] = 0;
         assert_eq!(run(&[(&open, true), (&[0; 5], false), (&[0], false)]).last().unwrap(), "Broken");

@@ -1,6 +1,7 @@
 //! One elementary stream: from the payloads of its PID to items.
 
 use bytes::Bytes;
+use media::codec::HeaderError;
 use media::{Access, CodecConfig, Frame, Language, Metadata, MetadataKind, Timestamp, Track, TrackId};
 
 use super::audio::{self, Splitter};
@@ -83,7 +84,7 @@ impl Stream {
     pub(super) fn push(&mut self, payload: &[u8], start: bool, cx: &mut Context<'_>) {
         self.ragged = payload.len() < FULL;
         let Self { pes, body, label, .. } = self;
-        let limit = cx.limits.pes;
+        let (limit, wrong_before) = (cx.limits.pes, pes.wrong_lengths());
         match body {
             Body::Video(pictures) => pes.push(payload, start, limit, &mut |piece| picture(pictures, *label, piece, cx)),
             Body::Audio(splitter) => pes.push(payload, start, limit, &mut |piece| sound(splitter, *label, piece, cx)),
@@ -93,6 +94,7 @@ impl Stream {
                 cx.stats.oversized_sections += over;
             }
         }
+        cx.stats.wrong_lengths += pes.wrong_lengths() - wrong_before;
     }
 
     /// Takes packets that are full of payload and begin nothing.
@@ -103,6 +105,14 @@ impl Stream {
                 pictures.go_on(packets, &mut |output| pictured(self.label, output, cx));
             }
             _ => packets.iter().for_each(|packet| self.push(packet::body(packet), false, cx)),
+        }
+    }
+
+    /// What of it cannot be carried, if that has shown.
+    pub(super) fn unusable(&self) -> Option<(TrackId, &HeaderError)> {
+        match &self.body {
+            Body::Audio(splitter) => splitter.unusable().map(|error| (self.label.track, error)),
+            Body::Video(_) | Body::Id3(..) | Body::Scte35(_) => None,
         }
     }
 
@@ -124,7 +134,7 @@ impl Stream {
     /// The stream ends: gives what is whole. Of a picture without a length only a last packet that is not full tells that
     /// nothing is missing.
     pub(super) fn finish(&mut self, cx: &mut Context<'_>) {
-        if !self.ragged && self.pes.is_unbounded() {
+        if self.pes.is_short() || !self.ragged && self.pes.is_unbounded() {
             self.lose(cx.stats);
         }
         let Self { pes, body, label, .. } = self;
@@ -184,7 +194,10 @@ fn pictured(label: Label, output: video::Output, cx: &mut Context<'_>) {
         video::Output::Config(config) => announce(label, config, cx),
         video::Output::Frame { payload, times, access } => emit(label, times, access, payload, cx),
         video::Output::Dropped => cx.stats.dropped += 1,
-        video::Output::Early => cx.stats.early += 1,
+        video::Output::Early => {
+            cx.stats.early += 1;
+            cx.items.push(Item::VideoExpected);
+        }
     }
 }
 
@@ -208,7 +221,7 @@ fn sounded(label: Label, output: audio::Output, cx: &mut Context<'_>) {
 fn id3(tags: &mut Vec<u8>, pts: &mut Option<Timestamp>, piece: Piece<'_>, cx: &mut Context<'_>) {
     match piece {
         Piece::Begin(stamp) => {
-            tags.clear();
+            cx.stats.dropped += u64::from(!std::mem::take(tags).is_empty());
             *pts = stamp.map(|stamp| cx.clock.near(stamp.pts));
         }
         Piece::Data(bytes) if tags.len() + bytes.len() <= cx.limits.metadata => tags.extend_from_slice(bytes),
@@ -218,8 +231,10 @@ fn id3(tags: &mut Vec<u8>, pts: &mut Option<Timestamp>, piece: Piece<'_>, cx: &m
             (*tags, *pts) = (Vec::new(), None);
             cx.stats.dropped += 1;
         }
-        Piece::End => match (pts.take(), tags.starts_with(b"ID3")) {
-            (Some(pts), true) => metadata_item(MetadataKind::Id3, pts, std::mem::take(tags).into(), cx),
+        // The packet is longer than it says: the rest is to come.
+        Piece::End if metadata::is_short_id3(tags, cx.limits.metadata) => {}
+        Piece::End => match (pts.take(), std::mem::take(tags)) {
+            (Some(pts), tags) if tags.starts_with(b"ID3") => metadata_item(MetadataKind::Id3, pts, tags.into(), cx),
             _ => cx.stats.dropped += 1,
         },
     }

@@ -113,7 +113,15 @@ fn take(header: &mut Header, pace: &mut Pace, output: annexb::Output<'_, Times>,
         annexb::Output::Parameters(set) => header.collect(set),
         annexb::Output::Dropped => out(Output::Dropped),
         annexb::Output::Unit(payload, times) => {
-            if let Some(config) = header.settle() {
+            let is_first = header.config.is_none();
+            let changed = header.settle();
+            // Players keep the parameter sets that they know over a change of init sections: the frame has them too.
+            let sets = changed.as_ref().filter(|_| !is_first).map(CodecConfig::parameter_set_units);
+            let payload = match sets {
+                Some(sets) => [&sets[..], &payload].concat().into(),
+                None => payload,
+            };
+            if let Some(config) = changed {
                 out(Output::Config(config));
             }
             let times = pace.times(times, header.config.as_ref());

@@ -66,6 +66,14 @@ fn frames(items: &[Item], track: TrackId) -> Vec<&Frame> {
         .collect()
 }
 
+/// The reasons of the faults that were found.
+fn reports(demuxer: &mut Demuxer) -> Vec<String> {
+    let mut items = Vec::new();
+    demuxer.report(&mut items);
+    let detail = |item| if let Item::Fault(report) = item { report.detail.map(String::from) } else { None };
+    items.into_iter().filter_map(detail).collect()
+}
+
 /// Each track announced, as (number, language, codec).
 fn tracks(items: &[Item]) -> Vec<(u32, String, String)> {
     let tracks = items.iter().filter_map(|item| if let Item::Track(track) = item { Some(track) } else { None });
@@ -228,7 +236,10 @@ fn parameter_sets_make_a_track_only_where_they_change() {
     writer.pes(VIDEO, false, Some((3_600, 3_600)), &picture(0, 300));
     writer.pes(VIDEO, false, Some((7_200, 7_200)), &picture(0, 300));
     writer.pes(VIDEO, false, Some((10_800, 10_800)), &unit(&[SPS, OTHER_PPS, &[6, 4, 1, 0x80], &slice(0x65, 3, 300)]));
-    let (items, stats) = run(&[&writer.bytes]);
+    let (mut items, stats) = run(&[&writer.bytes]);
+    // At the map, and at the access unit without its parameter sets.
+    let expected = items.extract_if(.., |item| *item == Item::VideoExpected).count();
+    assert_eq!(expected, 2);
     let order: Vec<bool> = items.iter().map(|item| matches!(item, Item::Track(_))).collect();
     assert_eq!(order, [true, false, false, true, false]);
     assert_eq!((stats.early, stats.dropped), (1, 0));
@@ -236,7 +247,11 @@ fn parameter_sets_make_a_track_only_where_they_change() {
     let CodecConfig::Avc(config) = &track.codec else { panic!("H.264") };
     assert_eq!(config.parameter_sets().1, [OTHER_PPS]);
     let last = frames(&items, VIDEO_TRACK)[2];
-    assert_eq!(last.payload[..8], [0, 0, 0, 4, 6, 4, 1, 0x80], "SEI stays, parameter sets do not");
+    let sets = [&[0, 0, 0, 25][..], SPS, &[0, 0, 0, 6], OTHER_PPS].concat();
+    assert_eq!(last.payload[..sets.len()], sets, "those that are new are in the frame too");
+    assert_eq!(last.payload[sets.len()..][..8], [0, 0, 0, 4, 6, 4, 1, 0x80], "SEI stays");
+    let again = frames(&items, VIDEO_TRACK)[1];
+    assert_eq!(again.payload[..5], [0, 0, 0x01, 0x2c, 0x65], "parameter sets that are known do not");
 }
 
 #[test]
@@ -300,7 +315,7 @@ fn what_is_left_out_is_told_once() {
     let mut demuxer = Demuxer::new(Limits::default());
     demuxer.push(&writer.bytes, &mut Vec::new()).unwrap();
     demuxer.finish(&mut Vec::new());
-    let told: Vec<_> = std::iter::from_fn(|| demuxer.poll_left_out()).map(|left_out| left_out.to_string()).collect();
+    let told = reports(&mut demuxer);
     let codecs = "this codec is not carried; video may be H.264 or HEVC, audio AAC, AC-3, E-AC-3 or Opus";
     let expected = [
         format!("the stream with PID 257 (MPEG-1 audio, as MP2 or MP3) is left out: {codecs}"),
@@ -313,7 +328,7 @@ fn what_is_left_out_is_told_once() {
         writer.tables(pid as u8, &[(0x02, pid, &[])]);
     }
     demuxer.push(&writer.bytes, &mut Vec::new()).unwrap();
-    assert!(std::iter::from_fn(|| demuxer.poll_left_out()).count() < 32, "it has an end");
+    assert!(reports(&mut demuxer).len() < 32, "it has an end");
 }
 
 #[test]
@@ -364,4 +379,77 @@ fn limits_hold() {
     let mut items = Vec::new();
     let refused = (0..100).find(|_| demuxer.push(&[0x55; 100], &mut items).is_err());
     assert_eq!(refused, Some(58));
+}
+
+/// The lengths of all PES packets of video and audio are off by so much.
+fn with_lengths_off(by: i16) -> Writer {
+    let mut writer = Writer::default();
+    writer.tables(0, &[AVC, ENGLISH]);
+    for n in 0..10u8 {
+        let dts = u64::from(n) * 3_600;
+        for (pid, payload) in [(VIDEO, picture(n, 600)), (SOUND, [adts(n, 150), adts(n, 90)].concat())] {
+            let mut packet = writer::pes(true, Some((dts, dts)), &payload);
+            let length = u16::from_be_bytes([packet[4], packet[5]]).saturating_add_signed(by);
+            packet[4..6].copy_from_slice(&length.to_be_bytes());
+            writer.payload(pid, &packet);
+        }
+    }
+    writer
+}
+
+#[test]
+fn a_wrong_length_of_pes_packets_costs_nothing() {
+    let (right, _) = run(&[&with_lengths_off(0).bytes]);
+    for by in [-2_000, -200, -100, -3, -1, 1, 3, 100, 2_000] {
+        let writer = with_lengths_off(by);
+        let (items, stats) = run(&[&writer.bytes]);
+        assert_eq!((items == right, stats.dropped), (true, 0), "{by}");
+        let mut demuxer = Demuxer::new(Limits::default());
+        demuxer.push(&writer.bytes, &mut Vec::new()).unwrap();
+        // A length of 0 says nothing.
+        let expected = if by == -2_000 { vec![] } else { vec!["PES_packet_length"] };
+        assert_eq!(reports(&mut demuxer), expected, "{by}");
+    }
+}
+
+#[test]
+fn audio_whose_channels_are_in_a_program_config_element() {
+    // 5.1: front centre and pair, a pair in the back, low frequencies; a comment of one byte.
+    let usual = [0xa0, 0x99, 0x00, 0xa0, 0x00, 0x21, 0x10, 1, b'x'];
+    let frame = |element: &[u8], fill: u8| {
+        let mut frame = adts(fill, element.len() + 100);
+        // No channel configuration.
+        (frame[2], frame[3]) = (frame[2] & 0xfe, frame[3] & 0x3f);
+        frame[7..7 + element.len()].copy_from_slice(element);
+        frame
+    };
+    let stream = |elements: [&[u8]; 2]| {
+        let mut writer = Writer::default();
+        writer.tables(0, &[AVC, ENGLISH]);
+        for n in 0..40u8 {
+            let dts = u64::from(n) * 3_840;
+            writer.pes(VIDEO, false, Some((dts, dts)), &picture(n, 600));
+            writer.pes(SOUND, true, Some((dts, dts)), &elements.map(|element| frame(element, n)).concat());
+        }
+        let (mut demuxer, mut items) = (Demuxer::new(Limits::default()), Vec::new());
+        demuxer.push(&writer.bytes, &mut items).unwrap();
+        demuxer.finish(&mut items);
+        (items, reports(&mut demuxer))
+    };
+    // A frame without the element is understood by the one before.
+    let (items, told) = stream([&usual, &[]]);
+    let audio = frames(&items, FIRST_AUDIO_TRACK);
+    assert_eq!((audio.len(), frames(&items, VIDEO_TRACK).len(), told), (80, 40, vec![]));
+    assert!(audio.iter().all(|frame| frame.payload.len() == 100), "the element is taken out");
+    let channels = items.iter().find_map(|item| match item {
+        Item::Track(track) => track.codec.channels(),
+        _ => None,
+    });
+    assert_eq!(channels, Some(6));
+    // Two pairs: no channel configuration has them.
+    let quadraphonic = [0xa0, 0x98, 0x80, 0x80, 0x04, 0x22, 0];
+    let (items, told) = stream([&quadraphonic, &quadraphonic]);
+    assert_eq!((frames(&items, FIRST_AUDIO_TRACK).len(), frames(&items, VIDEO_TRACK).len()), (0, 40));
+    let reason = "audio is left out: program_config_element > channels: 4 is not supported";
+    assert!(told.iter().any(|told| told == reason), "{told:?}");
 }

@@ -25,7 +25,7 @@ pub(crate) use http::{Answer, Client};
 pub(crate) use lossy::{Link, Lossy};
 pub(crate) use machine::{alone, shared};
 pub(crate) use playback::{Playback, Rendition};
-pub(crate) use playlist::{MediaPlaylist, Segment};
+pub(crate) use playlist::{MediaPlaylist, Segment, attribute};
 pub(crate) use relay::Relay;
 pub(crate) use server::{OPEN_FILES, Server, free_ports};
 pub(crate) use wait::{BOUND, until, until_within};

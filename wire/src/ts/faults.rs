@@ -1,0 +1,64 @@
+//! What a demuxer repaired or dropped, as reports.
+
+use media::{Fault, FaultReport, TrackId};
+
+use super::{LeftOut, Stats, VIDEO_TRACK};
+
+/// Streams left out that are reported; those beyond are counted only, so that no encoder fills the log.
+pub(super) const MAX_LEFT_OUT: usize = 32;
+
+/// What has been reported so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reported {
+    stats: Stats,
+    left_out: usize,
+    /// Tracks of which nothing can be carried; one for each that there is at the most.
+    unusable: Vec<TrackId>,
+}
+
+impl Reported {
+    /// Reports what was counted since the last call.
+    pub(super) fn counted(&mut self, stats: &Stats, out: &mut impl FnMut(FaultReport)) {
+        let before = std::mem::replace(&mut self.stats, *stats);
+        let lost = |stats: &Stats| stats.continuity_errors + stats.damaged_packets + stats.resyncs;
+        let tables = |stats: &Stats| stats.bad_crc + stats.oversized_sections;
+        let counted = [
+            (Fault::DamagedFrames, stats.dropped - before.dropped, "frames cut short, too long or without a time"),
+            (Fault::DamagedFrames, stats.scrambled_packets - before.scrambled_packets, "scrambled packets"),
+            (
+                Fault::MissingMedia,
+                lost(stats) - lost(&before),
+                "packets of the transport stream are missing or damaged",
+            ),
+            (Fault::WrongHeaders, stats.wrong_lengths - before.wrong_lengths, "PES_packet_length"),
+            (Fault::WrongHeaders, tables(stats) - tables(&before), "tables with a wrong checksum or length"),
+        ];
+        for (fault, count, detail) in counted.into_iter().filter(|(_, count, _)| *count > 0) {
+            out(FaultReport::new(fault, None).times(count).with_detail(detail));
+        }
+        if stats.early > before.early {
+            let report = FaultReport::new(Fault::FramesBeforeKeyFrame, Some(VIDEO_TRACK));
+            out(report.times(stats.early - before.early).with_detail("its parameter sets have not come"));
+        }
+    }
+
+    /// Reports streams that were left out since the last call.
+    pub(super) fn left_out(&mut self, all: &[LeftOut], out: &mut impl FnMut(FaultReport)) {
+        for left_out in all.get(self.left_out..).unwrap_or_default() {
+            out(FaultReport::new(Fault::TrackLeftOut, None).with_detail(left_out.to_string()));
+        }
+        self.left_out = all.len();
+    }
+
+    /// Reports tracks that turned out to be of no use; `all` are those that are so now.
+    pub(super) fn unusable(&mut self, all: Vec<(TrackId, String)>, out: &mut impl FnMut(FaultReport)) {
+        self.unusable.retain(|known| all.iter().any(|(track, _)| track == known));
+        for (track, reason) in all {
+            if !self.unusable.contains(&track) {
+                self.unusable.push(track);
+                let detail = format!("audio is left out: {reason}");
+                out(FaultReport::new(Fault::TrackLeftOut, Some(track)).with_detail(detail));
+            }
+        }
+    }
+}
