@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod bits;
 pub mod codec;
+pub mod delay;
 pub mod fault;
 pub mod frame;
 pub mod id;
@@ -13,6 +14,7 @@ pub mod time;
 pub mod track;
 
 pub use codec::{CodecConfig, VideoRange};
+pub use delay::LeastDelay;
 pub use fault::{Fault, FaultReport};
 pub use frame::{Access, Frame, Metadata, MetadataKind};
 pub use time::{TimeDelta, Timescale, Timestamp, WallTime};

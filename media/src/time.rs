@@ -132,6 +132,11 @@ impl TimeDelta {
         Self(self.0.saturating_mul(n))
     }
 
+    /// The `n`th part of this distance; all of it if `n` is not positive.
+    pub const fn part(self, n: i64) -> Self {
+        if n <= 0 { self } else { Self(self.0 / n) }
+    }
+
     /// How many whole `step`s fit in this distance; zero if `step` is not positive.
     pub const fn whole(self, step: Self) -> i64 {
         if step.0 <= 0 { 0 } else { self.0 / step.0 }

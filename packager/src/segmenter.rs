@@ -10,6 +10,7 @@
 
 mod announce;
 mod cuts;
+mod dates;
 mod estimate;
 mod feed;
 mod finish;
@@ -27,6 +28,7 @@ use media::{Access, FaultReport, Frame, Kind, LatencyMode, Metadata, TimeDelta, 
 use crate::Error;
 use crate::log::{Event, RenditionId, Targets};
 use cuts::Cuts;
+use dates::Dates;
 use feed::Feed;
 use gop::GopGuard;
 use lane::{Lane, Opening, Unit};
@@ -87,8 +89,10 @@ pub struct Packager {
     cuts: Cuts,
     gop: GopGuard,
     next_msn: u64,
-    /// Where the last run ended in wall time: the next one is not dated before, whatever its arrival says.
+    /// Where the last run ended in wall time, and where its last segment began: the next run is not dated before that,
+    /// whatever its arrival says.
     wall_end: WallTime,
+    wall_floor: WallTime,
     /// Moves the programme's timeline by whole seconds, so that it is not negative.
     shift: Option<TimeDelta>,
     /// Metadata that was taken.
@@ -110,6 +114,7 @@ struct Expected {
 struct Output {
     events: VecDeque<Event>,
     faults: VecDeque<FaultReport>,
+    dates: Dates,
 }
 
 impl Output {
@@ -157,6 +162,7 @@ impl Packager {
             gop: GopGuard::default(),
             next_msn: 0,
             wall_end: WallTime::default(),
+            wall_floor: WallTime::default(),
             shift: None,
             events_told: 0,
             expected: Expected::default(),
@@ -208,8 +214,16 @@ impl Packager {
         });
         let unit =
             Unit { dts: frame.dts + shift, pts: frame.pts + shift, access: frame.access, payload: frame.payload };
+        let (dts, waits) = (unit.dts, matches!(self.phase, Phase::Waiting(_)));
+        if !waits {
+            self.note_arrival(slot, dts, arrival);
+        }
         match self.phase {
-            Phase::Waiting(_) => self.wait(slot, unit, arrival),
+            Phase::Waiting(_) => {
+                self.wait(slot, unit, arrival)?;
+                self.note_arrival(slot, dts, arrival);
+                Ok(())
+            }
             Phase::Gathering(_) => self.gather(slot, unit),
             Phase::Running => self.run(slot, unit, arrival),
             Phase::Ended => Ok(()),
@@ -308,7 +322,10 @@ impl Packager {
     fn begin_run(&mut self, leader: Kind, dts: Timestamp, pts: Timestamp, wall: WallTime) {
         let first = self.targets.is_none();
         self.expected = Expected::default();
-        let wall = wall.max(self.wall_end);
+        // A programme that ran ahead of the clock is dated by the clock again.
+        let ahead = self.wall_end.since(wall) > dates::TOLERANCE;
+        let wall = wall.max(if ahead { self.wall_floor } else { self.wall_end });
+        self.begin_dates(self.next_msn);
         self.run = Run::new(leader, dts, pts, wall, self.next_msn, first);
         self.cuts = Cuts::new(self.next_msn, pts, !first);
         let opening = Opening { msn: self.next_msn, at: pts, discontinuity: !first };
@@ -370,6 +387,7 @@ impl Packager {
                 feed.lane.announce(&mut self.out);
             }
         }
+        self.date_first();
         let wall = self.run.wall;
         units.into_iter().try_for_each(|(slot, unit)| self.run(slot, unit, wall))
     }

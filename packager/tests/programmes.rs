@@ -63,6 +63,47 @@ fn wall_time_is_anchored_anew_behind_a_break() {
     assert_eq!(walls, [0, 1_000, 3_000, 60_000, 62_000]);
 }
 
+/// Where the segments of video are dated, if the frame at `dts` comes at `arrives(dts)`, in milliseconds.
+fn dated(mode: LatencyMode, lasts: i64, arrives: impl Fn(i64) -> i64) -> Vec<(i64, i64)> {
+    let mut fed = both(mode);
+    for frame in mux([Video { length: lasts, ..Video::default() }.make(), audio(48_000, 0, lasts)]) {
+        let arrival = arrives((frame.dts - Timestamp::ZERO).as_millis());
+        fed.pushed.push(frame.clone());
+        fed.packager.push(frame, WallTime::from_unix_millis(common::source::EPOCH + arrival)).expect("it fits");
+    }
+    let report = check(fed.end(), STRICT);
+    let first = |s: &common::check::ReadSegment| s.parts[0].wall.unix_millis() - common::source::EPOCH;
+    let starts = |s: &common::check::ReadSegment| (s.parts[0].start - Timestamp::ZERO).as_millis();
+    let of = |rendition| -> Vec<_> { report.of(rendition).iter().map(|s| (starts(s), first(s))).collect() };
+    let (video, audio) = (of(RenditionId::VIDEO), of(RenditionId::AUDIO));
+    assert!(video.windows(2).all(|two| two[0].1 < two[1].1), "{video:?}");
+    let apart = video.iter().zip(&audio).map(|(v, a)| ((v.1 - v.0) - (a.1 - a.0)).abs());
+    assert!(apart.max() < Some(30), "{video:?} {audio:?}");
+    video
+}
+
+#[test]
+fn wall_time_is_that_of_the_frames_that_nothing_held_up() {
+    for mode in MODES {
+        // Half a second comes at once.
+        let burst = dated(mode, 20_000, |dts| (dts - 500).max(0));
+        assert!(burst.iter().all(|(at, wall)| (wall - at + burst[0].0 + 500).abs() < 50), "{burst:?}");
+        // The clock of the encoder runs fast by one in a hundred, or slow.
+        let fast = dated(mode, 60_000, |dts| dts * 99 / 100);
+        let (at, wall) = fast[fast.len() - 1];
+        assert!((-200..=50).contains(&(wall - (at - fast[0].0) * 99 / 100)), "{fast:?}");
+        let slow = dated(mode, 60_000, |dts| dts * 1_002 / 1_000);
+        let (at, wall) = slow[slow.len() - 1];
+        assert!((-200..=50).contains(&(wall - (at - slow[0].0) * 1_002 / 1_000)), "{slow:?}");
+        // A network that stands still for five seconds changes nothing.
+        let late = dated(mode, 30_000, |dts| if (8_000..13_000).contains(&dts) { 13_000 } else { dts });
+        assert!(late.iter().all(|(at, wall)| (wall - at + late[0].0).abs() < 10), "{late:?}");
+        // Much faster than real time.
+        let file = dated(mode, 30_000, |dts| dts / 4);
+        assert!(file.iter().skip(2).all(|(at, wall)| wall - (at - file[0].0) / 4 < 50), "{file:?}");
+    }
+}
+
 #[test]
 fn wall_time_never_goes_back() {
     let mut fed = both(Low);
@@ -77,7 +118,8 @@ fn wall_time_never_goes_back() {
     let report = check(fed.end(), STRICT);
     let walls: Vec<_> =
         report.of(RenditionId::VIDEO).iter().map(|s| s.parts[0].wall.unix_millis() - common::source::EPOCH).collect();
-    assert_eq!(walls, [0, 1_000, 3_000, 5_000, 7_000]);
+    // Nor is it in the future: three seconds of media come at once.
+    assert_eq!(walls, [0, 1_000, 3_000, 3_010, 3_020]);
 }
 
 #[test]

@@ -66,6 +66,11 @@ impl Cuts {
         self.newest_start().at
     }
 
+    /// Where the segment before the newest begins; the newest where it is the first.
+    pub(super) fn previous_start(&self) -> Timestamp {
+        self.cuts.iter().rev().nth(1).unwrap_or(&self.first_start).at
+    }
+
     /// Whether the newest segment begins behind a discontinuity.
     pub(super) fn start_breaks(&self) -> bool {
         self.newest_start().discontinuity

@@ -435,7 +435,7 @@ impl Lane {
             duration: self.scale.delta(end - start),
             independent,
             discontinuity: self.parts == 0 && self.segment.discontinuity,
-            wall: self.anchor.0.shifted(at - self.anchor.1),
+            wall: self.anchor.0.shifted(at - self.anchor.1 + out.dates.of(self.segment.msn)),
             frames,
             data,
         };

@@ -5,9 +5,10 @@
 //! frame at or after it. Where video stalls, audio flows on after a bounded hold, and its segments drag empty ones of
 //! all pictures along, so that media sequence numbers stay aligned.
 
-use media::{Access, Kind, TimeDelta, Timestamp, WallTime};
+use media::{Access, Kind, LeastDelay, TimeDelta, Timestamp, WallTime};
 
 use super::cuts::Cut;
+use super::dates::MIN_APART;
 use super::feed::Feed;
 use super::lane::{Lane, Opening, Unit};
 use super::sound::{AUDIO_HOLD, HELD_IN_PARTS};
@@ -29,6 +30,8 @@ pub(super) struct Run {
     pub(super) leader: Kind,
     pub(super) start_pts: Timestamp,
     pub(super) wall: WallTime,
+    /// How the clock of the frames relates to that of their arrival.
+    pub(super) delay: LeastDelay,
     pub(super) start_dts: Timestamp,
     pub(super) first_msn: u64,
     /// It is the first of the broadcast, which begins with a short segment.
@@ -70,6 +73,7 @@ impl Run {
             leader,
             start_pts: pts,
             wall,
+            delay: LeastDelay::default(),
             start_dts: dts,
             first_msn,
             first,
@@ -154,7 +158,9 @@ impl Packager {
             Slot::Video => self.run_video(unit)?,
             Slot::Sound(_) | Slot::Rung(_) => self.hold(slot, unit),
         }
+        self.date_newest();
         self.release()?;
+        self.date_newest();
         self.stand()?;
         let slowest = self.lanes().filter(|lane| lane.active()).map(Lane::msn).min();
         self.cuts.forget_before(slowest.unwrap_or(0));
@@ -314,7 +320,8 @@ impl Packager {
         let filled = self.lanes().filter(|lane| lane.active() && lane.has_content());
         let end = filled.map(|lane| lane.shown(lane.end())).max();
         if let Some(end) = end {
-            self.wall_end = self.run.wall.shifted(end - self.run.start_pts);
+            self.wall_end = self.date_of(end);
+            self.wall_floor = self.date_of(self.cuts.start() + MIN_APART);
         }
         for feed in self.video.iter_mut().chain(&mut self.followers).filter(|feed| feed.lane.active()) {
             let lane = &mut feed.lane;
