@@ -1,11 +1,16 @@
 //! The timestamp splice: contributions in, one timeline out.
 
+mod absent;
+mod change;
+mod lane;
+
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use media::{Access, FaultReport, Frame, Kind, Metadata, TimeDelta, Timestamp, Track, TrackId};
+use absent::Absent;
+use lane::Lane;
+use media::{Fault, FaultReport, Frame, Kind, Metadata, TimeDelta, Timestamp, Track, TrackId};
 
-use crate::audio::{Filling, Grid, Place};
+use crate::audio::Grid;
 
 /// Where a programme begins. It is not zero, so that a track which starts a little before the first frame still fits.
 const ORIGIN: TimeDelta = TimeDelta::from_secs(10);
@@ -13,21 +18,10 @@ const ORIGIN: TimeDelta = TimeDelta::from_secs(10);
 const JUMP: TimeDelta = TimeDelta::from_secs(10);
 /// A clock that goes back further than this has jumped; less is disorder, and the frame is moved up.
 const BACKWARD: TimeDelta = TimeDelta::from_millis(300);
-/// A picture is taken to last no longer than this when the next contribution is laid behind it.
-const LONGEST_PICTURE: TimeDelta = TimeDelta::from_millis(100);
-/// A picture that none came before is taken to last so long.
-const FIRST_PICTURE: TimeDelta = TimeDelta::from_millis(40);
 /// A track that ended longer than this before the rest had a gap of its own: what follows begins with the rest.
 const MOST_APART: TimeDelta = TimeDelta::from_secs(1);
-/// A track of sound that is announced and does not come is silent after this long.
-const FIRST_PATIENCE: TimeDelta = TimeDelta::from_millis(300);
 /// Sound that came and is this far behind the rest is silent until it comes back.
 const PATIENCE: TimeDelta = TimeDelta::from_secs(1);
-/// Sound that comes late is waited for a second longer than it was late, but never longer than this.
-const MOST_PATIENCE: TimeDelta = TimeDelta::from_secs(5);
-/// Sound that begins later than this behind the contribution is silent up to there, unless something stood in for the
-/// contribution before: then it is silent in any case.
-const LATE_START: TimeDelta = TimeDelta::from_millis(100);
 
 /// One step of the programme.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +60,10 @@ pub struct Repairs {
     pub reordered_frames: u64,
     /// Frames that were empty, or came twice.
     pub void_frames: u64,
+    /// Holes in audio that had begun.
+    pub holes: u64,
+    /// Those of the audio frames dropped that came in the middle of their contribution.
+    pub late_frames: u64,
 }
 
 /// Lays the frames of one contribution after another on the programme's timeline.
@@ -82,34 +80,23 @@ pub struct Splice {
     offset: Option<TimeDelta>,
     /// A contribution came before and its successor has not sent a frame yet.
     broken: bool,
+    /// Viewers get the frames as they are, so that something has to stand in for what they miss.
+    stands_in: bool,
+    /// Tracks of the contribution before that the current one has not announced.
+    absent: Vec<Absent>,
     repairs: Repairs,
-}
-
-#[derive(Debug)]
-struct Lane {
-    track: Track,
-    /// Programme time less contribution time; `None` until this contribution's first frame.
-    offset: Option<TimeDelta>,
-    /// Where the contribution dates the newest frame, on the programme's timeline.
-    newest: Option<Timestamp>,
-    /// Where the newest frame was laid; for sound, where it ends.
-    last: Option<Timestamp>,
-    /// Of pictures that came: where the last one of them is shown, and how long it lasts.
-    shown: Option<(Timestamp, TimeDelta)>,
-    /// The end of the programme when the track was announced, if the contribution had begun.
-    opened: Option<Timestamp>,
-    grid: Option<Grid>,
-    patience: TimeDelta,
-    /// Sound that begins later than this behind its contribution is silent up to there.
-    late_start: TimeDelta,
-    /// The newest frame as it came: its times and its payload, to tell one that comes twice.
-    came: Option<(Timestamp, Timestamp, Bytes)>,
 }
 
 impl Splice {
     /// A programme with nothing in it.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A programme that is not decoded: something stands in for tracks that a contribution comes without, and headers
+    /// change at key frames.
+    pub fn for_passthrough() -> Self {
+        Self { stands_in: true, ..Self::default() }
     }
 
     /// What was made good so far.
@@ -119,7 +106,7 @@ impl Splice {
 
     /// Another contribution follows; its clock has nothing to do with the last one's.
     pub fn begin(&mut self) {
-        self.lanes.clear();
+        self.remember_tracks();
         self.offset = None;
         self.began = None;
         self.floor = self.end;
@@ -129,6 +116,12 @@ impl Splice {
     /// Where the programme ends so far; none before the first frame.
     pub const fn end(&self) -> Option<Timestamp> {
         self.end
+    }
+
+    /// Programme time less the time of the contribution, as its video has it; `None` before a frame.
+    pub fn offset(&self) -> Option<TimeDelta> {
+        let of = |kind| self.lanes.values().filter(move |lane| lane.track.kind() == kind).find_map(|lane| lane.offset);
+        of(Kind::Video).or_else(|| of(Kind::Audio))
     }
 
     /// The tracks of the contribution in hand.
@@ -167,8 +160,11 @@ impl Splice {
         self.broken = false;
         out.push(Item::Discontinuity);
         for lane in self.lanes.values_mut() {
+            let track = lane.next.take().unwrap_or_else(|| lane.track.clone());
+            let (key_frame, is_stand_in) = (lane.key_frame.take(), lane.is_stand_in);
             // A player that is in the middle of it stalls at holes of a tenth of a second.
-            *lane = Lane { late_start: TimeDelta::ZERO, ..Lane::new(lane.track.clone(), self.floor, None) };
+            let fresh = Lane { late_start: TimeDelta::ZERO, ..Lane::new(track, self.floor, None) };
+            *lane = Lane { key_frame, is_stand_in, ..fresh };
             out.push(Item::Track(lane.track.clone()));
         }
     }
@@ -176,6 +172,10 @@ impl Splice {
     /// A track begins, or comes back with another header.
     pub fn track(&mut self, track: Track, out: &mut Vec<Item>) {
         self.announce_break(out);
+        self.is_present(&track);
+        if self.defer_change(&track, out) {
+            return;
+        }
         let opened = self.began.and(self.end);
         let lane = self.lanes.entry(track.id).or_insert_with(|| Lane::new(track.clone(), self.floor, opened));
         if lane.track != track {
@@ -190,12 +190,25 @@ impl Splice {
     /// Lays a frame on the timeline. A frame of a track that was not announced is ignored, as is one that is empty or
     /// comes twice.
     pub fn frame(&mut self, frame: Frame, out: &mut Vec<Item>) {
-        let end = self.end.unwrap_or(Timestamp::ZERO + ORIGIN);
         let Some(lane) = self.lanes.get_mut(&frame.track) else { return };
         if frame.payload.is_empty() || lane.comes_again(&frame) {
             self.repairs.void_frames += 1;
+            out.push(Item::Fault(FaultReport::new(Fault::DamagedFrames, Some(frame.track))));
             return;
         }
+        if self.change_at(&frame, out) {
+            return;
+        }
+        let (before, track) = (self.repairs, frame.track);
+        self.lay(frame, out);
+        self.stand_in(out);
+        self.fill_silence(out);
+        self.report(before, track, out);
+    }
+
+    fn lay(&mut self, frame: Frame, out: &mut Vec<Item>) {
+        let end = self.end.unwrap_or(Timestamp::ZERO + ORIGIN);
+        let Some(lane) = self.lanes.get_mut(&frame.track) else { return };
         let mut offset = lane.settle(&frame, end, &mut self.offset, &mut self.repairs);
         let early = lane.track.kind() == Kind::Video && lane.newest.is_none();
         if early && self.floor.is_some_and(|floor| frame.dts + offset < floor - BACKWARD) {
@@ -209,12 +222,25 @@ impl Splice {
         let Some(lane) = self.lanes.get_mut(&frame.track) else { return };
         lane.offset = Some(offset);
         lane.newest = Some(at);
+        lane.is_stand_in = false;
         let lane_end = match lane.track.kind() {
             Kind::Audio => lane.lay_sound(frame, at, began, end, &mut self.repairs, out),
             Kind::Video => lane.lay_picture(frame, at, offset, &mut self.repairs, out),
         };
         self.end = Some(end.max(lane_end));
-        self.fill_silence(out);
+    }
+
+    /// Reports what was repaired since `before` for a frame of `track`.
+    fn report(&self, before: Repairs, track: TrackId, out: &mut Vec<Item>) {
+        let now = &self.repairs;
+        let faults = [
+            (Fault::TimestampJump, now.jumps - before.jumps),
+            (Fault::MissingMedia, now.holes - before.holes),
+            (Fault::StalledTimestamps, now.reordered_frames - before.reordered_frames),
+            (Fault::BacklogDropped, now.late_frames - before.late_frames),
+        ];
+        let reports = faults.into_iter().filter(|(_, count)| *count > 0);
+        out.extend(reports.map(|(fault, count)| Item::Fault(FaultReport::new(fault, Some(track)).times(count))));
     }
 
     /// Dates metadata on the programme's timeline; none where the contribution has no frame yet, or none near it.
@@ -229,7 +255,11 @@ impl Splice {
     fn fill_silence(&mut self, out: &mut Vec<Item>) {
         let (Some(end), Some(began)) = (self.end, self.began) else { return };
         for lane in self.lanes.values_mut().filter(|lane| lane.track.kind() == Kind::Audio) {
-            self.repairs.silent_frames += lane.fill_silence(began, end, lane.patience, out);
+            let silent = lane.fill_silence(began, end, lane.patience, out);
+            self.repairs.silent_frames += silent;
+            // Audio is expected to begin a little late.
+            let counts = lane.heard || end - began > PATIENCE;
+            self.repairs.holes += u64::from(counts && silent > 0 && !lane.is_stand_in && lane.next.is_none());
         }
     }
 
@@ -238,147 +268,4 @@ impl Splice {
             out.push(Item::Discontinuity);
         }
     }
-}
-
-impl Lane {
-    fn new(track: Track, floor: Option<Timestamp>, opened: Option<Timestamp>) -> Self {
-        Self {
-            track,
-            offset: None,
-            newest: None,
-            last: floor,
-            shown: None,
-            opened,
-            grid: None,
-            patience: FIRST_PATIENCE,
-            late_start: LATE_START,
-            came: None,
-        }
-    }
-
-    /// Where pictures end: what is decoded, and what is shown.
-    fn pictures_end(&self) -> Option<(Timestamp, Timestamp)> {
-        let (shown, lasts) = self.shown?;
-        Some((self.last? + lasts, shown + lasts))
-    }
-
-    /// Tells a frame that came before, byte for byte at the same time, and remembers this one.
-    fn comes_again(&mut self, frame: &Frame) -> bool {
-        let again = self
-            .came
-            .as_ref()
-            .is_some_and(|(dts, pts, payload)| *dts == frame.dts && *pts == frame.pts && *payload == frame.payload);
-        self.came = Some((frame.dts, frame.pts, frame.payload.clone()));
-        again
-    }
-
-    /// The offset that fits `frame`: the one in force, that of the other lanes if they have jumped and it fits better, or
-    /// a new one if the contribution's clock jumps with this frame.
-    fn settle(
-        &self,
-        frame: &Frame,
-        end: Timestamp,
-        shared: &mut Option<TimeDelta>,
-        repairs: &mut Repairs,
-    ) -> TimeDelta {
-        let from_end = |offset: &TimeDelta| (frame.dts + *offset - end).abs();
-        let fits = |offset: &TimeDelta| {
-            let at = frame.dts + *offset;
-            from_end(offset) <= JUMP && self.newest.is_none_or(|newest| at >= newest - BACKWARD)
-        };
-        let known = [self.offset, *shared].into_iter().flatten().filter(fits);
-        known.min_by_key(from_end).unwrap_or_else(|| {
-            // The clock starts anew: this frame continues the programme where it stands.
-            repairs.jumps += u64::from(self.offset.is_some());
-            let offset = end - frame.dts;
-            *shared = Some(offset);
-            offset
-        })
-    }
-
-    /// Lays a picture where it belongs, but never before the last one; gives the end of the track.
-    fn lay_picture(
-        &mut self,
-        frame: Frame,
-        at: Timestamp,
-        offset: TimeDelta,
-        repairs: &mut Repairs,
-        out: &mut Vec<Item>,
-    ) -> Timestamp {
-        let floor = self.last.unwrap_or(at);
-        let dts = at.max(floor);
-        let pts = frame.pts + offset;
-        repairs.reordered_frames += u64::from(dts != at);
-        out.push(Item::Frame(Frame { dts, pts, ..frame }));
-        self.last = Some(dts);
-        // The picture lasts about as long as the one before it.
-        let lasts = (dts - floor).min(LONGEST_PICTURE);
-        let shown = self.shown.map_or(pts, |(shown, _)| shown.max(pts));
-        self.shown = Some((shown, if self.shown.is_some() { lasts } else { FIRST_PICTURE }));
-        dts + lasts
-    }
-
-    /// Puts sound in its place on the grid, and silence before it where frames are missing; gives the end of the track.
-    fn lay_sound(
-        &mut self,
-        frame: Frame,
-        at: Timestamp,
-        began: Timestamp,
-        end: Timestamp,
-        repairs: &mut Repairs,
-        out: &mut Vec<Item>,
-    ) -> Timestamp {
-        self.patience = self.patience.max(PATIENCE);
-        let opened = self.opened.unwrap_or(began);
-        let floor = self.last.unwrap_or(at);
-        let codec = &self.track.codec;
-        // The grid keeps its place where the clock jumps, so that sound runs on without overlap.
-        let grid = self.grid.get_or_insert_with(|| {
-            let grid = Grid::new(codec, at.max(floor));
-            if at - opened > self.late_start { grid.reaching_back_to(opened) } else { grid }
-        });
-        match grid.place(at, &frame.payload) {
-            Place::Drop => {
-                repairs.dropped_frames += 1;
-                self.patience = self.patience.max((end - at + PATIENCE).min(MOST_PATIENCE));
-                return grid.next();
-            }
-            Place::Next => {}
-            Place::After(missing) => match grid.filling(missing, &frame.payload) {
-                Filling::Frames(count, payload) => {
-                    repairs.silent_frames += lay(grid, count, &payload, frame.track, out);
-                }
-                Filling::Hole => grid.skip(missing, &frame.payload),
-            },
-        }
-        let dts = grid.advance(&frame.payload, false);
-        out.push(Item::Frame(Frame { dts, pts: dts, ..frame }));
-        self.last = Some(grid.next());
-        grid.next()
-    }
-
-    /// Lays silence up to `end` if the track has kept the programme waiting for longer than `patience`; gives how many
-    /// frames.
-    fn fill_silence(&mut self, began: Timestamp, end: Timestamp, patience: TimeDelta, out: &mut Vec<Item>) -> u64 {
-        let opened = self.opened.unwrap_or(began);
-        let from = self.grid.as_ref().map_or(self.last.map_or(opened, |last| last.max(opened)), Grid::next);
-        if end - from <= patience {
-            return 0;
-        }
-        let codec = &self.track.codec;
-        let grid = self.grid.get_or_insert_with(|| Grid::new(codec, from));
-        let Some((count, payload)) = grid.silence_until(end) else { return 0 };
-        let laid = lay(grid, count, &payload, self.track.id, out);
-        self.last = Some(grid.next());
-        laid
-    }
-}
-
-/// Lays `count` frames like `payload` one after another.
-fn lay(grid: &mut Grid, count: i64, payload: &Bytes, track: TrackId, out: &mut Vec<Item>) -> u64 {
-    for _ in 0..count {
-        let dts = grid.advance(payload, true);
-        out.push(Item::Frame(Frame { track, dts, pts: dts, access: Access::Independent, payload: payload.clone() }));
-    }
-    u64::try_from(count).unwrap_or(0)
 }

@@ -1,0 +1,179 @@
+//! Timestamps of all kinds, against the arrival of their frames.
+#![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use media::codec::{aac, avc};
+use media::{Access, CodecConfig, Fault, Frame, TimeDelta, Timestamp, Track, TrackId};
+use slate::{Intake, Item};
+
+const VIDEO: TrackId = TrackId(1);
+const AUDIO: TrackId = TrackId(2);
+
+fn ms(n: i64) -> TimeDelta {
+    TimeDelta::from_millis(n)
+}
+
+fn tracks() -> [Track; 2] {
+    // x264, baseline, 320x240.
+    const SPS: &[u8] = &[
+        0x67, 0x42, 0xc0, 0x0d, 0xd9, 0x01, 0x41, 0xfb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x03,
+        0x03, 0x20, 0xf1, 0x42, 0xa4, 0x80,
+    ];
+    const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
+    let avc = avc::Config::from_parameter_sets(&[Bytes::from_static(SPS)], &[Bytes::from_static(PPS)]).unwrap();
+    let aac = aac::Config::new(2, 48_000, 2).unwrap();
+    [Track::new(VIDEO, CodecConfig::Avc(avc)), Track::new(AUDIO, CodecConfig::Aac(aac))]
+}
+
+/// A frame in milliseconds: when it was captured, what time it carries, and when it arrives.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    track: TrackId,
+    captured: i64,
+    dated: i64,
+    arrives: i64,
+}
+
+/// Video at 25 frames a second and AAC, right in every way.
+fn sent(time: Range<i64>) -> Vec<Sent> {
+    let of = |track, at| Sent { track, captured: at, dated: at, arrives: at + 20 };
+    let video = time.clone().step_by(40).map(|at| of(VIDEO, at));
+    let audio = (0..).map(|n| time.start + n * 1_024 / 48).take_while(|at| *at < time.end).map(|at| of(AUDIO, at));
+    let mut all: Vec<_> = video.chain(audio).collect();
+    all.sort_by_key(|sent| sent.arrives);
+    all
+}
+
+/// What becomes of them: how far each frame is from when it was captured, and the faults.
+fn repaired(sent: &[Sent]) -> (Vec<(Sent, i64)>, Vec<Fault>) {
+    let (mut intake, mut out) = (Intake::default(), Vec::new());
+    tracks().iter().for_each(|track| intake.track(track));
+    let repaired = sent.iter().enumerate().map(|(n, sent)| {
+        let at = Timestamp::ZERO + ms(sent.dated);
+        let payload = Bytes::from(n.to_be_bytes().to_vec());
+        let frame = Frame { track: sent.track, dts: at, pts: at + ms(80), access: Access::Dependent, payload };
+        let frame = intake.frame(frame, ms(sent.arrives), &mut out);
+        assert_eq!(frame.pts - frame.dts, ms(80));
+        (*sent, (frame.dts - Timestamp::ZERO).as_millis() - sent.captured)
+    });
+    let repaired: Vec<_> = repaired.collect();
+    for track in [VIDEO, AUDIO] {
+        let at = |(sent, off): &(Sent, i64)| (sent.track == track).then_some(sent.captured + off);
+        let times: Vec<_> = repaired.iter().filter_map(at).collect();
+        assert!(times.windows(2).all(|two| two[0] < two[1]), "{track:?} {times:?}");
+        assert!(times.windows(2).skip(25).all(|two| two[1] - two[0] >= 3), "{track:?} is piled up: {times:?}");
+    }
+    let faults =
+        out.into_iter().filter_map(|item| if let Item::Fault(report) = item { Some(report.fault) } else { None });
+    (repaired, faults.collect())
+}
+
+/// The least and the most that frames are off after `from`.
+fn off(repaired: &[(Sent, i64)], from: i64) -> (i64, i64) {
+    let off = || repaired.iter().filter(|(sent, _)| sent.captured >= from).map(|(_, off)| *off);
+    (off().min().unwrap(), off().max().unwrap())
+}
+
+#[test]
+fn what_is_right_or_merely_late_stays_as_it_is() {
+    let right = sent(0..20_000);
+    let mut late = right.clone();
+    // The network stands still; everything comes at once.
+    late.iter_mut().filter(|sent| (5_000..11_000).contains(&sent.captured)).for_each(|sent| sent.arrives = 11_000);
+    // An encoder drops video while the network is bad, and goes on behind that.
+    let mut lossy = late.clone();
+    lossy.retain(|sent| sent.track == AUDIO || !(6_000..10_000).contains(&sent.captured));
+    // Audio is sent a second early, or late.
+    let apart = |by: i64| {
+        let mut all = right.clone();
+        all.iter_mut().filter(|sent| sent.track == AUDIO).for_each(|sent| sent.arrives += by);
+        all.sort_by_key(|sent| sent.arrives);
+        all
+    };
+    // All as fast as it can be sent.
+    let mut file = right.clone();
+    file.iter_mut().for_each(|sent| sent.arrives = 0);
+    for all in [right.clone(), late, lossy, apart(-1_000), apart(1_000), file] {
+        let (repaired, faults) = repaired(&all);
+        assert_eq!((off(&repaired, 0), faults), ((0, 0), vec![]));
+    }
+}
+
+#[test]
+fn tracks_that_are_dated_apart_are_aligned_by_their_arrival() {
+    for by in [-3_600_000, -30_000, -3_000, -1_700, 1_700, 3_000, 30_000, 3_600_000] {
+        for begins in [0, 4_000] {
+            let mut all = sent(0..12_000);
+            all.retain(|sent| sent.track == VIDEO || sent.captured >= begins);
+            all.iter_mut().filter(|sent| sent.track == AUDIO).for_each(|sent| sent.dated += by);
+            let (repaired, faults) = repaired(&all);
+            let (least, most) = off(&repaired, 0);
+            assert!(most - least <= 60, "{by}: {least} {most}");
+            assert_eq!(faults, [Fault::TracksApart], "{by}");
+        }
+    }
+}
+
+#[test]
+fn tracks_that_drift_apart_are_aligned_again() {
+    let mut all = sent(0..60_000);
+    let audio = all.iter_mut().filter(|sent| sent.track == AUDIO);
+    audio.for_each(|sent| sent.dated = sent.captured * 90 / 100);
+    let (repaired, faults) = repaired(&all);
+    let (least, most) = off(&repaired, 0);
+    assert!(least > -2_000 && most < 100, "{least} {most}");
+    assert!(faults.iter().all(|fault| *fault == Fault::TracksApart) && (2..=4).contains(&faults.len()), "{faults:?}");
+}
+
+#[test]
+fn a_clock_that_jumps_is_rebased_where_the_frame_arrives() {
+    for by in [-3_600_000, -4_000, -400, 1_500, 5_000, 3_600_000] {
+        let mut all = sent(0..12_000);
+        all.iter_mut().filter(|sent| sent.captured >= 6_000).for_each(|sent| sent.dated += by);
+        let (repaired, faults) = repaired(&all);
+        let (least, most) = off(&repaired, 0);
+        assert!(least > -60 && most < 60, "{by}: {least} {most}");
+        assert_eq!(faults, [Fault::TimestampJump; 2], "{by}");
+    }
+    // It was away meanwhile, too.
+    let mut all = sent(0..20_000);
+    all.retain(|sent| !(6_000..12_000).contains(&sent.captured));
+    all.iter_mut().filter(|sent| sent.captured >= 12_000).for_each(|sent| sent.dated -= 12_000);
+    let (least, most) = off(&repaired(&all).0, 0);
+    assert!(least > -60 && most < 60, "{least} {most}");
+}
+
+#[test]
+fn timestamps_that_stand_still_are_spaced() {
+    type Change = fn(&mut Sent);
+    let standing: [(&str, Change); 5] = [
+        ("both", |sent| sent.dated = sent.dated.min(2_000)),
+        ("within a few milliseconds", |sent| sent.dated = sent.dated.min(2_000 + sent.dated * 7 % 30)),
+        ("from the start", |sent| sent.dated = 0),
+        ("video", |sent| sent.dated = if sent.track == VIDEO { sent.dated.min(2_000) } else { sent.dated }),
+        ("audio", |sent| sent.dated = if sent.track == AUDIO { sent.dated.min(2_000) } else { sent.dated }),
+    ];
+    for (name, change) in standing {
+        let mut all = sent(0..20_000);
+        all.iter_mut().for_each(change);
+        let (repaired, faults) = repaired(&all);
+        let (least, most) = off(&repaired, 0);
+        assert!(least > -450 && most < 450, "{name}: {least} {most}");
+        assert!(faults.iter().all(|fault| *fault == Fault::StalledTimestamps) && faults.len() > 100, "{name}");
+        // It goes on behind that, in step and in time.
+        let mut all = sent(0..30_000);
+        all.iter_mut().filter(|sent| sent.captured < 15_000).for_each(change);
+        let (least, most) = off(&self::repaired(&all).0, 20_000);
+        assert!(least > -450 && most < 600, "{name}, then right: {least} {most}");
+    }
+}
+
+#[test]
+fn a_timestamp_that_comes_twice_leaves_nothing_behind() {
+    let mut all = sent(0..4_000);
+    all.iter_mut().filter(|sent| sent.track == VIDEO && sent.captured == 2_000).for_each(|sent| sent.dated = 1_960);
+    let (repaired, faults) = repaired(&all);
+    assert_eq!((off(&repaired, 2_100), faults), ((0, 0), vec![Fault::StalledTimestamps]));
+}
