@@ -15,13 +15,13 @@ use media::id::{BroadcastId, ContributionId, LiveStreamId};
 use media::{Access, Frame, Kind, LatencyMode, TimeDelta, Timescale, TrackId, WallTime};
 use packager::Packager;
 use parking_lot::Mutex;
-use slate::Splice;
+use slate::{Intake, Splice};
 use tracing::{error, info, warn};
 
 use crate::encoding::Encoding;
 use crate::faults::{Faults, Warn};
 use crate::figures::Figures;
-use crate::gaps::{self, Gaps, Made, Order, Verdict};
+use crate::gaps::{self, Arrival, Gaps, Made, Order, Verdict};
 use crate::packaging::Packaging;
 
 /// Contributions of a broadcast whose health is kept; beyond that the oldest one's goes.
@@ -38,6 +38,8 @@ pub(crate) struct Broadcast {
 }
 
 struct Programme {
+    /// Repairs the timestamps of the current contribution.
+    intake: Intake,
     splice: Splice,
     /// Encodes what is not passed through.
     encoding: Option<Encoding>,
@@ -117,7 +119,8 @@ impl Broadcast {
             }
         };
         let programme = Programme {
-            splice: Splice::new(),
+            intake: Intake::default(),
+            splice: if encoding.is_some() { Splice::new() } else { Splice::for_passthrough() },
             encoding,
             gaps,
             clock: Instant::now(),
@@ -146,6 +149,7 @@ impl Broadcast {
         programme.current = Some(contribution);
         programme.before = self.packaging.segments();
         programme.splice.begin();
+        programme.intake = Intake::default();
         if let Some(encoding) = &programme.encoding {
             encoding.ladder.begin();
         }
@@ -247,12 +251,18 @@ impl Broadcast {
         }
     }
 
-    /// Packages what stands in for media.
+    /// Packages what stands in for media; the first frame of it was due at `arrival`, the others as they are dated.
     fn write_spliced(&self, programme: &mut Programme, arrival: WallTime) {
         if programme.spliced.is_empty() {
             return;
         }
-        if let Err(error) = self.packaging.write(|packager| programme.hand_over(packager, arrival, &self.faults)) {
+        let clip = programme.spliced.iter().rposition(|item| *item == slate::Item::Discontinuity).unwrap_or(0);
+        let first = programme.spliced.iter().skip(clip).find_map(|item| match item {
+            slate::Item::Frame(frame) => Some(frame.dts),
+            _ => None,
+        });
+        let due = |frame: &Frame| first.map_or(arrival, |first| arrival.shifted(frame.dts - first));
+        if let Err(error) = self.packaging.write(|packager| programme.hand_over(packager, due, &self.faults)) {
             error!(stream = %self.stream, %error, "the slate cannot be packaged: there is none from now on");
             programme.gaps = None;
         }
@@ -296,6 +306,7 @@ impl Broadcast {
         let programme = self.programme.lock();
         let mut figures = programme.figures.clone();
         figures.faults = self.faults.totals();
+        figures.live_edge = self.packaging.live_edge(wall_now());
         figures.repairs = programme.splice.repairs();
         figures.drift = programme.health.back().map(Health::drift).unwrap_or_default();
         figures.slate_pictures = programme.gaps.as_ref().map(Gaps::shown);
@@ -315,6 +326,7 @@ impl Programme {
         for item in items.drain(..) {
             if let Item::Metadata(metadata) = item {
                 let live = self.gaps.as_ref().is_none_or(|gaps| !gaps.is_away());
+                let metadata = self.intake.metadata(metadata);
                 if let Some(metadata) = self.splice.metadata(metadata).filter(|_| live) {
                     packager.metadata(metadata);
                 }
@@ -332,7 +344,7 @@ impl Programme {
                 continue;
             }
             self.splice(item, broadcast.audio_only);
-            self.hand_over(packager, arrival, &broadcast.faults)?;
+            self.hand_over(packager, |_| arrival, &broadcast.faults)?;
         }
         Ok(())
     }
@@ -341,12 +353,15 @@ impl Programme {
     fn hand_over(
         &mut self,
         packager: &mut Packager,
-        arrival: WallTime,
+        arrival: impl Fn(&Frame) -> WallTime,
         faults: &Faults,
     ) -> Result<(), packager::Error> {
         self.spliced.drain(..).try_for_each(|item| match item {
             slate::Item::Track(track) => packager.add_track(track),
-            slate::Item::Frame(frame) => packager.push(frame, arrival),
+            slate::Item::Frame(frame) => {
+                let arrival = arrival(&frame);
+                packager.push(frame, arrival)
+            }
             slate::Item::Discontinuity => packager.discontinuity(),
             slate::Item::Fault(report) => {
                 faults.record(report);
@@ -358,6 +373,7 @@ impl Programme {
     fn encode(&mut self, items: &mut Vec<Item>, ladder: &ladder::Ladder, faults: &Faults) {
         for item in items.drain(..) {
             if let Item::Metadata(metadata) = item {
+                let metadata = self.intake.metadata(metadata);
                 self.splice.metadata(metadata).into_iter().for_each(|metadata| ladder.metadata(metadata));
                 continue;
             }
@@ -388,10 +404,11 @@ impl Programme {
                 if let Some(gaps) = &mut self.gaps {
                     gaps.track(&track);
                 }
+                self.intake.track(&track);
                 self.splice.track(track, &mut self.spliced);
                 if self.gaps.as_ref().is_some_and(Gaps::is_away) {
                     // It is told again when the slate ends.
-                    self.spliced.clear();
+                    self.spliced.retain(|item| matches!(item, slate::Item::Fault(_)));
                 }
             }
             Item::Frame(frame) => {
@@ -409,19 +426,26 @@ impl Programme {
 
     /// Lays a frame on the timeline, unless it comes into a gap that it cannot end.
     fn lay(&mut self, frame: Frame) {
+        let now = elapsed(self.clock);
+        let frame = self.intake.frame(frame, now, &mut self.spliced);
         let track = self.gaps.as_ref().and_then(|_| self.splice.tracks().find(|track| track.id == frame.track));
         let kind = track.map(media::Track::kind);
-        if let (Some(gaps), Some(kind)) = (&mut self.gaps, kind) {
-            match gaps.frame(&frame, kind, elapsed(self.clock)) {
-                Verdict::Drop => return,
-                Verdict::Back(end) => {
-                    self.is_back = true;
-                    self.splice.advance(end, &mut self.spliced);
-                }
-                Verdict::Pass => {}
+        let Some((gaps, kind)) = self.gaps.as_mut().zip(kind) else {
+            self.splice.frame(frame, &mut self.spliced);
+            return;
+        };
+        let lateness = self.intake.lateness(&frame, now);
+        match gaps.frame(Arrival { frame: &frame, kind, now, lateness }, &mut self.spliced) {
+            Verdict::Drop => return,
+            Verdict::Back(end) => {
+                self.is_back = true;
+                self.splice.advance(end, &mut self.spliced);
             }
+            Verdict::Pass => {}
         }
         self.splice.frame(frame, &mut self.spliced);
+        let captured = self.splice.offset().zip(self.intake.least_delay());
+        gaps.passed(captured.map(|(offset, delay)| offset - delay));
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ingest::LinkFigures;
 use ingest::health::Drift;
-use media::Fault;
+use media::{Fault, TimeDelta};
 use slate::Repairs;
 
 /// Counters of a broadcast and the drift of its current contribution.
@@ -14,6 +14,8 @@ pub(crate) struct Figures {
     pub(crate) frames: u64,
     pub(crate) keyframes: u64,
     pub(crate) contributions: u64,
+    /// Wall time less the wall time at which the end of the newest published media was captured.
+    pub(crate) live_edge: Option<TimeDelta>,
     /// Faults that were repaired, or that something was dropped for.
     pub(crate) faults: BTreeMap<Fault, u64>,
     pub(crate) repairs: Repairs,

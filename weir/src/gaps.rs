@@ -8,10 +8,10 @@ use control::lifecycle::Warning;
 use ladder::clip::{self, Likeness};
 use ladder::rate::{Estimator, Rate};
 use ladder::{Error, Slate};
-use media::{CodecConfig, Frame, Kind, LatencyMode, TimeDelta, Timestamp, Track};
+use media::{CodecConfig, Fault, FaultReport, Frame, Kind, LatencyMode, TimeDelta, Timestamp, Track};
 use parking_lot::Mutex;
 use slate::filler::{Clip, Reel, Silence, patience};
-use slate::{Filler, Item, Splice};
+use slate::{End, Filler, Item, Splice};
 
 /// A contribution that is back with sound only is waited with for pictures so long.
 const NO_PICTURES: TimeDelta = TimeDelta::from_secs(2);
@@ -21,6 +21,15 @@ const NO_HEADER: TimeDelta = TimeDelta::from_secs(21);
 const STUTTER: TimeDelta = TimeDelta::from_secs(2);
 /// Nothing is waited for longer than this.
 const MOST_PATIENCE: TimeDelta = TimeDelta::from_secs(4);
+/// Media that ends the slate may be this much older than the media before the gap was when it was shown: viewers stay that
+/// much further behind live until the next gap.
+const BACKLOG: TimeDelta = TimeDelta::from_millis(300);
+/// A backlog that shrinks by less than [`BACKLOG`] in this time is the network's new delay, and not waited for.
+const DRAIN: TimeDelta = TimeDelta::from_millis(1_500);
+/// A programme that ran ahead of the clock, as a burst makes it, lets the clock catch up by this much in a gap.
+const MAX_AHEAD: TimeDelta = TimeDelta::from_secs(1);
+/// A programme that fell back behind the clock catches up by this much in a gap.
+const MAX_BEHIND: TimeDelta = TimeDelta::from_secs(4);
 /// Media is not away before this many of its pictures are.
 const PICTURES: i64 = 3;
 /// How soon it is looked again whether there is a clip by now.
@@ -49,6 +58,9 @@ pub(crate) struct Gaps {
     patience: TimeDelta,
     /// When media came that was passed on.
     last: TimeDelta,
+    /// Programme time less the clock when media is captured: of the media passed on now, and where it has to return to.
+    position: Option<TimeDelta>,
+    reference: Option<TimeDelta>,
     away: Option<Away>,
     shown: u64,
     /// It was told that something could not be made.
@@ -64,6 +76,21 @@ struct Away {
     anew: bool,
     /// When the contribution's first frame came.
     back: Option<TimeDelta>,
+    /// When the backlog was measured, and how much it was.
+    backlog: Option<(TimeDelta, TimeDelta)>,
+    /// Frames that went nowhere because the slate has covered their time, and because a key frame was missing.
+    late: u64,
+    undecodable: u64,
+}
+
+/// A frame of a contribution.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) frame: &'a Frame,
+    pub(crate) kind: Kind,
+    pub(crate) now: TimeDelta,
+    /// How much later it comes than media that nothing held up.
+    pub(crate) lateness: TimeDelta,
 }
 
 /// What becomes of a frame.
@@ -148,6 +175,8 @@ impl Gaps {
             silences: Vec::new(),
             patience: patience(mode),
             last: TimeDelta::ZERO,
+            position: None,
+            reference: None,
             away: None,
             shown: 0,
             told: false,
@@ -174,7 +203,7 @@ impl Gaps {
     pub(crate) fn begin(&mut self, splice: &mut Splice, out: &mut Vec<Item>) {
         self.leave(splice, out);
         if let Some(away) = &mut self.away {
-            (away.anew, away.back) = (true, None);
+            (away.anew, away.back, away.backlog) = (true, None, None);
         }
         self.codec = None;
         self.video_expected = false;
@@ -187,14 +216,32 @@ impl Gaps {
             && splice.end().is_some()
             && let Some(clip) = self.clip(splice)
         {
-            let filler = Filler::new(clip, &splice.pause(out), self.last);
-            self.away = Some(Away { filler, since: None, anew: false, back: None });
+            let ends = splice.pause(out);
+            let filler = Filler::new(clip, &ends, self.due(&ends));
+            self.away =
+                Some(Away { filler, since: None, anew: false, back: None, backlog: None, late: 0, undecodable: 0 });
         }
     }
 
     /// The contribution has video whose codec header has not come yet.
     pub(crate) fn expect_video(&mut self) {
         self.video_expected = true;
+    }
+
+    /// When the first frame after `ends` is due, so that the programme is as far behind the clock as it was before bursts
+    /// and delays.
+    fn due(&mut self, ends: &[End]) -> TimeDelta {
+        let end = ends.iter().map(|end| end.dts).max();
+        let Some((position, end)) = self.position.zip(end) else { return self.last };
+        let reference = self.reference.map_or(position, |before| before.min(position).max(position - MAX_AHEAD));
+        self.reference = Some(reference);
+        let due = end - Timestamp::ZERO - reference;
+        due.clamp(self.last - MAX_BEHIND, self.last + MAX_AHEAD)
+    }
+
+    /// Media of the contribution is on the programme's timeline: programme time less the clock when it is captured.
+    pub(crate) fn passed(&mut self, position: Option<TimeDelta>) {
+        self.position = position.or(self.position);
     }
 
     /// A track of the contribution begins or changes.
@@ -215,7 +262,8 @@ impl Gaps {
     }
 
     /// A frame of the contribution came.
-    pub(crate) fn frame(&mut self, frame: &Frame, kind: Kind, now: TimeDelta) -> Verdict {
+    pub(crate) fn frame(&mut self, arrival: Arrival<'_>, out: &mut Vec<Item>) -> Verdict {
+        let Arrival { frame, kind, now, lateness } = arrival;
         if kind == Kind::Video {
             self.learn_rate(frame.pts);
         }
@@ -226,11 +274,22 @@ impl Gaps {
         let waited = now - *away.back.get_or_insert(now);
         let no_pictures = if self.video_expected { NO_HEADER } else { NO_PICTURES };
         let sound_only = self.codec.is_none() && waited >= no_pictures;
-        if !sound_only && !away.filler.ends_with(kind, frame.access) {
+        let live = self.reference.map(|reference| Timestamp::ZERO + (now - lateness + reference));
+        let backlog = live.map_or(TimeDelta::ZERO, |live| away.filler.end() - live);
+        let begins = sound_only || away.filler.ends_with(kind, frame.access);
+        if !begins || !away.has_drained(backlog, now) {
+            let dropped = if backlog > BACKLOG { &mut away.late } else { &mut away.undecodable };
+            *dropped += 1;
             return Verdict::Drop;
         }
-        if !away.anew && away.since.is_some_and(|since| now - since < STUTTER) {
+        let came_soon = away.since.zip(away.back).is_some_and(|(since, back)| back - since < STUTTER);
+        if !away.anew && came_soon {
             self.patience = self.patience.times(2).min(MOST_PATIENCE);
+        }
+        for (fault, count) in [(Fault::BacklogDropped, away.late), (Fault::FramesBeforeKeyFrame, away.undecodable)] {
+            if count > 0 {
+                out.push(Item::Fault(FaultReport::new(fault, None).times(count)));
+            }
         }
         self.shown = self.shown();
         let end = self.away.take().map(|away| away.filler.end());
@@ -322,173 +381,21 @@ impl Gaps {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-    use media::codec::{aac, avc};
-    use media::{Access, TrackId};
-
-    const VIDEO: TrackId = TrackId(1);
-    const AUDIO: TrackId = TrackId(2);
-
-    fn ms(n: i64) -> TimeDelta {
-        TimeDelta::from_millis(n)
-    }
-
-    fn video() -> Track {
-        // x264, baseline, 320x240.
-        const SPS: &[u8] = &[
-            0x67, 0x42, 0xc0, 0x0d, 0xd9, 0x01, 0x41, 0xfb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x03,
-            0x03, 0x20, 0xf1, 0x42, 0xa4, 0x80,
-        ];
-        const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
-        let config = avc::Config::from_parameter_sets(&[Bytes::from_static(SPS)], &[Bytes::from_static(PPS)]);
-        Track::new(VIDEO, CodecConfig::Avc(config.unwrap()))
-    }
-
-    fn audio() -> Track {
-        Track::new(AUDIO, CodecConfig::Aac(aac::Config::new(2, 48_000, 2).unwrap()))
-    }
-
-    fn frame(track: TrackId, at: i64, access: Access) -> Frame {
-        let at = Timestamp::ZERO + ms(at);
-        Frame { track, dts: at, pts: at, access, payload: Bytes::from_static(b"live") }
-    }
-
-    /// Gaps with a programme in front of them; time is in milliseconds.
-    struct Programme {
-        gaps: Gaps,
-        splice: Splice,
-        out: Vec<Item>,
-    }
-
-    impl Programme {
-        fn new(tracks: &[Track]) -> Self {
-            let slate = Slate { landscape: Bytes::new(), portrait: Bytes::new() };
-            let gaps = Gaps::new(LatencyMode::Low, slate);
-            let mut programme = Self { gaps, splice: Splice::new(), out: Vec::new() };
-            programme.contribution(tracks);
-            programme
+impl Away {
+    /// Whether so little of what the slate has covered is still to come that viewers may get the rest. Waiting brings them
+    /// nearer to live only while the backlog shrinks.
+    fn has_drained(&mut self, backlog: TimeDelta, now: TimeDelta) -> bool {
+        if backlog <= BACKLOG {
+            return true;
         }
-
-        fn contribution(&mut self, tracks: &[Track]) {
-            self.gaps.begin(&mut self.splice, &mut self.out);
-            self.splice.begin();
-            for track in tracks {
-                self.gaps.track(track);
-                self.splice.track(track.clone(), &mut Vec::new());
-            }
+        let (since, most) = *self.backlog.get_or_insert((now, backlog));
+        if now - since < DRAIN {
+            return false;
         }
-
-        /// Pictures and sound of the time from `from` to `to`, a key frame each second; what becomes of them.
-        fn flow(&mut self, tracks: &[Track], from: i64, to: i64) -> Vec<Verdict> {
-            let mut verdicts = Vec::new();
-            for at in (from..to).step_by(40) {
-                for track in tracks {
-                    let key = track.kind() == Kind::Audio || at % 1_000 == 0;
-                    let frame = frame(track.id, at, Access::independent_if(key));
-                    let verdict = self.gaps.frame(&frame, track.kind(), ms(at));
-                    if let Verdict::Back(end) = verdict {
-                        self.splice.advance(end, &mut self.out);
-                    }
-                    if verdict != Verdict::Drop {
-                        self.splice.frame(frame, &mut self.out);
-                    }
-                    verdicts.push(verdict);
-                }
-            }
-            verdicts
-        }
-
-        fn with_clip(mut self) -> Self {
-            let frames = (0..25).map(|n| frame(VIDEO, n * 40, Access::independent_if(n == 0))).collect();
-            let pictures = Reel::new(video(), frames, ms(1_000)).map(Ok);
-            assert!(self.gaps.take(Made { pictures, silences: Vec::new() }).is_none());
-            self
-        }
-
-        /// Pictures of the slate that leave up to `until`.
-        fn slates(&mut self, until: i64) -> u64 {
-            let before = self.gaps.shown();
-            let (mut wake, mut looks) = (ms(0), 0);
-            while wake <= ms(until) {
-                (wake, _) = self.gaps.poll(wake, &mut self.splice, &mut self.out);
-                looks += 1;
-                assert!(looks < 2_000, "it looks around for nothing");
-            }
-            self.gaps.shown() - before
-        }
-    }
-
-    #[test]
-    fn a_bad_picture_and_a_missing_encoder_are_told_apart() {
-        assert_eq!(warning(&Error::Slate("no picture")), Warning::SlateUnavailable);
-        assert_eq!(warning(&Error::Missing("x265enc".to_owned())), Warning::SlateNotMade);
-    }
-
-    #[test]
-    fn nothing_happens_before_there_is_a_clip() {
-        let tracks = [video(), audio()];
-        let mut programme = Programme::new(&tracks);
-        assert!(programme.flow(&tracks, 0, 1_000).iter().all(|verdict| *verdict == Verdict::Pass));
-        assert_eq!((programme.slates(5_000), programme.gaps.is_away()), (0, false));
-        let order = programme.gaps.order().unwrap();
-        assert_eq!(order.pictures.unwrap().0.rate().per_second(), 25.0);
-        assert!(order.sounds.is_empty() && programme.gaps.order().is_none(), "once is enough");
-    }
-
-    #[test]
-    fn the_slate_is_there_until_a_key_frame_comes() {
-        let tracks = [video(), audio()];
-        let mut programme = Programme::new(&tracks).with_clip();
-        programme.flow(&tracks, 0, 1_000);
-        assert_eq!(programme.slates(1_400), 0);
-        assert!((48..=52).contains(&programme.slates(3_000)));
-        let verdicts = programme.flow(&tracks, 3_520, 4_200);
-        let back = verdicts.iter().position(|verdict| matches!(verdict, Verdict::Back(_))).unwrap();
-        assert_eq!(back, 24, "12 pictures with their sound go nowhere");
-        assert!(verdicts[..back].iter().all(|verdict| *verdict == Verdict::Drop));
-        assert!(verdicts[back + 1..].iter().all(|verdict| *verdict == Verdict::Pass));
-    }
-
-    #[test]
-    fn another_contribution_goes_on_with_its_first_key_frame_too() {
-        let tracks = [video(), audio()];
-        let mut programme = Programme::new(&tracks).with_clip();
-        programme.flow(&tracks, 0, 1_000);
-        programme.contribution(&tracks);
-        let verdicts = programme.flow(&tracks, 1_080, 2_080);
-        let live = verdicts.iter().position(|verdict| *verdict != Verdict::Drop).unwrap();
-        assert_eq!((verdicts.len() - live, programme.gaps.shown()), (4, 0), "no slate: it was not away for long");
-    }
-
-    #[test]
-    fn a_contribution_that_stutters_is_waited_for_longer() {
-        let tracks = [video(), audio()];
-        let mut programme = Programme::new(&tracks).with_clip();
-        programme.flow(&tracks, 0, 1_000);
-        assert!(programme.slates(1_960) > 0);
-        programme.flow(&tracks, 2_000, 3_000);
-        assert_eq!(programme.slates(3_900), 0);
-        assert!(programme.slates(4_100) > 0);
-        programme.contribution(&tracks);
-        programme.flow(&tracks, 5_000, 6_000);
-        assert!(programme.slates(6_600) > 0, "the next one has a chance of its own");
-    }
-
-    #[test]
-    fn sound_alone_is_silent_and_sound_only_is_back_after_a_while() {
-        let mut programme = Programme::new(&[audio()]);
-        programme.flow(&[audio()], 0, 1_000);
-        assert_eq!((programme.slates(3_000), programme.gaps.is_away()), (0, true));
-        assert!(matches!(programme.flow(&[audio()], 3_000, 3_010)[..], [Verdict::Back(_)]));
-        let tracks = [video(), audio()];
-        let mut programme = Programme::new(&tracks).with_clip();
-        programme.flow(&tracks, 0, 1_000);
-        programme.slates(3_000);
-        programme.contribution(&[audio()]);
-        let verdicts = programme.flow(&[audio()], 3_000, 6_000);
-        assert!(matches!(verdicts[50], Verdict::Back(_)), "{verdicts:?}");
+        self.backlog = Some((now, backlog));
+        most - backlog < BACKLOG
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,6 +140,11 @@ impl Sources {
         page.add(faults)?;
         let slates = figures.iter().filter_map(|(id, f)| Some((id, f.slate_pictures?)));
         page.counters("weir_stream_slate_pictures_total", "Pictures of the slate put into gaps.", stream, slates)?;
+        let help = "Wall time less EXT-X-PROGRAM-DATE-TIME at the end of the newest published media.";
+        let edges = GaugeVec::new(Opts::new("weir_stream_live_edge_seconds", help), &[stream])?;
+        let known = figures.iter().filter_map(|(id, f)| Some((id, f.live_edge?)));
+        known.for_each(|(id, edge)| edges.with_label_values(&[id]).set(edge.as_secs_f64()));
+        page.add(edges)?;
         let help = "Media time less wall time of the contribution.";
         type Of = fn(&Drift) -> i64;
         let drifts: [(&str, &str, Of); 3] = [

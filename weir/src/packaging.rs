@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use packager::log::Event;
+use media::{TimeDelta, WallTime};
+use packager::log::{Event, RenditionId};
 use packager::{Error, Packager};
 use parking_lot::Mutex;
 
@@ -17,6 +18,8 @@ pub(crate) struct Packaging {
 struct State {
     packager: Packager,
     segments: u64,
+    /// The end of the newest part on the programme's clock, of the first rendition that has any.
+    edge: Option<(RenditionId, WallTime)>,
     ended: bool,
     faults: Arc<Faults>,
     // Kept between batches so that a frame costs no allocation.
@@ -25,7 +28,14 @@ struct State {
 
 impl Packaging {
     pub(crate) fn new(config: packager::Config, origin: Arc<origin::Broadcast>, faults: Arc<Faults>) -> Self {
-        let state = State { packager: Packager::new(config), segments: 0, ended: false, faults, events: Vec::new() };
+        let state = State {
+            packager: Packager::new(config),
+            segments: 0,
+            edge: None,
+            ended: false,
+            faults,
+            events: Vec::new(),
+        };
         Self { origin, state: Mutex::new(state) }
     }
 
@@ -54,6 +64,13 @@ impl Packaging {
         Ok(later)
     }
 
+    /// Returns how far the newest media that viewers can load is behind `now`, by its `EXT-X-PROGRAM-DATE-TIME`. `None`
+    /// before the first media, and after the end.
+    pub(crate) fn live_edge(&self, now: WallTime) -> Option<TimeDelta> {
+        let state = self.state.lock();
+        state.edge.filter(|_| !state.ended).map(|(_, edge)| now.since(edge))
+    }
+
     /// Ends the playlists.
     pub(crate) fn end(&self) -> Result<(), Error> {
         let mut guard = self.state.lock();
@@ -71,6 +88,13 @@ impl State {
     fn publish(&mut self, origin: &origin::Broadcast) {
         self.events.extend(std::iter::from_fn(|| self.packager.poll()));
         self.segments += self.events.iter().filter(|event| matches!(event, Event::Segment(_))).count() as u64;
+        for event in &self.events {
+            if let Event::Part(part) = event
+                && self.edge.is_none_or(|(rendition, _)| part.rendition <= rendition)
+            {
+                self.edge = Some((part.rendition, part.wall.shifted(part.duration)));
+            }
+        }
         origin.append(&self.events);
         self.events.clear();
         std::iter::from_fn(|| self.packager.poll_fault()).for_each(|report| self.faults.record(report));
