@@ -185,7 +185,12 @@ impl Programme {
         self.index += 1;
         if self.index == PARTS {
             let duration = TimeDelta::from_millis(PART_MS * i64::from(PARTS));
-            events.push(Event::Segment(SegmentEnd { rendition: RenditionId::VIDEO, msn: self.msn, duration }));
+            events.push(Event::Segment(SegmentEnd {
+                rendition: RenditionId::VIDEO,
+                msn: self.msn,
+                duration,
+                millihertz: None,
+            }));
             (self.msn, self.index) = (self.msn + 1, 0);
         }
         self.broadcast.append(&events);

@@ -12,7 +12,7 @@ use media::TimeDelta;
 use media::id::{BroadcastId, PlaybackId};
 use packager::log::{Event, RenditionId};
 use packager::uri::File;
-use packager::window::{Availability, Rendition, Window};
+use packager::window::{Rendition, Window};
 use parking_lot::Mutex;
 use tokio::sync::futures::OwnedNotified;
 
@@ -60,6 +60,8 @@ pub(crate) enum Position {
     Playable,
     /// Rendition, segment, and the part of it or [`WHOLE`].
     At(RenditionId, u64, u32),
+    /// A part that playlists hint at: until it is there, or they hint at another one.
+    Hinted(RenditionId, u64, u32),
 }
 
 /// What became of a look at the broadcast.
@@ -243,6 +245,7 @@ impl State {
                 Position::At(rendition, msn, part) => {
                     self.window.progress(rendition).is_none_or(|at| (msn, part) < (at.msn, at.parts))
                 }
+                Position::Hinted(rendition, msn, part) => !self.window.hints_at(rendition, msn, part),
             }
     }
 
@@ -294,13 +297,9 @@ impl State {
             return Look::Found(part.data.clone().into());
         }
         let offered = window.targets().is_some_and(|targets| targets.part.is_some());
-        let next = window.rendition(rendition).is_some_and(|rendition| {
-            // A hint is a guess: the part after the newest one may come in its stead.
-            [rendition.hint(), rendition.progress()].iter().any(|at| (msn, index) == (at.msn, at.parts))
-        });
-        let later = window.availability(rendition, msn, index) == Availability::Later;
-        // Only the hinted part is worth a wait; what lies further ahead may get another name.
-        if offered && next && later { Look::Wait(Position::At(rendition, msn, index)) } else { Look::Missing }
+        // Only the hinted part is worth a wait: a hint that turned out wrong is answered at once.
+        let hinted = offered && window.hints_at(rendition, msn, index);
+        if hinted { Look::Wait(Position::Hinted(rendition, msn, index)) } else { Look::Missing }
     }
 }
 
@@ -341,7 +340,12 @@ mod tests {
         broadcast.append(&[Event::Targets(targets), Event::Init(Arc::new(init))]);
         for msn in 0..segments {
             (0..PARTS).for_each(|index| broadcast.append(&[part(msn, index)]));
-            broadcast.append(&[Event::Segment(SegmentEnd { rendition: VIDEO, msn, duration: PART.times(4) })]);
+            broadcast.append(&[Event::Segment(SegmentEnd {
+                rendition: VIDEO,
+                msn,
+                duration: PART.times(4),
+                millihertz: None,
+            })]);
         }
         broadcast
     }

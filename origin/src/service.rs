@@ -264,7 +264,7 @@ impl Parked {
         let config = &worker.shared.config;
         let patience = match self.position {
             Position::Playable => config.first_answer,
-            Position::At(..) => Duration::from_secs(self.broadcast.reload_secs()),
+            Position::At(..) | Position::Hinted(..) => Duration::from_secs(self.broadcast.reload_secs()),
         };
         start.saturating_add(config.ticks(patience))
     }
@@ -277,7 +277,7 @@ impl Parked {
         let late = worker.pump.now() >= deadline;
         late.then_some(match self.position {
             Position::Playable => Refusal::NotPlayable,
-            Position::At(..) => Refusal::Stalled,
+            Position::At(..) | Position::Hinted(..) => Refusal::Stalled,
         })
     }
 }

@@ -56,6 +56,9 @@ pub enum Event {
     Part(Arc<Part>),
     /// A segment was closed; its bytes are those of its parts, one after another.
     Segment(SegmentEnd),
+    /// Names the part that comes next where that is not the one after the newest: the segment ends with the newest one, but
+    /// its end is not told yet. Holds until the next part or segment end of the rendition, or another [`Event::Next`].
+    Next(NextPart),
     /// A rung was shed: nobody new is to be sent to it. It goes on with gaps, and its next part with frames offers it anew.
     Withdrawn(RenditionId),
     /// Closed captions were seen in the pictures for the first time.
@@ -155,6 +158,20 @@ pub struct SegmentEnd {
     pub msn: u64,
     /// The sum of its parts' durations.
     pub duration: TimeDelta,
+    /// The highest rate that frames came at steadily, in frames per thousand seconds. `None` for audio, and where no rate
+    /// lasted.
+    pub millihertz: Option<u32>,
+}
+
+/// A part that is about to come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NextPart {
+    /// Its rendition.
+    pub rendition: RenditionId,
+    /// Media sequence number of its segment.
+    pub msn: u64,
+    /// Its place in the segment, from 0.
+    pub index: u32,
 }
 
 /// Bytes in pieces: boxes written fresh between frame payloads that are shared with the contribution they came from.

@@ -119,7 +119,6 @@ struct Output {
 
 impl Output {
     /// Queues a report.
-    #[expect(dead_code, reason = "the first user follows")]
     fn fault(&mut self, report: FaultReport) {
         if self.faults.len() == MAX_FAULTS {
             self.faults.pop_front();

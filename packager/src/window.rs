@@ -81,6 +81,11 @@ impl Window {
                 self.slide(end.rendition, end.msn);
                 self.playable |= self.can_be_started(FIRST_LISTED);
             }
+            Event::Next(next) => {
+                if let Some(rendition) = self.renditions.get_mut(&next.rendition) {
+                    rendition.announce(*next);
+                }
+            }
             Event::Withdrawn(rendition) => {
                 if let Some(rendition) = self.renditions.get_mut(rendition) {
                     rendition.withdraw();
@@ -212,6 +217,11 @@ impl Window {
         }
     }
 
+    /// True while playlists hint at this part: it is the one that comes next.
+    pub fn hints_at(&self, id: RenditionId, msn: u64, index: u32) -> bool {
+        !self.ended && self.rendition(id).is_some_and(|rendition| rendition.hint() == Progress { msn, parts: index })
+    }
+
     /// Bytes held, of segments and init sections.
     pub fn bytes(&self) -> u64 {
         self.renditions.values().map(Rendition::bytes).sum()
@@ -239,7 +249,7 @@ mod tests {
             frames: 1,
             data: Payload::default(),
         })));
-        window.apply(&Event::Segment(SegmentEnd { rendition, msn, duration }));
+        window.apply(&Event::Segment(SegmentEnd { rendition, msn, duration, millihertz: None }));
     }
 
     fn first_listed(window: &Window, rendition: RenditionId) -> Option<u64> {

@@ -5,7 +5,7 @@ mod common;
 use common::check::{Report, Rules, STRICT, check};
 use common::source::{AUDIO, Fed, VIDEO, Video, audio, audio_track, mux, other_video_track, video_track};
 use media::LatencyMode::{self, Low, Reduced, Standard};
-use media::{Frame, TimeDelta, Timestamp, WallTime};
+use media::{Fault, Frame, TimeDelta, Timestamp, WallTime};
 use packager::log::{Event, RenditionId};
 
 const LOSSY: Rules = Rules { lossless: false, ..STRICT };
@@ -335,4 +335,26 @@ fn audio_does_not_wait_for_video_for_ever() {
         fed.push(vec![frame]);
     }
     assert_eq!(check(fed.end(), LOSSY).renditions(), [RenditionId::AUDIO]);
+}
+
+#[test]
+fn missing_media_and_what_comes_twice_are_reported() {
+    let faults = |video: Vec<Frame>, sound: Vec<Frame>| {
+        let mut fed = both(Low);
+        fed.push(mux([video, sound])).end();
+        let mut faults: Vec<_> = std::iter::from_fn(|| fed.packager.poll_fault()).map(|report| report.fault).collect();
+        faults.dedup();
+        faults
+    };
+    let (video, sound) = (Video::default().make(), audio(48_000, 0, 20_000));
+    assert_eq!(faults(video.clone(), sound.clone()), []);
+    assert_eq!(faults(video.clone(), without(sound.clone(), 8_000, 9_000)), [Fault::MissingMedia]);
+    let lost = faults(without(video.clone(), 8_300, 14_500), sound.clone());
+    assert_eq!(
+        lost,
+        [Fault::FramesBeforeKeyFrame, Fault::MissingMedia],
+        "dependent frames behind a hole are of no use"
+    );
+    let twice = [sound, audio(48_000, 5_000, 500)].concat();
+    assert_eq!(faults(video, mux([twice])), [Fault::BacklogDropped]);
 }

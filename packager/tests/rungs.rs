@@ -93,6 +93,7 @@ fn without_rungs(events: &[Event]) -> String {
         Event::Init(init) => !init.rendition.is_rung(),
         Event::Part(part) => !part.rendition.is_rung(),
         Event::Segment(end) => !end.rendition.is_rung(),
+        Event::Next(next) => !next.rendition.is_rung(),
         Event::Withdrawn(_) => false,
         Event::Targets(_) | Event::Captions | Event::End => true,
     };
@@ -469,7 +470,10 @@ fn the_multivariant_playlist_begins_with_a_good_start_and_goes_down() {
     };
     // 4 kB 30 times a second and a few bytes of boxes and sound.
     let (peak, average) = (rate("1920x1080", "BANDWIDTH="), rate("1920x1080", "AVERAGE-BANDWIDTH="));
-    assert!((960_000..1_050_000).contains(&average) && (average..average + 20_000).contains(&peak), "{peak} {average}");
+    assert!(
+        (960_000..1_050_000).contains(&average) && (average..average * 3 / 2 + 30_000).contains(&peak),
+        "{peak} {average}"
+    );
     let uris: Vec<_> = lines.iter().filter(|line| line.starts_with("play/")).collect();
     assert_eq!(uris.len(), 5);
     let list = playlist::media(&window(&fed.events), rung(1), &MediaOptions::default()).unwrap();

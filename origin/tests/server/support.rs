@@ -197,7 +197,7 @@ pub(crate) fn close(msn: u64) -> Vec<Event> {
 
 /// The end of a segment in one of them.
 pub(crate) fn close_of(rendition: RenditionId, msn: u64) -> Event {
-    Event::Segment(SegmentEnd { rendition, msn, duration: TimeDelta::from_secs(1) })
+    Event::Segment(SegmentEnd { rendition, msn, duration: TimeDelta::from_secs(1), millihertz: None })
 }
 
 /// A whole segment of both renditions.

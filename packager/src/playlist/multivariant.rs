@@ -41,19 +41,17 @@ pub struct MultivariantOptions<'a> {
 }
 
 /// Renders the multivariant playlist. It lists the renditions that have a whole segment: ask only once
-/// [`Window::is_playable`].
+/// [`Window::is_playable`]. `EXT-X-INDEPENDENT-SEGMENTS` stands in the media playlists alone, because players read this one once
+/// and the promise would have to hold for whatever comes: an encoder's next GOP may be longer than a segment can be.
 pub fn multivariant(window: &Window, options: &MultivariantOptions<'_>) -> String {
     let ready = |kind| window.renditions().filter(move |r| r.format().kind == kind && r.is_offered()).collect();
     let (mut video, mut audio): (Vec<&Rendition>, Vec<&Rendition>) = (ready(Kind::Video), ready(Kind::Audio));
     audio.sort_by_key(|rendition| (rendition.format().tier, rendition.format().place));
-    video.sort_by_key(|rendition| Reverse(rendition.bandwidth()));
+    video.sort_by_key(|rendition| Reverse(rendition.peak()));
     if let Some(start) = start_of(&video) {
         video.get_mut(..=start).into_iter().for_each(|before| before.rotate_right(1));
     }
     let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n");
-    if window.renditions().flat_map(Rendition::listed).all(|s| s.independent() || s.is_gap()) {
-        out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
-    }
     // Writing to a String cannot fail.
     let captions = window.has_captions();
     let _ = Master { videos: video, groups: groups(&audio), captions, options, out: &mut out }.write();
@@ -165,7 +163,7 @@ impl Master<'_> {
         for group in groups.iter().filter(|group| group.is_best(&groups)) {
             let poorest = groups.iter().filter(|other| other.codec == group.codec).max_by_key(|other| other.tier);
             for video in &videos {
-                let group = poorest.filter(|_| video.bandwidth() < POOR_LINK).unwrap_or(group);
+                let group = poorest.filter(|_| video.peak() < POOR_LINK).unwrap_or(group);
                 self.variant(video, Some(&group.id), &group.members)?;
             }
         }
@@ -208,14 +206,9 @@ impl Master<'_> {
         let most = |of: fn(&Rendition) -> u64| members.iter().map(|member| of(member.rendition)).max().unwrap_or(0);
         let peak = main.bandwidth() + most(Rendition::bandwidth);
         let average = main.average_bandwidth() + most(Rendition::average_bandwidth);
-        let mut codecs = vec![main.format().codec.as_str()];
-        for codec in members.iter().map(|member| member.rendition.format().codec.as_str()) {
-            if !codecs.contains(&codec) {
-                codecs.push(codec);
-            }
-        }
-        let codecs = codecs.join(",");
+        let codecs = codecs(std::iter::once(main).chain(members.iter().map(|member| member.rendition)));
         write!(self.out, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\"")?;
+        // Behind a change of size the newest is what there is to come.
         if let Some((width, height)) = main.format().resolution {
             write!(self.out, ",RESOLUTION={width}x{height}")?;
             if let Some(rate) = main.millihertz() {
@@ -242,4 +235,15 @@ impl Master<'_> {
         let MultivariantOptions { playback, broadcast, query } = self.options;
         write!(self.out, "{playback}/{broadcast}/{}{query}", File::Playlist(rendition.id()))
     }
+}
+
+/// Every codec that the listed segments of the renditions need. Those of the newest ones come first.
+fn codecs<'a>(renditions: impl Iterator<Item = &'a Rendition>) -> String {
+    let mut codecs: Vec<&str> = Vec::new();
+    for codec in renditions.flat_map(Rendition::formats).map(|format| format.codec.as_str()) {
+        if !codecs.contains(&codec) {
+            codecs.push(codec);
+        }
+    }
+    codecs.join(",")
 }

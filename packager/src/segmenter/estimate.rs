@@ -1,5 +1,7 @@
 //! How long a frame will last, before the next one tells.
 
+use media::Timescale;
+
 /// Frame distances remembered; an odd number has a middle.
 const REMEMBERED: usize = 15;
 
@@ -39,6 +41,15 @@ impl Estimate {
     /// The timeline broke: the next distance means nothing.
     pub(super) fn restart(&mut self) {
         self.last = None;
+    }
+
+    /// The rate of the frames remembered, in frames per thousand seconds; `None` where they are not evenly apart.
+    pub(super) fn steady(&self, scale: Timescale) -> Option<u32> {
+        let even = |delta: &i64| (delta - self.value).abs() * 4 <= self.value;
+        let steady = self.len == REMEMBERED && self.deltas.iter().all(even);
+        let sum = self.deltas.iter().sum::<i64>().max(1);
+        let millihertz = REMEMBERED as i64 * 1_000 * i64::from(scale.ticks_per_second()) / sum;
+        u32::try_from(millihertz).ok().filter(|_| steady)
     }
 
     /// How long a frame lasts, most likely.

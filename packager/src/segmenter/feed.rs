@@ -125,7 +125,9 @@ impl Packager {
                 && let Some(front) = feed.held.front()
             {
                 let due = match feed.slot(n) {
-                    Slot::Sound(_) => feed.held.len() >= MOST_HELD || self.lets_be_heard(front, newest),
+                    Slot::Sound(_) => {
+                        feed.held.len() >= MOST_HELD || self.lets_be_heard(front, feed.lane.frame(), newest)
+                    }
                     Slot::Rung(_) | Slot::Video => self.run.lets_be_seen(front),
                 };
                 let held = self.followers.get_mut(n).filter(|_| due);

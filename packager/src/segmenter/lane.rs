@@ -6,10 +6,11 @@
 
 mod follow;
 mod intake;
+mod publish;
+mod replay;
 mod still;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use media::{Access, CodecConfig, Metadata, TimeDelta, Timescale, Timestamp, Track, WallTime};
@@ -19,7 +20,8 @@ use super::estimate::Estimate;
 use super::plan::{self, PartRule, Parts};
 use crate::Error;
 use crate::cmaf::{self, Sample};
-use crate::log::{Event, Init, Part, RenditionId, SegmentEnd};
+use crate::log::{Event, NextPart, RenditionId, SegmentEnd};
+use replay::Gop;
 use still::Still;
 
 /// A hole of the video longer than this is a gap in the playlist; over a shorter one the picture before it stands.
@@ -52,6 +54,16 @@ pub(super) struct Opening {
     pub(super) discontinuity: bool,
 }
 
+/// What is known ahead of the end of the open segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outlook {
+    /// Key frames come irregularly: the segment may end before any frame. A part is published when the frame behind it
+    /// tells whether there will be another one, so that no playlist hints at a part that never comes.
+    Open,
+    /// The segment ends here, on the presentation timeline.
+    Ends(Timestamp),
+}
+
 /// A sample of the open part.
 #[derive(Debug)]
 struct Pending {
@@ -79,8 +91,15 @@ pub(super) struct Lane {
     /// Where the next sample starts; none at the beginning of a run.
     clock: Option<i64>,
     pending: Vec<Pending>,
-    newest_key: Option<i64>,
     still: Still,
+    gop: Gop,
+    outlook: Outlook,
+    /// Readers were told that the next segment comes next.
+    foretold: bool,
+    /// Published up to here because time went by without a frame; none since one came.
+    kept_up: Option<i64>,
+    /// The highest rate that lasted in the open segment, in frames per thousand seconds.
+    fastest: Option<u32>,
     /// Numbered alike in all renditions.
     events: VecDeque<(u32, Metadata)>,
     sequence: u32,
@@ -121,8 +140,12 @@ impl Lane {
             track,
             clock: None,
             pending: Vec::new(),
-            newest_key: None,
             still: Still::default(),
+            gop: Gop::default(),
+            outlook: Outlook::Open,
+            foretold: false,
+            kept_up: None,
+            fastest: None,
             events: VecDeque::new(),
             sequence: 0,
             segment: opening,
@@ -154,6 +177,7 @@ impl Lane {
             self.estimate = estimate(&track);
             self.afresh = true;
             self.still = Still::default();
+            self.gop = Gop::default();
             self.set_parts(self.rule.map(|rule| rule.parts));
         }
         self.track = track;
@@ -212,6 +236,8 @@ impl Lane {
         self.clock = None;
         self.active = true;
         self.still = Still::default();
+        self.gop = Gop::default();
+        self.kept_up = None;
         self.restart();
     }
 
@@ -219,6 +245,11 @@ impl Lane {
     pub(super) fn restart(&mut self) {
         self.afresh = true;
         self.estimate.restart();
+    }
+
+    /// Takes what is known of the end of the open segment.
+    pub(super) fn foresee(&mut self, outlook: Outlook) {
+        self.outlook = outlook;
     }
 
     pub(super) fn rendition(&self) -> RenditionId {
@@ -324,7 +355,7 @@ impl Lane {
     /// left to the frames that follow, as longer ones are not; rungs have none, and begin segments where the leader does.
     pub(super) fn end_segment(&mut self, at: Timestamp, discontinuity: bool, out: &mut Output) -> Result<(), Error> {
         let rung = self.rendition.is_rung();
-        let of_video = || if rung { self.estimate.value() / 2 } else { self.least_hole() };
+        let of_video = || if rung { self.estimate.value() / 2 } else { self.least_hole_at_end() };
         let hole = self.nominal.unwrap_or_else(of_video);
         self.end_with(at, discontinuity, hole, out)
     }
@@ -338,9 +369,11 @@ impl Lane {
         }
         let (rendition, msn) = (self.rendition, self.segment.msn);
         let duration = self.scale.delta(self.segment_ticks);
-        let end = SegmentEnd { rendition, msn, duration };
+        let end = SegmentEnd { rendition, msn, duration, millihertz: self.fastest.take() };
+        self.foretold = false;
         if self.ends_late() {
             self.ended = Some(end);
+            out.events.push_back(Event::Next(NextPart { rendition, msn: msn + 1, index: 0 }));
         } else {
             self.ends_told = true;
             out.events.push_back(Event::Segment(end));
@@ -392,58 +425,6 @@ impl Lane {
         let frames = u32::try_from(samples.len()).unwrap_or(u32::MAX);
         self.publish(start, end, frames, independent, data, out);
         Ok(())
-    }
-
-    /// The boxes of the metadata that is due before `until`, on the presentation timeline.
-    fn due_events(&mut self, until: i64) -> Result<Vec<u8>, Error> {
-        let mut boxes = Vec::new();
-        // A splice is told some time ahead: what comes behind it may be due before.
-        let due = |(_, event): &(u32, Metadata)| self.scale.ticks(event.pts) < until;
-        while let Some((number, event)) = self.events.iter().position(due).and_then(|at| self.events.remove(at)) {
-            boxes.extend(cmaf::event(&event, number, self.scale)?);
-        }
-        Ok(boxes)
-    }
-
-    /// Publishes the init section as soon as the first frame is there, so that readers know what to wait for.
-    pub(super) fn announce(&mut self, out: &mut Output) {
-        if let Some(bytes) = self.fresh_init.take() {
-            let init = Init { rendition: self.rendition, number: self.inits, bytes, format: cmaf::format(&self.track) };
-            self.inits += 1;
-            out.events.push_back(Event::Init(Arc::new(init)));
-        }
-    }
-
-    fn publish(
-        &mut self,
-        start: i64,
-        end: i64,
-        frames: u32,
-        independent: bool,
-        data: crate::log::Payload,
-        out: &mut Output,
-    ) {
-        self.tell_end(out);
-        self.announce(out);
-        let at = self.scale.timestamp(start);
-        let part = Part {
-            rendition: self.rendition,
-            msn: self.segment.msn,
-            index: self.parts,
-            init: self.inits.saturating_sub(1),
-            start: at,
-            duration: self.scale.delta(end - start),
-            independent,
-            discontinuity: self.parts == 0 && self.segment.discontinuity,
-            wall: self.anchor.0.shifted(at - self.anchor.1 + out.dates.of(self.segment.msn)),
-            frames,
-            data,
-        };
-        out.events.push_back(Event::Part(Arc::new(part)));
-        self.parts += 1;
-        self.in_gap = frames == 0;
-        self.segment_ticks += end - start;
-        self.clock = Some(end);
     }
 }
 

@@ -10,13 +10,24 @@ use media::{Access, Kind, LeastDelay, TimeDelta, Timestamp, WallTime};
 use super::cuts::Cut;
 use super::dates::MIN_APART;
 use super::feed::Feed;
-use super::lane::{Lane, Opening, Unit};
+use super::lane::{Lane, Opening, Outlook, Unit};
 use super::sound::{AUDIO_HOLD, HELD_IN_PARTS};
 use super::{FIRST_SEGMENT, Packager, Phase, SHORTEST_SEGMENT, Slot, plan};
 use crate::Error;
 
 /// Video that is this far behind a cut made by audio gets a gap in its place.
 const VIDEO_LATE: TimeDelta = TimeDelta::from_secs(1);
+/// Sound may come this much further ahead of the pictures than it did so far.
+const OUT_OF_STEP: TimeDelta = TimeDelta::from_millis(50);
+/// The last picture is shown on for this long: no encoder that goes on is much slower. Then pictures are taken to be lost,
+/// and what comes back needs a key frame.
+const LONGEST_HOLD: TimeDelta = TimeDelta::from_secs(3);
+/// Frames of clocks in milliseconds may come this much early.
+const CLOCK_JITTER: TimeDelta = TimeDelta::from_millis(2);
+/// GOPs that differ by no more are equally long.
+const GOP_JITTER: TimeDelta = TimeDelta::from_millis(10);
+/// GOPs that are looked ahead for the next segment boundary: a target duration of twenty seconds has no more of half a second.
+const GOPS_AHEAD: i64 = 40;
 /// A jump forward this long is a break of the programme, not a frame that lasts for ever.
 const LONGEST_JUMP: TimeDelta = TimeDelta::from_secs(30);
 /// A segment may exceed the target duration by this and still round to it.
@@ -48,8 +59,13 @@ pub(super) struct Run {
     head_start: TimeDelta,
     /// The most sound that came between two pictures.
     apart: TimeDelta,
+    /// How much further than the pictures the sound was, each time that one came.
+    ahead: TimeDelta,
+    last_dts: Option<Timestamp>,
     newest_key: Option<Timestamp>,
     gop: TimeDelta,
+    /// The GOP before was as long: the next key frame can be foreseen.
+    regular: bool,
     /// The open segment did not begin with an IDR, or a picture stood in it.
     headless: bool,
 }
@@ -84,8 +100,11 @@ impl Run {
             heard_by_video: None,
             head_start: TimeDelta::ZERO,
             apart: TimeDelta::ZERO,
+            ahead: TimeDelta::ZERO,
+            last_dts: None,
             newest_key: None,
             gop: TimeDelta::ZERO,
+            regular: false,
             headless: false,
         }
     }
@@ -101,6 +120,10 @@ impl Run {
                 self.head_start = self.head_start.max(self.start_pts - unit.pts.max(self.start_dts));
             }
             Slot::Video => {
+                let step = self.last_dts.replace(unit.dts).map(|last| unit.dts - last);
+                if let Some((since, step)) = self.since_video().zip(step.filter(|step| *step > TimeDelta::ZERO)) {
+                    self.ahead = self.ahead.max((since - step).min(AUDIO_HOLD));
+                }
                 self.apart =
                     self.since_video().filter(|since| *since <= AUDIO_HOLD).max(Some(self.apart)).unwrap_or_default();
                 self.heard_by_video = self.heard.max(Some(unit.dts));
@@ -112,6 +135,13 @@ impl Run {
     /// So much audio came since the last picture.
     fn since_video(&self) -> Option<TimeDelta> {
         self.heard.zip(self.heard_by_video).map(|(heard, then)| heard - then)
+    }
+
+    /// What time it is for the pictures, on their decode timeline, when none has come since the newest: as far as the sound has
+    /// come, less what it may be ahead.
+    fn video_time(&self) -> Option<Timestamp> {
+        let since = self.since_video()? - self.ahead - OUT_OF_STEP;
+        self.newest_video.filter(|_| since > TimeDelta::ZERO).map(|video| video + since)
     }
 
     /// Video has come as far as the frame of a rung: it was cut there or will not be. Rungs never overtake it.
@@ -136,10 +166,15 @@ impl Packager {
         self.run.since_video().is_some_and(|since| since > self.sound_waits())
     }
 
-    /// Video has come as far as the frame of a sound, or has stalled for so long that it is not waited for; `newest` is
-    /// the newest sound that is held.
-    pub(super) fn lets_be_heard(&self, unit: &Unit, newest: Option<Timestamp>) -> bool {
-        let reached = self.run.newest_video.is_some_and(|video| video >= unit.pts);
+    /// Video has come as far as the frame of a sound, which lasts for `lasts`, or has stalled for so long that it is not waited
+    /// for; `newest` is the newest sound that is held. The next picture may begin a segment: where it is due before the
+    /// frame ends it is waited for, as it tells whether another part of the sound follows.
+    pub(super) fn lets_be_heard(&self, unit: &Unit, lasts: TimeDelta, newest: Option<Timestamp>) -> bool {
+        let kept_up = self.leader().and_then(Lane::kept_up).is_some_and(|at| at > unit.pts);
+        let ends = unit.pts + lasts;
+        let next = |video| self.leader().map_or(ends, |lane| video + lane.frame() - CLOCK_JITTER);
+        let seen = |video| video >= unit.pts && next(video) >= ends;
+        let reached = kept_up || self.run.newest_video.is_some_and(seen);
         let overdue = || self.video_stalls() && newest.is_some_and(|newest| newest - unit.pts > self.sound_waits());
         self.run.leader != Kind::Video || reached || overdue()
     }
@@ -159,6 +194,7 @@ impl Packager {
             Slot::Sound(_) | Slot::Rung(_) => self.hold(slot, unit),
         }
         self.date_newest();
+        self.keep_up()?;
         self.release()?;
         self.date_newest();
         self.stand()?;
@@ -173,7 +209,9 @@ impl Packager {
         let entry = unit.access != Access::Dependent;
         let Some(edge) = self.video.as_mut().map(|feed| feed.lane.edge(&unit)) else { return Ok(()) };
         if entry && let Some(before) = self.run.newest_key.replace(edge) {
-            self.run.gop = edge - before;
+            let gop = edge - before;
+            self.run.regular = (gop - self.run.gop).abs() <= GOP_JITTER;
+            self.run.gop = gop;
         }
         if !self.run.joined && !self.join_video(&unit, edge)? {
             return Ok(());
@@ -185,10 +223,12 @@ impl Packager {
             self.cut_overlong(&unit)?;
             self.cut_at_key(&unit, edge)?;
         }
+        let outlook = self.leader().map_or(Outlook::Open, |lane| self.outlook(lane.msn()));
         // Between a new header and its first key frame nothing can be decoded.
         let Some(feed) = self.video.as_mut().filter(|feed| feed.next.is_none()) else { return Ok(()) };
         let dts = unit.dts;
         self.run.headless = if feed.lane.has_content() { self.run.headless } else { !entry };
+        feed.lane.foresee(outlook);
         feed.lane.push(unit, &mut self.out)?;
         if feed.lane.stands() {
             // It was of no use behind the picture that stands.
@@ -197,9 +237,43 @@ impl Packager {
         self.fill_late(dts)
     }
 
+    /// Pictures are long in coming while sound goes on: the last one is shown on.
+    fn keep_up(&mut self) -> Result<(), Error> {
+        let Some(now) = self.run.video_time().filter(|_| self.parts.is_some() && self.holds_last()) else {
+            return Ok(());
+        };
+        let Some(shown) = self.leader().map(|lane| lane.shown(now)) else { return Ok(()) };
+        self.cut_a_hole(shown);
+        let Some(feed) = self.video.as_mut() else { return Ok(()) };
+        if shown >= self.cuts.start() {
+            feed.lane.catch_up(&self.cuts, &mut self.out)?;
+        }
+        feed.lane.keep_up(now, &mut self.out)
+    }
+
+    /// The last picture is shown on until others come; not where the sound comes in bunches that say nothing of the time.
+    fn holds_last(&self) -> bool {
+        let in_step = self.run.ahead + OUT_OF_STEP <= HELD_IN_PARTS;
+        let brief = self.run.since_video().is_some_and(|since| since <= LONGEST_HOLD);
+        in_step && brief && self.leader().is_some_and(|lane| lane.active() && lane.can_hold_last())
+    }
+
+    /// What is known of the end of segment `msn`.
+    pub(super) fn outlook(&self, msn: u64) -> Outlook {
+        if let Some(cut) = self.cuts.after(msn) {
+            return Outlook::Ends(cut.at);
+        }
+        let Some(key) = self.run.newest_key.filter(|_| self.run.regular && msn == self.cuts.newest()) else {
+            return Outlook::Open;
+        };
+        let keys = (1..=GOPS_AHEAD).map(|n| key + self.run.gop.times(n));
+        keys.into_iter().find(|at| self.cuts_at(*at)).map_or(Outlook::Open, Outlook::Ends)
+    }
+
     /// Pictures stay away while sound goes on: one stands as far as that has come.
     fn stand(&mut self) -> Result<(), Error> {
-        let Some(heard) = self.run.newest_audio.filter(|_| self.video_stalls()) else { return Ok(()) };
+        let away = self.video_stalls() && !self.holds_last();
+        let Some(heard) = self.run.newest_audio.filter(|_| away) else { return Ok(()) };
         let able = |feed: &&mut Feed| feed.lane.active() && feed.lane.can_stand();
         let Some(feed) = self.video.as_mut().filter(able) else { return Ok(()) };
         feed.lane.catch_up(&self.cuts, &mut self.out)?;
@@ -277,16 +351,9 @@ impl Packager {
         if self.leader().is_none_or(|lane| !lane.has_content()) {
             return Ok(());
         }
-        let target = plan::segment_target(self.config.mode);
-        let least = match self.run.headless {
-            true => SHORTEST_SEGMENT,
-            false if self.is_at_first_segment() => FIRST_SEGMENT,
-            false => target - TARGET_JITTER,
-        };
-        let next_too_late = length + self.run.gop > self.limit(ROUNDING);
         // A cut that audio has passed already would tear the renditions apart.
         let behind_audio = self.run.newest_audio.is_some_and(|audio| audio >= edge);
-        if (length >= least || next_too_late) && !behind_audio {
+        if self.cuts_at(edge) && !behind_audio {
             self.cut_video(unit.dts, Cut { at: edge, discontinuity: false, entry: true })?;
         }
         Ok(())
@@ -295,6 +362,17 @@ impl Packager {
     /// True until the first segment of the broadcast was closed.
     pub(super) fn is_at_first_segment(&self) -> bool {
         self.run.first && self.cuts.newest() == self.run.first_msn
+    }
+
+    /// A key frame at `edge` ends the newest segment, which is long enough or would become too long with the next GOP.
+    fn cuts_at(&self, edge: Timestamp) -> bool {
+        let length = edge - self.cuts.start();
+        let least = match self.run.headless {
+            true => SHORTEST_SEGMENT,
+            false if self.is_at_first_segment() => FIRST_SEGMENT,
+            false => plan::segment_target(self.config.mode) - TARGET_JITTER,
+        };
+        length >= least || length + self.run.gop > self.limit(ROUNDING)
     }
 
     pub(super) fn limit(&self, rounding: TimeDelta) -> TimeDelta {

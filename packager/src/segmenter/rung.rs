@@ -72,6 +72,10 @@ impl Packager {
         }
         let Some(feed) = self.followers.get_mut(n) else { return Ok(()) };
         feed.lane.follow(&unit, &self.cuts, &mut self.out)?;
+        let msn = feed.lane.msn();
+        let outlook = self.outlook(msn);
+        let Some(feed) = self.followers.get_mut(n) else { return Ok(()) };
+        feed.lane.foresee(outlook);
         feed.lane.resume(&unit, &mut self.out)?;
         feed.lane.push(unit, &mut self.out)
     }

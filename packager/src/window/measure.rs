@@ -2,7 +2,7 @@
 
 use media::TimeDelta;
 
-use crate::log::Part;
+use crate::log::{Part, SegmentEnd};
 
 /// Rates in thousandths of a hertz that cameras and encoders mean when they come close to them.
 const USUAL_RATES: [u32; 17] = [
@@ -14,6 +14,16 @@ const SNAP: u32 = 250;
 /// Newest segments that peak windows are made of; 1.5 target durations of half-second segments fit well.
 const RECENT: usize = 32;
 
+/// Percent added to the measured peak, by how long the rendition has lasted. Players read the multivariant playlist once, most
+/// of them soon after the start, and their estimate has to hold for what comes later: `BANDWIDTH` must not be exceeded.
+const HEADROOM: [(TimeDelta, u64); 2] = [(TimeDelta::from_secs(20), 50), (TimeDelta::from_secs(60), 25)];
+/// The same from then on.
+const LEAST_HEADROOM: u64 = 10;
+/// A steady rate counts where it is above the average by more than this, in percent: else the average is more exact.
+const RATE_TOLERANCE: u32 = 3;
+/// Sets of segments that count for the peak last 0.5 to 1.5 target durations, in percent, with room for rounding.
+const PEAK_SETS: std::ops::RangeInclusive<i64> = 49..=151;
+
 /// Running sums over a rendition.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Measure {
@@ -23,6 +33,8 @@ pub(super) struct Measure {
     recent: Vec<(u64, TimeDelta)>,
     frames: u64,
     frames_duration: TimeDelta,
+    /// The highest rate that lasted, in frames per thousand seconds.
+    steady: u32,
 }
 
 impl Measure {
@@ -30,6 +42,7 @@ impl Measure {
     pub(super) fn format_changed(&mut self) {
         self.frames = 0;
         self.frames_duration = TimeDelta::ZERO;
+        self.steady = 0;
     }
 
     pub(super) fn part(&mut self, part: &Part) {
@@ -40,22 +53,24 @@ impl Measure {
     }
 
     /// A segment was closed. The peak is taken over runs of segments of 0.5 to 1.5 target durations.
-    pub(super) fn segment(&mut self, bytes: u64, duration: TimeDelta, target_secs: u32) {
+    pub(super) fn segment(&mut self, bytes: u64, end: &SegmentEnd, target_secs: u32) {
+        self.steady = self.steady.max(end.millihertz.unwrap_or(0));
         self.bits += bytes * 8;
-        self.duration += duration;
+        self.duration += end.duration;
         if self.recent.len() == RECENT {
             self.recent.remove(0);
         }
-        self.recent.push((bytes * 8, duration));
-        let target = TimeDelta::from_secs(target_secs.into()).as_millis();
+        self.recent.push((bytes * 8, end.duration));
+        let percent = TimeDelta::from_millis(10).times(target_secs.into()).flicks().max(1);
         let (mut bits, mut length) = (0, TimeDelta::ZERO);
         for (more, longer) in self.recent.iter().rev() {
             bits += more;
             length += *longer;
-            if length.as_millis() * 2 > target * 3 {
+            let share = length.flicks() / percent;
+            if share > *PEAK_SETS.end() {
                 break;
             }
-            if length.as_millis() * 2 >= target {
+            if PEAK_SETS.contains(&share) {
                 self.peak = self.peak.max(rate(bits, length));
             }
         }
@@ -65,12 +80,20 @@ impl Measure {
         self.peak.max(self.average())
     }
 
+    pub(super) fn bandwidth(&self) -> u64 {
+        let headroom = HEADROOM.into_iter().find(|(until, _)| self.duration < *until);
+        self.peak() * (100 + headroom.map_or(LEAST_HEADROOM, |(_, percent)| percent)) / 100
+    }
+
     pub(super) fn average(&self) -> u64 {
         rate(self.bits, self.duration)
     }
 
+    /// The highest rate that lasted; where the rate did not change that is the average, which is more exact.
     pub(super) fn millihertz(&self) -> Option<u32> {
-        let measured = u32::try_from(rate(self.frames * 1_000, self.frames_duration)).ok().filter(|r| *r > 0)?;
+        let average = u32::try_from(rate(self.frames * 1_000, self.frames_duration)).ok().filter(|r| *r > 0)?;
+        let varies = self.steady > average.saturating_add(average / 100 * RATE_TOLERANCE);
+        let measured = if varies { self.steady } else { average };
         let nearest = USUAL_RATES.into_iter().min_by_key(|r| r.abs_diff(measured))?;
         Some(if nearest.abs_diff(measured) <= nearest / SNAP { nearest } else { measured })
     }
@@ -86,15 +109,48 @@ fn rate(amount: u64, over: TimeDelta) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::RenditionId;
+
+    fn segment(measure: &mut Measure, bytes: u64, millis: i64) {
+        let (rendition, duration) = (RenditionId::VIDEO, TimeDelta::from_millis(millis));
+        measure.segment(bytes, &SegmentEnd { rendition, msn: 0, duration, millihertz: None }, 2);
+    }
 
     #[test]
     fn the_peak_ignores_segments_too_short_to_count() {
         let mut measure = Measure::default();
-        measure.segment(1_000_000, TimeDelta::from_millis(200), 2);
-        measure.segment(250_000, TimeDelta::from_secs(2), 2);
+        segment(&mut measure, 1_000_000, 200);
+        segment(&mut measure, 250_000, 2_000);
         assert_eq!(measure.peak(), 10_000_000 * 1_000 / 2_200 + 1);
-        measure.segment(2_000_000, TimeDelta::from_secs(2), 2);
+        segment(&mut measure, 2_000_000, 2_000);
         assert_eq!(measure.peak(), 8_000_000);
+    }
+
+    #[test]
+    fn bandwidth_leaves_room_above_the_peak_most_of_it_at_first() {
+        let mut measure = Measure::default();
+        for n in 0..60 {
+            segment(&mut measure, 250_000, 2_000);
+            let percent = if n < 9 {
+                150
+            } else if n < 29 {
+                125
+            } else {
+                110
+            };
+            assert_eq!(measure.bandwidth(), 10_000 * percent, "after {n} segments");
+        }
+        assert_eq!(measure.average(), 1_000_000);
+    }
+
+    #[test]
+    fn the_frame_rate_is_the_highest_that_lasted() {
+        let part =
+            |frames, millis| Measure { frames, frames_duration: TimeDelta::from_millis(millis), ..Measure::default() };
+        let varies = Measure { steady: 29_970, ..part(100, 10_000) };
+        assert_eq!(varies.millihertz(), Some(29_970));
+        let steady = Measure { steady: 30_200, ..part(300, 10_000) };
+        assert_eq!(steady.millihertz(), Some(30_000));
     }
 
     #[test]

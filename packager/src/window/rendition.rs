@@ -7,7 +7,7 @@ use media::TimeDelta;
 
 use super::Progress;
 use super::measure::Measure;
-use crate::log::{Format, Init, Part, Payload, RenditionId, SegmentEnd};
+use crate::log::{Format, Init, NextPart, Part, Payload, RenditionId, SegmentEnd};
 
 /// The share of the listed window that is kept after it left the playlists.
 const KEPT_AFTER: i64 = 3;
@@ -27,6 +27,8 @@ pub struct Rendition {
     bytes: u64,
     /// Nobody new is to be sent to it.
     withdrawn: bool,
+    /// What the packager says comes next, where it is not the part after the newest.
+    next: Option<Progress>,
 }
 
 /// A segment, closed or still growing.
@@ -55,6 +57,7 @@ impl Rendition {
             measure: Measure::default(),
             bytes: 0,
             withdrawn: false,
+            next: None,
         }
     }
 
@@ -70,6 +73,7 @@ impl Rendition {
         self.bytes += len;
         self.measure.part(part);
         self.withdrawn &= part.frames == 0;
+        self.next = None;
         if let Some(open) = self.segments.back_mut().filter(|s| s.msn == part.msn) {
             let open = Arc::make_mut(open);
             open.parts.push(Arc::clone(part));
@@ -92,11 +96,12 @@ impl Rendition {
 
     pub(super) fn close(&mut self, end: &SegmentEnd, target_secs: u32) {
         self.next_msn = end.msn + 1;
+        self.next = None;
         if let Some(open) = self.segments.back_mut().filter(|s| s.msn == end.msn) {
             let open = Arc::make_mut(open);
             open.closed = true;
             if !open.is_gap() {
-                self.measure.segment(open.bytes, end.duration, target_secs);
+                self.measure.segment(open.bytes, end, target_secs);
             }
         }
     }
@@ -169,18 +174,13 @@ impl Rendition {
         }
     }
 
-    /// The part that is most likely to come next: when the open segment is as long as the one before it, in parts and
-    /// in time, the next IDR begins another segment.
+    pub(super) fn announce(&mut self, next: NextPart) {
+        self.next = Some(Progress { msn: next.msn, parts: next.index });
+    }
+
+    /// The part that comes next: the one after the newest, or what the packager said.
     pub fn hint(&self) -> Progress {
-        let next = self.progress();
-        let mut newest = self.segments.iter().rev();
-        let (Some(open), Some(last)) = (newest.next(), newest.next()) else { return next };
-        let part = open.parts.last().map_or(TimeDelta::ZERO, |part| part.duration);
-        let as_long = (last.duration - open.duration).times(2) < part;
-        if !open.closed && open.parts.len() >= last.parts.len() && as_long {
-            return Progress { msn: open.msn + 1, parts: 0 };
-        }
-        next
+        self.next.unwrap_or_else(|| self.progress())
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -195,6 +195,12 @@ impl Rendition {
     /// What its newest init section describes.
     pub fn format(&self) -> &Format {
         &self.format
+    }
+
+    /// What the segments of the playlist need, newest first: more than one format behind a change of the codec header.
+    pub fn formats(&self) -> impl Iterator<Item = &Format> {
+        let oldest = self.listed().next().and_then(|s| s.parts.first()).map_or(0, |part| part.init);
+        self.inits.iter().rev().filter(move |init| init.number >= oldest).map(|init| &init.format)
     }
 
     /// True if it was shed, and nothing came since.
@@ -214,9 +220,14 @@ impl Rendition {
         self.segments.range(self.unlisted..).map(Arc::as_ref)
     }
 
-    /// Peak segment bit rate so far (rfc8216bis §4.4.6.2, `BANDWIDTH`), in bits a second.
-    pub fn bandwidth(&self) -> u64 {
+    /// Peak segment bit rate so far (rfc8216bis §4.4.6.2), in bits a second.
+    pub fn peak(&self) -> u64 {
         self.measure.peak()
+    }
+
+    /// `BANDWIDTH`: the peak so far with room for what comes, in bits a second.
+    pub fn bandwidth(&self) -> u64 {
+        self.measure.bandwidth()
     }
 
     /// Average bit rate so far, in bits a second.

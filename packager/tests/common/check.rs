@@ -15,7 +15,7 @@ use super::source::{Fed, VIDEO, audio_id, rung_id};
 pub struct Rules {
     /// Every frame pushed, from the first IDR on, comes out.
     pub lossless: bool,
-    /// Parts are at least 85 % of PART-TARGET, but for those that end early for a reason.
+    /// Parts are at least 85 % of PART-TARGET, but for those that end a segment or stand beside a gap.
     pub full_parts: bool,
     /// Segments of the renditions start together.
     pub aligned: bool,
@@ -28,6 +28,8 @@ pub const STRICT: Rules = Rules { lossless: true, full_parts: true, aligned: tru
 pub struct Read {
     pub pts: i64,
     pub key: bool,
+    /// It was shown before.
+    pub again: bool,
     pub payload: Vec<u8>,
 }
 
@@ -133,7 +135,7 @@ pub fn read(events: &[Event]) -> Report {
                 segment.duration = end.duration;
                 segment.closed = true;
             }
-            Event::Withdrawn(_) | Event::Captions | Event::End => {}
+            Event::Next(_) | Event::Withdrawn(_) | Event::Captions | Event::End => {}
         }
     }
     report
@@ -165,7 +167,7 @@ fn samples(part: &Part, scale: Timescale, kind: Kind) -> Vec<Read> {
             assert!(duration > 0);
             assert!(kind == Kind::Video || duration % 120 == 0 || duration % 512 == 0, "audio off its grid");
             let pts = clock + entry.cts.unwrap_or(0);
-            out.push(Read { pts, key: flags & 0x1_0000 == 0, payload: bytes[at..at + size].to_vec() });
+            out.push(Read { pts, key: flags & 0x1_0000 == 0, again: false, payload: bytes[at..at + size].to_vec() });
             clock += i64::from(duration);
             at += size;
         }
@@ -173,8 +175,14 @@ fn samples(part: &Part, scale: Timescale, kind: Kind) -> Vec<Read> {
         clock += i64::from(traf.tfhd.default_sample_duration.unwrap());
     }
     assert_eq!(at, bytes.len());
-    assert_eq!(out.len(), part.frames as usize);
     assert_eq!(scale.delta(clock - start), part.duration);
+    if part.frames == 1 && out.len() > 1 {
+        // The GOP so far once more, for its last frame to be shown on.
+        assert!(out[0].key && out[1..].iter().all(|sample| !sample.key));
+        out.iter_mut().for_each(|sample| sample.again = true);
+    } else {
+        assert_eq!(out.len(), part.frames as usize);
+    }
     out
 }
 
@@ -197,17 +205,10 @@ fn parts(segments: &[&ReadSegment], target: TimeDelta, full: bool) {
         for (n, part) in segment.parts.iter().enumerate() {
             assert!(part.duration <= target, "{:?} over {target:?}", part.duration);
             let short = part.duration.flicks() * 100 < target.flicks() * 85;
-            let excused = segment.parts.get(n + 1).is_none_or(|next| {
-                let before_key = next.independent && !all_independent(segment);
-                part.frames == 0 || next.frames == 0 || before_key
-            });
+            let excused = segment.parts.get(n + 1).is_none_or(|next| part.frames == 0 || next.frames == 0);
             assert!(!full || !short || excused, "part {}.{n} lasts {:?} of {target:?}", part.msn, part.duration);
         }
     }
-}
-
-fn all_independent(segment: &ReadSegment) -> bool {
-    segment.parts.iter().all(|p| p.independent || p.frames == 0)
 }
 
 /// Law 1, on presentation times; the first segment of a run begins with whatever each rendition has.
@@ -264,8 +265,11 @@ fn lossless(report: &Report, pushed: &[Frame]) {
         let pictures = !rendition.is_audio();
         // The newest key frame stands in for pictures that do not come.
         let mut newest = None;
-        let fresh =
-            |read: &&Read| !pictures || !read.key || newest.replace(read.payload.clone()) != Some(read.payload.clone());
+        let fresh = |read: &&Read| {
+            let repeats =
+                |newest: &mut Option<_>| read.key && newest.replace(read.payload.clone()) == Some(read.payload.clone());
+            !pictures || !read.again && !repeats(&mut newest)
+        };
         let got: Vec<_> = report.of(rendition).into_iter().flat_map(|s| &s.samples).filter(fresh).collect();
         let from_first_key = pushed.iter().filter(|f| f.track == track).skip_while(|f| !f.access.is_independent());
         let sent: Vec<_> = from_first_key.collect();
@@ -291,10 +295,12 @@ fn lossless(report: &Report, pushed: &[Frame]) {
 /// Law 3: follows the playlists through the broadcast; what a URI stood for stays.
 fn published_never_changes(events: &[Event]) {
     let mut window = Window::new();
+    let mut hints = Hints::default();
     let mut said: HashMap<String, String> = HashMap::new();
     let mut fixed: HashMap<RenditionId, Vec<String>> = HashMap::new();
     for event in events {
         window.apply(event);
+        hints.follow(&window, event);
         if !matches!(event, Event::Part(_) | Event::Segment(_)) {
             continue;
         }
@@ -331,6 +337,31 @@ fn parts_add_up(lines: &[&str]) {
         } else if let Some(rest) = line.strip_prefix("#EXTINF:") {
             assert!(sum == 0 || sum == steps(rest.trim_end_matches(',')), "{line} after parts of {sum}");
             sum = 0;
+        }
+    }
+}
+
+/// What playlists hint at, followed through a broadcast.
+#[derive(Default)]
+struct Hints {
+    told: HashMap<RenditionId, (u64, u32)>,
+}
+
+impl Hints {
+    /// The part that comes is the one that was hinted at when its playlist was last rendered.
+    fn follow(&mut self, window: &Window, event: &Event) {
+        if let Event::Part(part) = event {
+            let told = self.told.get(&part.rendition).copied();
+            assert!(
+                told.is_none_or(|told| told == (part.msn, part.index)),
+                "{told:?} was hinted at, {}.{} came",
+                part.msn,
+                part.index
+            );
+        }
+        for rendition in window.renditions().filter(|rendition| rendition.listed().any(|segment| segment.is_closed())) {
+            let hint = rendition.hint();
+            self.told.insert(rendition.id(), (hint.msn, hint.parts));
         }
     }
 }

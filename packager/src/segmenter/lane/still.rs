@@ -21,6 +21,8 @@ pub(super) enum Nothing {
     Gap,
     /// The newest key frame again, if it may stand.
     Still,
+    /// The last frame, shown on.
+    Last,
 }
 
 /// The picture that can be shown again.
@@ -72,7 +74,11 @@ impl Lane {
 
     /// What fills a hole: no still where pictures are merely long in coming, for what they need is there.
     pub(super) fn in_a_hole(&self) -> Nothing {
-        if self.still.stands || self.still.missed { Nothing::Still } else { Nothing::Gap }
+        match () {
+            () if self.can_hold_last() => Nothing::Last,
+            () if self.still.stands || self.still.missed => Nothing::Still,
+            () => Nothing::Gap,
+        }
     }
 
     /// A hole of pictures longer than this is filled; over a shorter one the picture before it stands.
@@ -131,6 +137,11 @@ impl Lane {
         let mut clock = self.clock.unwrap_or(until);
         while clock < until {
             let end = until.min(clock.saturating_add(longest.max(1)));
+            if nothing == Nothing::Last {
+                self.replay(end, out)?;
+                clock = end;
+                continue;
+            }
             self.sequence = self.sequence.wrapping_add(1);
             let (tfdt, duration) = (u64::try_from(clock).unwrap_or(0), u32::try_from(end - clock).unwrap_or(u32::MAX));
             if let Some(payload) = self.still.picture.clone().filter(|_| nothing == Nothing::Still) {
@@ -148,6 +159,11 @@ impl Lane {
             clock = end;
         }
         Ok(())
+    }
+
+    /// The same at the end of a segment, where the last picture can be shown on in a short part.
+    pub(super) fn least_hole_at_end(&self) -> i64 {
+        if self.rule.is_some() && self.can_hold_last() { self.longest_part() / 4 } else { self.least_hole() }
     }
 
     /// When the still is shown that is decoded at `dts`: behind the pictures before it.
