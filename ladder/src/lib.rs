@@ -17,6 +17,7 @@ mod picture;
 mod pipe;
 pub mod plan;
 pub mod rate;
+mod resample;
 mod rungs;
 mod sound;
 mod sounds;

@@ -5,11 +5,13 @@ use std::fmt;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as video;
+use gstreamer_video::prelude::*;
 use media::Timestamp;
 
 use crate::captions::Captions;
 use crate::error::Error;
 use crate::pipe::timestamp;
+use crate::resample::Resampler;
 use crate::tone::{self, Tone};
 
 /// A decoded picture. Cloning counts references; the samples are shared.
@@ -107,7 +109,7 @@ pub(crate) struct Scaler {
     info: video::VideoInfo,
     pool: video::VideoBufferPool,
     /// The converter for pictures like these.
-    converter: Option<(video::VideoInfo, video::VideoConverter)>,
+    converter: Option<(video::VideoInfo, Converter)>,
     toner: Option<Box<Toner>>,
 }
 
@@ -118,14 +120,19 @@ struct Toner {
     tone: Tone,
 }
 
+/// Turns pictures of one size and format into those of another.
+enum Converter {
+    /// Of the same format and colours, without borders: plane by plane.
+    Planes(Vec<Resampler>),
+    /// Of all else.
+    General(video::VideoConverter),
+}
+
 /// Borders of fewer samples than this on both sides together are not worth seeing: the picture is stretched.
 const LEAST_BORDER: u32 = 4;
 type Readable<'a> = video::VideoFrameRef<&'a gst::BufferRef>;
 type Writable<'a> = video::VideoFrameRef<&'a mut gst::BufferRef>;
 
-/// Of pictures up to so many times as large each sample is made of two in a row: sharper than of all it covers, and less
-/// work by a third.
-const TWO_TAPS: u32 = 2;
 /// Buffers that a pool begins with.
 const POOLED: u32 = 2;
 
@@ -166,14 +173,11 @@ impl Scaler {
         if tone::is_needed(&picture.info.colorimetry()) && !tone::is_needed(&self.info.colorimetry()) {
             return self.tone(picture);
         }
-        let (known, converter) = match self.converter.take().filter(|(known, _)| *known == picture.info) {
+        let (known, mut converter) = match self.converter.take().filter(|(known, _)| *known == picture.info) {
             Some(found) => found,
-            None => (picture.info.clone(), converter(&picture.info, &self.info, picture.display_size())?),
+            None => (picture.info.clone(), Converter::new(&picture.info, &self.info, picture.display_size())?),
         };
-        let scaled = self.draw(picture, |from, to| {
-            converter.frame_ref(from, to);
-            Ok(())
-        })?;
+        let scaled = self.draw(picture, |from, to| converter.draw(from, to))?;
         self.converter = Some((known, converter));
         Ok(scaled)
     }
@@ -252,16 +256,55 @@ fn bt709() -> video::VideoColorimetry {
     )
 }
 
-fn converter(
+impl Converter {
+    fn new(from: &video::VideoInfo, to: &video::VideoInfo, display: (u32, u32)) -> Result<Self, Error> {
+        let target = place(display, (to.width(), to.height()));
+        let same = |a: &video::VideoInfo, b: &video::VideoInfo| {
+            (a.format(), a.colorimetry()) == (b.format(), b.colorimetry()) && a.format() == video::VideoFormat::I420
+        };
+        let plane = |plane: u8| {
+            let size = |info: &video::VideoInfo| (info.comp_width(plane), info.comp_height(plane));
+            let ((width, height), wanted) = (size(from), size(to));
+            let suits = Resampler::suits(width, wanted.0) && Resampler::suits(height, wanted.1);
+            suits.then(|| Resampler::new((width, height), wanted))
+        };
+        // Other formats may have fewer planes.
+        let simple = same(from, to) && target == (0, 0, to.width(), to.height());
+        match simple.then(|| (0..3).map(plane).collect::<Option<_>>()).flatten() {
+            Some(planes) => Ok(Self::Planes(planes)),
+            None => general(from, to, target).map(Self::General),
+        }
+    }
+
+    fn draw(&mut self, from: &Readable<'_>, to: &mut Writable<'_>) -> Result<(), Error> {
+        match self {
+            Self::General(converter) => converter.frame_ref(from, to),
+            Self::Planes(planes) => {
+                let stride = |strides: &[i32], plane: u32| {
+                    strides.get(plane as usize).and_then(|stride| usize::try_from(*stride).ok()).unwrap_or(0)
+                };
+                for (plane, resampler) in (0..).zip(planes) {
+                    let from_stride = stride(from.plane_stride(), plane);
+                    let to_stride = stride(to.plane_stride(), plane);
+                    let source = from.plane_data(plane).map_err(Error::refused("scaler > source"))?;
+                    let target = to.plane_data_mut(plane).map_err(Error::refused("scaler > target"))?;
+                    resampler.draw((source, from_stride), (target, to_stride));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn general(
     from: &video::VideoInfo,
     to: &video::VideoInfo,
-    display: (u32, u32),
+    (x, y, width, height): (u32, u32, u32, u32),
 ) -> Result<video::VideoConverter, Error> {
-    let (x, y, width, height) = place(display, (to.width(), to.height()));
     let mut config = video::VideoConverterConfig::new();
     config.set_resampler_method(video::VideoResamplerMethod::Linear);
     config.set_chroma_resampler_method(video::VideoResamplerMethod::Linear);
-    if from.width() <= TWO_TAPS * width && from.height() <= TWO_TAPS * height {
+    if Resampler::suits(from.width(), width) && Resampler::suits(from.height(), height) {
         config.set_resampler_taps(2);
     }
     config.set_dest_x(x as i32);
@@ -301,6 +344,64 @@ fn place(display: (u32, u32), target: (u32, u32)) -> (u32, u32, u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A picture of I420 whose luma is as `at` says for each place.
+    fn picture(width: u32, height: u32, at: impl Fn(usize, usize) -> u8) -> Picture {
+        let info = video::VideoInfo::builder(video::VideoFormat::I420, width, height)
+            .par(gst::Fraction::new(1, 1))
+            .colorimetry(&bt709())
+            .build()
+            .unwrap();
+        let mut buffer = gst::Buffer::with_size(info.size()).unwrap();
+        {
+            let mut frame = video::VideoFrameRef::from_buffer_ref_writable(buffer.get_mut().unwrap(), &info).unwrap();
+            for plane in 0..3 {
+                let stride = frame.plane_stride()[plane as usize] as usize;
+                for (y, row) in frame.plane_data_mut(plane).unwrap().chunks_mut(stride).enumerate() {
+                    row.iter_mut().enumerate().for_each(|(x, out)| *out = if plane == 0 { at(x, y) } else { 128 });
+                }
+            }
+        }
+        Picture::new(buffer, info)
+    }
+
+    fn luma(picture: &Picture) -> Vec<Vec<u8>> {
+        let frame = video::VideoFrameRef::from_buffer_ref_readable(&picture.buffer, &picture.info).unwrap();
+        let (stride, width) = (frame.plane_stride()[0] as usize, picture.width() as usize);
+        frame.plane_data(0).unwrap().chunks(stride).map(|row| row[..width].to_vec()).collect()
+    }
+
+    #[test]
+    fn planes_are_scaled_as_the_general_converter_does_it() {
+        gst::init().unwrap();
+        let source = picture(320, 180, |x, y| ((x * 200 / 320 + y * 50 / 180) % 256) as u8);
+        for (width, height) in [(214, 120), (160, 90), (240, 136), (480, 270)] {
+            let mut scaler = Scaler::new(width, height, &bt709()).unwrap();
+            let scaled = luma(&scaler.scale(&source).unwrap());
+            assert!(matches!(scaler.converter, Some((_, Converter::Planes(_)))));
+            let mut converter =
+                general(source.info(), scaler.info(), (0, 0, width, height)).map(Converter::General).unwrap();
+            let general = luma(&scaler.draw(&source, |from, to| converter.draw(from, to)).unwrap());
+            let pairs = scaled.iter().flatten().zip(general.iter().flatten());
+            let worst = pairs.map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(worst <= Some(2), "{width}x{height}: {worst:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_simple_plane_takes_the_general_converter() {
+        gst::init().unwrap();
+        let source = picture(320, 180, |_, _| 100);
+        // With borders, more than halved, and grey.
+        let info = video::VideoInfo::builder(video::VideoFormat::Gray8, 320, 180).build().unwrap();
+        let grey = Picture::new(gst::Buffer::with_size(info.size()).unwrap(), info);
+        for (source, width, height) in [(&source, 320, 240), (&source, 120, 68), (&grey, 160, 90)] {
+            let mut scaler = Scaler::new(width, height, &bt709()).unwrap();
+            let scaled = luma(&scaler.scale(source).unwrap());
+            assert!(matches!(scaler.converter, Some((_, Converter::General(_)))));
+            assert!(source.is(&grey) || scaled[height as usize / 2][width as usize / 2] == 100);
+        }
+    }
 
     #[test]
     fn letterboxes_are_in_the_middle() {
