@@ -270,3 +270,23 @@ fn a_layout_that_browsers_do_not_play_is_left_out_with_the_reason() {
     let left_out = seen.faults.iter().filter(|fault| **fault == Fault::TrackLeftOut).count();
     assert_eq!((left_out, seen.details[0].contains("program_config_element > channels: 6")), (1, true));
 }
+
+#[test]
+fn audio_behind_the_first_picture_stays_behind_it() {
+    let mut seen = Seen::default();
+    seen.avc_header(&record(PPS));
+    seen.push(Kind::Audio, 0, &[0xaf, 0, 0x11, 0x90]);
+    seen.avc(0, &with_lengths(&[IDR]));
+    (0..3).for_each(|n| seen.aac(3_000 + n, &[0x21, 1]));
+    assert!(seen.frames.is_empty());
+    seen.avc(40, &with_lengths(&[SLICE]));
+    let order: Vec<_> = seen.samples().into_iter().map(|(at, _)| at).collect();
+    assert_eq!(order, [0, 3_000, 3_001, 3_002, 40]);
+    // A picture that none follows is waited for no longer than for a second or so of audio.
+    let mut seen = Seen::default();
+    seen.avc_header(&record(PPS));
+    seen.push(Kind::Audio, 0, &[0xaf, 0, 0x11, 0x90]);
+    seen.avc(0, &with_lengths(&[IDR]));
+    (0..100).for_each(|n| seen.aac(n * 21, &[0x21, 1]));
+    assert_eq!((seen.frames.len(), seen.samples()[0].1.len()), (101, IDR.len() + 4));
+}

@@ -17,6 +17,8 @@ const MAX_AUDIO: usize = 8;
 const MAX_LANES: usize = 64;
 /// Reasons reported; those beyond are kept back, so that no encoder fills the log.
 const MAX_TOLD: u32 = 32;
+/// Items that wait behind a first picture; with more the picture is taken to be whole.
+const MAX_BEHIND: usize = 64;
 /// Media time in milliseconds after which a contribution without a track that is carried has no hope.
 const HOPE_MS: i64 = 5_000;
 /// The ticks of ModEx.
@@ -36,6 +38,8 @@ pub struct Demuxer {
     last_told: Option<LeftOut>,
     /// Time of the first tag and of the last.
     span: Option<(i64, i64)>,
+    /// What came behind a first picture that waits: it keeps its place. [`MAX_BEHIND`] bounds it.
+    behind: Vec<Item>,
 }
 
 impl Demuxer {
@@ -59,7 +63,22 @@ impl Demuxer {
             self.dropped += u64::from(is_frame);
             self.tell(LeftOut { kind, track, codec, reason }, &mut items);
         }
-        items.into_iter()
+        self.in_order(items).into_iter()
+    }
+
+    /// The items in the order in which they came: a first picture that waits for the next message holds up what came behind.
+    fn in_order(&mut self, mut items: Vec<Item>) -> Vec<Item> {
+        if self.lanes.iter().any(Lane::is_undecided) {
+            self.behind.append(&mut items);
+            return if self.behind.len() > MAX_BEHIND { self.finish().collect() } else { Vec::new() };
+        }
+        if !self.behind.is_empty() {
+            // The picture is the first that this message gives.
+            let frame = items.iter().position(|item| matches!(item, Item::Frame(_)));
+            let at = frame.map_or(0, |at| at + 1);
+            items.splice(at..at, self.behind.drain(..));
+        }
+        items
     }
 
     /// The stream ends here: gives the pictures that waited for more of them.
@@ -72,6 +91,7 @@ impl Demuxer {
             // Of a track that is left out nothing waits.
             let _ = self.give(name, out, &mut items);
         }
+        items.append(&mut self.behind);
         items.into_iter()
     }
 

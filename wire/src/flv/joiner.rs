@@ -118,6 +118,11 @@ impl Joiner {
         self.held.take().map(Held::joined)
     }
 
+    /// True while the first picture waits for the message that tells whether it is whole.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.mode == Mode::Undecided && self.held.is_some()
+    }
+
     /// Forgets what waits for the next picture.
     pub(super) fn forget_ahead(&mut self) {
         self.ahead.clear();

@@ -184,6 +184,11 @@ impl Lane {
         }
     }
 
+    /// True while its first picture waits for the message that tells whether it is whole.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.joiner.is_undecided()
+    }
+
     /// Gives the picture that waits for more of it: there is none.
     pub(super) fn flush(&mut self, out: &mut Vec<Output>) {
         if let Some(Unit { stamp, payload }) = self.joiner.flush() {
