@@ -100,7 +100,12 @@ impl Lane {
         Ok(())
     }
 
-    /// Publishes the GOP so far as a part that ends at `end`.
+    /// Whether a part of `duration` ticks has at least one tick for each frame of the GOP so far.
+    pub(super) fn can_replay_within(&self, duration: i64) -> bool {
+        i64::try_from(self.gop.frames.len()).is_ok_and(|frames| frames <= duration)
+    }
+
+    /// Publishes the GOP so far as a part that ends at `end`; see [`Lane::can_replay_within`].
     pub(super) fn replay(&mut self, end: i64, out: &mut Output) -> Result<(), Error> {
         let clock = self.clock.unwrap_or(end);
         let instants = i64::try_from(self.gop.frames.len()).unwrap_or(0) - 1;

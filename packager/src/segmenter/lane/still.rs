@@ -137,11 +137,15 @@ impl Lane {
         let mut clock = self.clock.unwrap_or(until);
         while clock < until {
             let end = until.min(clock.saturating_add(longest.max(1)));
-            if nothing == Nothing::Last {
-                self.replay(end, out)?;
-                clock = end;
-                continue;
-            }
+            let nothing = match nothing {
+                Nothing::Last if self.can_replay_within(end - clock) => {
+                    self.replay(end, out)?;
+                    clock = end;
+                    continue;
+                }
+                Nothing::Last => Nothing::Still,
+                other => other,
+            };
             self.sequence = self.sequence.wrapping_add(1);
             let (tfdt, duration) = (u64::try_from(clock).unwrap_or(0), u32::try_from(end - clock).unwrap_or(u32::MAX));
             if let Some(payload) = self.still.picture.clone().filter(|_| nothing == Nothing::Still) {
