@@ -85,7 +85,7 @@ settings! {
     {
         /// Folder of the store, the API token and the certificates that Weir makes itself.
         data_dir: PathBuf = "./data".into(),
-        /// Address that viewers and API clients use, as in "https://live.example.org", without a path.
+        /// Address that viewers and API clients use: scheme, host and port, without a path.
         /// Empty: http://localhost and the port of http.listen.
         public_url: String = String::new(),
     }
