@@ -174,7 +174,7 @@ impl Packager {
     }
 
     /// Returns the next report of something that was repaired or dropped. The caller drains the reports as it does the
-    /// events; beyond [`MAX_FAULTS`] the oldest ones are forgotten.
+    /// events; beyond `MAX_FAULTS` the oldest ones are forgotten.
     pub fn poll_fault(&mut self) -> Option<FaultReport> {
         self.out.faults.pop_front()
     }
@@ -189,7 +189,7 @@ impl Packager {
     }
 
     /// Announces video whose codec header is not known yet; to be called again with each of its frames. Audio waits for it
-    /// as it does for the first key frame of a track, for [`LONGEST_EXPECTED`] at the most.
+    /// as it does for the first key frame of a track, for `LONGEST_EXPECTED` at the most.
     pub fn expect_video(&mut self) {
         self.expected.is_expected = true;
         self.reconsider_audio_only();

@@ -142,7 +142,7 @@ impl Window {
         LISTED.max(TimeDelta::from_secs(secs * LISTED_TARGETS))
     }
 
-    /// True once every rendition that was announced at the start has [`FIRST_LISTED`] whole segments, or the broadcast has
+    /// True once every rendition that was announced at the start has `FIRST_LISTED` whole segments, or the broadcast has
     /// ended with fewer; rungs are not waited for without end. From then on it stays true.
     pub fn is_playable(&self) -> bool {
         self.playable
