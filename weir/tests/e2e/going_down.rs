@@ -145,7 +145,10 @@ fn ctrl_c_ends_the_demo_with_all_that_it_started() {
     let output = folder.path().join("output");
     let log = File::create(&output).expect("an output file");
     let [http, rtmp, srt] = free_ports();
-    let mut demo = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/demo.sh"))
+    // A test that runs in the background of a shell has SIGINT ignored, and bash cannot trap what it finds ignored.
+    let mut demo = Command::new("env")
+        .arg("--default-signal=INT")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/demo.sh"))
         .env("DEMO_HTTP_PORT", http.to_string())
         .env("DEMO_RTMP_PORT", rtmp.to_string())
         .env("DEMO_SRT_PORT", srt.to_string())
