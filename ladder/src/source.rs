@@ -256,6 +256,10 @@ impl Source {
             self.coming.iter_mut().filter(|coming| coming.at.is_none() && coming.frame.pts < pts - SAME).collect();
         skipped.sort_by_key(|coming| coming.frame.pts);
         let (room, steps) = ((at - before).flicks(), i64::try_from(skipped.len()).unwrap_or(i64::MAX - 1) + 1);
+        // An IDR frame that shares its tick is no place to come in at, but the encoder's GOPs are no longer for it.
+        if skipped.iter().any(|coming| coming.frame.access.is_independent()) {
+            self.gop.key = Some(at);
+        }
         for (n, coming) in (1..).zip(skipped) {
             coming.at = Some(before + FLICKS.delta(room / steps * n));
             coming.frame.access = Access::Dependent;
