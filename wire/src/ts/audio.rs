@@ -198,7 +198,8 @@ impl Splitter {
         if self.config.is_none() || self.shape != Some((whole.identity, whole.count)) {
             match self.format.config(&unit) {
                 Ok(Some(config)) => {
-                    self.unusable = (0, None);
+                    let early = std::mem::take(&mut self.unusable).0;
+                    (0..early.min(PATIENCE)).for_each(|_| out(Output::Dropped));
                     self.set_config(config, out);
                 }
                 Ok(None) => self.config = None,
@@ -206,6 +207,10 @@ impl Splitter {
                 Err(error) => (self.config, self.unusable) = (None, (self.unusable.0.saturating_add(1), Some(error))),
             }
             self.shape = Some((whole.identity, whole.count));
+        }
+        if self.unusable.1.is_some() {
+            // They are reported with the reason, or counted when the configuration comes after all.
+            return;
         }
         let frame = if self.format == Format::Adts { aac::without_program_config(frame) } else { frame };
         self.emit(frame, out);

@@ -197,7 +197,8 @@ fn srt_joined_between_key_frames_with_wrong_lengths_begins_with_video() {
     let server = Server::start();
     let bytes = joined_in_mid_gop();
     for (mode, quality) in [("low", "basic"), ("standard", "basic"), ("low", "plus")] {
-        let stream = server.api().create(mode, json!({ "reconnect_window": 0, "video_quality": quality }));
+        let settings = json!({ "reconnect_window": 0, "new_asset_settings": { "video_quality": quality } });
+        let stream = server.api().create(mode, settings);
         let (relay, port) = Encoder::srt_relay(&[], &server.srt_url(&stream));
         let packets = bytes.clone();
         let sender = std::thread::spawn(move || send(port, &packets));
