@@ -16,6 +16,9 @@
   const FASTEST = 1.5;
   // What stays in hand while catching up: a part and half of the next one, or a whole segment and a second.
   const PARTS_IN_HAND = 1.5;
+  // Catching up begins only after this long without a stall and with enough buffered all the time, because a stream whose
+  // tracks come unevenly needs what it has buffered.
+  const CALM_MS = 8000;
   // The picture stands for so long behind the end: nothing more will come.
   const STILL_MS = 1500;
 
@@ -31,6 +34,8 @@
   let current = null;
   let over = null;
   let moved = { at: 0, position: 0 };
+  // Since when playback neither stalled nor came near to it.
+  let calmSince = performance.now();
 
   function veil(message, hint, final) {
     $("message").textContent = message;
@@ -210,7 +215,9 @@
     if (!details || !details.live || !seen.started || video.paused) return;
     const behind = hls.latency - hls.targetLatency;
     const inHand = details.partTarget ? PARTS_IN_HAND * details.partTarget : details.targetduration + 1;
-    const due = behind > NEAR_SECONDS && bufferedAhead() > inHand;
+    const now = performance.now();
+    if (bufferedAhead() <= inHand) calmSince = now;
+    const due = behind > NEAR_SECONDS && now - calmSince > CALM_MS;
     video.playbackRate = due ? Math.min(1 + CATCH_UP_SHARE * behind, FASTEST) : 1;
   }
 
@@ -278,6 +285,7 @@
     $("unmute").hidden = !video.muted;
   });
   video.addEventListener("waiting", () => {
+    calmSince = performance.now();
     if (seen.started && !video.seeking && !seen.ended) seen.stalls += 1;
   });
   video.addEventListener("volumechange", () => {
