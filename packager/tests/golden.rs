@@ -101,7 +101,7 @@ fn players_stay_back_by_the_longest_pause() {
         }
     }
     let text = playlist::media(&window, RenditionId::VIDEO, &MediaOptions::default()).unwrap();
-    assert!(text.contains("PART-TARGET=0.21400\n") && text.contains(",PART-HOLD-BACK=0.94200,"), "{text}");
+    assert!(text.contains("PART-TARGET=0.21800\n") && text.contains(",PART-HOLD-BACK=0.95400,"), "{text}");
 }
 
 #[test]

@@ -102,10 +102,9 @@ fn parts(paces: &[Pace]) -> Parts {
     let limit = LONGEST_PART.max(longest_frame + headroom);
     let leader = paces.first().filter(|leader| !leader.sound && paces.iter().any(|pace| pace.sound));
     let on_grid = leader.into_iter().flat_map(|leader| (1..=MOST_FRAMES).map(|n| leader.frame.times(n))).map(|grid| {
-        // The length of sound is exact: it needs no headroom.
-        let lasts = |p: &Pace| if p.sound { p.frame.times(steps(grid, p.frame).1) } else { grid + headroom };
+        let lasts = |p: &Pace| if p.sound { p.frame.times(steps(grid, p.frame).1) } else { grid };
         let longest = paces.iter().map(lasts).max().unwrap_or(grid);
-        Parts { longest: ceil_millis(longest), grid: Some(grid) }
+        Parts { longest: ceil_millis(longest + headroom), grid: Some(grid) }
     });
     let alone = paces.iter().flat_map(|pace| (1..=MOST_FRAMES).map(|n| pace.frame.times(n)));
     let alone = alone.map(|part| Parts { longest: ceil_millis(part + headroom), grid: None });
