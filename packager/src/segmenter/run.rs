@@ -244,6 +244,7 @@ impl Packager {
         };
         let Some(shown) = self.leader().map(|lane| lane.shown(now)) else { return Ok(()) };
         self.cut_a_hole(shown);
+        self.date_newest();
         let Some(feed) = self.video.as_mut() else { return Ok(()) };
         if shown >= self.cuts.start() {
             feed.lane.catch_up(&self.cuts, &mut self.out)?;

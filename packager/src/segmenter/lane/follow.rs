@@ -1,6 +1,6 @@
 //! A lane is cut where the leader of its run was cut, whether a frame of its own is there or not.
 
-use media::{Access, TimeDelta, Timestamp};
+use media::{Access, Fault, TimeDelta, Timestamp};
 
 use super::still::Nothing;
 use super::{Lane, Unit};
@@ -52,6 +52,9 @@ impl Lane {
     /// Makes a cut that no frame has come for: it is reached exactly, with a gap if need be; sound stays on its grid.
     pub(in crate::segmenter) fn pass(&mut self, cut: Cut, out: &mut Output) -> Result<(), Error> {
         self.miss_a_cut();
+        if self.is_sound() && self.decoded(cut.at) - self.end() > self.frame() {
+            self.report(Fault::MissingMedia, out);
+        }
         self.end_with(self.decoded(cut.at), cut.discontinuity, self.nominal.unwrap_or(0), out)
     }
 

@@ -142,7 +142,7 @@ impl Lane {
     }
 
     /// Reports what an encoder's frames were found to be. Renditions made of them have faults of their own.
-    fn report(&self, fault: Fault, out: &mut Output) {
+    pub(super) fn report(&self, fault: Fault, out: &mut Output) {
         if !self.rendition.is_rung() {
             out.fault(FaultReport::new(fault, Some(self.track.id)));
         }

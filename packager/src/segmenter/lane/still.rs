@@ -6,7 +6,7 @@
 //! a rung: players are to take another one.
 
 use bytes::Bytes;
-use media::{Access, Timestamp};
+use media::{Access, Fault, Timestamp};
 
 use super::{Lane, Pending, Unit, VIDEO_GAP};
 use crate::Error;
@@ -149,6 +149,9 @@ impl Lane {
             self.sequence = self.sequence.wrapping_add(1);
             let (tfdt, duration) = (u64::try_from(clock).unwrap_or(0), u32::try_from(end - clock).unwrap_or(u32::MAX));
             if let Some(payload) = self.still.picture.clone().filter(|_| nothing == Nothing::Still) {
+                if !self.still.stands {
+                    self.report(Fault::MissingMedia, out);
+                }
                 let pts = self.still_pts(clock);
                 let cts = (pts - clock).clamp(i32::MIN.into(), i32::MAX.into()) as i32;
                 let events = self.due_events(pts + (end - clock))?;
