@@ -245,6 +245,10 @@ impl Stream {
             self.offset = self.offset + lead + spacing;
             return (last.dts + spacing, true);
         }
+        if last.dts <= last.furthest + self.offset {
+            return (at, true);
+        }
+        // Spaced frames are ahead: they slow down until the timestamps have caught up.
         (at.max(last.dts + spacing.part(4)), true)
     }
 

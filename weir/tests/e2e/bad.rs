@@ -9,11 +9,10 @@ mod watched;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{Clip, MediaPlaylist, Rendition, Server, clip, fragments, shared, timescale, until};
+use crate::support::{Clip, MediaPlaylist, Rendition, Server, clip, encode, fragments, shared, timescale, until};
 use script::{AUDIO, Tag, VIDEO, publish, tags};
 
 /// EXTINF is printed with a few decimals; this is more than rounding can be off by.
@@ -38,27 +37,28 @@ pub(crate) struct Case {
 /// Nothing to be seen of the trouble.
 pub(crate) const SEAMLESS: Case = Case { name: "", tags: plain, breaks: 0, headers: 1, open: false, lasts: 11.7..12.3 };
 
-fn plain() -> Vec<Tag> {
+pub(crate) fn plain() -> Vec<Tag> {
     tags(&clip(&Clip::plain(SECONDS)))
 }
 
 /// The plain clip with each tag changed, or left out.
-fn changed(change: impl Fn(&mut Tag) -> bool) -> Vec<Tag> {
+pub(crate) fn changed(change: impl Fn(&mut Tag) -> bool) -> Vec<Tag> {
     plain().into_iter().filter_map(|mut tag| (tag.is_header() || change(&mut tag)).then_some(tag)).collect()
 }
 
 /// A file that ffmpeg makes with these words.
-fn made(name: &str, words: &str) -> PathBuf {
+pub(crate) fn made(name: &str, words: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let head = "-hide_banner -nostdin -loglevel error -y -f lavfi -i";
-    let arguments = head.split_whitespace().chain(words.split_whitespace());
-    let run = Command::new("ffmpeg").args(arguments).args(["-f", "flv"]).arg(&path).output().expect("ffmpeg runs");
-    assert!(run.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&run.stderr));
+    // Scenarios that run at the same time may make the same file: it gets its name when it is whole.
+    let draft = path.with_extension(format!("{:?}", std::thread::current().id()).replace(['(', ')'], "-"));
+    let format = if name.ends_with(".mkv") { "matroska" } else { "flv" };
+    encode("ffmpeg", &format!("-f lavfi -i {words} -f {format}"), &draft);
+    std::fs::rename(&draft, &path).expect("the file gets its name");
     path
 }
 
 /// Half of the plain clip, and then pictures of another size and rate.
-fn other_size() -> Vec<Tag> {
+pub(crate) fn other_size() -> Vec<Tag> {
     let words = "testsrc2=size=320x180:rate=25 -f lavfi -i sine=sample_rate=48000 -t 6 -c:v libx264 -preset ultrafast \
                  -pix_fmt yuv420p -g 25 -bf 0 -c:a aac -ac 2";
     let mut all: Vec<_> = plain().into_iter().filter(|tag| tag.at < 6_000).collect();

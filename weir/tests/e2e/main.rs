@@ -14,6 +14,7 @@ mod loss;
 mod nothing;
 mod operator;
 mod players;
+mod playlists;
 mod publish;
 mod readers;
 mod refusal;

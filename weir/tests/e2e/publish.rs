@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
-use crate::support::{Clip, Encoder, Server, Stream, clip, shared};
+use crate::support::{Clip, Encoder, Server, Stream, Watcher, clip, shared};
 
 /// Segments to wait for before a decoder is let at the playlist.
 const ENOUGH: usize = 3;
 
-/// Waits for segments of each kind named and has ffmpeg decode some of what is live.
+/// Waits for segments of each kind named and has ffmpeg decode some of what is live. All playlists are watched meanwhile.
 pub(crate) fn assert_plays(server: &Server, stream: &Stream, kinds: &[&str]) {
+    let watcher = Watcher::start(server, stream);
     let renditions = server.playback(stream).renditions();
     let mut found: Vec<_> = renditions.iter().map(|rendition| rendition.kind).collect();
     found.sort_unstable();
@@ -25,6 +26,8 @@ pub(crate) fn assert_plays(server: &Server, stream: &Stream, kinds: &[&str]) {
     decoder.wait_for_success();
     assert_eq!(decoder.output(), "", "ffmpeg had something to complain about");
     assert_eq!(server.api().status(stream), "active");
+    let seen = watcher.finish("its playlists");
+    assert!(seen.outgrown.is_empty(), "{seen:?}");
 }
 
 #[test]

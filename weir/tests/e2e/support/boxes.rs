@@ -6,6 +6,8 @@ pub(crate) struct Fragment {
     pub decode_time: u64,
     pub duration: u64,
     pub samples: u32,
+    /// It begins with a sample that decoding may start with.
+    pub independent: bool,
 }
 
 /// The children of a box body: type and body.
@@ -74,12 +76,46 @@ fn fragment(moof: &[u8]) -> Fragment {
     // A fragment without samples stands for as long as it says (`duration-is-empty`).
     let empty = u32_at(tfhd, 0) & 0x01_0000 != 0;
     let (mut duration, mut samples) = (if empty { default_duration.map_or(0, u64::from) } else { 0 }, 0);
+    let first = child(traf, &[b"trun"]).and_then(|trun| first_flags(trun, default_flags(tfhd)));
     for (_, trun) in boxes(traf).into_iter().filter(|(kind, _)| *kind == b"trun") {
         let durations = durations(trun, default_duration);
         samples += u32::try_from(durations.len()).expect("few samples");
         duration += durations.iter().map(|one| u64::from(*one)).sum::<u64>();
     }
-    Fragment { decode_time, duration, samples }
+    let independent = samples > 0 && first.is_none_or(|flags| flags & NON_SYNC == 0);
+    Fragment { decode_time, duration, samples, independent }
+}
+
+/// `sample_is_non_sync_sample`.
+const NON_SYNC: u32 = 0x1_0000;
+
+/// The flags of samples without their own.
+fn default_flags(tfhd: &[u8]) -> Option<u32> {
+    let flags = u32_at(tfhd, 0) & 0x00ff_ffff;
+    let before = [(0x1, 8), (0x2, 4), (0x8, 4), (0x10, 4)];
+    let at = 8 + before.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, width)| width).sum::<usize>();
+    (flags & 0x20 != 0).then(|| u32_at(tfhd, at))
+}
+
+/// The flags of the first sample.
+fn first_flags(trun: &[u8], default: Option<u32>) -> Option<u32> {
+    let flags = u32_at(trun, 0) & 0x00ff_ffff;
+    let start = 8 + if flags & 0x1 != 0 { 4 } else { 0 };
+    if flags & 0x4 != 0 {
+        return Some(u32_at(trun, start));
+    }
+    let before = [0x100, 0x200].iter().filter(|bit| flags & **bit != 0).count() * 4;
+    if flags & 0x400 != 0 { Some(u32_at(trun, start + before)) } else { default }
+}
+
+/// The codec of an init section's only track, as CODECS has it; of other codecs than AVC the four characters alone.
+pub(crate) fn codec(init: &[u8]) -> String {
+    let stsd =
+        child(init, &[b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd"]).expect("an init section has an stsd");
+    let (kind, body) = boxes(&stsd[8..])[0];
+    let name = String::from_utf8_lossy(kind).into_owned();
+    let avcc = (name == "avc1").then(|| child(&body[78..], &[b"avcC"]).expect("a record"));
+    avcc.map_or(name, |avcc| format!("avc1.{:02X}{:02X}{:02X}", avcc[1], avcc[2], avcc[3]))
 }
 
 /// The sample duration that a `tfhd` gives to samples without one.

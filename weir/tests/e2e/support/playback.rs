@@ -94,7 +94,7 @@ impl Rendition {
 }
 
 /// The path that a URI means in the playlist at `base`.
-fn resolve(base: &str, uri: &str) -> String {
+pub(crate) fn resolve(base: &str, uri: &str) -> String {
     if let Some((_, rest)) = uri.split_once("://") {
         return rest.find('/').map_or_else(|| "/".to_owned(), |slash| rest[slash..].to_owned());
     }

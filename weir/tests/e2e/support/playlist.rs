@@ -6,6 +6,16 @@ pub(crate) struct Part {
     pub uri: String,
     pub duration: f64,
     pub independent: bool,
+    /// There is nothing in it (`GAP=YES`).
+    pub gap: bool,
+}
+
+/// What a playlist says of another rendition.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Report {
+    pub uri: String,
+    pub msn: u64,
+    pub part: Option<usize>,
 }
 
 /// A media segment with the parts that are still listed for it.
@@ -35,6 +45,12 @@ pub(crate) struct MediaPlaylist {
     /// Parts of the segment that is still being written.
     pub open_parts: Vec<Part>,
     pub ended: bool,
+    /// The discontinuities before the first segment.
+    pub discontinuity_sequence: u64,
+    pub independent_segments: bool,
+    /// The part that is to come (`EXT-X-PRELOAD-HINT`).
+    pub hint: Option<String>,
+    pub reports: Vec<Report>,
 }
 
 /// What was said since the last segment.
@@ -83,6 +99,14 @@ impl MediaPlaylist {
                 "#EXT-X-GAP" => pending.gap = true,
                 "#EXT-X-PROGRAM-DATE-TIME" => pending.date_time = Some(value.to_owned()),
                 "#EXT-X-PART" => pending.parts.push(part(value)),
+                "#EXT-X-DISCONTINUITY-SEQUENCE" => list.discontinuity_sequence = value.parse().expect("a number"),
+                "#EXT-X-INDEPENDENT-SEGMENTS" => list.independent_segments = true,
+                "#EXT-X-PRELOAD-HINT" => list.hint = attribute(value, "URI"),
+                "#EXT-X-RENDITION-REPORT" => list.reports.push(Report {
+                    uri: attribute(value, "URI").expect("a report has a URI"),
+                    msn: attribute(value, "LAST-MSN").expect("a report names a segment").parse().expect("a number"),
+                    part: attribute(value, "LAST-PART").map(|part| part.parse().expect("a number")),
+                }),
                 _ => {}
             }
         }
@@ -105,6 +129,7 @@ fn part(value: &str) -> Part {
         uri: attribute(value, "URI").expect("a part has a URI"),
         duration: number(&attribute(value, "DURATION").expect("a part has a duration")),
         independent: attribute(value, "INDEPENDENT").is_some_and(|text| text == "YES"),
+        gap: attribute(value, "GAP").is_some_and(|text| text == "YES"),
     }
 }
 

@@ -1,0 +1,156 @@
+//! Playlists against rfc8216bis for whole broadcasts, their first ten seconds included: publishers kind and hostile, in every
+//! latency mode, watched by a strict reader while they send at real speed.
+
+use std::thread;
+
+use serde_json::json;
+
+use crate::bad::script::{Tag, VIDEO, publish, tags};
+use crate::bad::{changed, made, other_size, plain};
+use crate::support::{Encoder, Seen, Server, Stream, Watcher, shared};
+
+/// Segments of some rendition after which enough was seen, by latency mode.
+const MODES: [(&str, usize); 3] = [("low", 8), ("reduced", 6), ("standard", 4)];
+
+/// A contribution, and what the playlists may show of it.
+struct Case {
+    name: &'static str,
+    tags: fn() -> Vec<Tag>,
+    /// A hint may turn out wrong, and goes away at once then: what ends the segment could not be foreseen.
+    surprises: bool,
+    /// The bit rate grows by more than can be foreseen.
+    grows: bool,
+    /// The highest frame rate.
+    rate: f64,
+}
+
+const KIND: Case = Case { name: "", tags: plain, surprises: false, grows: false, rate: 30.0 };
+
+fn cases() -> Vec<Case> {
+    vec![
+        Case { name: "a regular stream", ..KIND },
+        Case {
+            name: "reordered frames",
+            tags: || tags(&made("playlists-b.flv", &format!("{SOURCE} {REORDERED}"))),
+            ..KIND
+        },
+        Case { name: "30, 10 and 2 frames a second", tags: || rates("drops", "30", DROPS), ..KIND },
+        Case {
+            name: "a screen share of 1 that becomes 60",
+            tags: || rates("screen", "60", SCREEN),
+            surprises: true,
+            grows: true,
+            rate: 60.0,
+            ..KIND
+        },
+        Case { name: "60 frames a second that become 5", tags: || rates("slower", "60", SLOWER), rate: 60.0, ..KIND },
+        Case { name: "irregular key frames", tags: || tags(&irregular("flv")), ..KIND },
+        Case { name: "a GOP of 4 and one of 8 s", tags: || gops("playlists-long.flv", "0,4"), ..KIND },
+        Case { name: "another size", tags: other_size, surprises: true, grows: true, rate: 25.0 },
+        Case {
+            name: "audio that stops for a while",
+            tags: || changed(|tag| tag.kind == VIDEO || !(4_000..7_000).contains(&tag.at)),
+            surprises: true,
+            ..KIND
+        },
+        Case {
+            name: "video that stops for a while",
+            tags: || changed(|tag| tag.kind != VIDEO || !(4_000..7_500).contains(&tag.at)),
+            surprises: true,
+            grows: true,
+            ..KIND
+        },
+    ]
+}
+
+const SOURCE: &str = "testsrc2=size=320x180:rate=30 -f lavfi -i sine=sample_rate=48000 -t 12";
+const REORDERED: &str =
+    "-c:v libx264 -preset veryfast -pix_fmt yuv420p -b:v 600k -g 60 -bf 2 -sc_threshold 0 -c:a aac -ac 2";
+/// 30 frames a second for 2 s, 10 and 2 for as long, and again.
+const DROPS: &str = "if(lt(mod(t,6),2),1,if(lt(mod(t,6),4),not(mod(n,3)),not(mod(n,15))))";
+const SCREEN: &str = "if(between(t,4,8),1,not(mod(n,60)))";
+const SLOWER: &str = "if(between(t,4,8),not(mod(n,12)),1)";
+const ENCODED: &str = "-c:v libx264 -preset ultrafast -tune zerolatency -pix_fmt yuv420p -b:v 600k -c:a aac -ac 2";
+
+/// Frames at rates that jump, with a key frame each second.
+fn rates(name: &str, rate: &str, select: &str) -> Vec<Tag> {
+    tags(&made(&format!("playlists-{name}.flv"), &varying(rate, select)))
+}
+
+fn varying(rate: &str, select: &str) -> String {
+    format!(
+        "testsrc2=size=320x180:rate={rate} -f lavfi -i sine=sample_rate=48000 -t 12 -vf select='{select}' -fps_mode vfr \
+         {ENCODED} -force_key_frames expr:gte(t,n_forced)"
+    )
+}
+
+fn irregular(format: &str) -> std::path::PathBuf {
+    made_with_keys(&format!("playlists-irregular.{format}"), "0,1,4.7,5.2,7.5,8.3,11.2")
+}
+
+fn gops(name: &str, keys: &str) -> Vec<Tag> {
+    tags(&made_with_keys(name, keys))
+}
+
+fn made_with_keys(name: &str, keys: &str) -> std::path::PathBuf {
+    made(name, &format!("{SOURCE} {ENCODED} -g 9999 -sc_threshold 0 -force_key_frames {keys}"))
+}
+
+fn assert_seen(latency_mode: &str, case: &Case, seen: &Seen) {
+    let what = format!("{latency_mode}, {}: {seen:?}", case.name);
+    eprintln!("{what}");
+    assert!(case.surprises || seen.wrong_hints == 0, "{what}");
+    assert!(latency_mode != "low" || seen.hints > 8, "{what}");
+    assert!(case.grows || seen.outgrown.is_empty(), "{what}");
+    let rate = seen.frame_rate.expect("a frame rate");
+    assert!((case.rate * 0.97..case.rate * 1.05).contains(&rate), "{what}");
+}
+
+#[test]
+fn publishers_of_all_kinds_keep_the_standard() {
+    let _machine = shared();
+    let server = Server::start();
+    for (latency_mode, _) in MODES {
+        thread::scope(|scope| {
+            for case in cases() {
+                let server = &server;
+                scope.spawn(move || {
+                    let stream = server.api().create(latency_mode, json!({ "reconnect_window": 0 }));
+                    let watcher = Watcher::start(server, &stream);
+                    publish(server.rtmp_port(), &stream.key, (case.tags)(), true);
+                    server.api().wait_for(&stream, "idle");
+                    let seen = watcher.finish(&format!("{latency_mode}, {}", case.name));
+                    assert_seen(latency_mode, &case, &seen);
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn srt_publishers_keep_the_standard() {
+    let _machine = shared();
+    let server = Server::start();
+    let files = [
+        ("rates that jump", made("playlists-rates.mkv", &varying("30", DROPS)), 30.0),
+        ("irregular key frames", irregular("mkv"), 30.0),
+    ];
+    let push = |stream: &Stream, file: &std::path::Path| {
+        let file = file.to_str().expect("a UTF-8 path");
+        Encoder::ffmpeg(&["-re", "-i", file, "-c", "copy", "-f", "mpegts", &server.srt_url(stream)])
+    };
+    let mut watched = Vec::new();
+    for (latency_mode, segments) in MODES {
+        for (name, file, rate) in &files {
+            let stream = server.api().create(latency_mode, json!({}));
+            let watcher = Watcher::start(&server, &stream);
+            watched.push((latency_mode, segments, name, rate, watcher, push(&stream, file)));
+        }
+    }
+    for (latency_mode, segments, name, rate, watcher, encoder) in watched {
+        watcher.wait_for(segments.min(3));
+        let seen = watcher.finish(&format!("SRT, {latency_mode}, {name}"));
+        drop(encoder);
+        assert_seen(latency_mode, &Case { name, rate: *rate, surprises: true, ..KIND }, &seen);
+    }
+}

@@ -1,0 +1,152 @@
+//! What one media playlist must be, and what it may become.
+
+use super::super::{MediaPlaylist, Part, Segment};
+use super::unix_seconds;
+
+/// Printed durations are rounded to ten microseconds.
+const PRINTED: f64 = 0.000_02;
+/// Rounding of dates, which are in milliseconds, and of a segment that begins within a frame of another one's.
+const DATES: f64 = 0.06;
+/// A date may be this far in the future: clocks of encoders are not exact, and a frame is published before it is over.
+const FUTURE: f64 = 0.5;
+/// The least share of PART-TARGET.
+const FULL: f64 = 0.85;
+
+/// Broken rules of a playlist that was read at `now`, in seconds since 1970.
+pub(super) fn check(list: &MediaPlaylist, now: f64) -> Vec<String> {
+    let mut faults = Vec::new();
+    for segment in &list.segments {
+        if segment.duration.round() > list.target_duration {
+            faults.push(format!("{} lasts {} s of {}", segment.uri, segment.duration, list.target_duration));
+        }
+        let sum: f64 = segment.parts.iter().map(|part| part.duration).sum();
+        if !segment.parts.is_empty() && (sum - segment.duration).abs() > PRINTED {
+            faults.push(format!("{} lasts {} s, its parts {sum} s", segment.uri, segment.duration));
+        }
+        parts(&segment.parts, list.part_target, &mut faults);
+    }
+    parts(&list.open_parts, list.part_target, &mut faults);
+    dates(list, now, &mut faults);
+    if list.independent_segments && list.open_parts.first().is_some_and(|part| !part.independent && !part.gap) {
+        faults.push(format!("INDEPENDENT-SEGMENTS before {}", list.open_parts[0].uri));
+    }
+    if list.ended && list.hint.is_some() {
+        faults.push("a hint behind ENDLIST".to_owned());
+    }
+    faults
+}
+
+fn parts(parts: &[Part], target: Option<f64>, faults: &mut Vec<String>) {
+    let Some(target) = target.filter(|_| !parts.is_empty()) else { return };
+    for (part, next) in parts.iter().zip(parts.iter().skip(1).map(Some).chain([None])) {
+        let excused = part.gap || next.is_none_or(|next| next.gap);
+        if part.duration > target + PRINTED || part.duration < target * FULL - PRINTED && !excused {
+            faults.push(format!("{} lasts {} s of {target}", part.uri, part.duration));
+        }
+    }
+}
+
+fn dates(list: &MediaPlaylist, now: f64, faults: &mut Vec<String>) {
+    let mut end: Option<f64> = None;
+    for segment in &list.segments {
+        let Some(date) = segment.date_time.as_deref().and_then(unix_seconds) else {
+            faults.push(format!("{} has no date", segment.uri));
+            continue;
+        };
+        if let Some(off) = end.map(|end| date - end)
+            && (off < -DATES || off > DATES && !segment.discontinuity)
+        {
+            faults.push(format!("{} is dated {off} s off the end of the one before", segment.uri));
+        }
+        end = Some(date + segment.duration);
+    }
+    let open: f64 = list.open_parts.iter().map(|part| part.duration).sum();
+    if let Some(ahead) = end.map(|end| end + open - now).filter(|ahead| *ahead > FUTURE) {
+        faults.push(format!("PROGRAM-DATE-TIME is {ahead} s in the future"));
+    }
+}
+
+/// What was changed that must not be.
+pub(super) fn compare(before: &MediaPlaylist, list: &MediaPlaylist) -> Vec<String> {
+    let mut faults = Vec::new();
+    if before.frozen() != list.frozen() {
+        faults.push(format!("{:?} became {:?}", before.frozen(), list.frozen()));
+    }
+    if before.first > list.first || position(before) > position(list) {
+        faults.push(format!(
+            "{:?} of {} went back to {:?} of {}",
+            position(before),
+            before.first,
+            position(list),
+            list.first
+        ));
+    }
+    let gone = before.segments.iter().filter(|segment| segment.number < list.first && segment.discontinuity).count();
+    let sequence = before.discontinuity_sequence + gone as u64;
+    if sequence != list.discontinuity_sequence {
+        faults.push(format!("DISCONTINUITY-SEQUENCE is {}, not {sequence}", list.discontinuity_sequence));
+    }
+    for segment in &list.segments {
+        let old = |old: &&Segment| old.number == segment.number;
+        if let Some(old) = before.segments.iter().find(old)
+            && (Segment { parts: Vec::new(), ..old.clone() }) != (Segment { parts: Vec::new(), ..segment.clone() })
+        {
+            faults.push(format!("{old:?} became {segment:?}"));
+        }
+    }
+    let open = position(before).0;
+    let now = list.segments.iter().find(|segment| segment.number == open).map(|segment| &segment.parts);
+    let now = now.or((position(list).0 == open).then_some(&list.open_parts)).filter(|parts| !parts.is_empty());
+    if let Some(now) = now.filter(|now| !now.starts_with(&before.open_parts)) {
+        faults.push(format!("{:?} became {now:?}", before.open_parts));
+    }
+    faults
+}
+
+/// The segment that is being written, and its parts so far.
+pub(super) fn position(list: &MediaPlaylist) -> (u64, usize) {
+    (list.first + list.segments.len() as u64, list.open_parts.len())
+}
+
+/// True if the playlist holds this segment, or this part of it.
+pub(super) fn holds(list: &MediaPlaylist, msn: u64, part: Option<usize>) -> bool {
+    let (open, parts) = position(list);
+    let whole = |segment: &&Segment| segment.number == msn;
+    match part {
+        None => msn < open,
+        Some(part) if msn == open => part < parts,
+        Some(part) => {
+            let known = list.segments.iter().find(whole).map_or(0, |segment| segment.parts.len());
+            msn < open && (known == 0 || part < known)
+        }
+    }
+}
+
+/// A delta update is the full playlist without the segments that it skips.
+pub(super) fn is_delta_of(delta: &str, full: &str) -> Result<(), String> {
+    let skipped = delta.lines().find_map(|line| line.strip_prefix("#EXT-X-SKIP:SKIPPED-SEGMENTS="));
+    let Some(skipped) = skipped else {
+        return if delta == full {
+            Ok(())
+        } else {
+            Err("a delta update without EXT-X-SKIP is another playlist".to_owned())
+        };
+    };
+    let skipped: usize = skipped.split(',').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    if skipped == 0 {
+        return Err("SKIPPED-SEGMENTS=0".to_owned());
+    }
+    let rest: Vec<_> =
+        delta.lines().filter(|line| !line.starts_with("#EXT-X-SKIP") && !line.starts_with("#EXT-X-MAP")).collect();
+    let full: Vec<_> = full.lines().filter(|line| !line.starts_with("#EXT-X-MAP")).collect();
+    // The lines of the skipped segments stand between the head and the rest.
+    let head = rest.iter().zip(&full).take_while(|(one, other)| one == other).count();
+    let tail = rest.len() - head;
+    let uris = full[head..full.len() - tail].iter().filter(|line| !line.starts_with('#')).count();
+    let same = full[full.len() - tail..] == rest[head..];
+    if same && uris == skipped {
+        Ok(())
+    } else {
+        Err(format!("a delta update skips {uris} segments and says {skipped}"))
+    }
+}
