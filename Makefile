@@ -18,7 +18,7 @@ help:
 	@echo 'make check     format, tidy, clippy, rustdoc, licences'
 	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make bench     the benchmarks there are, and how to run each'
-	@echo 'make latency   glass-to-glass delay with hls.js in Chromium'
+	@echo 'make latency   glass-to-glass delay in Chromium: the watch page, and hls.js with its defaults'
 
 packages:
 	@deploy/packages build test
@@ -83,4 +83,5 @@ bench: packages-bench
 
 latency: packages
 	$(CARGO) build --release --locked -p weir
-	cd weir/tests/players && npm ci --no-audit --no-fund --silent && node latency.mjs "$(CURDIR)/target/release/weir"
+	cd weir/tests/players && npm ci --no-audit --no-fund --silent && for player in watch hls; do \
+		node latency.mjs "$(CURDIR)/target/release/weir" 20 $$player; done

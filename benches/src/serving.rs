@@ -69,7 +69,9 @@ struct Server {
 pub(crate) fn run(args: &Args) -> Result<()> {
     report::header("Origin");
     let weir = Synthetic::start()?;
-    let paths = [&weir.playlist, &weir.part, &weir.segment];
+    // A plain request would wait for the next part.
+    let playlist = format!("{}?_HLS_msn=0", weir.playlist);
+    let paths = [&playlist, &weir.part, &weir.segment];
     let bodies = bodies(&weir, paths)?;
     let (scheme, address, cases) =
         if args.http2 { ("https", weir.tls_address, &CASES_HTTP2) } else { ("http", weir.address, &CASES) };

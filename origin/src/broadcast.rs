@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use media::TimeDelta;
 use media::id::{BroadcastId, PlaybackId};
@@ -62,6 +63,18 @@ pub(crate) enum Position {
     At(RenditionId, u64, u32),
     /// A part that playlists hint at: until it is there, or they hint at another one.
     Hinted(RenditionId, u64, u32),
+    /// The part that comes next. A plain request waits for it, no longer than the part target, because a player starts
+    /// at a fixed distance from the end of its first playlist and stays as late as that end was old.
+    Next(RenditionId, u64, u32),
+}
+
+/// Whether a plain request of a media playlist waits for the next part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Newest {
+    /// It does, where parts are offered.
+    Awaited,
+    /// It gets what is there.
+    AsItIs,
 }
 
 /// What became of a look at the broadcast.
@@ -154,6 +167,12 @@ impl Broadcast {
         self.state.lock().window.targets().map_or(0, |targets| u64::from(targets.segment_secs) * 3)
     }
 
+    /// The part target; zero where no parts are offered.
+    pub(crate) fn part_target(&self) -> Duration {
+        let target = self.state.lock().window.targets().and_then(|targets| targets.part);
+        target.map_or(Duration::ZERO, |target| Duration::from_millis(target.as_millis().unsigned_abs()))
+    }
+
     /// A ticket to wait for `position`, or `None` if there is nothing to wait for any more.
     pub(crate) fn ticket(&self, position: Position, pump: &Arc<Pump>, deadline: u32) -> Option<OwnedNotified> {
         let mut state = self.state.lock();
@@ -186,9 +205,9 @@ impl Broadcast {
     }
 
     /// A media playlist that holds what `directives` ask for.
-    pub(crate) fn media(&self, rendition: RenditionId, directives: &Directives) -> Look<Arc<Rendered>> {
+    pub(crate) fn media(&self, rendition: RenditionId, directives: &Directives, newest: Newest) -> Look<Arc<Rendered>> {
         let mut state = self.state.lock();
-        match state.reload(rendition, directives) {
+        match state.reload(rendition, directives, newest) {
             Look::Found(()) => {}
             Look::Wait(position) => return Look::Wait(position),
             Look::Missing => return Look::Missing,
@@ -242,7 +261,7 @@ impl State {
         self.window.has_ended()
             || match position {
                 Position::Playable => self.window.is_playable(),
-                Position::At(rendition, msn, part) => {
+                Position::At(rendition, msn, part) | Position::Next(rendition, msn, part) => {
                     self.window.progress(rendition).is_none_or(|at| (msn, part) < (at.msn, at.parts))
                 }
                 Position::Hinted(rendition, msn, part) => !self.window.hints_at(rendition, msn, part),
@@ -258,15 +277,19 @@ impl State {
     }
 
     /// Whether a playlist may be given for `directives` now (rfc8216bis §6.2.5.2).
-    fn reload(&self, rendition: RenditionId, directives: &Directives) -> Look<()> {
+    fn reload(&self, rendition: RenditionId, directives: &Directives, newest: Newest) -> Look<()> {
         let window = &self.window;
         if !window.is_playable() {
             return if window.has_ended() { Look::Missing } else { Look::Wait(Position::Playable) };
         }
         let (Some(at), Some(targets)) = (window.progress(rendition), window.targets()) else { return Look::Missing };
-        let Some(msn) = directives.msn else { return Look::Found(()) };
+        let parts_offered = directives.low_latency && targets.part.is_some();
+        let Some(msn) = directives.msn else {
+            let waits = newest == Newest::Awaited && parts_offered && !window.has_ended();
+            return if waits { Look::Wait(Position::Next(rendition, at.msn, at.parts)) } else { Look::Found(()) };
+        };
         // Without parts on offer only whole segments can be waited for.
-        let part = directives.part.filter(|_| directives.low_latency && targets.part.is_some());
+        let part = directives.part.filter(|_| parts_offered);
         if window.has_ended() || window.holds(rendition, msn, part) {
             // Who follows a rung that was shed from part to part has nothing buffered: sent away, hls.js takes another one
             // at once, but where gap parts come it waits for the segment to be whole.
@@ -367,7 +390,7 @@ mod tests {
         // The encoder goes on meanwhile; with the lock held for the rendering, this would never return.
         broadcast.append(&[part(2, 0)]);
         let old = due.render(&broadcast.id, &broadcast.renders).unwrap();
-        let (new, tag) = text(broadcast.media(VIDEO, &Directives::default()));
+        let (new, tag) = text(broadcast.media(VIDEO, &Directives::default(), Newest::AsItIs));
         assert!(!String::from_utf8_lossy(&old.plain).contains("URI=\"video-2.0.m4s\",INDEPENDENT"));
         assert!(new.contains("URI=\"video-2.0.m4s\",INDEPENDENT"), "{new}");
         assert_ne!(old.etag.to_str().unwrap(), tag, "another text has another validator");
@@ -377,7 +400,7 @@ mod tests {
     #[test]
     fn readers_on_all_threads_share_one_rendering() {
         let broadcast = broadcast(3);
-        let ask = || text(broadcast.media(VIDEO, &Directives::default()));
+        let ask = || text(broadcast.media(VIDEO, &Directives::default(), Newest::AsItIs));
         let texts: Vec<_> = std::thread::scope(|scope| {
             let readers: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
             readers.into_iter().map(|reader| reader.join().unwrap()).collect()
@@ -390,8 +413,9 @@ mod tests {
     fn a_delta_update_is_the_end_of_the_whole_playlist() {
         let broadcast = broadcast(12);
         broadcast.append(&[part(12, 0)]);
-        let (whole, _) = text(broadcast.media(VIDEO, &Directives::default()));
-        let (delta, _) = text(broadcast.media(VIDEO, &Directives { skip: true, ..Directives::default() }));
+        let (whole, _) = text(broadcast.media(VIDEO, &Directives::default(), Newest::AsItIs));
+        let (delta, _) =
+            text(broadcast.media(VIDEO, &Directives { skip: true, ..Directives::default() }, Newest::AsItIs));
         let (_, rest) = delta.split_once("#EXT-X-SKIP:SKIPPED-SEGMENTS=").unwrap();
         let (skipped, rest) = rest.split_once('\n').unwrap();
         let skipped: usize = skipped.parse().unwrap();

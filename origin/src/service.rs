@@ -22,7 +22,7 @@ use packager::uri::{self, File};
 
 use crate::answer::{self, Answer, MEDIA_ETAG, Playlist, Refusal, Taste};
 use crate::body::{Body, FallbackBody};
-use crate::broadcast::{Broadcast, Look, Position};
+use crate::broadcast::{Broadcast, Look, Newest, Position};
 use crate::config::Config;
 use crate::directory::Resolution;
 use crate::host;
@@ -116,6 +116,7 @@ struct Ask {
     directives: Directives,
     taste: Taste,
     sequential: bool,
+    newest: Newest,
     busy: InFlight,
 }
 
@@ -131,6 +132,16 @@ pub(crate) struct Parked {
     ask: Ask,
     broadcast: Arc<Broadcast>,
     position: Position,
+}
+
+/// What a request that waits does next.
+enum Patience {
+    /// It waits on.
+    Wait,
+    /// It takes what is there.
+    Settle,
+    /// It is refused.
+    Refuse(Refusal),
 }
 
 impl Visitor {
@@ -226,7 +237,10 @@ impl Visitor {
             Ok(directives) => directives,
             Err(bad) => return done(Refusal::Directive(bad).answer(head_only, busy)),
         };
-        let ask = Ask { route, directives, taste, sequential, busy };
+        // A player's first request has nothing to compare with yet.
+        let first = !head_only && request.if_none_match.is_none();
+        let newest = if first { Newest::Awaited } else { Newest::AsItIs };
+        let ask = Ask { route, directives, taste, sequential, newest, busy };
         match ask.attempt(&self.worker, None, request.if_none_match) {
             Attempt::Done(answer) => Outcome::Answer(self.worker.finish(kind, answer, sequential)),
             Attempt::Wait(ask, broadcast, position) => Outcome::Parked(Parked { kind, ask, broadcast, position }),
@@ -243,12 +257,16 @@ impl Parked {
         loop {
             let deadline = self.deadline(&worker, start);
             if let Some(ticket) = self.broadcast.ticket(self.position, &worker.pump, deadline) {
-                if let Some(refusal) = self.refusal(&worker, deadline) {
-                    let answer = refusal.answer(self.ask.taste.head_only, self.ask.busy);
-                    return worker.finish(self.kind, Answer::Response(answer), sequential);
+                match self.patience(&worker, deadline) {
+                    Patience::Wait => ticket.await,
+                    Patience::Settle => {}
+                    Patience::Refuse(refusal) => {
+                        let answer = refusal.answer(self.ask.taste.head_only, self.ask.busy);
+                        return worker.finish(self.kind, Answer::Response(answer), sequential);
+                    }
                 }
-                ticket.await;
             }
+            self.ask.newest = Newest::AsItIs;
             // What names a broadcast still means this one.
             let known = Some(self.broadcast).filter(|_| self.position != Position::Playable);
             match self.ask.attempt(&worker, known, None) {
@@ -265,20 +283,23 @@ impl Parked {
         let patience = match self.position {
             Position::Playable => config.first_answer,
             Position::At(..) | Position::Hinted(..) => Duration::from_secs(self.broadcast.reload_secs()),
+            Position::Next(..) => self.broadcast.part_target(),
         };
         start.saturating_add(config.ticks(patience))
     }
 
-    /// Why there is no use in waiting on; looked at with a ticket in hand, so that no wake-up is missed.
-    fn refusal(&self, worker: &Worker, deadline: u32) -> Option<Refusal> {
-        if worker.pump.stopping() {
-            return Some(Refusal::Stopping);
+    /// Whether to wait on; looked at with a ticket in hand, so that no wake-up is missed.
+    fn patience(&self, worker: &Worker, deadline: u32) -> Patience {
+        let stopping = worker.pump.stopping();
+        if !stopping && worker.pump.now() < deadline {
+            return Patience::Wait;
         }
-        let late = worker.pump.now() >= deadline;
-        late.then_some(match self.position {
-            Position::Playable => Refusal::NotPlayable,
-            Position::At(..) | Position::Hinted(..) => Refusal::Stalled,
-        })
+        match self.position {
+            Position::Next(..) => Patience::Settle,
+            _ if stopping => Patience::Refuse(Refusal::Stopping),
+            Position::Playable => Patience::Refuse(Refusal::NotPlayable),
+            Position::At(..) | Position::Hinted(..) => Patience::Refuse(Refusal::Stalled),
+        }
     }
 }
 
@@ -298,7 +319,9 @@ impl Ask {
         let look = match &self.route {
             uri::Route::Multivariant(playback) => broadcast.multivariant(playback, self.directives.low_latency),
             uri::Route::File(_, id, _) if id != broadcast.id() => Look::Missing,
-            uri::Route::File(_, _, File::Playlist(rendition)) => broadcast.media(*rendition, &self.directives),
+            uri::Route::File(_, _, File::Playlist(rendition)) => {
+                broadcast.media(*rendition, &self.directives, self.newest)
+            }
             uri::Route::File(_, _, file) => {
                 let file = *file;
                 return self.media(broadcast, file, if_none_match);

@@ -71,6 +71,22 @@ fn parts_are_left_out_for_those_who_do_not_want_them() {
 }
 
 #[test]
+fn a_player_starts_from_the_next_part_unless_it_is_late() {
+    let stage = Stage::playing();
+    let mut client = stage.client();
+    client.send("GET", VIDEO, "");
+    stage.await_blocked(1);
+    stage.broadcast.append(&parts(2, 3));
+    let lists_part_3 =
+        |text: &str| text.lines().any(|line| line.starts_with("#EXT-X-PART:") && line.contains("-2.3.m4s"));
+    assert!(lists_part_3(&client.receive(true).text()));
+    // No further part comes, and HEAD waits for none.
+    assert!(lists_part_3(&stage.get(VIDEO).text()));
+    client.send("HEAD", VIDEO, "");
+    assert_eq!(client.receive(false).status, 200);
+}
+
+#[test]
 fn a_blocking_reload_is_released_by_its_part_and_by_nothing_before() {
     let stage = Stage::playing();
     let mut clients: Vec<_> = (0..4).map(|_| stage.client()).collect();

@@ -1,16 +1,17 @@
 // Glass to glass: from the moment a picture is drawn to the moment hls.js shows it, on one machine.
 //
-//   node latency.mjs WEIR_BINARY [SECONDS]
+//   node latency.mjs WEIR_BINARY [SECONDS] [watch|hls]
 //
 // Each picture carries the wall clock in a row of black and white cells. It goes through x264, RTMP, Weir in `low` mode
-// and Weir's own watch page, whose video is read back cell by cell. `make latency` runs this.
+// and Weir's own watch page, or hls.js with its default settings, whose video is read back cell by cell. `make latency`
+// runs both.
 
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openBrowser } from './browser.mjs';
+import { openBrowser, servePages } from './browser.mjs';
 
 const WIDTH = 640;
 const HEIGHT = 360;
@@ -21,7 +22,7 @@ const CELL = WIDTH / CELLS;
 const ROW = 40;
 const SETTLE_MS = 8_000;
 
-const [binary, secondsText = '20'] = process.argv.slice(2);
+const [binary, secondsText = '20', player = 'watch'] = process.argv.slice(2);
 const seconds = Number(secondsText);
 
 function freePort() {
@@ -130,6 +131,7 @@ const server = spawn(binary, ['serve'], {
 });
 let publisher;
 let browser;
+let pages;
 let code = 1;
 try {
   await untilHealthy(base);
@@ -143,7 +145,15 @@ try {
   browser = await openBrowser();
   const page = await browser.newPage();
   // The page answers 200 for an idle stream too; its player waits for the first playlist.
-  await page.goto(`${base}/watch/${stream.playback_ids[0].id}`);
+  const id = stream.playback_ids[0].id;
+  if (player === 'watch') {
+    await page.goto(`${base}/watch/${id}`);
+  } else {
+    // It gives up where there is nothing to play yet.
+    while (!(await fetch(`${base}/${id}.m3u8`)).ok) await new Promise((resolve) => setTimeout(resolve, 50));
+    pages = await servePages();
+    await page.goto(`${pages.base}/pages/${player}.html?source=${encodeURIComponent(`${base}/${id}.m3u8`)}`);
+  }
   await page.waitForFunction(() => document.querySelector('video')?.played.length > 0, null, { timeout: 30_000 });
   // The player catches up with the live edge first.
   await page.waitForTimeout(SETTLE_MS);
@@ -156,7 +166,7 @@ try {
   }));
   if (delays.length < (seconds * RATE) / 3) throw new Error(`only ${delays.length} pictures read, ${unreadable} unreadable`);
   const sorted = [...delays].sort((one, other) => one - other);
-  console.log(`glass to glass, ${delays.length} pictures in ${seconds} s: p50 ${percentile(sorted, 0.5)} ms, ` +
+  console.log(`glass to glass, ${player}, ${delays.length} pictures in ${seconds} s: p50 ${percentile(sorted, 0.5)} ms, ` +
     `p90 ${percentile(sorted, 0.9)} ms, max ${sorted.at(-1)} ms (${unreadable} unreadable)`);
   if (own) console.log(`the player says: ${JSON.stringify(own)}`);
   code = 0;
@@ -164,6 +174,7 @@ try {
   console.error(String(error.message ?? error));
 } finally {
   await browser?.close();
+  pages?.close();
   publisher?.stop();
   server.kill('SIGTERM');
   await new Promise((resolve) => (server.exitCode === null ? server.once('exit', resolve) : resolve()));

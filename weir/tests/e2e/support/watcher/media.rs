@@ -108,7 +108,7 @@ impl Follower {
         self.reloads += 1;
         if self.reloads.is_multiple_of(SAMPLED) && !list.ended {
             self.reports(list);
-            self.delta();
+            self.delta(list);
         }
     }
 
@@ -213,12 +213,15 @@ impl Follower {
         }
     }
 
-    fn delta(&self) {
-        let get =
-            |query: &str| self.shared.client.try_get(&format!("{}{query}", self.path)).map(|answer| answer.text());
+    fn delta(&self, list: &MediaPlaylist) {
+        let get = |query: &str| {
+            // What is there already is not waited for.
+            let path = format!("{}?_HLS_msn={}{query}", self.path, list.first);
+            self.shared.client.try_get(&path).map(|answer| answer.text())
+        };
         // The playlist may grow in between; at the third attempt there was time enough.
         for _ in 0..5 {
-            let (Some(before), Some(delta), Some(after)) = (get(""), get("?_HLS_skip=YES"), get("")) else { return };
+            let (Some(before), Some(delta), Some(after)) = (get(""), get("&_HLS_skip=YES"), get("")) else { return };
             if before == after {
                 return rules::is_delta_of(&delta, &after).unwrap_or_else(|fault| self.fault(fault));
             }
