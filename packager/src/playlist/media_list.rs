@@ -121,13 +121,18 @@ impl List<'_> {
         Ok(())
     }
 
-    /// Durations are written as differences of rounded positions, so that they add up to `EXTINF` to the last digit.
+    /// Durations are written as differences of rounded positions, so that they add up to `EXTINF`, and each a step longer.
+    ///
+    /// Shaka 5.2: a part that begins earlier in the media than the sum of the durations before it says, be it by a rounding
+    /// of floating point, resets the decoder, and Chromium drops the part unless it is independent.
     fn parts(&mut self, segment: &Segment) -> fmt::Result {
+        let longest = self.part_target.map_or(i64::MAX, |target| Steps::up(target).0);
         let mut end = TimeDelta::ZERO;
         for part in segment.parts() {
             let start = end;
             end += part.duration;
-            self.part(part, Steps(Steps::nearest(end).0 - Steps::nearest(start).0))?;
+            let duration = Steps::up(end).0 - Steps::up(start).0 + 1;
+            self.part(part, Steps(duration.min(longest)))?;
         }
         Ok(())
     }
