@@ -39,17 +39,6 @@ pub struct Window {
     ended: bool,
 }
 
-/// Whether a part can be had.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Availability {
-    /// It is published.
-    Ready,
-    /// It may come: it lies ahead of what is published.
-    Later,
-    /// It will not come: it has left the window, its segment ended without it, or the broadcast is over.
-    Never,
-}
-
 /// How far a rendition has come: everything before part `parts` of segment `msn` is published.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Progress {
@@ -203,18 +192,6 @@ impl Window {
         let past_its_end = rendition.segment(msn).is_some_and(|s| s.is_closed() && part as usize >= s.parts().len());
         let asked = if past_its_end { Progress { msn: msn + 1, parts: 0 } } else { Progress { msn, parts: part } };
         asked < at
-    }
-
-    /// Whether a part is there, may come, or will not.
-    pub fn availability(&self, id: RenditionId, msn: u64, index: u32) -> Availability {
-        let Some(rendition) = self.rendition(id) else { return Availability::Never };
-        if self.part(id, msn, index).is_some() {
-            Availability::Ready
-        } else if msn >= rendition.progress().msn && !self.ended {
-            Availability::Later
-        } else {
-            Availability::Never
-        }
     }
 
     /// True while playlists hint at this part: it is the one that comes next.

@@ -7,7 +7,7 @@ use media::LatencyMode::{Low, Reduced, Standard};
 use media::TimeDelta;
 use packager::log::{Event, RenditionId};
 use packager::playlist::{self, MediaOptions};
-use packager::window::{Availability, Progress, Window};
+use packager::window::{Progress, Window};
 
 const VIDEO: RenditionId = RenditionId::VIDEO;
 const AUDIO: RenditionId = RenditionId::AUDIO;
@@ -117,11 +117,8 @@ fn blocking_reloads_wait_for_what_they_ask() {
     assert!(holds(4, Some(6)) && !holds(4, Some(7)) && !holds(5, Some(0)));
     assert!(holds(3, Some(19)), "past the end of segment 3 stands for the first part of segment 4");
     assert!(!window.holds(AUDIO, 0, None));
-    let part = |msn, index| window.availability(VIDEO, msn, index);
-    assert_eq!((part(4, 6), part(4, 7), part(5, 0)), (Availability::Ready, Availability::Later, Availability::Later));
-    assert_eq!((part(3, 19), window.availability(AUDIO, 0, 0)), (Availability::Never, Availability::Never));
-    let events = fed.end().events.clone();
-    assert_eq!(window_of(&events).availability(VIDEO, 9, 0), Availability::Never);
+    assert!(window.hints_at(VIDEO, 4, 7) && !window.hints_at(VIDEO, 4, 6) && !window.hints_at(VIDEO, 5, 0));
+    assert!(!window_of(&fed.end().events).hints_at(VIDEO, 4, 7));
 }
 
 #[test]

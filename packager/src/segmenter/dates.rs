@@ -1,9 +1,8 @@
 //! `EXT-X-PROGRAM-DATE-TIME` follows the clock by which frames arrive.
 //!
 //! A run is dated by the arrival of its first frame. That frame may have been held up, and the contribution's clock may
-//! drift; both show later, when frames come with less delay than any before. So each segment is dated where it begins:
-//! little by little, because a player takes a step for an overlap or a gap, but at once where the date would be far in
-//! the future, and never before the segment before it.
+//! drift; both show later, when frames come with less delay than any before. So each segment is dated anew where it
+//! begins: never in the future of what has arrived, and never before the segment before it.
 
 use std::collections::VecDeque;
 
@@ -15,10 +14,6 @@ use super::{Packager, Slot};
 pub(super) const TOLERANCE: TimeDelta = TimeDelta::from_millis(60);
 /// A segment is dated later by no more than this, because a player takes the difference for a gap.
 const MAX_LATER: TimeDelta = TimeDelta::from_millis(20);
-/// A segment is dated earlier by no more than this, because a player takes the difference for an overlap.
-const MAX_EARLIER: TimeDelta = TimeDelta::from_millis(50);
-/// A segment further in the future than this is dated right at once, because players measure latency by its date.
-const FAR_AHEAD: TimeDelta = TimeDelta::from_millis(300);
 /// Segments are dated at least this far apart, so that dates never go back.
 pub(super) const MIN_APART: TimeDelta = TimeDelta::from_millis(10);
 /// Corrections that are kept for renditions that lag; then the oldest goes.
@@ -86,7 +81,8 @@ impl Packager {
         }
         let (before, length) = (self.out.dates.of(msn), self.cuts.start() - self.cuts.previous_start());
         let error = self.date_error().map_or(TimeDelta::ZERO, |wanted| wanted - before);
-        self.out.dates.correct(msn, before + step(error).max(MIN_APART - length));
+        let step = if error.abs() < TOLERANCE { TimeDelta::ZERO } else { error.min(MAX_LATER).max(MIN_APART - length) };
+        self.out.dates.correct(msn, before + step);
     }
 
     /// The date of what is presented at `at`, in the newest segment.
@@ -98,14 +94,5 @@ impl Packager {
     fn date_error(&self) -> Option<TimeDelta> {
         let least = self.run.delay.least()?;
         Some(least + (self.run.start_pts - Timestamp::ZERO) - self.run.wall.since(WallTime::default()))
-    }
-}
-
-/// The correction of one segment for an error of the dates, negative if they are in the future.
-fn step(error: TimeDelta) -> TimeDelta {
-    match error {
-        error if error.abs() < TOLERANCE => TimeDelta::ZERO,
-        error if error < -FAR_AHEAD => error,
-        error => error.clamp(-MAX_EARLIER, MAX_LATER),
     }
 }

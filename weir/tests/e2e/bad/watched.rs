@@ -36,11 +36,18 @@ fn small(name: &str, rate: u32) -> Vec<Tag> {
 /// Plays a contribution that is sent at real speed, and whose troubles come between the 10th and the 21st second: the
 /// player begins at about the 8th and is watched for 15.
 fn assert_hls_js_plays(tags: Vec<Tag>) {
+    assert_hls_js_plays_all(vec![tags]);
+}
+
+/// The same of contributions that follow one another.
+fn assert_hls_js_plays_all(contributions: Vec<Vec<Tag>>) {
     let _machine = alone();
     let server = Server::start();
-    let stream = server.api().create("low", json!({}));
+    let stream = server.api().create("low", json!({ "reconnect_window": 60 }));
     let (port, key) = (server.rtmp_port(), stream.key.clone());
-    let publisher = std::thread::spawn(move || publish(port, &key, tags, true));
+    let publisher = std::thread::spawn(move || {
+        contributions.into_iter().for_each(|tags| publish(port, &key, tags, true));
+    });
     server.playback(&stream).main().wait_for("three target durations", |list| seconds(list) >= 6.0);
     assert_plays_in_chromium("watch", &server.watch_url(&stream));
     // It goes on sending into a server that is gone, and ends there.
@@ -81,6 +88,23 @@ fn second_parade() -> Vec<Tag> {
         all.extend([Some(tag), empty.then_some(hollow)].into_iter().flatten());
     }
     all
+}
+
+/// The tags of a stretch of seconds without one kind, and the headers, each sent so long after the stretch begins.
+fn stretch(from: u32, to: u32, lost: u8) -> Vec<Tag> {
+    let kept = |tag: &Tag| tag.kind != lost && (tag.is_header() || (from * 1_000..to * 1_000).contains(&tag.at));
+    let all = changed(|_| true).into_iter().filter(kept);
+    all.map(|tag| Tag { comes: tag.comes.saturating_sub(from * 1_000), ..tag }).collect()
+}
+
+#[test]
+fn hls_js_plays_on_where_audio_does_not_come_back() {
+    assert_hls_js_plays_all(vec![stretch(0, 13, 0), stretch(13, 50, AUDIO)]);
+}
+
+#[test]
+fn hls_js_plays_on_where_video_does_not_come_back() {
+    assert_hls_js_plays_all(vec![stretch(0, 13, 0), stretch(13, 50, VIDEO)]);
 }
 
 #[test]
