@@ -161,7 +161,7 @@ impl Programme {
             Targets { segment_secs: TARGET_SECS, part: Some(TimeDelta::from_millis(PART_MS)), pause: TimeDelta::ZERO };
         broadcast.append(&[Event::Targets(targets), Event::Init(Arc::new(init))]);
         let mut programme = Self { broadcast, msn: 0, index: 0, pieces: pieces.into() };
-        (0..PARTS + OPEN_PARTS).for_each(|_| programme.release());
+        (0..2 * PARTS + OPEN_PARTS).for_each(|_| programme.release());
         programme
     }
 
