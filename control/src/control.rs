@@ -184,7 +184,8 @@ impl Control {
     }
 
     /// One input from the API. To end a broadcast needs no store, because no broadcast outlives the process; the others are
-    /// edits. After an error nothing has changed, and the caller may try again.
+    /// edits. After an error nothing has changed, and the caller may try again; only a disk that does not answer may still
+    /// make the change.
     pub(crate) async fn drive(&self, id: &LiveStreamId, input: Input) -> Result<Snapshot, Error> {
         match input {
             Input::Complete => self.transition(id, input),
@@ -246,7 +247,7 @@ impl Control {
             // A panic of ours ends only this change; there is no other reason for the task to be lost.
             Ok(changed) => changed.unwrap_or(Err(Error::ShuttingDown)),
             // It is carried out when the disk answers.
-            Err(_) => Err(Error::Unavailable("the disk does not answer".to_owned())),
+            Err(_) => Err(Error::Unavailable("the disk does not answer, the change may still be made".to_owned())),
         }
     }
 }
@@ -304,7 +305,9 @@ impl Inner {
             let mut held = live.record.lock();
             let current = held.as_mut().ok_or(NO_STREAM)?;
             let (state, effects) = lifecycle::step(current.state.clone(), &rules, input, self.clock.now());
-            let went_on = !deleted && state != written;
+            // A transition of the meantime may have been written after the edit, and the edit's input leads from there to the
+            // same state as before.
+            let went_on = !deleted && (state != written || state != current.state);
             if went_on {
                 self.writer.transition(id, &state);
             }

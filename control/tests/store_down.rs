@@ -96,6 +96,29 @@ async fn broadcasts_go_on_while_another_program_holds_the_lock() {
 }
 
 #[tokio::test]
+async fn an_edit_is_kept_whatever_happens_while_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (control, _told) = open(folder.path()).await;
+    let client = Client(control.router());
+    let (id, _) = client.create(json!({"reconnect_window": 600})).await;
+    let lock = lock(folder.path()).await;
+    let disable = tokio::spawn({
+        let (client, path) = (Client(control.router()), format!("{STREAMS}/{id}/disable"));
+        async move { client.put(&path, json!({})).await.status }
+    });
+    // The edit is with the store, which waits for the lock. An encoder comes and goes meanwhile.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let (contribution, _) = connect(&control, &parse(&id));
+    control.disconnected(&parse(&id), contribution).unwrap();
+    drop(lock);
+    assert_eq!(disable.await.unwrap(), 200);
+    control.shutdown().await;
+
+    let (control, _told) = open(folder.path()).await;
+    assert_eq!(Client(control.router()).get(&format!("{STREAMS}/{id}")).await.data()["status"], "disabled");
+}
+
+#[tokio::test]
 async fn a_restart_while_the_store_fails_leaves_no_broadcast_behind() {
     let folder = tempfile::tempdir().unwrap();
     let (control, _told) = open(folder.path()).await;

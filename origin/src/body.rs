@@ -157,7 +157,7 @@ impl Body {
     }
 
     pub(crate) fn streamed(body: FallbackBody, busy: InFlight) -> Self {
-        Self { content: Content::Streamed(body), busy: Some(busy) }
+        Self { content: Content::Streamed(body), busy: Some(busy.sending()) }
     }
 }
 

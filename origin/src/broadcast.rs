@@ -63,7 +63,7 @@ pub(crate) enum Position {
     At(RenditionId, u64, u32),
     /// A part that playlists hint at: until it is there, or they hint at another one.
     Hinted(RenditionId, u64, u32),
-    /// The part that comes next. A plain request waits for it, no longer than the part target, because a player starts
+    /// The part that comes next. A plain request waits for it, about as long as a part target at the most, because a player starts
     /// at a fixed distance from the end of its first playlist and stays as late as that end was old.
     Next(RenditionId, u64, u32),
 }

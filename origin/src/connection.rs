@@ -150,6 +150,7 @@ async fn multiplexed(
     let limits = visitor.config();
     let head = u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX);
     let streams = limits.max_h2_streams;
+    let pulse = visitor.pulse();
     let (io, cork) = Cork::pair(io);
     let connection = http2::Builder::new(Attempting)
         .timer(TokioTimer::new())
@@ -161,17 +162,21 @@ async fn multiplexed(
     let mut stopping = pin!(stop.cancelled());
     let mut told = false;
     poll_fn(|cx| {
-        if !told && stopping.as_mut().poll(cx).is_ready() {
-            told = true;
-            connection.as_mut().graceful_shutdown();
-        }
-        match connection.as_mut().poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(ended.map_err(Ended::from)),
-            // Answers that could not go out are waited for by the cork, on behalf of this task.
-            Poll::Pending => match cork.poll_pull(cx) {
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
-                Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
-            },
+        loop {
+            if !told && (pulse.is_used_up() || stopping.as_mut().poll(cx).is_ready()) {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            return match connection.as_mut().poll(cx) {
+                Poll::Ready(ended) => Poll::Ready(ended.map_err(Ended::from)),
+                // Its first request has just come.
+                Poll::Pending if !told && pulse.is_used_up() => continue,
+                // Answers that could not go out are waited for by the cork, on behalf of this task.
+                Poll::Pending => match cork.poll_pull(cx) {
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+                    Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                },
+            };
         }
     })
     .await

@@ -42,6 +42,8 @@ pub(crate) struct Pulse {
     sent: AtomicU32,
     /// Beyond the bound of viewers: playback is refused here.
     spare: bool,
+    /// A request has come.
+    asked: AtomicBool,
     /// HTTP/2, where bytes outside requests are usual and a head's time says nothing.
     multiplexed: AtomicBool,
 }
@@ -55,6 +57,7 @@ impl Pulse {
             pump,
             counters,
             spare,
+            asked: AtomicBool::new(false),
             busy: AtomicU32::new(0),
             idle: AtomicU32::new(now),
             head: AtomicU32::new(now),
@@ -68,6 +71,16 @@ impl Pulse {
     /// True if the connection has a place that is not a viewer's.
     pub(crate) fn is_spare(&self) -> bool {
         self.spare
+    }
+
+    /// Takes note of a request.
+    pub(crate) fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// True if the connection has to be given back: its place is not a viewer's, and it has had a request.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.spare && self.asked.load(Ordering::Relaxed)
     }
 
     fn is_multiplexed(&self) -> bool {

@@ -93,6 +93,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Visitor {
     type Future = Answering;
 
     fn call(&self, request: http::Request<Incoming>) -> Answering {
+        self.pulse.ask();
         let asked = Request::of(&request);
         if !host::is_named(&request) {
             return Answering::Ready(Some(self.refuse(&asked, Refusal::Host).into_response()));
@@ -151,6 +152,10 @@ impl Visitor {
 
     pub(crate) fn worker(&self) -> Arc<Worker> {
         Arc::clone(&self.worker)
+    }
+
+    pub(crate) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
     }
 
     pub(crate) fn config(&self) -> &Config {

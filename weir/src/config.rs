@@ -193,6 +193,7 @@ mod tests {
             ("data_dir = 3\n", "data_dir must be a path, as a text, not 3"),
             ("http = 3\n", "http is a section, written as [http]"),
             ("[http\n", "is no TOML"),
+            ("[api]\ntoken_secret = hush-hush\n", "is no TOML: TOML parse error at line 2"),
             ("[https]\nlisten = '0.0.0.0:443'\n", "https.listen needs https.cert"),
             ("[https]\nlisten = '443'\n", "https.listen must be an address with a port"),
             ("[rtmps]\nlisten = '0.0.0.0:443'\n", "rtmps.listen needs rtmps.cert"),
@@ -208,6 +209,7 @@ mod tests {
         ] {
             let error = format!("{:#}", load(toml, &[]).unwrap_err());
             assert!(error.contains(message), "{toml:?}: {error}");
+            assert!(!error.contains("hush"), "a secret in {error}");
             let internal = INTERNALS.into_iter().find(|word| error.contains(word) && !message.contains("TOML"));
             assert_eq!(internal, None, "{toml:?}: {error}");
         }

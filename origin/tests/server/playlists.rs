@@ -79,9 +79,9 @@ fn a_player_starts_from_the_next_part_unless_it_is_late() {
     stage.broadcast.append(&parts(2, 3));
     let lists_part_3 =
         |text: &str| text.lines().any(|line| line.starts_with("#EXT-X-PART:") && line.contains("-2.3.m4s"));
-    assert!(lists_part_3(&client.receive(true).text()));
+    assert!(lists_part_3(client.receive(true).text()));
     // No further part comes, and HEAD waits for none.
-    assert!(lists_part_3(&stage.get(VIDEO).text()));
+    assert!(lists_part_3(stage.get(VIDEO).text()));
     client.send("HEAD", VIDEO, "");
     assert_eq!(client.receive(false).status, 200);
 }

@@ -179,6 +179,38 @@ async fn an_http2_reader_that_gives_no_window_is_cut_off() {
     assert!(answer.into_body().collect().await.is_err());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_client_that_takes_no_answer_of_the_fallback_is_cut_off() {
+    let stage = Stage::with(Config { write_stall: Duration::from_millis(200), ..config() }, None);
+    let io = TokioIo::new(TcpStream::connect(stage.address).await.unwrap());
+    let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    client.initial_stream_window_size(0).adaptive_window(false);
+    let (mut sender, connection) = client.handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://test/api").body(Empty::<Bytes>::new()).unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    eventually(|| stage.server.stats().stall_closes() == 1);
+    assert!(answer.into_body().collect().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_connection_beyond_the_viewers_is_given_back_after_a_request() {
+    let stage = Stage::with(Config { workers: 1, max_connections: 1, spare_connections: 0, ..config() }, None);
+    let mut viewer = stage.client();
+    assert_eq!(viewer.get("/idle.m3u8").status, 412);
+    for (path, status) in [("/idle.m3u8", 503), ("/api", 200)] {
+        let io = TokioIo::new(TcpStream::connect(stage.address).await.unwrap());
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        let driver = tokio::spawn(connection);
+        let request = Request::get(format!("http://test{path}")).body(Empty::<Bytes>::new()).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        answer.into_body().collect().await.unwrap();
+        driver.await.unwrap().unwrap();
+        eventually(|| stage.server.stats().open_connections() == 1);
+    }
+}
+
 #[test]
 fn connections_without_a_request_are_closed() {
     let short = Duration::from_millis(100);

@@ -117,7 +117,14 @@ fn explained(
     if SECTIONS.iter().any(|section| section.name == key && !key.is_empty()) {
         return format!("{file}: {key} is a section, written as [{key}]");
     }
-    format!("{file} is no TOML: {}", error.kind)
+    format!("{file} is no TOML: {}", without_source(&error.kind.to_string()))
+}
+
+/// An error of the parser without the line of the file that it quotes, which may hold a secret.
+fn without_source(error: &str) -> String {
+    let quotes = |line: &str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
+    let kept: Vec<_> = error.lines().map(str::trim_end).filter(|line| !line.is_empty() && !quotes(line)).collect();
+    kept.join(", ")
 }
 
 /// A value as its owner wrote it.

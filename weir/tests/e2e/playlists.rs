@@ -41,7 +41,6 @@ fn cases() -> Vec<Case> {
             surprises: true,
             grows: true,
             rate: 60.0,
-            ..KIND
         },
         Case { name: "60 frames a second that become 5", tags: || rates("slower", "60", SLOWER), rate: 60.0, ..KIND },
         Case { name: "irregular key frames", tags: || tags(&irregular("flv")), ..KIND },
