@@ -114,7 +114,9 @@ impl Intake {
         let advance = frame.dts - last.furthest;
         let is_early = live.is_some_and(|live| frame.dts + stream.offset - live > FORWARD.max(spacing.times(3)));
         if advance < TimeDelta::ZERO - BACKWARD || advance > FORWARD && is_early {
-            let at = live.unwrap_or(last.dts).max(last.dts + spacing);
+            // Where its own track goes on, which may come later than others do.
+            let own = last.dts + (now - last.arrived);
+            let at = live.map_or(last.dts, |live| live.min(own)).max(last.dts + spacing);
             let joined = frame.dts + shared - at;
             let joins = (TimeDelta::ZERO - MAX_APART..FORWARD).contains(&joined) && frame.dts + shared > last.dts;
             stream.offset = if joins { shared } else { at - frame.dts };
@@ -148,19 +150,24 @@ impl Intake {
         Metadata { pts: metadata.pts + nearest.map_or(self.offset, |(_, offset)| offset), ..metadata }
     }
 
-    /// The newest frame of all other tracks.
+    /// The newest frame of all other tracks, of video where there is any: audio that agrees with other audio may still be
+    /// apart from the video.
     fn nearest(&self, track: TrackId, now: TimeDelta) -> Option<Last> {
-        let others = self.streams.iter().filter(|(id, _)| **id != track).filter_map(|(_, other)| other.last.as_ref());
-        others.max_by_key(|last| last.arrived).filter(|last| now - last.arrived < FRESH).cloned()
+        let others = || self.streams.iter().filter(|(id, _)| **id != track).map(|(_, other)| other);
+        let video = others().any(|other| other.kind == Kind::Video);
+        let compared = others().filter(|other| !video || other.kind == Kind::Video);
+        let newest = compared.filter_map(|other| other.last.as_ref()).max_by_key(|last| last.arrived);
+        newest.filter(|last| now - last.arrived < FRESH).cloned()
     }
 
     /// Remembers a frame, and gives it its repaired timestamps.
     fn take(&mut self, frame: Frame, dts: Timestamp, now: TimeDelta, advanced: bool) -> Frame {
-        if advanced {
-            self.delay.note(dts, now);
-        }
         let pts = dts + (frame.pts - frame.dts);
         if let Some(stream) = self.streams.get_mut(&frame.track) {
+            // A frame that was spaced says nothing about the delay.
+            if advanced && dts == frame.dts + stream.offset {
+                self.delay.note(dts, now);
+            }
             let furthest = stream.last.as_ref().map_or(frame.dts, |last| last.furthest.max(frame.dts));
             let (raw, payload) = ((frame.dts, frame.pts), frame.payload.clone());
             stream.last = Some(Last { furthest, raw, payload, advanced, dts, pts, arrived: now });
@@ -221,11 +228,15 @@ impl Stream {
     /// Where a frame goes, and whether its timestamp has advanced.
     fn place(&mut self, frame: &Frame, last: &Last, spacing: TimeDelta, live: Option<Timestamp>) -> (Timestamp, bool) {
         let advance = frame.dts - last.furthest;
-        if advance < MIN_STEP.min(spacing.part(MIN_STEP_PART)) {
+        let min_step = MIN_STEP.min(spacing.part(MIN_STEP_PART));
+        if advance < min_step {
             let next = last.dts + spacing;
             let off = live.map_or(TimeDelta::ZERO, |live| live - next);
             let step = if off > PACE_TOLERANCE {
                 spacing + off.part(MIN_STEP_PART).min(spacing)
+            } else if self.kind == Kind::Video {
+                // No further ahead than it has to be: the timestamps may advance again with the next frame.
+                (spacing + off).clamp(spacing.part(4), spacing)
             } else if off < TimeDelta::ZERO - PACE_TOLERANCE {
                 spacing - spacing.part(4)
             } else {
@@ -241,7 +252,8 @@ impl Stream {
         }
         let at = frame.dts + self.offset;
         let lead = last.dts - at;
-        if lead > MAX_LEAD {
+        // Timestamps that are live are right, however far ahead the frames were spaced.
+        if lead > MAX_LEAD && live.is_none_or(|live| live - at > MAX_LEAD) {
             self.offset = self.offset + lead + spacing;
             return (last.dts + spacing, true);
         }
@@ -249,7 +261,7 @@ impl Stream {
             return (at, true);
         }
         // Spaced frames are ahead: they slow down until the timestamps have caught up.
-        (at.max(last.dts + spacing.part(4)), true)
+        (at.max(last.dts + spacing.min(advance).part(4).max(min_step)), true)
     }
 
     fn learn(&mut self, spacing: TimeDelta) {

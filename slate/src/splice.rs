@@ -202,8 +202,8 @@ impl Splice {
         let (before, track) = (self.repairs, frame.track);
         self.lay(frame, out);
         self.stand_in(out);
-        self.fill_silence(out);
         self.report(before, track, out);
+        self.fill_silence(out);
     }
 
     fn lay(&mut self, frame: Frame, out: &mut Vec<Item>) {
@@ -259,7 +259,10 @@ impl Splice {
             self.repairs.silent_frames += silent;
             // Audio is expected to begin a little late.
             let counts = lane.heard || end - began > PATIENCE;
-            self.repairs.holes += u64::from(counts && silent > 0 && !lane.is_stand_in && lane.next.is_none());
+            if counts && silent > 0 && !lane.is_stand_in && lane.next.is_none() {
+                self.repairs.holes += 1;
+                out.push(Item::Fault(FaultReport::new(Fault::MissingMedia, Some(lane.track.id))));
+            }
         }
     }
 

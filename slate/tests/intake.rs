@@ -10,12 +10,13 @@ use slate::{Intake, Item};
 
 const VIDEO: TrackId = TrackId(1);
 const AUDIO: TrackId = TrackId(2);
+const OTHER_AUDIO: TrackId = TrackId(3);
 
 fn ms(n: i64) -> TimeDelta {
     TimeDelta::from_millis(n)
 }
 
-fn tracks() -> [Track; 2] {
+fn tracks() -> [Track; 3] {
     // x264, baseline, 320x240.
     const SPS: &[u8] = &[
         0x67, 0x42, 0xc0, 0x0d, 0xd9, 0x01, 0x41, 0xfb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x03,
@@ -24,7 +25,8 @@ fn tracks() -> [Track; 2] {
     const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
     let avc = avc::Config::from_parameter_sets(&[Bytes::from_static(SPS)], &[Bytes::from_static(PPS)]).unwrap();
     let aac = aac::Config::new(2, 48_000, 2).unwrap();
-    [Track::new(VIDEO, CodecConfig::Avc(avc)), Track::new(AUDIO, CodecConfig::Aac(aac))]
+    let [audio, other] = [AUDIO, OTHER_AUDIO].map(|id| Track::new(id, CodecConfig::Aac(aac.clone())));
+    [Track::new(VIDEO, CodecConfig::Avc(avc)), audio, other]
 }
 
 /// A frame in milliseconds: when it was captured, what time it carries, and when it arrives.
@@ -171,6 +173,40 @@ fn timestamps_that_stand_still_are_spaced() {
         let (least, most) = off(&self::repaired(&all).0, 20_000);
         assert!(least > -450 && most < 600, "{name}, then right: {least} {most}");
     }
+}
+
+/// Fifty fields a second, of which two have the timestamp of their frame.
+#[test]
+fn video_whose_timestamps_come_in_pairs_keeps_its_pace() {
+    let mut all = sent(0..30_000);
+    let frames: Vec<_> = all.iter().copied().filter(|sent| sent.track == VIDEO).collect();
+    all.extend(frames.iter().map(|sent| Sent { captured: sent.captured + 20, arrives: sent.arrives + 20, ..*sent }));
+    all.sort_by_key(|sent| sent.arrives);
+    let (repaired, _) = repaired(&all);
+    let (least, most) = off(&repaired, 0);
+    assert!(least >= -40 && most <= 60, "{least} {most}");
+}
+
+#[test]
+fn a_timestamp_that_comes_twice_before_the_rate_rises_leaves_nothing_behind() {
+    let mut all = sent(0..20_000);
+    all.retain(|sent| sent.track == AUDIO || sent.captured % 1_000 == 0 || sent.captured >= 10_000);
+    all.iter_mut().filter(|sent| sent.track == VIDEO && sent.captured == 10_040).for_each(|sent| sent.dated = 10_000);
+    let (repaired, faults) = repaired(&all);
+    assert_eq!((off(&repaired, 13_000), faults), ((0, 0), vec![Fault::StalledTimestamps]));
+}
+
+#[test]
+fn audio_that_drifts_from_the_video_is_aligned_though_it_agrees_with_other_audio() {
+    let mut all = sent(0..60_000);
+    let audio: Vec<_> = all.iter().copied().filter(|sent| sent.track == AUDIO).collect();
+    all.extend(audio.iter().map(|sent| Sent { track: OTHER_AUDIO, ..*sent }));
+    all.sort_by_key(|sent| sent.arrives);
+    all.iter_mut().filter(|sent| sent.track != VIDEO).for_each(|sent| sent.dated -= sent.captured / 10);
+    let (repaired, faults) = repaired(&all);
+    let (least, most) = off(&repaired, 0);
+    assert!(least > -2_000 && most < 100, "{least} {most}");
+    assert!(faults.contains(&Fault::TracksApart));
 }
 
 #[test]

@@ -70,7 +70,11 @@ impl Demuxer {
     fn in_order(&mut self, mut items: Vec<Item>) -> Vec<Item> {
         if self.lanes.iter().any(Lane::is_undecided) {
             self.behind.append(&mut items);
-            return if self.behind.len() > MAX_BEHIND { self.finish().collect() } else { Vec::new() };
+            if self.behind.len() <= MAX_BEHIND {
+                return Vec::new();
+            }
+            self.lanes.iter_mut().for_each(Lane::decide);
+            return self.finish().collect();
         }
         if !self.behind.is_empty() {
             // The picture is the first that this message gives.

@@ -79,16 +79,15 @@ impl Joiner {
     ) -> [Option<Unit>; 2] {
         match content(codec, size, &payload) {
             Content::Before => {
+                self.decide();
                 let done = self.flush();
-                if done.is_some() && self.mode == Mode::Undecided {
-                    self.mode = Mode::Whole;
-                }
                 self.keep_ahead(payload, out);
                 [done, None]
             }
             Content::Within => {
                 if let Some(held) = &mut self.held {
                     held.parts.push(payload);
+                    self.limit(out);
                 }
                 [None, None]
             }
@@ -99,10 +98,8 @@ impl Joiner {
             Content::Slices { .. } => {
                 let mut parts = std::mem::take(&mut self.ahead);
                 parts.push(payload);
+                self.decide();
                 let done = self.flush();
-                if done.is_some() && self.mode == Mode::Undecided {
-                    self.mode = Mode::Whole;
-                }
                 let begun = Held { stamp, parts };
                 if self.mode == Mode::Whole {
                     return [done, Some(begun.joined())];
@@ -116,6 +113,13 @@ impl Joiner {
     /// Gives the picture that may not be whole: no more comes of it.
     pub(super) fn flush(&mut self) -> Option<Unit> {
         self.held.take().map(Held::joined)
+    }
+
+    /// Takes the first picture to be whole, if it still waits.
+    pub(super) fn decide(&mut self) {
+        if self.is_undecided() {
+            self.mode = Mode::Whole;
+        }
     }
 
     /// True while the first picture waits for the message that tells whether it is whole.
@@ -139,12 +143,20 @@ impl Joiner {
         };
         held.parts.append(&mut self.ahead);
         held.parts.push(payload);
-        if held.parts.len() > MAX_PARTS || length(&held.parts) > MAX_UNIT {
-            self.held = None;
-            out.push(Output::Dropped(Some((Fault::DamagedFrames, "a picture over the limit"))));
-            return;
+        if self.limit(out) {
+            out.push(Output::Repaired(Fault::SplitAccessUnit, "slices in messages of their own"));
         }
-        out.push(Output::Repaired(Fault::SplitAccessUnit, "slices in messages of their own"));
+    }
+
+    /// Drops the picture if it is too long; false if it was.
+    fn limit(&mut self, out: &mut Vec<Output>) -> bool {
+        let fits = |held: &Held| held.parts.len() <= MAX_PARTS && length(&held.parts) <= MAX_UNIT;
+        if self.held.as_ref().is_none_or(fits) {
+            return true;
+        }
+        self.held = None;
+        out.push(Output::Dropped(Some((Fault::DamagedFrames, "a picture over the limit"))));
+        false
     }
 
     fn keep_ahead(&mut self, payload: Bytes, out: &mut Vec<Output>) {
@@ -240,6 +252,19 @@ mod tests {
     }
 
     #[test]
+    fn a_first_picture_that_was_not_waited_for_any_more_was_whole() {
+        let (mut joiner, at) = (Joiner::default(), Stamp { dts: Timestamp::ZERO, pts: Timestamp::ZERO });
+        let mut push = |joiner: &mut Joiner| {
+            let payload = [&[0, 0, 0, 2][..], FIRST].concat();
+            joiner.push((Codec::Avc, 4), at, payload.into(), &mut Vec::new()).into_iter().flatten().count()
+        };
+        assert_eq!((push(&mut joiner), joiner.is_undecided()), (0, true));
+        joiner.decide();
+        assert!(joiner.flush().is_some());
+        assert_eq!((push(&mut joiner), joiner.is_undecided()), (1, false));
+    }
+
+    #[test]
     fn pictures_of_the_same_time_stay_apart() {
         let (units, dropped) = run(&[(0, &[FIRST]), (0, &[NEXT]), (0, &[FIRST]), (0, &[NEXT]), (0, &[FILLER])]);
         assert_eq!((units, dropped), (vec![(0, vec![0x65, 0x65]), (0, vec![0x65, 0x65, 0x0c])], 0));
@@ -263,6 +288,12 @@ mod tests {
             let unit = [&[0, 0x10, 0, 0x02, 0x65, if n == 0 { 0x88 } else { 0x44 }][..], &slice].concat();
             joiner.push((Codec::Avc, 4), at, unit.into(), &mut out);
             assert!(joiner.held.as_ref().is_none_or(|held| length(&held.parts) <= MAX_UNIT));
+        }
+        // What belongs to the picture counts as well.
+        joiner.push((Codec::Avc, 4), at, vec![0, 0, 0, 2, 0x65, 0x88].into(), &mut out);
+        for _ in 0..5_000 {
+            joiner.push((Codec::Avc, 4), at, vec![0, 0, 0, 2, 0x0c, 0xff].into(), &mut out);
+            assert!(joiner.held.as_ref().is_none_or(|held| held.parts.len() <= MAX_PARTS));
         }
         for _ in 0..5_000 {
             joiner.push((Codec::Avc, 4), at, vec![0, 0, 0, 2, 6, 5].into(), &mut out);

@@ -189,6 +189,11 @@ impl Lane {
         self.joiner.is_undecided()
     }
 
+    /// Takes the first picture to be whole, if it still waits for the next message.
+    pub(super) fn decide(&mut self) {
+        self.joiner.decide();
+    }
+
     /// Gives the picture that waits for more of it: there is none.
     pub(super) fn flush(&mut self, out: &mut Vec<Output>) {
         if let Some(Unit { stamp, payload }) = self.joiner.flush() {

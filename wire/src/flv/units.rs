@@ -37,7 +37,9 @@ pub(super) fn with_lengths(payload: Bytes, size: u8) -> Option<(Bytes, Form)> {
     if is_whole && is_plain && !is_coded {
         return Some((payload, Form::Lengths));
     }
-    if !(is_whole && is_plain) && begins_with_start_code(&payload) {
+    // Lengths of four bytes that leave nothing but padding are right, and may look like a start code.
+    let is_padded = prefix == 4 && payload.get(end..).is_none_or(|rest| rest.iter().all(|byte| *byte == 0));
+    if !(is_padded || is_whole && is_plain) && begins_with_start_code(&payload) {
         return Some((written(split(&payload), size)?, Form::StartCodes));
     }
     let form = if is_coded { Form::StartCodes } else { Form::Trimmed };
@@ -153,6 +155,10 @@ mod tests {
         assert_eq!(of(&cut, 4), Some((cut[..6].to_vec(), Form::Trimmed)));
         let empty = [0, 0, 0, 0, 0, 0, 0, 2, 0x65, 0x88, 0, 0];
         assert_eq!(of(&empty, 4), Some((cut[..6].to_vec(), Form::Trimmed)));
+        // A length of 256 looks like a start code, also with an empty unit behind it.
+        let (long, padded) =
+            ([&[0, 0, 1, 0][..], &[0x65; 256]].concat(), [&[0, 0, 1, 0][..], &[0x65; 256], &[0; 4]].concat());
+        assert_eq!(of(&padded, 4), Some((long, Form::Trimmed)));
         assert_eq!((of(&[0, 0, 0, 9, 0x65], 4), of(&[0; 9], 4), of(&[7, 7], 4)), (None, None, None));
     }
 
