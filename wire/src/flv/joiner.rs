@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_first_picture_that_was_not_waited_for_any_more_was_whole() {
         let (mut joiner, at) = (Joiner::default(), Stamp { dts: Timestamp::ZERO, pts: Timestamp::ZERO });
-        let mut push = |joiner: &mut Joiner| {
+        let push = |joiner: &mut Joiner| {
             let payload = [&[0, 0, 0, 2][..], FIRST].concat();
             joiner.push((Codec::Avc, 4), at, payload.into(), &mut Vec::new()).into_iter().flatten().count()
         };
