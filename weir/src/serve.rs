@@ -125,7 +125,7 @@ async fn serve(config: Config, room: OpenFiles, drain: CancellationToken) -> any
     info!(http = %config.http.listen, rtmp = %config.rtmp.listen, srt = %config.srt.listen, url = config.public_url(), "ready");
 
     drain.cancelled().await;
-    info!("going down: listeners are closed, a second signal ends at once");
+    info!("going down: broadcasts end, then listeners close; a second signal ends at once");
     studio.finish().await;
     shutdown.cancel();
     tasks.close();

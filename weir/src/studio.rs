@@ -134,7 +134,7 @@ impl Studio {
         let stream = stream.clone();
         let tell = async move {
             if let Err(error) = unless_deleted(control.warn(&stream, warning)) {
-                error!(%stream, error = &error as &dyn Error, "a warning could not be stored");
+                error!(%stream, error = &error as &dyn Error, "a warning was refused");
             }
         };
         self.tasks.spawn_on(tell, &self.runtime);
@@ -390,11 +390,11 @@ impl Contribution {
         let tell = async move {
             while news.recv().await.is_some() {
                 if let Err(error) = unless_deleted(control.flowing(&stream, contribution.clone())) {
-                    error!(%stream, error = &error as &dyn Error, "the start of media could not be stored");
+                    error!(%stream, error = &error as &dyn Error, "the start of media was refused");
                 }
             }
             if let Err(error) = unless_deleted(control.disconnected(&stream, contribution)) {
-                error!(%stream, error = &error as &dyn Error, "the encoder's end could not be stored");
+                error!(%stream, error = &error as &dyn Error, "the end of the encoder was refused");
             }
         };
         studio.tasks.spawn_on(tell, &studio.runtime);

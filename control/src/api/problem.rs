@@ -124,7 +124,7 @@ impl From<Error> for Problem {
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "internal_error",
-                    "the server failed; its log says more under this request's id",
+                    "the server failed; its log says more",
                 )
             }
         }

@@ -182,10 +182,10 @@ impl Lane {
             self.hold_last(dts, out)?;
         }
         let behind = self.clock.filter(|_| self.pending.is_empty()).map_or(0, |clock| dts - clock);
-        match access {
-            _ if behind <= self.least_hole() => return Ok(()),
-            _ => self.report(Fault::MissingMedia, out),
+        if behind <= self.least_hole() {
+            return Ok(());
         }
+        self.report(Fault::MissingMedia, out);
         match access {
             // What it needs is there: it was merely long in coming.
             Access::Dependent if self.in_a_hole() == Nothing::Gap => self.fill(dts, Nothing::Gap, out),

@@ -74,10 +74,12 @@ impl Lane {
 
     /// What fills a hole: no still where pictures are merely long in coming, for what they need is there.
     pub(super) fn in_a_hole(&self) -> Nothing {
-        match () {
-            () if self.can_hold_last() => Nothing::Last,
-            () if self.still.stands || self.still.missed => Nothing::Still,
-            () => Nothing::Gap,
+        if self.can_hold_last() {
+            Nothing::Last
+        } else if self.still.stands || self.still.missed {
+            Nothing::Still
+        } else {
+            Nothing::Gap
         }
     }
 
@@ -168,7 +170,7 @@ impl Lane {
         Ok(())
     }
 
-    /// The same at the end of a segment, where the last picture can be shown on in a short part.
+    /// As [`Self::least_hole`], at the end of a segment, where the last picture can be shown on in a short part.
     pub(super) fn least_hole_at_end(&self) -> i64 {
         if self.rule.is_some() && self.can_hold_last() { self.longest_part() / 4 } else { self.least_hole() }
     }
