@@ -121,11 +121,7 @@ impl From<Error> for Problem {
             error => {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(%error, source, "a request failed");
-                Self::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "internal_error",
-                    "the server failed; its log says more",
-                )
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the server failed; its log says more")
             }
         }
     }
