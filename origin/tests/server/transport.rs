@@ -17,6 +17,14 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 
 use super::support::*;
 
+type Sender = hyper::client::conn::http2::SendRequest<Empty<Bytes>>;
+
+/// Asks for a path over HTTP/2.
+async fn ask_h2(sender: &mut Sender, path: &str) -> http::Response<hyper::body::Incoming> {
+    let request = Request::get(format!("http://test{path}")).body(Empty::new()).unwrap();
+    sender.send_request(request).await.unwrap()
+}
+
 async fn fetch_h2(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     paths: &[&str],
@@ -26,8 +34,7 @@ async fn fetch_h2(
     let driver = tokio::spawn(connection);
     let mut answers = Vec::new();
     for path in paths {
-        let request = Request::get(format!("http://test{path}")).body(Empty::<Bytes>::new()).unwrap();
-        let answer = sender.send_request(request).await.unwrap();
+        let answer = ask_h2(&mut sender, path).await;
         let status = answer.status();
         answers.push((status, answer.into_body().collect().await.unwrap().to_bytes()));
     }
@@ -173,8 +180,7 @@ async fn an_http2_reader_that_gives_no_window_is_cut_off() {
     let io = TokioIo::new(TcpStream::connect(stage.address).await.unwrap());
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
     tokio::spawn(connection);
-    let request = Request::get("http://test/live/b1/video-1.0.m4s").body(Empty::<Bytes>::new()).unwrap();
-    let answer = sender.send_request(request).await.unwrap();
+    let answer = ask_h2(&mut sender, "/live/b1/video-1.0.m4s").await;
     eventually(|| stage.server.stats().stall_closes() == 1);
     assert!(answer.into_body().collect().await.is_err());
 }
@@ -187,8 +193,7 @@ async fn an_http2_client_that_takes_no_answer_of_the_fallback_is_cut_off() {
     client.initial_stream_window_size(0).adaptive_window(false);
     let (mut sender, connection) = client.handshake(io).await.unwrap();
     tokio::spawn(connection);
-    let request = Request::get("http://test/api").body(Empty::<Bytes>::new()).unwrap();
-    let answer = sender.send_request(request).await.unwrap();
+    let answer = ask_h2(&mut sender, "/api").await;
     eventually(|| stage.server.stats().stall_closes() == 1);
     assert!(answer.into_body().collect().await.is_err());
 }
@@ -202,8 +207,7 @@ async fn an_http2_connection_beyond_the_viewers_is_given_back_after_a_request() 
         let io = TokioIo::new(TcpStream::connect(stage.address).await.unwrap());
         let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
         let driver = tokio::spawn(connection);
-        let request = Request::get(format!("http://test{path}")).body(Empty::<Bytes>::new()).unwrap();
-        let answer = sender.send_request(request).await.unwrap();
+        let answer = ask_h2(&mut sender, path).await;
         assert_eq!(answer.status().as_u16(), status);
         answer.into_body().collect().await.unwrap();
         driver.await.unwrap().unwrap();

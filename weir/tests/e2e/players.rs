@@ -113,7 +113,7 @@ fn hls_js_plays_low() {
 }
 
 /// hls.js with its defaults and the others, each opened with the first answer of a stream and a little later, in each mode.
-/// One mode after another: the pages share two cores, and what players have in hand in `low` lasts for less than it takes to
+/// One mode after another: the pages share two cores, and the buffers of players in `low` last for less time than it takes to
 /// start eight of them there.
 #[test]
 fn players_join_at_the_first_answer() {
