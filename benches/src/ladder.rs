@@ -150,14 +150,14 @@ fn ladder(items: &[Demuxed], level: Level, mode: LatencyMode, source: bool) -> R
     let settings = Settings { level, max_height: 1_080, mode, slate: None, hardware: false, loudness: None, source };
     let ladder = Ladder::start(settings, Box::new(output))?;
     let memory = push(&ladder, items, &times)?.saturating_sub(floor);
-    let figures = ladder.figures();
+    let figures = ladder.stats();
     drop(ladder);
     let cpu = (proc::cpu(me)?.saturating_sub(before)).as_secs_f64();
     let times = times.lock().unwrap_or_else(PoisonError::into_inner);
     let delays = delays(&times);
     ensure!(!delays.is_empty(), "nothing was encoded: {figures:?}");
     ensure!(!source || figures.source_frames > 0, "the source was not passed on: {figures:?}");
-    let left_out = figures.skipped_pictures + figures.refused_frames + figures.continuity.late_pictures;
+    let left_out = figures.skipped_frames + figures.refused_frames + figures.continuity.late_frames;
     Ok(Run { cpu, memory, delays, left_out, shed: figures.times_shed })
 }
 

@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use media::id::{BroadcastId, PlaybackId};
 use media::{Kind, TimeDelta, Timestamp, WallTime};
-use origin::{Broadcast, Directory, Fallback, FallbackBody, Listener, Resolution, Server};
+use origin::{Broadcast, Fallback, FallbackBody, Listener, Playback, PlaybackResolver, Server};
 use packager::log::{Event, Format, Init, Part, Payload, RenditionId, SegmentEnd, Targets};
 use packager::uri::{File, Route};
 use rustls::pki_types::pem::PemObject;
@@ -200,9 +200,9 @@ impl Programme {
 /// Finds the one broadcast.
 struct OnlyOne(Arc<Broadcast>);
 
-impl Directory for OnlyOne {
-    fn resolve(&self, _playback_id: &str, _broadcast: Option<&BroadcastId>) -> Resolution {
-        Resolution::Live(Arc::clone(&self.0))
+impl PlaybackResolver for OnlyOne {
+    fn resolve(&self, _playback_id: &str, _broadcast: Option<&BroadcastId>) -> Playback {
+        Playback::Live(Arc::clone(&self.0))
     }
 
     fn title(&self, _playback_id: &str) -> Option<String> {

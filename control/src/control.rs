@@ -28,10 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TOKEN_BYTES: (usize, usize) = (16, 32);
 
 /// Carries out what was decided.
-pub trait Stage: Send + Sync + 'static {
+pub trait EffectHandler: Send + Sync + 'static {
     /// Called in order for each live stream: after an edit was made durable, and before a transition of its lifecycle is. It
     /// must not wait: the live stream's next change does. `settings` are those after the change.
-    fn perform(&self, settings: &Arc<StreamSettings>, effect: &Effect);
+    fn handle(&self, settings: &Arc<StreamSettings>, effect: &Effect);
 }
 
 /// A live stream as it stands after a change.
@@ -56,7 +56,7 @@ pub(crate) struct Inner {
     writer: Writer,
     tokens: Vec<(Hash, Hash)>,
     guard: Guard,
-    stage: Arc<dyn Stage>,
+    stage: Arc<dyn EffectHandler>,
     index: Index,
     deadlines: Arc<Deadlines>,
     clock: Clock,
@@ -69,7 +69,7 @@ pub(crate) struct Inner {
 impl Control {
     /// Opens the store and brings all live streams back; broadcasts that an earlier process left behind end here.
     /// A fresh access token is given back when one was made: this is the only time its secret is known.
-    pub async fn open(config: Config, stage: Arc<dyn Stage>) -> Result<(Self, Option<Token>), Error> {
+    pub async fn open(config: Config, stage: Arc<dyn EffectHandler>) -> Result<(Self, Option<Token>), Error> {
         let mut store = Store::open(&config.store_url).await?;
         let keyring = keyring(&mut store, &config.key_file).await?;
         let (tokens, fresh) = tokens(&mut store, config.token.as_ref()).await?;
@@ -347,7 +347,7 @@ impl Inner {
                 let warning = event.warning().map(Warning::message);
                 tracing::info!(live_stream = %record.id, event = event.as_str(), warning, "lifecycle");
             }
-            self.stage.perform(&settings, effect);
+            self.stage.handle(&settings, effect);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `control` decides and is never on the path of a frame. All changes of a live stream, whether an encoder, the API or
 //! the clock asks for them, go through one door: an edit is written to the store first, a transition of the [`lifecycle`] is
-//! queued for it; then come the look-ups in memory, then the [`Stage`], which carries out what was decided. So a store
+//! queued for it; then come the look-ups in memory, then the [`EffectHandler`], which carries out what was decided. So a store
 //! that fails keeps settings from being changed, and no broadcast from going on.
 
 mod api;
@@ -24,7 +24,7 @@ mod writer;
 pub use api::{ClientAddress, openapi, serves};
 pub use check::{check_store, check_store_file, check_store_url};
 pub use config::{Config, Environment, Token};
-pub use control::{Control, Snapshot, Stage};
+pub use control::{Control, EffectHandler, Snapshot};
 pub use error::Error;
 pub use index::{KeyLookup, Quality, StreamSettings};
 pub use record::Status;

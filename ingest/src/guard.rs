@@ -127,7 +127,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use media::backoff::{FIRST_WAIT, FORGIVE_AFTER, LONGEST_WAIT};
+    use media::backoff::{FIRST_WAIT, FORGIVE_AFTER, MAX_WAIT};
 
     use super::*;
 
@@ -170,7 +170,7 @@ mod tests {
             permit.failed(now);
         }
         assert_eq!(waits[..4], [Duration::ZERO, Duration::ZERO, Duration::ZERO, FIRST_WAIT]);
-        assert_eq!(waits[9], LONGEST_WAIT);
+        assert_eq!(waits[9], MAX_WAIT);
         assert_eq!(guard.enter(ip(2)).unwrap().wait(now), Duration::ZERO);
         assert_eq!(permit.wait(now + FORGIVE_AFTER), Duration::ZERO);
         permit.succeeded();

@@ -19,7 +19,7 @@ use wire::Item;
 use wire::flv::Demuxer;
 use wire::rtmp::server::{self, Rejection, RejectionCode, Session};
 
-use crate::gate::{Key, Protocol, Publish, Refusal};
+use crate::authorize::{Key, Protocol, Publish, Refusal};
 use crate::guard::{Full, Permit};
 use crate::server::{End, Obstacle, Server, Shared, Source};
 use crate::stats::Stats;
@@ -299,7 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Source for Link<S> {
         }
     }
 
-    fn held(&self) -> usize {
+    fn buffered_bytes(&self) -> usize {
         self.session.pending()
     }
 

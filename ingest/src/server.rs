@@ -13,8 +13,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 use wire::Item;
 
+use crate::authorize::{Admission, Authorizer, DisconnectReason, LinkStats, Publish, Refusal};
 use crate::budget::{MemoryBudget, RateCeiling, Share};
-use crate::gate::{Admission, Gate, LinkFigures, Publish, Refusal, Stop};
 use crate::guard::{Guard, Limits, Permit};
 use crate::silence::{Missing, Silence};
 use crate::stats::Stats;
@@ -48,7 +48,7 @@ pub struct Server {
 
 pub(crate) struct Shared {
     pub(crate) config: Config,
-    pub(crate) gate: Arc<dyn Gate>,
+    pub(crate) gate: Arc<dyn Authorizer>,
     pub(crate) guard: Arc<Guard>,
     pub(crate) memory: Arc<MemoryBudget>,
     pub(crate) stats: Arc<Stats>,
@@ -80,12 +80,12 @@ pub(crate) trait Source {
     fn obstacle(&self) -> Obstacle;
 
     /// Bytes of what is not whole yet.
-    fn held(&self) -> usize {
+    fn buffered_bytes(&self) -> usize {
         0
     }
 
     /// How the link does, where the protocol can tell.
-    fn link(&mut self) -> Option<LinkFigures> {
+    fn link(&mut self) -> Option<LinkStats> {
         None
     }
 }
@@ -139,7 +139,7 @@ impl Server {
     /// A server that asks `gate` and ends with `shutdown`; its connections run on `tasks`.
     pub fn new(
         config: Config,
-        gate: Arc<dyn Gate>,
+        gate: Arc<dyn Authorizer>,
         stats: Arc<Stats>,
         tasks: TaskTracker,
         shutdown: CancellationToken,
@@ -203,7 +203,7 @@ impl Shared {
                         Missing::MoreFrames => End::Frameless,
                         Missing::FirstFrame => source.obstacle().into(),
                     })?;
-                    if !share.hold(sink.held().saturating_add(source.held() as u64)) {
+                    if !share.hold(sink.buffered_bytes().saturating_add(source.buffered_bytes() as u64)) {
                         return Err(End::Memory);
                     }
                     if let Some(figures) = source.link() {
@@ -264,7 +264,7 @@ impl Shared {
 }
 
 /// A reason, or never: a sender that is gone has nothing to say.
-async fn stopped(stop: oneshot::Receiver<Stop>) -> Stop {
+async fn stopped(stop: oneshot::Receiver<DisconnectReason>) -> DisconnectReason {
     match stop.await {
         Ok(reason) => reason,
         Err(_) => std::future::pending().await,

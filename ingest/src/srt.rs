@@ -26,7 +26,7 @@ use connection::{Socket, millis};
 use door::{Caller, Door};
 use ffi::Hook;
 
-use crate::gate::{LinkFigures, Protocol, Publish};
+use crate::authorize::{LinkStats, Protocol, Publish};
 use crate::server::{End, Obstacle, Server, Shared, Source};
 
 /// Bytes taken at once: 33 ms of a 16 Mbit/s stream. What is more is taken in the next turn.
@@ -178,9 +178,9 @@ impl Source for Feed {
         }
     }
 
-    fn link(&mut self) -> Option<LinkFigures> {
+    fn link(&mut self) -> Option<LinkStats> {
         let stats = *self.demuxer.stats();
         let (continuity_errors, dropped_units) = (stats.continuity_errors, stats.dropped);
-        self.connection.figures().ok().map(|link| LinkFigures { continuity_errors, dropped_units, ..link })
+        self.connection.figures().ok().map(|link| LinkStats { continuity_errors, dropped_units, ..link })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::gate::Refusal;
+use crate::authorize::Refusal;
 
 /// What happened at the listeners.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{News, Rig, config};
-use ingest::{Config, Item, Limits, Stop, Transport};
+use ingest::{Config, DisconnectReason, Item, Limits, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use wire::amf0::Value;
@@ -172,7 +172,7 @@ async fn the_program_can_end_a_contribution() {
     let mut encoder = Encoder::publish(rig.address, "good").await;
     assert!(matches!(rig.next().await, News::Asked(_)));
     let stop = rig.door.stops.lock().pop().unwrap();
-    stop.send(Stop::TakenOver).unwrap();
+    stop.send(DisconnectReason::TakenOver).unwrap();
     encoder.closed().await;
     assert!(matches!(rig.next().await, News::Gone));
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use common::{News, PASSPHRASE, Rig, config};
 use ingest::srt::{CallerOptions, Connection, Error, Options};
-use ingest::{Config, Key, Limits, Passphrase, Stop};
+use ingest::{Config, DisconnectReason, Key, Limits, Passphrase};
 
 /// What the other tests of this process may take meanwhile.
-const MOST_GROWN: u64 = 32 << 20;
+const MAX_GROWN: u64 = 32 << 20;
 /// Packets of a transport stream without a programme, as many as one SRT message takes.
 const NULL_PACKETS: [u8; 7 * 188] = null_packets();
 // What a caller is told; see `srt.h` and `access_control.h` of libsrt.
@@ -153,7 +153,7 @@ async fn the_program_can_end_a_contribution() {
     let to = listen(&rig, true);
     let mut caller = call(to, "good", Some(PASSPHRASE)).await.unwrap();
     assert!(matches!(rig.next().await, News::Asked(_)));
-    rig.door.stops.lock().pop().unwrap().send(Stop::TakenOver).unwrap();
+    rig.door.stops.lock().pop().unwrap().send(DisconnectReason::TakenOver).unwrap();
     assert!(matches!(rig.next().await, News::Gone));
     assert_eq!(caller.receive(&mut [0; 2_000]).await.unwrap(), 0);
     rig.end().await;
@@ -232,6 +232,6 @@ async fn garbage_and_half_open_handshakes_harm_nobody() {
     rig.wait_for(|received| received.bytes >= 20 * NULL_PACKETS.len()).await;
     assert_eq!(rig.stats.open(), 1);
     let grown = resident().saturating_sub(before);
-    assert!(grown < MOST_GROWN, "{grown} bytes for strangers");
+    assert!(grown < MAX_GROWN, "{grown} bytes for strangers");
     rig.end().await;
 }

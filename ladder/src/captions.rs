@@ -8,9 +8,9 @@ const PACKET: usize = 3;
 /// `cc_valid` in the first of them; the rest are padding.
 const VALID: u8 = 0b100;
 /// `cc_count` has five bits.
-const MOST_AT_A_TIME: usize = 31 * PACKET;
+const MAX_AT_A_TIME: usize = 31 * PACKET;
 /// More than a rung that shows every other picture ever has waiting; what comes on top is left out.
-const MOST_WAITING: usize = 8 * MOST_AT_A_TIME;
+const MAX_WAITING: usize = 8 * MAX_AT_A_TIME;
 
 /// Captions that wait for the next picture of a rung: not every rung shows every picture.
 #[derive(Debug, Default)]
@@ -27,13 +27,13 @@ impl Captions {
 
     /// Adds what comes with the next picture.
     pub(crate) fn add(&mut self, news: &Self) {
-        let room = MOST_WAITING.saturating_sub(self.0.len());
+        let room = MAX_WAITING.saturating_sub(self.0.len());
         self.0.extend(news.0.iter().take(room / PACKET * PACKET));
     }
 
     /// What one picture can have.
     pub(crate) fn take(&mut self) -> Self {
-        Self(self.0.drain(..self.0.len().min(MOST_AT_A_TIME)).collect())
+        Self(self.0.drain(..self.0.len().min(MAX_AT_A_TIME)).collect())
     }
 
     pub(crate) fn clear(&mut self) {
@@ -72,7 +72,7 @@ mod tests {
     fn no_more_wait_than_the_bound() {
         let mut waiting = Captions::default();
         (0..100).for_each(|_| waiting.add(&packets(31)));
-        assert_eq!(waiting.0.len(), MOST_WAITING);
+        assert_eq!(waiting.0.len(), MAX_WAITING);
     }
 
     #[test]

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use gstreamer as gst;
 use media::codec::{aac, ac3, av1, avc, flac, hevc, vp9};
 use media::{CodecConfig, Frame, Timestamp, Track, TrackId};
-use slate::filler::{Reel, Silence};
+use slate::filler::{LoopedVideo, Silence};
 
 use crate::captions::Captions;
 use crate::encoder::header;
 use crate::error::Error;
-use crate::ladder::Slate;
-use crate::picture::{Picture, colours};
+use crate::ladder::SlateImages;
+use crate::picture::{RawFrame, colours};
 use crate::pipe::{Notify, Pipe, clock_time, element};
 use crate::rate::Rate;
 use crate::still::Canvas;
@@ -80,7 +80,7 @@ pub fn encoders() -> Result<Vec<(&'static str, Option<&'static str>)>, Error> {
 
 /// What the pictures of a clip have to be like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Likeness {
+pub struct ClipSpec {
     coding: Coding,
     size: (u32, u32),
     /// Shape of a pixel: width to height.
@@ -96,7 +96,7 @@ enum Coding {
     Vp9,
 }
 
-impl Likeness {
+impl ClipSpec {
     /// What goes with pictures of a track at this rate; none for sound, and where the size is not known yet.
     pub fn of(codec: &CodecConfig, rate: Rate) -> Option<Self> {
         let coding = match codec {
@@ -115,7 +115,7 @@ impl Likeness {
     }
 
     /// The slate as one GOP of so many seconds. Blocks the thread for as long as the encoder takes.
-    pub fn film(&self, slate: &Slate, seconds: u32) -> Result<Reel, Error> {
+    pub fn render_clip(&self, slate: &SlateImages, seconds: u32) -> Result<LoopedVideo, Error> {
         gst::init().map_err(|error| Error::Start(error.to_string()))?;
         let mut canvas = Canvas::with_pixels(self.size, self.aspect, &colours(None))?;
         let picture = canvas.draw(slate)?;
@@ -130,11 +130,11 @@ impl Likeness {
         let frames: Option<Vec<_>> = (0..).zip(&samples).map(frame).collect();
         let frames = frames.ok_or(Error::Clip("frames without bytes"))?;
         let length = self.rate.span(count.into());
-        Reel::new(Track::new(TRACK, codec), frames, length).ok_or(Error::Clip("it cannot be repeated"))
+        LoopedVideo::new(Track::new(TRACK, codec), frames, length).ok_or(Error::Clip("it cannot be repeated"))
     }
 
     /// The same picture `count` times.
-    fn encode(&self, picture: &Picture, count: u32) -> Result<Vec<gst::Sample>, Error> {
+    fn encode(&self, picture: &RawFrame, count: u32) -> Result<Vec<gst::Sample>, Error> {
         let rate = gst::Fraction::new(self.rate.frames as i32, self.rate.seconds as i32);
         let mut from = picture.info().to_caps().map_err(Error::refused("clip > caps"))?;
         if let Some(structure) = from.make_mut().structure_mut(0) {
@@ -317,15 +317,16 @@ mod tests {
     use crate::decoder::{Decoded, Decoder};
     use media::codec::opus;
     use media::{Access, Kind, TimeDelta};
-    use slate::{End, Filler, Item};
+    use slate::{Filler, Item, TrackEnd};
 
-    fn slate() -> Slate {
-        let [landscape, portrait] = [slate::pictures::LANDSCAPE, slate::pictures::PORTRAIT].map(Bytes::from_static);
-        Slate { landscape, portrait }
+    fn slate() -> SlateImages {
+        let [landscape, portrait] =
+            [slate::default_images::LANDSCAPE, slate::default_images::PORTRAIT].map(Bytes::from_static);
+        SlateImages { landscape, portrait }
     }
 
-    fn likeness(coding: Coding, size: (u32, u32)) -> Likeness {
-        Likeness { coding, size, aspect: (1, 1), rate: Rate::new(30_000, 1_001) }
+    fn likeness(coding: Coding, size: (u32, u32)) -> ClipSpec {
+        ClipSpec { coding, size, aspect: (1, 1), rate: Rate::new(30_000, 1_001) }
     }
 
     fn ms(n: i64) -> TimeDelta {
@@ -333,8 +334,8 @@ mod tests {
     }
 
     /// What leaves in the first two seconds of a gap.
-    fn played(clip: slate::filler::Clip, track: Track) -> Vec<Frame> {
-        let end = End { track, dts: Timestamp::ZERO, pts: Timestamp::ZERO };
+    fn played(clip: slate::filler::SlateClip, track: Track) -> Vec<Frame> {
+        let end = TrackEnd { track, dts: Timestamp::ZERO, pts: Timestamp::ZERO };
         let mut out = Vec::new();
         Filler::new(clip, &[end], ms(0)).poll(ms(2_000), &mut out);
         let frames = out.into_iter().filter_map(|item| match item {
@@ -364,35 +365,35 @@ mod tests {
     #[test]
     fn the_slate_is_shown_in_every_codec() {
         for coding in [Coding::Avc, Coding::Hevc, Coding::Av1, Coding::Vp9] {
-            let reel = likeness(coding, (640, 360)).film(&slate(), 1).unwrap();
+            let reel = likeness(coding, (640, 360)).render_clip(&slate(), 1).unwrap();
             let track = reel.track().clone();
-            assert_eq!(Likeness::of(&track.codec, Rate::new(30_000, 1_001)).unwrap(), likeness(coding, (640, 360)));
-            let clip = slate::filler::Clip { pictures: Some(reel), sounds: Vec::new() };
+            assert_eq!(ClipSpec::of(&track.codec, Rate::new(30_000, 1_001)).unwrap(), likeness(coding, (640, 360)));
+            let clip = slate::filler::SlateClip { pictures: Some(reel), sounds: Vec::new() };
             let frames = played(clip, track.clone());
             assert_eq!(frames.len(), 60, "{coding:?}");
             let keys: Vec<_> = (0..).zip(&frames).filter(|(_, frame)| frame.access == Access::Independent).collect();
             assert_eq!(keys.iter().map(|(n, _)| *n).collect::<Vec<i32>>(), [0, 30], "{coding:?}");
             let size: usize = frames.iter().map(|frame| frame.payload.len()).sum();
             assert!(size < 200_000, "{coding:?} takes {size} bytes");
-            let Some(Decoded::Picture { picture, .. }) = decoded(&track, &frames, 40).pop() else { unreachable!() };
+            let Some(Decoded::Video { picture, .. }) = decoded(&track, &frames, 40).pop() else { unreachable!() };
             assert_eq!((picture.width(), picture.height()), (640, 360), "{coding:?}");
         }
     }
 
     #[test]
     fn pixels_keep_their_shape() {
-        let wide = Likeness { aspect: (4, 3), ..likeness(Coding::Avc, (720, 480)) };
-        let reel = wide.film(&slate(), 1).unwrap();
+        let wide = ClipSpec { aspect: (4, 3), ..likeness(Coding::Avc, (720, 480)) };
+        let reel = wide.render_clip(&slate(), 1).unwrap();
         assert_eq!(reel.track().codec.display_size(), Some((960, 480)));
-        let upright = likeness(Coding::Avc, (360, 640)).film(&slate(), 1).unwrap();
+        let upright = likeness(Coding::Avc, (360, 640)).render_clip(&slate(), 1).unwrap();
         assert_eq!(upright.track().codec.resolution(), Some((360, 640)));
     }
 
     #[test]
     fn what_is_no_picture_makes_no_clip() {
-        let none = Slate { landscape: Bytes::from_static(b"GIF89a"), portrait: Bytes::new() };
-        assert!(matches!(likeness(Coding::Avc, (640, 360)).film(&none, 1), Err(Error::Slate(_))));
-        assert_eq!(Likeness::of(&CodecConfig::Opus(opus::Config::new(2).unwrap()), Rate::new(30, 1)), None);
+        let none = SlateImages { landscape: Bytes::from_static(b"GIF89a"), portrait: Bytes::new() };
+        assert!(matches!(likeness(Coding::Avc, (640, 360)).render_clip(&none, 1), Err(Error::Slate(_))));
+        assert_eq!(ClipSpec::of(&CodecConfig::Opus(opus::Config::new(2).unwrap()), Rate::new(30, 1)), None);
     }
 
     #[test]
@@ -406,7 +407,7 @@ mod tests {
         for codec in [aac, ac3, flac] {
             let track = Track::new(TrackId(5), codec);
             let silence = silence(&track).unwrap();
-            let clip = slate::filler::Clip { pictures: None, sounds: vec![silence] };
+            let clip = slate::filler::SlateClip { pictures: None, sounds: vec![silence] };
             let frames = played(clip, track.clone());
             assert!(frames.len() > 20 && track.kind() == Kind::Audio, "{}", track.codec.name());
             let apart = frames[1].dts - frames[0].dts;

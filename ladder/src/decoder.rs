@@ -6,7 +6,7 @@ use gstreamer_video as video;
 use media::{Access, CodecConfig, Frame, Kind, Timestamp, Track, TrackId};
 
 use crate::error::Error;
-use crate::picture::Picture;
+use crate::picture::RawFrame;
 use crate::pipe::{Notify, Pipe, clock_time, element, timestamp};
 
 /// Samples of sound a second that come out, whatever goes in.
@@ -15,9 +15,9 @@ pub const SAMPLE_RATE: u32 = 48_000;
 pub const CHANNELS: u32 = 2;
 
 /// Frames that wait for the decoder. At the bound the ladder stops feeding it, and its own queue fills.
-const MOST_QUEUED: usize = 8;
+const MAX_QUEUED: usize = 8;
 /// Pictures or blocks of sound that wait behind the decoder. At the bound the decoder waits.
-const MOST_WAITING: u32 = 4;
+const MAX_WAITING: u32 = 4;
 /// More samples a second than this are decoded on several threads, at the price of a frame of delay for each.
 const ONE_THREAD: u64 = 1_920 * 1_080 * 60;
 /// Frames a second where the header does not tell.
@@ -27,14 +27,14 @@ const USUAL_RATE: u64 = 30;
 #[derive(Debug)]
 pub enum Decoded {
     /// A picture.
-    Picture {
+    Video {
         /// When it is shown.
         pts: Timestamp,
         /// The picture.
-        picture: Picture,
+        picture: RawFrame,
     },
     /// Interleaved samples of [`CHANNELS`] channels at [`SAMPLE_RATE`].
-    Sound {
+    Audio {
         /// When the first one is heard.
         pts: Timestamp,
         /// The samples.
@@ -73,7 +73,7 @@ impl Decoder {
                     .build()
             }
         };
-        let pipe = Pipe::start(&from, &chain, &to, MOST_WAITING, notify)?;
+        let pipe = Pipe::start(&from, &chain, &to, MAX_WAITING, notify)?;
         if let Some(header) = stream_header(&track.codec) {
             pipe.push(gst::Buffer::from_slice(header))?;
         }
@@ -100,7 +100,7 @@ impl Decoder {
 
     /// False while enough frames wait.
     pub fn has_room(&self) -> bool {
-        self.pipe.queued() < MOST_QUEUED
+        self.pipe.queued() < MAX_QUEUED
     }
 
     /// Gives it the next frame. Frames before the first one that decoding may start at are skipped and counted.
@@ -165,7 +165,7 @@ fn picture(sample: &gst::Sample) -> Option<Decoded> {
     let buffer = sample.buffer_owned()?;
     let info = video::VideoInfo::from_caps(sample.caps()?).ok()?;
     let pts = timestamp(i64::try_from(buffer.pts()?.nseconds()).ok()?);
-    Some(Decoded::Picture { pts, picture: Picture::new(buffer, info) })
+    Some(Decoded::Video { pts, picture: RawFrame::new(buffer, info) })
 }
 
 fn sound(sample: &gst::Sample) -> Option<Decoded> {
@@ -176,7 +176,7 @@ fn sound(sample: &gst::Sample) -> Option<Decoded> {
         map.chunks_exact(size_of::<f32>()).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap_or_default()));
     // A decoder's odd samples are no reason to hurt ears, or an encoder.
     let samples = samples.map(|sample| if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 });
-    Some(Decoded::Sound { pts, samples: samples.collect() })
+    Some(Decoded::Audio { pts, samples: samples.collect() })
 }
 
 fn decoding_element(codec: &CodecConfig) -> Result<gst::Element, Error> {

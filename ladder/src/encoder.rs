@@ -9,7 +9,7 @@ use media::{Access, CodecConfig, Frame, LatencyMode, Timestamp, Track, TrackId};
 use crate::beside::Style;
 use crate::captions::Captions;
 use crate::error::Error;
-use crate::picture::Picture;
+use crate::picture::RawFrame;
 use crate::pipe::{Leaving, Notify, Pipe, clock_time, element, timestamp};
 use crate::plan::{Level, Rung};
 use crate::rate::Rate;
@@ -26,11 +26,11 @@ const HARDWARE: [(&str, &str); 4] = [
 /// Pictures in a second above which one thread of x264 cannot keep up on every machine, as samples.
 const ONE_THREAD: f64 = 1_920.0 * 1_080.0 * 32.0;
 /// Frames that wait behind an encoder: they are small, and the ladder takes them at once.
-const MOST_WAITING: u32 = 120;
+const MAX_WAITING: u32 = 120;
 
 /// An encoder on this machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Found {
+pub struct EncoderInfo {
     /// Its element of GStreamer.
     pub element: &'static str,
     /// What it is, for people.
@@ -40,10 +40,10 @@ pub struct Found {
 }
 
 /// The H.264 encoders on this machine, in the order in which they are taken.
-pub fn encoders() -> Result<Vec<Found>, Error> {
+pub fn encoders() -> Result<Vec<EncoderInfo>, Error> {
     gst::init().map_err(|error| Error::Start(error.to_string()))?;
-    let hardware = HARDWARE.iter().map(|(element, name)| Found { element, name, hardware: true });
-    let all = hardware.chain([Found { element: SOFTWARE, name: "x264", hardware: false }]);
+    let hardware = HARDWARE.iter().map(|(element, name)| EncoderInfo { element, name, hardware: true });
+    let all = hardware.chain([EncoderInfo { element: SOFTWARE, name: "x264", hardware: false }]);
     Ok(all.filter(|found| gst::ElementFactory::find(found.element).is_some()).collect())
 }
 
@@ -120,7 +120,7 @@ impl Encoder {
             .build();
         let is_software = name == SOFTWARE || style.is_some();
         let chain = if is_software { vec![software(rung, coding, style)?] } else { hardware(name, rung, coding)? };
-        let pipe = Pipe::start(&from, &chain, &to, MOST_WAITING, notify)?;
+        let pipe = Pipe::start(&from, &chain, &to, MAX_WAITING, notify)?;
         let second = gst::ClockTime::SECOND.nseconds() as f64;
         let duration = gst::ClockTime::from_nseconds((second / rung.rate.per_second()) as u64);
         Ok(Self { pipe, id, ticks: coding.ticks, duration, header: None, fresh: true })
@@ -134,7 +134,7 @@ impl Encoder {
     /// Encodes a picture with captions, as a key frame if so.
     pub(crate) fn push(
         &mut self,
-        picture: &Picture,
+        picture: &RawFrame,
         captions: &Captions,
         pts: Timestamp,
         key: bool,

@@ -7,15 +7,15 @@ use media::{Access, Frame, Kind, Metadata, TimeDelta, Timestamp, Track, TrackId}
 use parking_lot::{Condvar, Mutex};
 use slate::Item;
 
-use crate::ladder::{Figures, Slate};
+use crate::ladder::{SlateImages, Stats};
 
 /// Bytes, frames and time that wait. At any of the bounds frames are refused up to the next key frame. What an encoder
 /// sends at once after a gap in the network fits; what a machine cannot decode in time does not add up.
-const MOST_BYTES: usize = 16 << 20;
-const MOST_FRAMES: usize = 2_000;
+const MAX_BYTES: usize = 16 << 20;
+const MAX_FRAMES: usize = 2_000;
 const LONGEST: TimeDelta = TimeDelta::from_secs(4);
 /// Tracks, beginnings and metadata that wait; a peer that announces more is not heard.
-const MOST_WORDS: usize = 1_000;
+const MAX_WORDS: usize = 1_000;
 
 /// A step for the thread.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) enum Message {
     /// Metadata of the contribution.
     Metadata(Metadata),
     /// Other pictures for the slate.
-    Slate(Slate),
+    SlateImages(SlateImages),
     /// The contribution has left.
     Gone,
     /// Nothing follows.
@@ -58,7 +58,7 @@ struct State {
     rung: bool,
     closed: bool,
     refused: u64,
-    figures: Figures,
+    figures: Stats,
 }
 
 impl Inbox {
@@ -91,8 +91,8 @@ impl Inbox {
         self.bell.notify_one();
     }
 
-    pub(crate) fn set_slate(&self, slate: Slate) {
-        self.state.lock().tell(Message::Slate(slate));
+    pub(crate) fn set_slate(&self, slate: SlateImages) {
+        self.state.lock().tell(Message::SlateImages(slate));
         self.bell.notify_one();
     }
 
@@ -138,26 +138,26 @@ impl Inbox {
         !state.closed
     }
 
-    pub(crate) fn set_figures(&self, figures: Figures) {
+    pub(crate) fn set_figures(&self, figures: Stats) {
         self.state.lock().figures = figures;
     }
 
-    pub(crate) fn figures(&self) -> Figures {
+    pub(crate) fn stats(&self) -> Stats {
         let state = self.state.lock();
-        Figures { refused_frames: state.refused, ..state.figures }
+        Stats { refused_frames: state.refused, ..state.figures }
     }
 }
 
 impl State {
     fn tell(&mut self, message: Message) {
-        if self.messages.len() - self.frames < MOST_WORDS {
+        if self.messages.len() - self.frames < MAX_WORDS {
             self.messages.push_back(message);
         }
     }
 
     fn frame(&mut self, frame: Frame) {
         let long = frame.dts - *self.oldest.get_or_insert(frame.dts) >= LONGEST;
-        let full = long || self.frames >= MOST_FRAMES || self.bytes >= MOST_BYTES;
+        let full = long || self.frames >= MAX_FRAMES || self.bytes >= MAX_BYTES;
         let is_picture = self.pictures.contains(&frame.track);
         let starts = frame.access != Access::Dependent;
         let broken = is_picture && !starts && self.broken.contains(&frame.track);
@@ -196,17 +196,17 @@ mod tests {
     fn at_the_bound_it_waits_for_a_key_frame() {
         let inbox = Inbox::default();
         inbox.push(Item::Track(video()));
-        for _ in 0..MOST_FRAMES + 5 {
+        for _ in 0..MAX_FRAMES + 5 {
             inbox.push(frame(Access::Dependent, 1));
         }
-        assert_eq!(inbox.figures().refused_frames, 5);
+        assert_eq!(inbox.stats().refused_frames, 5);
         let mut out = VecDeque::new();
         assert!(inbox.wait(Duration::ZERO, false, &mut out));
-        assert_eq!(out.len(), MOST_FRAMES + 1);
+        assert_eq!(out.len(), MAX_FRAMES + 1);
         inbox.push(frame(Access::Dependent, 1));
         inbox.push(frame(Access::Independent, 1));
         inbox.push(frame(Access::Dependent, 1));
-        assert_eq!(inbox.figures().refused_frames, 6);
+        assert_eq!(inbox.stats().refused_frames, 6);
         out.clear();
         inbox.wait(Duration::ZERO, false, &mut out);
         assert_eq!(out.len(), 2);
@@ -218,7 +218,7 @@ mod tests {
         for _ in 0..20 {
             inbox.push(frame(Access::Independent, 1 << 20));
         }
-        assert_eq!(inbox.figures().refused_frames, 4);
+        assert_eq!(inbox.stats().refused_frames, 4);
     }
 
     #[test]
@@ -229,10 +229,10 @@ mod tests {
             let Item::Frame(frame) = frame(Access::Independent, 1) else { unreachable!() };
             inbox.push(Item::Frame(Frame { dts, ..frame }));
         }
-        assert_eq!(inbox.figures().refused_frames, 2);
+        assert_eq!(inbox.stats().refused_frames, 2);
         inbox.wait(Duration::ZERO, false, &mut VecDeque::new());
         inbox.push(frame(Access::Independent, 1));
-        assert_eq!(inbox.figures().refused_frames, 2);
+        assert_eq!(inbox.stats().refused_frames, 2);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::plan::{Level, Rung};
 use crate::work::Work;
 
 /// What is inside has so long to come out at the end; what has not is lost.
-const LONGEST_END: Duration = Duration::from_secs(2);
+const MAX_END: Duration = Duration::from_secs(2);
 
 /// How a ladder is made.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub struct Settings {
     /// How early viewers get the programme.
     pub mode: LatencyMode,
     /// What is shown when pictures stay away; the last picture is held for good without it.
-    pub slate: Option<Slate>,
+    pub slate: Option<SlateImages>,
     /// Whether encoders of the machine's hardware may be used where there are some.
     pub hardware: bool,
     /// The loudness that the sound is brought to, in LUFS; it stays as it is without.
@@ -40,7 +40,7 @@ pub struct Settings {
 
 /// The pictures of the slate, each PNG or JPEG; the one whose shape fits is shown.
 #[derive(Clone, Debug)]
-pub struct Slate {
+pub struct SlateImages {
     /// For programmes that are wider than high.
     pub landscape: Bytes,
     /// For programmes that are higher than wide.
@@ -73,7 +73,7 @@ pub enum Output {
         failed: bool,
     },
     /// A rung that is the contribution's own has no frames until it is restored.
-    Away {
+    Absent {
         /// Its number.
         rung: usize,
     },
@@ -95,15 +95,15 @@ pub type Sink = Box<dyn FnMut(&mut Vec<Output>) + Send>;
 
 /// What a ladder does, for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct Stats {
     /// What the continuous output was made of.
-    pub continuity: continuity::Counts,
+    pub continuity: continuity::Stats,
     /// Frames that were not taken because the ladder was behind with those before them.
     pub refused_frames: u64,
     /// Frames that could not be decoded.
     pub bad_frames: u64,
     /// Pictures left out because an encoder was behind.
-    pub skipped_pictures: u64,
+    pub skipped_frames: u64,
     /// Decoders that failed and were replaced.
     pub decoders_replaced: u64,
     /// Encoders that failed and were replaced.
@@ -129,9 +129,9 @@ pub struct Ladder {
 
 impl Ladder {
     /// The track of the first sound that comes out; those of the others are numbered from there, and behind
-    /// [`MOST_SOUNDS`](crate::plan::MOST_SOUNDS) of them their poorer encodings in the same order. Rung `n` is track `n`.
+    /// [`MAX_AUDIO_TRACKS`](crate::plan::MAX_AUDIO_TRACKS) of them their poorer encodings in the same order. Rung `n` is track `n`.
     pub const AUDIO: TrackId = TrackId(64);
-    pub(crate) const LEADER: TrackId = TrackId(0);
+    pub(crate) const REFERENCE: TrackId = TrackId(0);
 
     /// Starts the thread of a ladder. `output` is called there with what comes out, in order for each track; it has to
     /// take it without waiting, and empties the list or leaves it to be emptied.
@@ -175,7 +175,7 @@ impl Ladder {
     }
 
     /// Other pictures for a slate that there is; those that cannot be decoded change nothing.
-    pub fn set_slate(&self, slate: Slate) {
+    pub fn set_slate(&self, slate: SlateImages) {
         self.inbox.set_slate(slate);
     }
 
@@ -183,12 +183,12 @@ impl Ladder {
     pub fn finish(self) {
         self.inbox.end();
         // It hangs up, or it is too slow: both are the end.
-        let _hung_up = self.done.recv_timeout(LONGEST_END);
+        let _hung_up = self.done.recv_timeout(MAX_END);
     }
 
     /// What it did so far.
-    pub fn figures(&self) -> Figures {
-        self.inbox.figures()
+    pub fn stats(&self) -> Stats {
+        self.inbox.stats()
     }
 }
 

@@ -29,7 +29,7 @@ mod voices;
 mod work;
 
 pub use decoder::{CHANNELS, Decoded, Decoder, SAMPLE_RATE};
-pub use encoder::{Found, encoders};
+pub use encoder::{EncoderInfo, encoders};
 pub use error::Error;
-pub use ladder::{Figures, Ladder, Output, Settings, Sink, Slate};
-pub use picture::Picture;
+pub use ladder::{Ladder, Output, Settings, Sink, SlateImages, Stats};
+pub use picture::RawFrame;

@@ -14,13 +14,13 @@ use crate::limiter::Limiter;
 const LOOK: usize = SAMPLE_RATE as usize / 10;
 const LOOKS_A_SECOND: f64 = 10.0;
 /// Looks that are heeded, half a minute: what was heard before does not count any more.
-const MOST_LOOKS: usize = 300;
+const MAX_LOOKS: usize = 300;
 /// Sound that is quieter than this, in LUFS, is a pause: it counts for nothing, and the gain stays.
 const PAUSE: f64 = -50.0;
 /// What is quieter than the rest by so many LU does not count (R128's relative gate).
 const RELATIVE_GATE: f64 = 10.0;
 /// The gain is no more and no less than this, in dB.
-const MOST_GAIN: f64 = 20.0;
+const MAX_GAIN: f64 = 20.0;
 /// How fast it moves, in dB a second: up slowly, down faster, and at the start of a broadcast at once.
 const UP: f64 = 1.0;
 const DOWN: f64 = 3.0;
@@ -97,11 +97,11 @@ impl Leveller {
     /// A look that was no pause: the gain moves.
     fn heed(&mut self, loudness: f64) {
         self.looks = self.looks.saturating_add(1);
-        if self.heard.len() == MOST_LOOKS {
+        if self.heard.len() == MAX_LOOKS {
             self.heard.pop_front();
         }
         self.heard.push_back(energy(loudness));
-        self.aim = (self.target - self.loudness()).clamp(-MOST_GAIN, MOST_GAIN);
+        self.aim = (self.target - self.loudness()).clamp(-MAX_GAIN, MAX_GAIN);
         let first = self.looks <= FIRST_LOOKS;
         let (up, down) = if first { (FIRST, FIRST) } else { (UP, DOWN) };
         self.gain += (self.aim - self.gain).clamp(-down / LOOKS_A_SECOND, up / LOOKS_A_SECOND);

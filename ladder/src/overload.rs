@@ -17,7 +17,7 @@ const SETTLE: TimeDelta = TimeDelta::from_secs(2);
 const CALM: TimeDelta = TimeDelta::from_millis(70);
 /// For so long before a rung is taken back; twice as long after each time that it was too much.
 const CALM_FOR: TimeDelta = TimeDelta::from_secs(10);
-const LONGEST_CALM: TimeDelta = TimeDelta::from_secs(320);
+const MAX_CALM: TimeDelta = TimeDelta::from_secs(320);
 /// A rung that is given up so soon after it was taken back was too much.
 const TOO_MUCH: TimeDelta = TimeDelta::from_secs(30);
 
@@ -127,7 +127,7 @@ impl Overload {
 }
 
 fn longer(patience: TimeDelta) -> TimeDelta {
-    patience.times(2).min(LONGEST_CALM)
+    patience.times(2).min(MAX_CALM)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use media::{CodecConfig, LatencyMode, TimeDelta, Timestamp, Track, TrackId};
 
 use crate::encoder::{Coding, Ticks};
 use crate::ladder::Output;
-use crate::picture::Picture;
+use crate::picture::RawFrame;
 use crate::plan::Rung;
 use crate::rate::Rate;
 use crate::source::{Cue, Source};
@@ -51,7 +51,7 @@ impl Own {
     }
 
     /// What is shown on the tick at `at`; see [`Source::show`].
-    pub(crate) fn show(&mut self, picture: &Picture, live: bool, at: Timestamp, ticks: Ticks) -> Cue {
+    pub(crate) fn show(&mut self, picture: &RawFrame, live: bool, at: Timestamp, ticks: Ticks) -> Cue {
         let stands =
             |pts: Timestamp| self.source.newest().is_some_and(|(newest, since)| pts == newest && at - since < STANDS);
         let cue = self.source.show(picture.pts().filter(|pts| live || stands(*pts)), at, ticks);
@@ -86,7 +86,7 @@ impl Own {
     fn leave(&mut self, out: &mut Vec<Output>) {
         self.ends = None;
         if std::mem::replace(&mut self.there, false) {
-            out.push(Output::Away { rung: self.n });
+            out.push(Output::Absent { rung: self.n });
         }
     }
 }

@@ -16,12 +16,12 @@ use crate::tone::{self, Tone};
 
 /// A decoded picture. Cloning counts references; the samples are shared.
 #[derive(Clone)]
-pub struct Picture {
+pub struct RawFrame {
     buffer: gst::Buffer,
     info: video::VideoInfo,
 }
 
-impl Picture {
+impl RawFrame {
     pub(crate) const fn new(buffer: gst::Buffer, info: video::VideoInfo) -> Self {
         Self { buffer, info }
     }
@@ -98,9 +98,9 @@ impl Picture {
     }
 }
 
-impl fmt::Debug for Picture {
+impl fmt::Debug for RawFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Picture({}x{})", self.width(), self.height())
+        write!(f, "RawFrame({}x{})", self.width(), self.height())
     }
 }
 
@@ -166,7 +166,7 @@ impl Scaler {
     }
 
     /// The same picture in the scaler's size; the picture itself where it fits as it is.
-    pub(crate) fn scale(&mut self, picture: &Picture) -> Result<Picture, Error> {
+    pub(crate) fn scale(&mut self, picture: &RawFrame) -> Result<RawFrame, Error> {
         if self.fits(&picture.info) {
             return Ok(picture.clone());
         }
@@ -183,7 +183,7 @@ impl Scaler {
     }
 
     /// The same for a picture whose colours have to change.
-    fn tone(&mut self, picture: &Picture) -> Result<Picture, Error> {
+    fn tone(&mut self, picture: &RawFrame) -> Result<RawFrame, Error> {
         let colours = picture.info.colorimetry();
         let known = self.toner.take().filter(|toner| toner.scaler.info.colorimetry() == colours);
         let mut toner = known.map_or_else(|| Toner::new(&self.info, &colours).map(Box::new), Ok)?;
@@ -196,9 +196,9 @@ impl Scaler {
     /// A new picture of the scaler's size, drawn by `how`.
     fn draw(
         &self,
-        picture: &Picture,
+        picture: &RawFrame,
         how: impl FnOnce(&Readable<'_>, &mut Writable<'_>) -> Result<(), Error>,
-    ) -> Result<Picture, Error> {
+    ) -> Result<RawFrame, Error> {
         let refused = |error: gst::FlowError| Error::Refused { place: "scaler > pool", reason: error.to_string() };
         let mut buffer = self.pool.acquire_buffer(None).map_err(refused)?;
         {
@@ -208,7 +208,7 @@ impl Scaler {
                 .map_err(Error::refused("scaler > target"))?;
             how(&from, &mut to)?;
         }
-        Ok(Picture::new(buffer, self.info.clone()))
+        Ok(RawFrame::new(buffer, self.info.clone()))
     }
 
     /// Whether pictures like this are in its size and colours as they are.
@@ -346,7 +346,7 @@ mod tests {
     use super::*;
 
     /// A picture of I420 whose luma is as `at` says for each place.
-    fn picture(width: u32, height: u32, at: impl Fn(usize, usize) -> u8) -> Picture {
+    fn picture(width: u32, height: u32, at: impl Fn(usize, usize) -> u8) -> RawFrame {
         let info = video::VideoInfo::builder(video::VideoFormat::I420, width, height)
             .par(gst::Fraction::new(1, 1))
             .colorimetry(&bt709())
@@ -362,10 +362,10 @@ mod tests {
                 }
             }
         }
-        Picture::new(buffer, info)
+        RawFrame::new(buffer, info)
     }
 
-    fn luma(picture: &Picture) -> Vec<Vec<u8>> {
+    fn luma(picture: &RawFrame) -> Vec<Vec<u8>> {
         let frame = video::VideoFrameRef::from_buffer_ref_readable(&picture.buffer, &picture.info).unwrap();
         let (stride, width) = (frame.plane_stride()[0] as usize, picture.width() as usize);
         frame.plane_data(0).unwrap().chunks(stride).map(|row| row[..width].to_vec()).collect()
@@ -394,7 +394,7 @@ mod tests {
         let source = picture(320, 180, |_, _| 100);
         // With borders, more than halved, and grey.
         let info = video::VideoInfo::builder(video::VideoFormat::Gray8, 320, 180).build().unwrap();
-        let grey = Picture::new(gst::Buffer::with_size(info.size()).unwrap(), info);
+        let grey = RawFrame::new(gst::Buffer::with_size(info.size()).unwrap(), info);
         for (source, width, height) in [(&source, 320, 240), (&source, 120, 68), (&grey, 160, 90)] {
             let mut scaler = Scaler::new(width, height, &bt709()).unwrap();
             let scaled = luma(&scaler.scale(source).unwrap());

@@ -46,7 +46,7 @@ pub struct Rung {
 }
 
 /// Encodings of sound at the most, all rates of all sounds together.
-pub const MOST_SOUNDS: usize = 8;
+pub const MAX_AUDIO_TRACKS: usize = 8;
 
 /// The highest rate that is encoded; above it one frame in two is.
 const FASTEST: f64 = 60.5;

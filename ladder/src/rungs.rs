@@ -6,27 +6,27 @@ use tracing::{info, warn};
 
 use crate::beside::{Beside, Style};
 use crate::captions::Captions;
-use crate::encoder::{Coding, Encoded, Encoder, Found, SOFTWARE, Ticks};
+use crate::encoder::{Coding, Encoded, Encoder, EncoderInfo, SOFTWARE, Ticks};
 use crate::error::Error;
 use crate::ladder::Output;
 use crate::overload::{Decision, Overload};
 use crate::own::Own;
-use crate::picture::{Picture, Scaler, colours};
+use crate::picture::{RawFrame, Scaler, colours};
 use crate::pipe::{Leaving, Notify};
 use crate::plan::Rung;
 use crate::source::{Cue, Source};
 
 /// Pictures that wait for one encoder last no longer than this. At the bound pictures are left out, but for key frames,
 /// which all rungs have at the same time.
-const MOST_WAIT: TimeDelta = TimeDelta::from_millis(700);
+const MAX_WAIT: TimeDelta = TimeDelta::from_millis(700);
 /// Players in `low` have not much more than this in hand.
-const MOST_WAIT_LOW: TimeDelta = TimeDelta::from_millis(300);
+const MAX_WAIT_LOW: TimeDelta = TimeDelta::from_millis(300);
 /// Not yet while an encoder begins: the pictures of which the rate was told come at once.
 const FIRST_PICTURES: u32 = 30;
 /// So few may wait whatever they last: where pictures come slowly, two are long already.
 const FEW: usize = 4;
 /// Encoders that fail one after another without a frame in between.
-const MOST_FAILURES: u32 = 3;
+const MAX_FAILURES: u32 = 3;
 
 /// What the rungs did, for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub(crate) struct Rungs {
     /// Given up since the last tick because their encoders failed.
     failed: Vec<usize>,
     leaving: Leaving,
-    found: Vec<Found>,
+    found: Vec<EncoderInfo>,
     notify: Notify,
     /// The next picture is a key frame in every rung.
     key_next: bool,
@@ -69,7 +69,7 @@ struct Step {
     plan: Rung,
     scaler: Scaler,
     /// The last picture that was scaled, and what came of it: a held picture is scaled once.
-    scaled: Option<(Picture, Picture)>,
+    scaled: Option<(RawFrame, RawFrame)>,
     /// Those of pictures that it has not shown yet.
     captions: Captions,
     encoder: Option<Encoder>,
@@ -95,13 +95,13 @@ impl Rungs {
     pub(crate) fn new(
         plan: Vec<Rung>,
         coding: Coding,
-        like: Option<&Picture>,
-        found: Vec<Found>,
+        like: Option<&RawFrame>,
+        found: Vec<EncoderInfo>,
         top: Option<Top>,
         own: Option<Own>,
         notify: Notify,
     ) -> Result<Self, Error> {
-        let colours = colours(like.map(Picture::info));
+        let colours = colours(like.map(RawFrame::info));
         let overload = Overload::new(plan.len());
         let step = |plan: Rung| {
             let scaler = Scaler::new(plan.width, plan.height, &colours)?;
@@ -178,7 +178,7 @@ impl Rungs {
     /// moment.
     pub(crate) fn show(
         &mut self,
-        picture: &Picture,
+        picture: &RawFrame,
         live: bool,
         pts: Timestamp,
         now: TimeDelta,
@@ -235,7 +235,7 @@ impl Rungs {
     }
 
     /// Captions that were not shown yet: one picture may be shown on several ticks.
-    fn captions(&mut self, picture: &Picture, live: bool) -> Captions {
+    fn captions(&mut self, picture: &RawFrame, live: bool) -> Captions {
         let new = picture.pts().filter(|pts| live && self.shown != Some(*pts));
         self.shown = new.or(self.shown);
         new.map_or_else(Captions::default, |_| picture.captions())
@@ -356,7 +356,7 @@ impl Rungs {
             self.found.retain(|found| !found.hardware);
         }
         step.state = State::Starting;
-        if step.failures >= MOST_FAILURES && n > 0 {
+        if step.failures >= MAX_FAILURES && n > 0 {
             // One that never works is not started again with every picture. It is tried once when it gets another chance.
             step.state = State::Shed;
             self.failed.push(n);
@@ -366,7 +366,7 @@ impl Rungs {
 }
 
 impl Step {
-    fn scale(&mut self, picture: &Picture) -> Result<Picture, Error> {
+    fn scale(&mut self, picture: &RawFrame) -> Result<RawFrame, Error> {
         if let Some((from, scaled)) = &self.scaled
             && from.is(picture)
         {
@@ -382,11 +382,11 @@ impl Step {
     fn show(
         &mut self,
         n: usize,
-        picture: &Picture,
+        picture: &RawFrame,
         pts: Timestamp,
         key: bool,
         coding: &Coding,
-        found: &[Found],
+        found: &[EncoderInfo],
         notify: &Notify,
     ) -> Result<bool, Error> {
         match (self.state, key) {
@@ -404,7 +404,7 @@ impl Step {
             (State::Running, _) => {}
         }
         let low = coding.mode == LatencyMode::Low && self.given >= FIRST_PICTURES;
-        let most = if low { MOST_WAIT_LOW } else { MOST_WAIT };
+        let most = if low { MAX_WAIT_LOW } else { MAX_WAIT };
         if self.queued() > FEW && self.wait() >= most && !key {
             return Ok(false);
         }
@@ -461,7 +461,7 @@ mod tests {
         let input = Input { width, height, rate: RATE, bitrate: None, worth: 1.0 };
         let coding = Coding { level: Level::Plus, mode: LatencyMode::Low, ticks: TICKS, gop: 30, longest_gop: 30 };
         let found = [("identity", true), (SOFTWARE, false)];
-        let found = found.map(|(element, hardware)| Found { element, name: "an encoder", hardware });
+        let found = found.map(|(element, hardware)| EncoderInfo { element, name: "an encoder", hardware });
         let plan = plan(&input, Level::Plus, 1_080);
         Rungs::new(plan, coding, None, found.to_vec(), None, None, Arc::new(|| {})).unwrap()
     }
@@ -472,7 +472,7 @@ mod tests {
         let info = video::VideoInfo::builder(video::VideoFormat::I420, size.0, size.1).build().unwrap();
         let began = Instant::now();
         for tick in 0.. {
-            let picture = Picture::new(gst::Buffer::with_size(info.size()).unwrap(), info.clone());
+            let picture = RawFrame::new(gst::Buffer::with_size(info.size()).unwrap(), info.clone());
             rungs.show(&picture, true, TICKS.at(tick), TimeDelta::ZERO, out);
             rungs.collect(out);
             if enough(out) {
@@ -488,7 +488,7 @@ mod tests {
         let (mut rungs, mut out) = (rungs(320, 180), Vec::new());
         run(&mut rungs, &mut out, |out| out.iter().filter(|output| matches!(output, Output::Frame(_))).count() >= 10);
         let counts = rungs.counts();
-        assert!((1..u64::from(MOST_FAILURES)).contains(&counts.replaced), "{counts:?}");
+        assert!((1..u64::from(MAX_FAILURES)).contains(&counts.replaced), "{counts:?}");
         assert!(rungs.found.iter().all(|found| !found.hardware));
         // What follows begins with a key frame, behind a header of its own.
         assert!(
@@ -503,7 +503,7 @@ mod tests {
         rungs.rungs[1].style = Some(Style { set_id: 0, profile: "no-such-profile", level: 31 });
         run(&mut rungs, &mut out, |out| out.iter().any(|output| matches!(output, Output::Shed { rung: 1, .. })));
         assert!(out.contains(&Output::Shed { rung: 1, failed: true }));
-        assert_eq!((rungs.shed(), rungs.counts().replaced, rungs.counts().shed), (1, u64::from(MOST_FAILURES), 1));
+        assert_eq!((rungs.shed(), rungs.counts().replaced, rungs.counts().shed), (1, u64::from(MAX_FAILURES), 1));
         // Once more, and it works.
         rungs.rungs[1].style = None;
         while rungs.rungs[0].wait() > TimeDelta::ZERO {

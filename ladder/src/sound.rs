@@ -15,7 +15,7 @@ const FRAME: i64 = 1_024;
 /// Samples that the encoder puts before the first one it is given.
 const PRIMING: i64 = 1_024;
 /// Frames that wait behind the encoder: they are small, and the ladder takes them at once.
-const MOST_WAITING: u32 = 200;
+const MAX_WAITING: u32 = 200;
 
 /// One encoding of the sound.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ impl SoundEncoder {
             .build();
         let to = gst::Caps::builder("audio/mpeg").field("mpegversion", 4).field("stream-format", "raw").build();
         let chain = [element("audioconvert", &[])?, element("avenc_aac", &[("bitrate", &track.bitrate.to_string())])?];
-        let pipe = Pipe::start(&from, &chain, &to, MOST_WAITING, notify)?;
+        let pipe = Pipe::start(&from, &chain, &to, MAX_WAITING, notify)?;
         Ok(Self { pipe, track, origin: None, taken: 0, given: 0, announced: false })
     }
 

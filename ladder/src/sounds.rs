@@ -4,7 +4,7 @@ use media::{Fault, FaultReport, Language, Track, TrackId};
 
 use crate::lane::{Lane, Lost};
 use crate::pipe::Notify;
-use crate::plan::MOST_SOUNDS;
+use crate::plan::MAX_AUDIO_TRACKS;
 
 /// Reports that wait; beyond that they are dropped.
 const MAX_FAULTS: usize = 64;
@@ -42,7 +42,7 @@ impl Sounds {
     pub(crate) fn announce(&mut self, track: Track, notify: Notify) {
         let place = self.lanes.partition_point(|sounding| sounding.id < track.id);
         if self.lanes.get(place).is_none_or(|sounding| sounding.id != track.id) {
-            if self.lanes.len() >= MOST_SOUNDS {
+            if self.lanes.len() >= MAX_AUDIO_TRACKS {
                 self.left_out(track.id, "there are too many audio tracks");
                 return;
             }

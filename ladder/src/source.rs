@@ -14,12 +14,12 @@ use crate::encoder::Ticks;
 
 /// Frames whose pictures were not shown yet, and their bytes. At a bound they are let go, and the source comes in again
 /// at its next IDR picture.
-const MOST_FRAMES: usize = 600;
-const MOST_BYTES: usize = 16 << 20;
+const MAX_FRAMES: usize = 600;
+const MAX_BYTES: usize = 16 << 20;
 /// Where the times of a picture and of its frame differ by less than this, they are one: nanoseconds round.
 const SAME: TimeDelta = TimeDelta::from_millis(1);
 /// IDR pictures further apart than this leave viewers no place to come in: what sends them is encoded.
-const LONGEST_GOP: TimeDelta = TimeDelta::from_secs(4);
+const MAX_GOP: TimeDelta = TimeDelta::from_secs(4);
 /// How much longer a GOP may be than it was at first.
 const GOP_JITTER: TimeDelta = TimeDelta::from_millis(200);
 /// The bit rate is looked at over so long.
@@ -155,7 +155,7 @@ impl Source {
     pub(crate) fn frame(&mut self, frame: &Frame) {
         let key = frame.access.is_independent();
         self.whole = self.fits && self.fair && (self.whole || key);
-        if self.coming.len() >= MOST_FRAMES || self.bytes + frame.payload.len() > MOST_BYTES {
+        if self.coming.len() >= MAX_FRAMES || self.bytes + frame.payload.len() > MAX_BYTES {
             self.coming.clear();
             (self.bytes, self.whole) = (0, self.whole && key);
         }
@@ -177,7 +177,7 @@ impl Source {
         let begins = std::mem::replace(&mut self.passing, false);
         self.advance();
         self.forget_until(|coming| coming.at.is_none() && live.is_none_or(|pts| coming.frame.pts > pts));
-        if self.line.len() >= MOST_FRAMES {
+        if self.line.len() >= MAX_FRAMES {
             self.lost();
         }
         let dts = self.date(self.reorder, at);
@@ -298,7 +298,7 @@ impl Source {
 
     /// Whether the GOP that is shown at `at` is short enough; with one that is not the contribution is out.
     fn is_fair(&mut self, at: Timestamp) -> bool {
-        let longest = self.gop.longest.unwrap_or(LONGEST_GOP) + GOP_JITTER;
+        let longest = self.gop.longest.unwrap_or(MAX_GOP) + GOP_JITTER;
         let key = self.gop.key.filter(|_| self.passing);
         self.fair &= key.is_none_or(|key| at - key <= longest);
         self.fair
@@ -311,7 +311,7 @@ impl Source {
             return true;
         }
         if let Some(key) = self.gop.key {
-            self.gop.longest.get_or_insert((at - key).clamp(self.gop.least, LONGEST_GOP));
+            self.gop.longest.get_or_insert((at - key).clamp(self.gop.least, MAX_GOP));
         }
         let since = *self.gop.since.get_or_insert(at);
         if at - since >= LOOKED_AT {
@@ -332,7 +332,7 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    const LEADER: TrackId = TrackId(0);
+    const REFERENCE: TrackId = TrackId(0);
     /// Presentation runs so many ticks behind decoding where there are B-frames.
     const REORDER: i64 = 2;
 
@@ -351,7 +351,7 @@ mod tests {
     }
 
     fn source() -> Source {
-        Source::new(LEADER, ticks(), LatencyMode::Low, 1_000_000)
+        Source::new(REFERENCE, ticks(), LatencyMode::Low, 1_000_000)
     }
 
     /// Pictures `from` to `to` in decode order, an IDR picture first and every `gop`; with B-frames as `I0 P3 B1 B2`.
@@ -391,7 +391,7 @@ mod tests {
     /// What the encoder makes of a tick; its number is negative.
     fn encoded(tick: i64) -> Frame {
         let at = ticks().at(tick);
-        Frame { track: LEADER, dts: at, pts: at, ..frame(0, -1 - tick, Access::Dependent) }
+        Frame { track: REFERENCE, dts: at, pts: at, ..frame(0, -1 - tick, Access::Dependent) }
     }
 
     const KEY: Cue = Cue::Source { key: true };
@@ -406,7 +406,7 @@ mod tests {
             source.frame(&frame);
             assert_eq!(show(&mut source, Some(n), n + 7), if n % 30 == 0 { KEY } else { OTHER });
             let left = source.pull().unwrap();
-            assert_eq!((left.pts, left.dts, left.track), (ticks().at(n + 7), ticks().at(n + 7), LEADER));
+            assert_eq!((left.pts, left.dts, left.track), (ticks().at(n + 7), ticks().at(n + 7), REFERENCE));
             assert_eq!((left.payload, left.access), (frame.payload, frame.access));
         }
         assert_eq!((source.passed(), source.bytes), (60, 0));
@@ -538,7 +538,7 @@ mod tests {
         source.header(true);
         source.frame(&frame(100, 100, Access::Independent));
         assert_eq!(show(&mut source, Some(100), 6), KEY);
-        // Picture 6 was not shown, so that 4 and 5, which need it, could not leave.
+        // RawFrame 6 was not shown, so that 4 and 5, which need it, could not leave.
         assert_eq!(pulled(&mut source), [(0, 0), (3, 3), (1, 1), (2, 2), (100, 6)]);
         // With another header it is not passed on.
         source.begin();
@@ -559,7 +559,7 @@ mod tests {
         for tick in 0..10_000 {
             show(&mut source, None, tick);
         }
-        assert!(source.line.len() <= MOST_FRAMES);
+        assert!(source.line.len() <= MAX_FRAMES);
     }
 
     proptest! {

@@ -9,12 +9,12 @@ use gstreamer_app as app;
 use gstreamer_video as video;
 
 use crate::error::Error;
-use crate::ladder::Slate;
-use crate::picture::{Picture, Scaler};
+use crate::ladder::SlateImages;
+use crate::picture::{RawFrame, Scaler};
 use crate::plan::Rung;
 
 /// The widest and highest picture that is decoded.
-const MOST_SIDE: u32 = 8_192;
+const MAX_SIDE: u32 = 8_192;
 /// A picture that takes longer than this is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -47,7 +47,7 @@ impl Canvas {
     }
 
     /// The picture of the slate whose shape fits.
-    pub(crate) fn draw(&mut self, slate: &Slate) -> Result<Picture, Error> {
+    pub(crate) fn draw(&mut self, slate: &SlateImages) -> Result<RawFrame, Error> {
         let picture = decode(if self.upright { &slate.portrait } else { &slate.landscape })?;
         // The scaler thinks in square pixels: seen on this canvas the picture is narrower where those are wider.
         self.scaler.scale(&picture.stretched(self.aspect.1, self.aspect.0)?)
@@ -55,7 +55,7 @@ impl Canvas {
 }
 
 /// Decodes a PNG or a JPEG.
-fn decode(bytes: &Bytes) -> Result<Picture, Error> {
+fn decode(bytes: &Bytes) -> Result<RawFrame, Error> {
     let (decoder, kind, size) = if bytes.starts_with(PNG) {
         ("pngdec", "image/png", png_size(bytes))
     } else if bytes.starts_with(JPEG) {
@@ -64,7 +64,7 @@ fn decode(bytes: &Bytes) -> Result<Picture, Error> {
         return Err(Error::Slate("neither PNG nor JPEG"));
     };
     let (width, height) = size.ok_or(Error::Slate("no size in it"))?;
-    if width.max(height) > MOST_SIDE || width.min(height) == 0 {
+    if width.max(height) > MAX_SIDE || width.min(height) == 0 {
         return Err(Error::Slate("too large"));
     }
     let from = gst::Caps::builder(kind)
@@ -76,7 +76,7 @@ fn decode(bytes: &Bytes) -> Result<Picture, Error> {
     pull(&from, decoder, bytes)
 }
 
-fn pull(from: &gst::Caps, decoder: &str, bytes: &Bytes) -> Result<Picture, Error> {
+fn pull(from: &gst::Caps, decoder: &str, bytes: &Bytes) -> Result<RawFrame, Error> {
     let pipeline = gst::Pipeline::new();
     let source = app::AppSrc::builder().caps(from).format(gst::Format::Time).build();
     let sink = app::AppSink::builder().sync(false).build();
@@ -102,7 +102,7 @@ fn pull(from: &gst::Caps, decoder: &str, bytes: &Bytes) -> Result<Picture, Error
     let sample = sample.ok_or(Error::Slate("it cannot be decoded"))?;
     let info = sample.caps().and_then(|caps| video::VideoInfo::from_caps(caps).ok());
     match (sample.buffer_owned(), info) {
-        (Some(buffer), Some(info)) => Ok(Picture::new(buffer, info)),
+        (Some(buffer), Some(info)) => Ok(RawFrame::new(buffer, info)),
         _ => Err(Error::Slate("it cannot be decoded")),
     }
 }

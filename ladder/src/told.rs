@@ -10,7 +10,7 @@ use media::{Metadata, Timestamp};
 use crate::ladder::Output;
 
 /// Metadata that waits; when there is more, the oldest goes.
-const MOST_WAITING: usize = 64;
+const MAX_WAITING: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Told {
@@ -19,7 +19,7 @@ pub(crate) struct Told {
 
 impl Told {
     pub(crate) fn push(&mut self, metadata: Metadata) {
-        if self.waiting.len() == MOST_WAITING {
+        if self.waiting.len() == MAX_WAITING {
             self.waiting.pop_front();
         }
         self.waiting.push_back(metadata);
@@ -96,6 +96,6 @@ mod tests {
         let mut told = told(&(0..1_000).collect::<Vec<_>>());
         let mut out = Vec::new();
         told.flush(Some, &mut out);
-        assert_eq!((out.len(), times(&out)[0]), (MOST_WAITING, 936));
+        assert_eq!((out.len(), times(&out)[0]), (MAX_WAITING, 936));
     }
 }

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::ladder::{Ladder, Output, Settings};
 use crate::loudness::Leveller;
 use crate::pipe::Notify;
-use crate::plan::{Level, MOST_SOUNDS};
+use crate::plan::{Level, MAX_AUDIO_TRACKS};
 use crate::sound::{SoundEncoder, Tier};
 
 /// All sounds of a programme; there is at least one.
@@ -44,7 +44,7 @@ impl Voices {
     /// One more sound; false where there is no room for it.
     pub(crate) fn add(&mut self, language: Option<Language>) -> Result<bool, Error> {
         let n = self.voices.len();
-        if (n + 1) * self.rates.len() > MOST_SOUNDS {
+        if (n + 1) * self.rates.len() > MAX_AUDIO_TRACKS {
             return Ok(false);
         }
         let encoder = |(tier, bitrate): (u8, &u32)| {
@@ -119,12 +119,12 @@ impl Voices {
 /// Bits a second of each encoding of so many sounds: where there are too many for all rates each has the best only.
 fn rates(level: Level, sounds: usize) -> &'static [u32] {
     let rates = level.sounds();
-    if sounds * rates.len() > MOST_SOUNDS { rates.get(..1).unwrap_or(rates) } else { rates }
+    if sounds * rates.len() > MAX_AUDIO_TRACKS { rates.get(..1).unwrap_or(rates) } else { rates }
 }
 
 /// The number of the track of an encoding.
 fn track(sound: usize, tier: u8) -> TrackId {
-    let n = u32::try_from(usize::from(tier) * MOST_SOUNDS + sound).unwrap_or(u32::MAX);
+    let n = u32::try_from(usize::from(tier) * MAX_AUDIO_TRACKS + sound).unwrap_or(u32::MAX);
     TrackId(Ladder::AUDIO.0.saturating_add(n))
 }
 
@@ -135,9 +135,9 @@ mod tests {
     #[test]
     fn every_encoding_has_a_number_and_all_fit() {
         for level in [Level::Plus, Level::Premium] {
-            for sounds in 1..=MOST_SOUNDS {
+            for sounds in 1..=MAX_AUDIO_TRACKS {
                 let rates = rates(level, sounds);
-                assert!(!rates.is_empty() && rates.len() * sounds <= MOST_SOUNDS);
+                assert!(!rates.is_empty() && rates.len() * sounds <= MAX_AUDIO_TRACKS);
             }
         }
         assert_eq!([4, 5].map(|sounds| rates(Level::Premium, sounds).len()), [2, 1]);

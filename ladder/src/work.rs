@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use media::{CodecConfig, Fault, FaultReport, Frame, Kind, LatencyMode, TimeDelta, Timestamp, TrackId};
 use slate::Continuity;
-use slate::continuity::{Config, Output as Step, Show};
+use slate::continuity::{Config, Output as Step, VideoContent};
 use tracing::warn;
 
 use crate::beside::Beside;
@@ -14,10 +14,10 @@ use crate::decoder::{CHANNELS, Decoded, SAMPLE_RATE};
 use crate::encoder::{Coding, Ticks, encoders};
 use crate::error::Error;
 use crate::inbox::{Inbox, Message};
-use crate::ladder::{Figures, Ladder, Output, Settings, Sink, Slate};
+use crate::ladder::{Ladder, Output, Settings, Sink, SlateImages, Stats};
 use crate::lane::{Lane, Lost};
 use crate::own::Own;
-use crate::picture::{Picture, colours};
+use crate::picture::{RawFrame, colours};
 use crate::pipe::Notify;
 use crate::plan::{Input, Rung, plan, worth};
 use crate::rate::{Estimator, Rate};
@@ -29,7 +29,7 @@ use crate::told::Told;
 use crate::voices::Voices;
 
 /// The thread looks around at least this often.
-const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+const MAX_SLEEP: Duration = Duration::from_millis(500);
 /// How soon it looks again whether a decoder has room.
 const ROOM_SLEEP: Duration = Duration::from_millis(5);
 /// Pictures that come slowly do not hold the start up for longer than this after the first.
@@ -40,15 +40,15 @@ const NO_PICTURE: TimeDelta = TimeDelta::from_secs(4);
 /// And so long for the codec header of video that is on its way: longer than the longest GOP.
 const NO_HEADER: TimeDelta = TimeDelta::from_secs(21);
 /// Where pictures join, sound waits so long for the first of them to be encoded.
-const MOST_HELD: TimeDelta = TimeDelta::from_secs(2);
+const MAX_HELD: TimeDelta = TimeDelta::from_secs(2);
 /// Sound that waits for the first pictures; older blocks go at the bound.
-const MOST_EARLY: usize = 2_000;
+const MAX_EARLY: usize = 2_000;
 /// Frames of a source that wait for them; at the bound all go, and the source comes in at a later key frame.
-const MOST_CODED: usize = 300;
+const MAX_CODED: usize = 300;
 /// A source of more than so many times the bit rate that the leader would be encoded with is not passed on.
-const MOST_BITS: u32 = 3;
+const MAX_BITS: u32 = 3;
 /// A source's key frames are no further apart than this, or it is not passed on.
-const LONGEST_GOP_SECS: u32 = 5;
+const MAX_GOP_SECS: u32 = 5;
 
 pub(crate) struct Work {
     settings: Settings,
@@ -63,7 +63,7 @@ pub(crate) struct Work {
     stage: Stage,
     /// Nothing follows what was taken.
     ending: bool,
-    figures: Figures,
+    figures: Stats,
     /// Frames that were reported as not decoded, and as refused.
     reported: (Lost, u64),
     out: Vec<Output>,
@@ -84,7 +84,7 @@ enum Stage {
 }
 
 struct Running {
-    continuity: Continuity<Picture>,
+    continuity: Continuity<RawFrame>,
     pictures: Pictures,
     /// Pictures that come to a programme without any.
     joining: Option<Joining>,
@@ -92,9 +92,9 @@ struct Running {
     /// Since when the voices wait for pictures that joined: who cuts by pictures has to know the first of them before
     /// the sound behind it.
     held: Option<TimeDelta>,
-    slate: Option<Picture>,
+    slate: Option<RawFrame>,
     /// What the leader showed last.
-    last: Option<Picture>,
+    last: Option<RawFrame>,
 }
 
 /// What is made of pictures; no rungs where there are none.
@@ -128,7 +128,7 @@ impl Work {
             told: Told::default(),
             stage: Stage::waiting(),
             ending: false,
-            figures: Figures::default(),
+            figures: Stats::default(),
             reported: (Lost::default(), 0),
             out: Vec::new(),
         })
@@ -195,7 +195,7 @@ impl Work {
 
     /// Waits until something comes out somewhere; false when it is over.
     fn wait_on(&mut self) -> bool {
-        self.inbox.wait(LONGEST_SLEEP, true, &mut self.backlog)
+        self.inbox.wait(MAX_SLEEP, true, &mut self.backlog)
     }
 
     fn now(&self) -> TimeDelta {
@@ -208,11 +208,11 @@ impl Work {
             Stage::Running(running) => running.continuity.wake_at(),
             Stage::Waiting { .. } => None,
         };
-        let until = due.map_or(LONGEST_SLEEP, |due| {
+        let until = due.map_or(MAX_SLEEP, |due| {
             let micros = media::Timescale::new(1_000_000).delta_ticks(due - self.now());
             Duration::from_micros(u64::try_from(micros).unwrap_or(0)).max(Duration::from_micros(200))
         });
-        until.min(if blocked { ROOM_SLEEP } else { LONGEST_SLEEP })
+        until.min(if blocked { ROOM_SLEEP } else { MAX_SLEEP })
     }
 
     fn step(&mut self) -> Result<(), Error> {
@@ -247,7 +247,7 @@ impl Work {
 
     /// Reports what was dropped since the last time, and which tracks are left out.
     fn report(&mut self) {
-        let (lost, refused) = (self.lost(), self.inbox.figures().refused_frames);
+        let (lost, refused) = (self.lost(), self.inbox.stats().refused_frames);
         let (lost_before, refused_before) = std::mem::replace(&mut self.reported, (lost, refused));
         let counted = [
             (Fault::DamagedFrames, lost.damaged - lost_before.damaged),
@@ -313,7 +313,7 @@ impl Work {
                 }
             }
             Message::Metadata(metadata) => self.told.push(metadata),
-            Message::Slate(slate) => {
+            Message::SlateImages(slate) => {
                 if let Stage::Running(running) = &mut self.stage {
                     running.show_slate(&slate, &mut self.out);
                 }
@@ -346,7 +346,7 @@ impl Work {
         match &mut self.stage {
             Stage::Running(running) => running.source().into_iter().for_each(|source| source.frame(frame)),
             Stage::Waiting { coded, .. } if self.settings.source => {
-                if coded.len() >= MOST_CODED {
+                if coded.len() >= MAX_CODED {
                     coded.clear();
                 }
                 coded.push_back(frame.clone());
@@ -364,7 +364,7 @@ impl Work {
             }
             let now = self.now();
             for (track, decoded) in all {
-                if let Decoded::Picture { pts, picture } = &decoded {
+                if let Decoded::Video { pts, picture } = &decoded {
                     self.join(*pts, picture, now)?;
                 }
                 match &mut self.stage {
@@ -373,11 +373,11 @@ impl Work {
                         running.poll_known(now, &mut self.out)?;
                     }
                     Stage::Waiting { estimator, early, since, .. } => {
-                        if let Decoded::Picture { pts, .. } = &decoded {
+                        if let Decoded::Video { pts, .. } = &decoded {
                             estimator.add(*pts);
                         }
                         since.get_or_insert(now);
-                        if early.len() >= MOST_EARLY {
+                        if early.len() >= MAX_EARLY {
                             early.pop_front();
                         }
                         early.push_back((now, track, decoded));
@@ -399,8 +399,8 @@ impl Work {
             while early.pop_front_if(|(at, ..)| now - *at > NO_PICTURE).is_some() {}
         }
         let first = early.iter().find_map(|(at, _, decoded)| match decoded {
-            Decoded::Picture { picture, .. } => Some((*at, picture.clone())),
-            Decoded::Sound { .. } => None,
+            Decoded::Video { picture, .. } => Some((*at, picture.clone())),
+            Decoded::Audio { .. } => None,
         });
         let header = self.video.track.as_ref().map(|track| track.codec.clone());
         let ready = match (&first, &header) {
@@ -434,7 +434,7 @@ impl Work {
     }
 
     /// A picture of a programme that began without any: once their rate is known, there are rungs for them.
-    fn join(&mut self, pts: Timestamp, picture: &Picture, now: TimeDelta) -> Result<(), Error> {
+    fn join(&mut self, pts: Timestamp, picture: &RawFrame, now: TimeDelta) -> Result<(), Error> {
         let Stage::Running(running) = &mut self.stage else { return Ok(()) };
         if running.pictures.rungs.is_some() {
             return Ok(());
@@ -447,7 +447,7 @@ impl Work {
         let header = self.video.track.as_ref().map(|track| track.codec.clone());
         let rate = joining.estimator.rate(claimed_rate(header.as_ref(), Some(picture)));
         let pictures = Pictures::new(&self.settings, rate, Some(picture), header, &self.notify)?;
-        running.add_pictures(&self.settings, pictures, now, &mut self.out);
+        running.add_video(&self.settings, pictures, now, &mut self.out);
         self.figures.rungs = running.pictures.rung_count;
         Ok(())
     }
@@ -458,11 +458,11 @@ impl Work {
         figures.bad_frames = lost.damaged + lost.early;
         figures.decoders_replaced = self.video.replaced + self.sounds.replaced();
         if let Stage::Running(running) = &self.stage {
-            figures.continuity = running.continuity.counts();
+            figures.continuity = running.continuity.stats();
             if let Some(rungs) = &running.pictures.rungs {
                 let counts = rungs.counts();
                 figures.source_frames = counts.source;
-                figures.skipped_pictures = counts.skipped;
+                figures.skipped_frames = counts.skipped;
                 figures.encoders_replaced = counts.replaced;
                 figures.times_shed = counts.shed;
                 figures.rungs_shed = rungs.shed();
@@ -487,18 +487,18 @@ impl Pictures {
     fn new(
         settings: &Settings,
         rate: Rate,
-        first: Option<&Picture>,
+        first: Option<&RawFrame>,
         header: Option<CodecConfig>,
         notify: &Notify,
     ) -> Result<Self, Error> {
-        let size = first.map(Picture::display_size).or_else(|| header.as_ref().and_then(CodecConfig::display_size));
+        let size = first.map(RawFrame::display_size).or_else(|| header.as_ref().and_then(CodecConfig::display_size));
         let plan = size.map_or_else(Vec::new, |(width, height)| {
             let worth = header.as_ref().map_or(1.0, worth);
             plan(&Input { width, height, rate, bitrate: None, worth }, settings.level, settings.max_height)
         });
         let ticks = Ticks { origin: Timestamp::ZERO, rate: plan.first().map_or(rate, |leader| leader.rate) };
         let leader = plan.first().filter(|_| settings.slate.is_some());
-        let canvas = leader.map(|leader| Canvas::new(leader, &colours(first.map(Picture::info)))).transpose()?;
+        let canvas = leader.map(|leader| Canvas::new(leader, &colours(first.map(RawFrame::info)))).transpose()?;
         let seconds = if settings.mode == LatencyMode::Low { 1 } else { 2 };
         let gop = key_frames(&plan, ticks, seconds);
         let mut coding = Coding { level: settings.level, mode: settings.mode, ticks, gop, longest_gop: gop };
@@ -506,7 +506,7 @@ impl Pictures {
         let top = passed.and_then(|(header, leader)| top(&coding, leader, rate, header));
         let own = passed.and_then(|(header, leader)| Own::new(plan.len(), leader, rate, header, &coding));
         if top.is_some() || own.is_some() {
-            coding.longest_gop = key_frames(&plan, ticks, LONGEST_GOP_SECS);
+            coding.longest_gop = key_frames(&plan, ticks, MAX_GOP_SECS);
         }
         let rung_count = plan.len();
         let rungs = if plan.is_empty() {
@@ -539,9 +539,9 @@ impl Running {
     }
 
     /// Pictures join a programme that had none.
-    fn add_pictures(&mut self, settings: &Settings, pictures: Pictures, now: TimeDelta, out: &mut Vec<Output>) {
+    fn add_video(&mut self, settings: &Settings, pictures: Pictures, now: TimeDelta, out: &mut Vec<Output>) {
         let rate = pictures.rate;
-        self.continuity.add_pictures((rate.frames, rate.seconds), pictures.canvas.is_some());
+        self.continuity.add_video((rate.frames, rate.seconds), pictures.canvas.is_some());
         (self.pictures, self.joining, self.held) = (pictures, None, Some(now));
         if let Some(slate) = &settings.slate {
             self.show_slate(slate, out);
@@ -554,7 +554,7 @@ impl Running {
     }
 
     /// Takes the pictures of the slate; where they cannot be shown, those before them are, or the last live one.
-    fn show_slate(&mut self, slate: &Slate, out: &mut Vec<Output>) {
+    fn show_slate(&mut self, slate: &SlateImages, out: &mut Vec<Output>) {
         match self.pictures.canvas.as_mut().map(|canvas| canvas.draw(slate)) {
             Some(Ok(picture)) => self.slate = Some(picture),
             Some(Err(error)) => out.push(Output::NoSlate(error.to_string())),
@@ -569,7 +569,7 @@ impl Running {
             if !self.voices.add(language)? {
                 break;
             }
-            self.continuity.add_sound();
+            self.continuity.add_audio();
         }
         sounds.find_voices(self.voices.languages());
         sounds.drop_voiceless();
@@ -579,8 +579,8 @@ impl Running {
     /// Takes what is decoded; sound is for `voice`, and left out where there is none.
     fn give(&mut self, voice: Option<usize>, decoded: Decoded, now: TimeDelta) {
         match decoded {
-            Decoded::Picture { pts, picture } => self.continuity.picture(pts, picture, now),
-            Decoded::Sound { pts, samples } => {
+            Decoded::Video { pts, picture } => self.continuity.picture(pts, picture, now),
+            Decoded::Audio { pts, samples } => {
                 if let Some(voice) = voice {
                     self.continuity.sound(voice, pts, samples, now);
                 }
@@ -604,13 +604,13 @@ impl Running {
         Ok(())
     }
 
-    fn encode(&mut self, step: Step<Picture>, now: TimeDelta, out: &mut Vec<Output>) -> Result<(), Error> {
+    fn encode(&mut self, step: Step<RawFrame>, now: TimeDelta, out: &mut Vec<Output>) -> Result<(), Error> {
         match step {
-            Step::Picture { pts, show } => {
-                let live = matches!(show, Show::Live(_));
+            Step::Video { pts, show } => {
+                let live = matches!(show, VideoContent::Live(_));
                 let picture = match show {
-                    Show::Live(picture) | Show::Held(picture) => Some(picture),
-                    Show::Slate => self.slate.clone().or_else(|| self.last.clone()),
+                    VideoContent::Live(picture) | VideoContent::Repeated(picture) => Some(picture),
+                    VideoContent::Slate => self.slate.clone().or_else(|| self.last.clone()),
                 };
                 if let (Some(picture), Some(rungs)) = (picture, &mut self.pictures.rungs) {
                     self.last = Some(picture.clone());
@@ -618,7 +618,7 @@ impl Running {
                 }
                 Ok(())
             }
-            Step::Sound { sound, pts, samples } => self.voices.encode(sound, pts, samples),
+            Step::Audio { sound, pts, samples } => self.voices.encode(sound, pts, samples),
         }
     }
 
@@ -645,7 +645,7 @@ impl Running {
                 self.held = None;
             }
         }
-        if self.held.is_some_and(|held| now - held < MOST_HELD) {
+        if self.held.is_some_and(|held| now - held < MAX_HELD) {
             return Ok(());
         }
         self.voices.collect(out)
@@ -653,7 +653,7 @@ impl Running {
 }
 
 /// The rate that a contribution says that its pictures have.
-fn claimed_rate(header: Option<&CodecConfig>, picture: Option<&Picture>) -> Option<Rate> {
+fn claimed_rate(header: Option<&CodecConfig>, picture: Option<&RawFrame>) -> Option<Rate> {
     let told = header.and_then(CodecConfig::frame_rate).map(|(frames, seconds)| Rate::new(frames, seconds));
     told.or_else(|| picture?.claimed_rate())
 }
@@ -661,6 +661,6 @@ fn claimed_rate(header: Option<&CodecConfig>, picture: Option<&Picture>) -> Opti
 /// A source with this header, in the place of `leader`; none where it cannot be passed on.
 fn top(coding: &Coding, leader: &Rung, rate: Rate, header: &CodecConfig) -> Option<Top> {
     let beside = Beside::new(header).filter(|_| leader.rate == rate)?;
-    let most_bits = leader.bitrate.saturating_mul(MOST_BITS);
-    Some(Top { source: Source::new(Ladder::LEADER, coding.ticks, coding.mode, most_bits), beside })
+    let most_bits = leader.bitrate.saturating_mul(MAX_BITS);
+    Some(Top { source: Source::new(Ladder::REFERENCE, coding.ticks, coding.mode, most_bits), beside })
 }

@@ -10,7 +10,7 @@ pub const FREE_FAILURES: u32 = 3;
 /// The first wait; each further failure doubles it.
 pub const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// The longest wait.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(8);
+pub const MAX_WAIT: Duration = Duration::from_secs(8);
 /// Failures are forgotten after this long without another one.
 pub const FORGIVE_AFTER: Duration = Duration::from_secs(60);
 
@@ -27,7 +27,7 @@ impl Backoff {
         if self.forgiven(now) || self.failures < FREE_FAILURES {
             return Duration::ZERO;
         }
-        FIRST_WAIT.saturating_mul(1 << (self.failures - FREE_FAILURES).min(16)).min(LONGEST_WAIT)
+        FIRST_WAIT.saturating_mul(1 << (self.failures - FREE_FAILURES).min(16)).min(MAX_WAIT)
     }
 
     /// Returns how much of the wait is left.
@@ -87,10 +87,10 @@ mod tests {
             backoff.failed(now);
         }
         assert_eq!(waits[..5], [Duration::ZERO, Duration::ZERO, Duration::ZERO, FIRST_WAIT, FIRST_WAIT * 2]);
-        assert_eq!(waits[9], LONGEST_WAIT);
+        assert_eq!(waits[9], MAX_WAIT);
         let later = now + Duration::from_secs(3);
         assert_eq!((backoff.left(later), backoff.is_too_soon(later)), (Duration::from_secs(5), true));
-        assert!(!backoff.is_too_soon(now + LONGEST_WAIT));
+        assert!(!backoff.is_too_soon(now + MAX_WAIT));
         assert_eq!(backoff.wait(now + FORGIVE_AFTER), Duration::ZERO);
         backoff.failed(now + FORGIVE_AFTER);
         assert_eq!(backoff.failures(), 1);

@@ -8,7 +8,7 @@ use crate::broadcast::Broadcast;
 
 /// What a playback id stands for now.
 #[derive(Clone, Debug)]
-pub enum Resolution {
+pub enum Playback {
     /// No live stream has this playback id.
     Unknown,
     /// It is not a public one, and nothing that opens it is supported.
@@ -20,10 +20,10 @@ pub enum Resolution {
 }
 
 /// Finds the broadcast behind a playback id. It is asked for every request, so it looks up in memory only.
-pub trait Directory: Send + Sync + 'static {
+pub trait PlaybackResolver: Send + Sync + 'static {
     /// What `playback_id` stands for. A URL of media names its broadcast: as long as that is kept it is the answer, even
     /// if a newer one has begun, so that its viewers see its end.
-    fn resolve(&self, playback_id: &str, broadcast: Option<&BroadcastId>) -> Resolution;
+    fn resolve(&self, playback_id: &str, broadcast: Option<&BroadcastId>) -> Playback;
 
     /// The title of the live stream behind `playback_id`, for the watch page.
     fn title(&self, playback_id: &str) -> Option<String>;

@@ -1,7 +1,7 @@
 //! Folds a broadcast's packaged log into a window in memory and serves it.
 //!
 //! The writer of a broadcast appends events to a [`Broadcast`]; a [`Server`] finds it by its playback id in a
-//! [`Directory`] and answers viewers: playlists, init sections, segments, parts, and the page to watch them on. All other
+//! [`PlaybackResolver`] and answers viewers: playlists, init sections, segments, parts, and the page to watch them on. All other
 //! requests go to a [`Fallback`].
 //!
 //! ```text
@@ -42,7 +42,7 @@ pub use body::{BoxError, FallbackBody};
 pub use broadcast::{Broadcast, BroadcastStats};
 pub use config::Config;
 pub use connection::ALPN_PROTOCOLS;
-pub use directory::{Directory, Resolution};
+pub use directory::{Playback, PlaybackResolver};
 pub use error::Error;
 pub use server::{Listener, Server, TlsProvider};
 pub use service::{Fallback, PeerAddress};

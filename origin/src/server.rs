@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::directory::Directory;
+use crate::directory::PlaybackResolver;
 use crate::error::Error;
 use crate::service::Fallback;
 use crate::stats::Stats;
@@ -56,7 +56,7 @@ impl Server {
     /// `fallback`, on the worker's own single-threaded runtime.
     pub fn start(
         config: Config,
-        directory: Arc<dyn Directory>,
+        directory: Arc<dyn PlaybackResolver>,
         fallback: Arc<dyn Fallback>,
         listeners: Vec<Listener>,
         stop: CancellationToken,

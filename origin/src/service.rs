@@ -24,7 +24,7 @@ use crate::answer::{self, Answer, MEDIA_ETAG, Playlist, Refusal, Taste};
 use crate::body::{Body, FallbackBody};
 use crate::broadcast::{Broadcast, Look, Newest, Position};
 use crate::config::Config;
-use crate::directory::Resolution;
+use crate::directory::Playback;
 use crate::host;
 use crate::pulse::{InFlight, Pulse};
 use crate::range::Range;
@@ -207,9 +207,9 @@ impl Visitor {
         let directory = &self.worker.shared.directory;
         let Some(playback) = playback else { return watch::no_page(Refusal::UnknownPlayback, taste, busy) };
         match directory.resolve(playback.as_str(), None) {
-            Resolution::Unknown => watch::no_page(Refusal::UnknownPlayback, taste, busy),
-            Resolution::Protected => watch::no_page(Refusal::Protected, taste, busy),
-            Resolution::Idle | Resolution::Live(_) => {
+            Playback::Unknown => watch::no_page(Refusal::UnknownPlayback, taste, busy),
+            Playback::Protected => watch::no_page(Refusal::Protected, taste, busy),
+            Playback::Idle | Playback::Live(_) => {
                 watch::page(playback, directory.title(playback.as_str()).as_deref(), taste, busy)
             }
         }
@@ -314,12 +314,12 @@ impl Ask {
         // An answer that was waited for has news under its URL. What was there already may have been asked for by mistake,
         // and has to be another text when it is asked for again: Video.js 8.24 does so where a segment has just ended.
         let reload = known.is_some() && self.directives.msn.is_some();
-        let resolution = known.map_or_else(|| self.resolve(worker), Resolution::Live);
+        let resolution = known.map_or_else(|| self.resolve(worker), Playback::Live);
         let broadcast = match resolution {
-            Resolution::Live(broadcast) => broadcast,
-            Resolution::Idle => return self.refuse(Refusal::Idle),
-            Resolution::Unknown => return self.refuse(Refusal::UnknownPlayback),
-            Resolution::Protected => return self.refuse(Refusal::Protected),
+            Playback::Live(broadcast) => broadcast,
+            Playback::Idle => return self.refuse(Refusal::Idle),
+            Playback::Unknown => return self.refuse(Refusal::UnknownPlayback),
+            Playback::Protected => return self.refuse(Refusal::Protected),
         };
         let look = match &self.route {
             uri::Route::Multivariant(playback) => broadcast.multivariant(playback, self.directives.low_latency),
@@ -349,7 +349,7 @@ impl Ask {
         }
     }
 
-    fn resolve(&self, worker: &Worker) -> Resolution {
+    fn resolve(&self, worker: &Worker) -> Playback {
         let (playback, broadcast) = match &self.route {
             uri::Route::Multivariant(playback) => (playback, None),
             uri::Route::File(playback, broadcast, _) => (playback, Some(broadcast)),

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::connection;
-use crate::directory::Directory;
+use crate::directory::PlaybackResolver;
 use crate::gate::Pump;
 use crate::pulse::{Limits, Pulse, Ward};
 use crate::server::TlsProvider;
@@ -31,7 +31,7 @@ const DRAIN_STEP: Duration = Duration::from_millis(20);
 /// What all workers of a server share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
-    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) directory: Arc<dyn PlaybackResolver>,
     pub(crate) fallback: Arc<dyn Fallback>,
     /// Places of viewers.
     pub(crate) viewers: Arc<Semaphore>,

@@ -18,29 +18,29 @@ impl RenditionId {
     /// The first sound as it came from the encoder; has this number also where there are no pictures.
     pub const AUDIO: Self = Self(1);
     /// Audio renditions of a broadcast at the most; they are numbered one after another.
-    pub const MOST_AUDIO: u32 = 8;
+    pub const MAX_AUDIO: u32 = 8;
     /// Rungs at the most: renditions of the same pictures besides [`RenditionId::VIDEO`], numbered behind the audio ones.
-    pub const MOST_RUNGS: u32 = 8;
-    const FIRST_RUNG: u32 = Self::AUDIO.0 + Self::MOST_AUDIO;
+    pub const MAX_DEPENDENT_VIDEO: u32 = 8;
+    const FIRST_RUNG: u32 = Self::AUDIO.0 + Self::MAX_AUDIO;
 
-    /// The `n`th audio rendition, from 0; none beyond [`RenditionId::MOST_AUDIO`].
+    /// The `n`th audio rendition, from 0; none beyond [`RenditionId::MAX_AUDIO`].
     pub fn audio(n: usize) -> Option<Self> {
-        u32::try_from(n).ok().filter(|n| *n < Self::MOST_AUDIO).map(|n| Self(Self::AUDIO.0 + n))
+        u32::try_from(n).ok().filter(|n| *n < Self::MAX_AUDIO).map(|n| Self(Self::AUDIO.0 + n))
     }
 
-    /// The `n`th rung, from 0; none beyond [`RenditionId::MOST_RUNGS`].
-    pub fn rung(n: u32) -> Option<Self> {
-        (n < Self::MOST_RUNGS).then_some(Self(Self::FIRST_RUNG + n))
+    /// The `n`th rung, from 0; none beyond [`RenditionId::MAX_DEPENDENT_VIDEO`].
+    pub fn dependent_video(n: u32) -> Option<Self> {
+        (n < Self::MAX_DEPENDENT_VIDEO).then_some(Self(Self::FIRST_RUNG + n))
     }
 
     /// True if it is pictures that are cut where [`RenditionId::VIDEO`] was.
-    pub const fn is_rung(self) -> bool {
-        self.0 >= Self::FIRST_RUNG && self.0 < Self::FIRST_RUNG + Self::MOST_RUNGS
+    pub const fn is_dependent_video(self) -> bool {
+        self.0 >= Self::FIRST_RUNG && self.0 < Self::FIRST_RUNG + Self::MAX_DEPENDENT_VIDEO
     }
 
     /// True if it is sound.
     pub const fn is_audio(self) -> bool {
-        self.0 >= Self::AUDIO.0 && self.0 < Self::AUDIO.0 + Self::MOST_AUDIO
+        self.0 >= Self::AUDIO.0 && self.0 < Self::AUDIO.0 + Self::MAX_AUDIO
     }
 }
 

@@ -39,9 +39,9 @@ use run::Run;
 /// likely to follow; a viewer who is shown a programme without pictures will not see them when they come.
 const START_HOLD: TimeDelta = TimeDelta::from_secs(4);
 /// Audio waits no longer than this for video that sends frames but not their codec header: longer than the longest GOP.
-const LONGEST_EXPECTED: TimeDelta = TimeDelta::from_secs(21);
+const MAX_EXPECTED: TimeDelta = TimeDelta::from_secs(21);
 /// Audio is not dated further ahead of video than this: beyond it, video that came once is not alive any more.
-const MOST_APART: TimeDelta = TimeDelta::from_secs(10);
+const MAX_APART: TimeDelta = TimeDelta::from_secs(10);
 /// First segment of a programme that is audio only.
 const FIRST_AUDIO_SEGMENT: TimeDelta = TimeDelta::from_secs(1);
 /// The least that the first segment of a programme with video lasts: about a second. It is short for a quick start. All
@@ -49,11 +49,11 @@ const FIRST_AUDIO_SEGMENT: TimeDelta = TimeDelta::from_secs(1);
 /// to find more there than the next segment takes.
 const FIRST_SEGMENT: TimeDelta = TimeDelta::from_millis(950);
 /// Longest first segment: a GOP that is longer is cut in the middle.
-const LONGEST_FIRST_SEGMENT: TimeDelta = TimeDelta::from_millis(20_300);
+const MAX_FIRST_SEGMENT: TimeDelta = TimeDelta::from_millis(20_300);
 /// No segment is meant to be shorter; a little less, for GOPs of half a second with jitter.
 const SHORTEST_SEGMENT: TimeDelta = TimeDelta::from_millis(450);
 /// The first segment is taken as whole with so many frames, whatever their times say.
-const MOST_GATHERED: usize = 10_000;
+const MAX_GATHERED: usize = 10_000;
 /// Reports of faults that are kept until they are polled.
 const MAX_FAULTS: usize = 64;
 /// Timelines are moved to begin here at the earliest, as `tfdt` has no sign.
@@ -65,13 +65,13 @@ pub struct Config {
     /// What segments and parts aim at.
     pub mode: LatencyMode,
     /// How long the frames may pause without a player of parts running dry: it is told to stay that much further back.
-    pub longest_pause: TimeDelta,
+    pub max_stall: TimeDelta,
 }
 
 /// Turns the frames of one broadcast into its packaged log.
 ///
-/// It takes at most one video track, [`RenditionId::MOST_RUNGS`] other renditions of the same pictures and
-/// [`RenditionId::MOST_AUDIO`] audio tracks, each with a [`media::TrackId`] of its own. Frames are on the programme's timeline,
+/// It takes at most one video track, [`RenditionId::MAX_DEPENDENT_VIDEO`] other renditions of the same pictures and
+/// [`RenditionId::MAX_AUDIO`] audio tracks, each with a [`media::TrackId`] of its own. Frames are on the programme's timeline,
 /// DTS never going back within a track. What comes out is taken with [`Packager::poll`] after each call.
 #[derive(Debug)]
 pub struct Packager {
@@ -139,7 +139,7 @@ enum Slot {
 enum Phase {
     /// No run: for the first picture to start with, or audio where there is no video. Remembers the newest video frame.
     Waiting(Option<Timestamp>),
-    /// The first segment is not whole; bounded by [`LONGEST_FIRST_SEGMENT`].
+    /// The first segment is not whole; bounded by [`MAX_FIRST_SEGMENT`].
     Gathering(Vec<(Slot, Unit)>),
     Running,
     Ended,
@@ -189,14 +189,14 @@ impl Packager {
     }
 
     /// Announces video whose codec header is not known yet; to be called again with each of its frames. Audio waits for it
-    /// as it does for the first key frame of a track, for `LONGEST_EXPECTED` at the most.
+    /// as it does for the first key frame of a track, for `MAX_EXPECTED` at the most.
     pub fn expect_video(&mut self) {
         self.expected.is_expected = true;
         self.reconsider_audio_only();
         let newest = self.followers.iter().filter_map(|feed| feed.held.back()).map(|unit| unit.pts).max();
         if let (Phase::Waiting(newest_video), Some(newest)) = (&mut self.phase, newest) {
             let since = *self.expected.since.get_or_insert(newest);
-            *newest_video = (newest - since < LONGEST_EXPECTED).then_some(newest);
+            *newest_video = (newest - since < MAX_EXPECTED).then_some(newest);
         }
     }
 
@@ -238,7 +238,7 @@ impl Packager {
         self.events_told = number.wrapping_add(1);
         if let Some(video) = self.video.as_mut().filter(|feed| feed.lane.active()) {
             video.lane.tell(number, metadata.clone());
-            let rungs = self.followers.iter_mut().filter(|feed| feed.lane.rendition().is_rung());
+            let rungs = self.followers.iter_mut().filter(|feed| feed.lane.rendition().is_dependent_video());
             rungs.for_each(|rung| rung.lane.tell(number, metadata.clone()));
         } else if let Some(sound) = self.followers.iter_mut().find(|feed| feed.lane.is_sound()) {
             sound.lane.tell(number, metadata);
@@ -282,13 +282,13 @@ impl Packager {
         let (newest_video, newest) = (*newest_video, unit.pts);
         self.hold(slot, unit);
         let Slot::Sound(n) = slot else { return Ok(()) };
-        let full = self.followers.get(n).is_some_and(|sound| sound.held.len() > feed::MOST_HELD);
+        let full = self.followers.get(n).is_some_and(|sound| sound.held.len() > feed::MAX_HELD_FRAMES);
         while let Some((n, dts, pts)) = sound::oldest_held(&self.followers) {
             let overdue = full || newest - pts > START_HOLD;
             if (self.video.is_some() || self.expected.is_expected) && !overdue {
                 break;
             }
-            if overdue && newest_video.is_some_and(|video| video + MOST_APART >= pts) {
+            if overdue && newest_video.is_some_and(|video| video + MAX_APART >= pts) {
                 // Video is alive but between two IDRs: sound without pictures would be the wrong start.
                 self.followers.get_mut(n).map(|sound| sound.held.pop_front());
                 continue;
@@ -348,12 +348,12 @@ impl Packager {
             (Kind::Video, Slot::Video) => {
                 let entry = unit.access != Access::Dependent;
                 let followed = units.iter().any(|(slot, _)| *slot == Slot::Video);
-                (entry && followed && elapsed >= FIRST_SEGMENT) || elapsed >= LONGEST_FIRST_SEGMENT
+                (entry && followed && elapsed >= FIRST_SEGMENT) || elapsed >= MAX_FIRST_SEGMENT
             }
             (Kind::Video, Slot::Sound(_)) => stalls,
         };
         units.push((slot, unit));
-        if whole || units.len() >= MOST_GATHERED { self.freeze() } else { Ok(()) }
+        if whole || units.len() >= MAX_GATHERED { self.freeze() } else { Ok(()) }
     }
 
     /// Freezes the durations with what there is, where the first segment cannot be awaited.
@@ -381,7 +381,7 @@ impl Packager {
         self.out.events.push_back(Event::Targets(targets));
         for feed in self.video.iter_mut().chain(&mut self.followers) {
             feed.lane.set_parts(parts);
-            if feed.lane.rendition().is_rung() && feed.bound && self.run.leader == Kind::Video {
+            if feed.lane.rendition().is_dependent_video() && feed.bound && self.run.leader == Kind::Video {
                 // It is known of from the start, so that the first multivariant playlist can wait for it.
                 feed.lane.announce(&mut self.out);
             }

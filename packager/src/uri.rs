@@ -140,7 +140,7 @@ impl fmt::Display for Query<'_> {
 }
 
 /// Video renditions are counted from 1, the leader first; rungs have these numbers.
-const RUNG_NAMES: RangeInclusive<u32> = 2..=RenditionId::MOST_RUNGS + 1;
+const RUNG_NAMES: RangeInclusive<u32> = 2..=RenditionId::MAX_DEPENDENT_VIDEO + 1;
 
 struct Name(RenditionId);
 
@@ -150,10 +150,12 @@ impl fmt::Display for Name {
             RenditionId::VIDEO => f.write_str("video"),
             RenditionId::AUDIO => f.write_str("audio"),
             RenditionId(n) if self.0.is_audio() => write!(f, "audio{n}"),
-            RenditionId(n) => match RUNG_NAMES.zip(0..).find(|(_, rung)| RenditionId::rung(*rung) == Some(self.0)) {
-                Some((number, _)) => write!(f, "video{number}"),
-                None => write!(f, "rendition{n}"),
-            },
+            RenditionId(n) => {
+                match RUNG_NAMES.zip(0..).find(|(_, rung)| RenditionId::dependent_video(*rung) == Some(self.0)) {
+                    Some((number, _)) => write!(f, "video{number}"),
+                    None => write!(f, "rendition{n}"),
+                }
+            }
         }
     }
 }
@@ -165,12 +167,13 @@ fn parse_rendition(name: &str) -> Option<RenditionId> {
         other => {
             if let Some(number) = other.strip_prefix("video") {
                 let number = u32::try_from(parse_number(number)?).ok()?;
-                return RenditionId::rung(number.checked_sub(*RUNG_NAMES.start())?);
+                return RenditionId::dependent_video(number.checked_sub(*RUNG_NAMES.start())?);
             }
             let audio = other.strip_prefix("audio");
             let number = parse_number(audio.or_else(|| other.strip_prefix("rendition"))?)?;
             let rendition = RenditionId(number.try_into().ok()?);
-            let has_own_name = matches!(rendition, RenditionId::VIDEO | RenditionId::AUDIO) || rendition.is_rung();
+            let has_own_name =
+                matches!(rendition, RenditionId::VIDEO | RenditionId::AUDIO) || rendition.is_dependent_video();
             (!has_own_name && rendition.is_audio() == audio.is_some()).then_some(rendition)
         }
     }

@@ -91,21 +91,22 @@ impl Window {
     /// True if every rendition that is waited for has so many whole segments.
     fn can_be_started(&self, segments: usize) -> bool {
         let patience = self.rendition(RenditionId::VIDEO).is_none_or(|leader| leader.closed() < PATIENCE);
-        let ready = |r: &Rendition| r.closed() >= segments || r.is_withdrawn() || r.id().is_rung() && !patience;
+        let ready =
+            |r: &Rendition| r.closed() >= segments || r.is_withdrawn() || r.id().is_dependent_video() && !patience;
         !self.renditions.is_empty() && self.renditions.values().all(ready)
     }
 
     fn add_part(&mut self, part: &Arc<Part>) {
-        let breaks = self.breaks_before(part.rendition, part.msn);
+        let breaks = self.discontinuity_sequence(part.rendition, part.msn);
         if let Some(rendition) = self.renditions.get_mut(&part.rendition) {
             rendition.add_part(part, breaks);
         }
     }
 
     /// Discontinuities before segment `msn`, as the renditions other than `but` count them.
-    fn breaks_before(&self, but: RenditionId, msn: u64) -> u64 {
+    fn discontinuity_sequence(&self, but: RenditionId, msn: u64) -> u64 {
         let others = self.renditions.iter().filter(|(id, _)| **id != but);
-        others.filter_map(|(_, r)| r.breaks_before(msn)).max().unwrap_or(0)
+        others.filter_map(|(_, r)| r.discontinuity_sequence(msn)).max().unwrap_or(0)
     }
 
     /// Audio segments are a frame longer or shorter than those of video: were each rendition to count its own seconds,

@@ -21,7 +21,7 @@ const MODES: [LatencyMode; 3] = [Standard, Reduced, Low];
 const SIZES: [(u32, u32); 3] = [(1920, 1080), (854, 480), (426, 240)];
 
 fn rung(n: u32) -> RenditionId {
-    RenditionId::rung(n).unwrap()
+    RenditionId::dependent_video(n).unwrap()
 }
 
 fn at(ms: i64) -> Timestamp {
@@ -32,7 +32,7 @@ fn at(ms: i64) -> Timestamp {
 fn ladder(mode: LatencyMode) -> Fed {
     let mut fed = Fed::new(mode, &[video_track(), audio_track(48_000)]);
     for (n, (width, height)) in (0..).zip(SIZES) {
-        fed.add_rung(n, rung_track(n, width, height));
+        fed.add_rendition(n, rung_track(n, width, height));
     }
     fed
 }
@@ -90,10 +90,10 @@ fn variants(events: &[Event]) -> Vec<String> {
 /// All but what is about rungs.
 fn without_rungs(events: &[Event]) -> String {
     let about = |event: &&Event| match event {
-        Event::Init(init) => !init.rendition.is_rung(),
-        Event::Part(part) => !part.rendition.is_rung(),
-        Event::Segment(end) => !end.rendition.is_rung(),
-        Event::Next(next) => !next.rendition.is_rung(),
+        Event::Init(init) => !init.rendition.is_dependent_video(),
+        Event::Part(part) => !part.rendition.is_dependent_video(),
+        Event::Segment(end) => !end.rendition.is_dependent_video(),
+        Event::Next(next) => !next.rendition.is_dependent_video(),
         Event::Withdrawn(_) => false,
         Event::Targets(_) | Event::Captions | Event::End => true,
     };
@@ -194,7 +194,7 @@ fn a_rung_that_comes_late_begins_on_a_cut_and_delays_nothing() {
             let mut fed = Fed::new(mode, &[video_track(), audio_track(48_000)]);
             fed.push(within(&mux([video.clone(), audio(48_000, 0, 20_000)]), 0, 7_000));
             assert!(window(&fed.events).is_playable());
-            fed.add_rung(0, rung_track(0, 640, 360));
+            fed.add_rendition(0, rung_track(0, 640, 360));
             let rest = mux([video.clone(), audio(48_000, 0, 20_000), on_rung(0, 0, &within(&video, from, 20_000))]);
             fed.push(within(&rest, 7_000, 20_000));
             let report = check(fed.end(), LOSSY);
@@ -246,14 +246,14 @@ fn a_shed_rung_is_not_listed_has_gaps_at_once_and_returns_on_a_cut() {
             let mut fed = ladder(mode);
             fed.push(all(0, shed));
             assert!(variants(&fed.events).contains(&"video2".to_owned()));
-            fed.drop_rung(0).drop_rung(0);
+            fed.drop_rendition(0).drop_rendition(0);
             assert!(!variants(&fed.events).contains(&"video2".to_owned()));
             fed.push(all(shed, back));
             assert!(!variants(&fed.events).contains(&"video2".to_owned()));
             let there = |id| window(&fed.events).progress(id).unwrap().msn;
             assert!(there(rung(0)) >= there(RenditionId::VIDEO), "its gaps keep up");
             let track = if other { rung_track(0, 1600, 900) } else { rung_track(0, 1920, 1080) };
-            fed.add_rung(0, track);
+            fed.add_rendition(0, track);
             assert!(!variants(&fed.events).contains(&"video2".to_owned()), "not before a segment is whole");
             fed.push(all(back, 30_000));
             assert!(variants(&fed.events).contains(&"video2".to_owned()));
@@ -278,7 +278,7 @@ fn a_shed_rung_is_not_listed_has_gaps_at_once_and_returns_on_a_cut() {
 fn gap_parts_of_a_shed_rung_come_as_fast_as_the_leaders_parts() {
     let video = clip(&Video::default()).make();
     let mut fed = ladder(Low);
-    fed.push(mux([within(&video, 0, 9_000), on_rung(0, 0, &within(&video, 0, 9_000))])).drop_rung(0);
+    fed.push(mux([within(&video, 0, 9_000), on_rung(0, 0, &within(&video, 0, 9_000))])).drop_rendition(0);
     for frame in within(&video, 9_000, 15_000) {
         fed.push(vec![frame]);
         let ends = |id| {
@@ -324,7 +324,7 @@ fn a_break_is_a_break_in_all_rungs() {
         let second = clip(&Video { start: 9_000, length: 8_000, ..Video::default() }).make();
         // One of them was shed before, another one is missing behind the break.
         fed.push(mux([first.clone(), on_rung(0, 0, &first), on_rung(1, 0, &first), audio(48_000, 0, 7_300)]));
-        fed.drop_rung(2).discontinuity().add_track(other_video_track());
+        fed.drop_rendition(2).discontinuity().add_track(other_video_track());
         fed.push(mux([second.clone(), on_rung(0, 0, &second), audio(48_000, 9_000, 8_000)]));
         // The leader's header changes in mid-run, and those of the rungs do not.
         fed.add_track(video_track());
@@ -340,7 +340,7 @@ fn a_break_is_a_break_in_all_rungs() {
             assert_eq!(broken(id), broken(RenditionId::VIDEO), "{id:?}");
         }
         let window = window(&fed.events);
-        let sequences = window.renditions().map(|r| r.listed().last().unwrap().breaks_before());
+        let sequences = window.renditions().map(|r| r.listed().last().unwrap().discontinuity_sequence());
         assert_eq!(sequences.collect::<std::collections::BTreeSet<_>>().len(), 1);
     }
 }
@@ -396,7 +396,7 @@ fn rungs_join_a_programme_of_sound_with_their_leader() {
     for mode in MODES {
         let video = clip(&Video { start: 8_100, length: 12_000, ..Video::default() }).make();
         let mut fed = Fed::new(mode, &[audio_track(48_000)]);
-        fed.add_rung(0, rung_track(0, 640, 360)).push(audio(48_000, 0, 8_192));
+        fed.add_rendition(0, rung_track(0, 640, 360)).push(audio(48_000, 0, 8_192));
         fed.add_track(video_track());
         fed.push(arriving(vec![(0, audio(48_000, 8_192, 12_000)), (0, on_rung(0, 0, &video)), (200, video)]));
         let report = check(fed.end(), Rules { full_parts: false, ..LOSSY });
@@ -437,8 +437,8 @@ fn frames_of_a_rung_are_shared_not_copied() {
 #[test]
 fn what_is_no_rung_is_ignored() {
     let mut fed = Fed::new(Low, &[video_track()]);
-    fed.add_rung(RenditionId::MOST_RUNGS, rung_track(0, 640, 360)).add_rung(0, audio_track(48_000));
-    fed.drop_rung(0).drop_rung(99);
+    fed.add_rendition(RenditionId::MAX_DEPENDENT_VIDEO, rung_track(0, 640, 360)).add_rendition(0, audio_track(48_000));
+    fed.drop_rendition(0).drop_rendition(99);
     let video = clip(&Video { length: 6_000, ..Video::default() }).make();
     fed.push(mux([video.clone(), on_rung(0, 0, &video)]));
     assert_eq!(check(fed.end(), LOSSY).renditions(), [RenditionId::VIDEO]);
@@ -451,7 +451,7 @@ fn the_multivariant_playlist_begins_with_a_good_start_and_goes_down() {
     let sizes = [(1920, 1080, 4_000), (960, 540, 600), (640, 360, 300), (426, 240, 100)];
     let mut streams = vec![video.clone(), audio(48_000, 0, 20_000)];
     for (n, (width, height, more)) in (0..).zip(sizes) {
-        fed.add_rung(n, rung_track(n, width, height));
+        fed.add_rendition(n, rung_track(n, width, height));
         streams.push(on_rung(n, more, &video));
     }
     fed.push(mux(streams));
@@ -488,7 +488,7 @@ fn where_no_rendition_is_small_enough_players_begin_with_the_smallest() {
     let video = clip(&Video { length: 9_000, ..Video::default() }).make();
     let leader = media::Track { id: VIDEO, ..rung_track(7, 3840, 2160) };
     let mut fed = Fed::new(Reduced, &[leader]);
-    fed.add_rung(0, rung_track(0, 2560, 1440)).add_rung(1, rung_track(1, 1080, 1920));
+    fed.add_rendition(0, rung_track(0, 2560, 1440)).add_rendition(1, rung_track(1, 1080, 1920));
     fed.push(mux([on_same(&video), on_rung(0, 500, &video), on_rung(1, 200, &video)]));
     assert_eq!(variants(&fed.events), ["video3", "video", "video2"]);
 }
@@ -590,10 +590,10 @@ proptest! {
                 }
                 for (r, fate) in (0..).zip(&fates) {
                     match fate.shed {
-                        Some((shed, _, _)) if n == shed => { fed.drop_rung(r); }
+                        Some((shed, _, _)) if n == shed => { fed.drop_rendition(r); }
                         Some((shed, long, other)) if n == shed + long && with_rungs => {
                             let (width, height) = SIZES[r as usize];
-                            fed.add_rung(r, rung_track(r, width, if other { height - 16 } else { height }));
+                            fed.add_rendition(r, rung_track(r, width, if other { height - 16 } else { height }));
                         }
                         _ => {}
                     }

@@ -204,7 +204,7 @@ fn names_are_unique_and_the_first_track_is_the_default() {
 fn a_poorer_encoding_of_the_sound_goes_with_the_small_pictures() {
     let poorer = Track { tier: 1, ..audio_track_in(1, 48_000, b"eng") };
     let mut fed = Fed::new(Low, &[video_track(), audio_track_in(0, 48_000, b"eng"), poorer]);
-    fed.add_rung(0, rung_track(0, 1_920, 1_080));
+    fed.add_rendition(0, rung_track(0, 1_920, 1_080));
     let video = Video { millis: false, gops: vec![2_000], length: 8_000, ..Video::default() }.make();
     let sounds = [audio(48_000, 0, 8_000), on_track(1, audio(48_000, 0, 8_000))];
     fed.push(mux(sounds.into_iter().chain([video.clone(), on_rung(0, 8_000, &video)])));

@@ -9,7 +9,7 @@ const TOLERANCE_FRAMES: i64 = 2;
 /// Short frames may be off by as much as this all the same: transports count in milliseconds.
 const LEAST_TOLERANCE: TimeDelta = TimeDelta::from_millis(25);
 /// Where the coding of silence is not known, a frame is repeated over holes of so many; longer ones stay holes.
-const MOST_REPEATED: i64 = 3;
+const MAX_REPEATED: i64 = 3;
 /// Ticks a second for halving lengths: fine enough for every sample rate.
 const HALVING: u32 = 1_000_000;
 /// Samples in a frame where neither the codec nor the frame tells.
@@ -109,7 +109,7 @@ impl Grid {
             return Filling::Frames(count, Bytes::from_static(silence.payload));
         }
         let count = nearest(missing, self.scale.delta(self.samples_in(payload)));
-        if count <= MOST_REPEATED { Filling::Frames(count, payload.clone()) } else { Filling::Hole }
+        if count <= MAX_REPEATED { Filling::Frames(count, payload.clone()) } else { Filling::Hole }
     }
 
     /// Silence as long as fits before `until`; none where its coding is not known.

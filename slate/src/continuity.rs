@@ -30,19 +30,19 @@ use ticks::Ticks;
 use voice::Voice;
 
 /// Media that is away for this long, by the clock, is done without.
-pub const PATIENCE: TimeDelta = TimeDelta::from_millis(300);
+pub const VIDEO_TIMEOUT: TimeDelta = TimeDelta::from_millis(300);
 /// A picture stands in for the ones that are missing for so long; then comes the slate.
 const HOLD: TimeDelta = TimeDelta::from_millis(500);
 /// Contributions of few pictures have theirs held for two of their intervals, but never longer than this.
-const LONGEST_HOLD: TimeDelta = TimeDelta::from_secs(10);
+const MAX_HOLD: TimeDelta = TimeDelta::from_secs(10);
 /// Sound counts as there for so long after it came: it is there in bursts.
 const SOUND_LASTS: TimeDelta = TimeDelta::from_millis(400);
 /// Sound that keeps coming is waited for until it is this far behind the pictures.
-const MOST_BEHIND: TimeDelta = TimeDelta::from_secs(2);
+const MAX_BEHIND: TimeDelta = TimeDelta::from_secs(2);
 /// At the start of a broadcast pictures are waited for longer than later on: nobody is kept waiting yet.
 const START_PATIENCE: TimeDelta = TimeDelta::from_secs(2);
 /// Pictures that wait for [`Continuity::poll`]. At the bound the oldest gives way: its ticks show the one before it.
-const MOST_PICTURES: usize = 16;
+const MAX_PICTURES: usize = 16;
 
 /// What the output is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,14 +65,14 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output<P> {
     /// The picture of the next tick.
-    Picture {
+    Video {
         /// When it is shown; a whole number of ticks from the first one.
         pts: Timestamp,
         /// What is shown.
-        show: Show<P>,
+        show: VideoContent<P>,
     },
     /// A block of a sound, right behind the one before it.
-    Sound {
+    Audio {
         /// Which of the sounds, from 0.
         sound: usize,
         /// When its first sample is heard; a whole number of samples from the first one.
@@ -84,18 +84,18 @@ pub enum Output<P> {
 
 /// What a tick shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Show<P> {
+pub enum VideoContent<P> {
     /// The contribution's picture of this moment.
     Live(P),
     /// The last picture, because the one of this moment is not there.
-    Held(P),
+    Repeated(P),
     /// The slate; also where a picture would be held and there has never been one.
     Slate,
 }
 
 /// What was put out and what was left out, for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct Stats {
     /// Ticks that showed the contribution's picture.
     pub live: u64,
     /// Ticks that showed the last picture again because none was there.
@@ -107,9 +107,9 @@ pub struct Counts {
     /// Samples that came when their time was past, for each channel.
     pub late_samples: u64,
     /// Pictures that came when their time was past.
-    pub late_pictures: u64,
+    pub late_frames: u64,
     /// Pictures that came too far ahead of the clock to be shown.
-    pub early_pictures: u64,
+    pub early_frames: u64,
     /// How often media was laid anew, the beginnings of contributions included.
     pub shifts: u64,
 }
@@ -132,7 +132,7 @@ pub struct Continuity<P> {
     pace: Pace,
     /// When the first sound came for which there was no shift yet.
     unplaced: Option<TimeDelta>,
-    counts: Counts,
+    counts: Stats,
 }
 
 /// The output's timeline, from the first media on.
@@ -164,7 +164,7 @@ impl<P: Clone> Continuity<P> {
             coming: VecDeque::new(),
             pace: Pace::default(),
             unplaced: None,
-            counts: Counts::default(),
+            counts: Stats::default(),
         }
     }
 
@@ -210,13 +210,13 @@ impl<P: Clone> Continuity<P> {
                 self.accept(at, picture, now);
             }
             Place::Late(lateness) => {
-                self.counts.late_pictures += 1;
-                if lateness <= PATIENCE - clock::CUSHION {
+                self.counts.late_frames += 1;
+                if lateness <= VIDEO_TIMEOUT - clock::CUSHION {
                     // It catches up by itself if the clock lets it.
                     line.clock.yields();
                 }
             }
-            Place::Early => self.counts.early_pictures += 1,
+            Place::Early => self.counts.early_frames += 1,
         }
     }
 
@@ -246,7 +246,7 @@ impl<P: Clone> Continuity<P> {
     }
 
     /// One more sound, from where the others are on; gives its number. It is silent until something comes for it.
-    pub fn add_sound(&mut self) -> usize {
+    pub fn add_audio(&mut self) -> usize {
         let mut voice = Voice::new(&self.config);
         if let Some(line) = &self.line {
             let others = self.voices.iter().map(|voice| voice.sound.position()).min();
@@ -257,7 +257,7 @@ impl<P: Clone> Continuity<P> {
     }
 
     /// Pictures join an output that had none: they begin at the next whole second, and lead from then on.
-    pub fn add_pictures(&mut self, fps: (u32, u32), slate: bool) {
+    pub fn add_video(&mut self, fps: (u32, u32), slate: bool) {
         self.config = Config { fps, slate, picture: true, ..self.config };
         let furthest = self.furthest_sound();
         if let (Some(line), Some(furthest)) = (&mut self.line, furthest) {
@@ -308,7 +308,7 @@ impl<P: Clone> Continuity<P> {
     }
 
     /// What was put out and left out so far.
-    pub const fn counts(&self) -> Counts {
+    pub const fn stats(&self) -> Stats {
         self.counts
     }
 
@@ -339,10 +339,10 @@ impl<P: Clone> Continuity<P> {
         line.clock.follow(at, now);
         let newest = self.coming.back().map(|(at, _)| *at).or(self.current.as_ref().map(|current| current.at));
         if newest.is_some_and(|newest| at < newest) {
-            self.counts.late_pictures += 1;
+            self.counts.late_frames += 1;
             return;
         }
-        if self.coming.len() >= MOST_PICTURES {
+        if self.coming.len() >= MAX_PICTURES {
             self.coming.pop_front();
         }
         self.coming.push_back((at, picture));
@@ -375,7 +375,7 @@ impl<P: Clone> Continuity<P> {
         let mut first = pts;
         if self.config.picture && self.rejoin.shift().is_none() {
             // The first picture of a contribution takes longer than its first sound.
-            if now - *self.unplaced.get_or_insert(now) < PATIENCE {
+            if now - *self.unplaced.get_or_insert(now) < VIDEO_TIMEOUT {
                 return true;
             }
             first = oldest.unwrap_or(pts);
@@ -393,7 +393,7 @@ impl<P: Clone> Continuity<P> {
                 true
             }
             Place::Late(lateness) => {
-                if lateness <= PATIENCE - clock::CUSHION {
+                if lateness <= VIDEO_TIMEOUT - clock::CUSHION {
                     if let Some(voice) = self.voices.get_mut(n) {
                         voice.heard = now;
                     }
@@ -418,7 +418,7 @@ impl<P: Clone> Continuity<P> {
         };
         let Some(voice) = self.voices.get_mut(n) else { return };
         let behind = voice.sound.position() - (end + shift);
-        if behind < TimeDelta::ZERO || (behind <= MOST_BEHIND && !self.rejoin.is_late()) {
+        if behind < TimeDelta::ZERO || (behind <= MAX_BEHIND && !self.rejoin.is_late()) {
             voice.heard = now;
         }
     }

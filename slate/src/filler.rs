@@ -14,14 +14,14 @@ use bytes::Bytes;
 use media::{Access, Frame, Kind, LatencyMode, TimeDelta, Timescale, Timestamp, Track, TrackId};
 
 use crate::audio;
-use crate::{End, Item};
+use crate::{Item, TrackEnd};
 
 /// Frames that leave in one call. At the bound the rest is left for the next one, which is due at once.
-const MOST_AT_ONCE: usize = 2_000;
+const MAX_AT_ONCE: usize = 2_000;
 
 /// How long media may stay away before the clip begins: as long as what players have in hand lasts for sure, as a
 /// contribution that only stutters is better waited for.
-pub const fn patience(mode: LatencyMode) -> TimeDelta {
+pub const fn gap_timeout(mode: LatencyMode) -> TimeDelta {
     TimeDelta::from_millis(match mode {
         LatencyMode::Standard => 2_000,
         LatencyMode::Reduced => 1_000,
@@ -31,16 +31,16 @@ pub const fn patience(mode: LatencyMode) -> TimeDelta {
 
 /// What is shown and heard in a gap. Its tracks have the ids of those whose places they take.
 #[derive(Clone, Debug, Default)]
-pub struct Clip {
+pub struct SlateClip {
     /// Pictures, if the programme has any.
-    pub pictures: Option<Reel>,
+    pub pictures: Option<LoopedVideo>,
     /// Silence for each track of sound.
     pub sounds: Vec<Silence>,
 }
 
 /// Pictures that are shown over and over.
 #[derive(Clone, Debug)]
-pub struct Reel {
+pub struct LoopedVideo {
     track: Track,
     frames: Vec<Frame>,
     length: TimeDelta,
@@ -54,7 +54,7 @@ pub struct Silence {
     samples: u32,
 }
 
-impl Reel {
+impl LoopedVideo {
     /// Whole GOPs, in decoding order, that last `length`. None where that cannot be repeated: without frames, with a
     /// first one that needs others, where decode time goes back, or is not over within `length`.
     pub fn new(track: Track, frames: Vec<Frame>, length: TimeDelta) -> Option<Self> {
@@ -114,10 +114,10 @@ impl Silence {
     }
 }
 
-/// Plays a [`Clip`] into a gap. The clock is the distance from any fixed instant.
+/// Plays a [`SlateClip`] into a gap. The clock is the distance from any fixed instant.
 #[derive(Debug)]
 pub struct Filler {
-    clip: Clip,
+    clip: SlateClip,
     /// Where the programme ended, and the clock when its last frame came.
     from: Timestamp,
     since: TimeDelta,
@@ -139,9 +139,9 @@ struct Lane {
 impl Filler {
     /// Fills a programme whose tracks end at `ends` with `clip`, whose last frame came at `since`. Pictures begin where
     /// those before them ended, and each sound where that ended whose place it takes.
-    pub fn new(clip: Clip, ends: &[End], since: TimeDelta) -> Self {
+    pub fn new(clip: SlateClip, ends: &[TrackEnd], since: TimeDelta) -> Self {
         let from = ends.iter().map(|end| end.dts).max().unwrap_or_default();
-        let lane = |end: Option<&End>| {
+        let lane = |end: Option<&TrackEnd>| {
             let (dts, pts) = end.map_or((from, from), |end| (end.dts, end.pts));
             Lane { dts, delay: pts - dts, left: 0 }
         };
@@ -166,7 +166,7 @@ impl Filler {
             out.extend(tracks.cloned().map(Item::Track));
         }
         let due = self.from + (now - self.since);
-        for _ in 0..MOST_AT_ONCE {
+        for _ in 0..MAX_AT_ONCE {
             let next = (0..self.lanes.len()).filter_map(|lane| Some((lane, self.next(lane)?)));
             let Some((lane, (frame, end))) = next.min_by_key(|(_, (frame, _))| frame.dts) else { return };
             if frame.dts > due {

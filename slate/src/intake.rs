@@ -35,7 +35,7 @@ const MAX_LEAD: TimeDelta = TimeDelta::from_millis(500);
 /// Samples in an audio frame if neither the codec nor the frame tells.
 const USUAL_SAMPLES: u32 = 1_024;
 
-/// Repairs the timestamps of one contribution. The clock is the distance from any fixed instant.
+/// SpliceStats the timestamps of one contribution. The clock is the distance from any fixed instant.
 #[derive(Debug, Default)]
 pub struct Intake {
     streams: BTreeMap<TrackId, Stream>,
@@ -87,7 +87,7 @@ impl Intake {
         self.delay.lateness(frame.dts, now).max(TimeDelta::ZERO)
     }
 
-    /// Repairs the timestamps of a frame that arrives `now`. Frames of unknown tracks, and empty ones, stay as they are.
+    /// SpliceStats the timestamps of a frame that arrives `now`. Frames of unknown tracks, and empty ones, stay as they are.
     pub fn frame(&mut self, frame: Frame, now: TimeDelta, out: &mut Vec<Item>) -> Frame {
         if frame.payload.is_empty() {
             return frame;

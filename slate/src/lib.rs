@@ -7,12 +7,12 @@
 
 mod audio;
 pub mod continuity;
+pub mod default_images;
 pub mod filler;
 mod intake;
-pub mod pictures;
 mod splice;
 
 pub use continuity::Continuity;
 pub use filler::Filler;
 pub use intake::Intake;
-pub use splice::{End, Item, Repairs, Splice};
+pub use splice::{Item, Splice, SpliceStats, TrackEnd};

@@ -19,9 +19,9 @@ const JUMP: TimeDelta = TimeDelta::from_secs(10);
 /// A clock that goes back further than this has jumped; less is disorder, and the frame is moved up.
 const BACKWARD: TimeDelta = TimeDelta::from_millis(300);
 /// A track that ended longer than this before the rest had a gap of its own: what follows begins with the rest.
-const MOST_APART: TimeDelta = TimeDelta::from_secs(1);
+const MAX_APART: TimeDelta = TimeDelta::from_secs(1);
 /// Sound that came and is this far behind the rest is silent until it comes back.
-const PATIENCE: TimeDelta = TimeDelta::from_secs(1);
+const AUDIO_TIMEOUT: TimeDelta = TimeDelta::from_secs(1);
 
 /// One step of the programme.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum Item {
 
 /// Where a track of the programme ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct TrackEnd {
     /// The track.
     pub track: Track,
     /// Where what is decoded ends.
@@ -49,7 +49,7 @@ pub struct End {
 
 /// What was made good, for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Repairs {
+pub struct SpliceStats {
     /// Jumps of a contribution's clock.
     pub jumps: u64,
     /// Audio frames of silence put into holes, and where sound is away.
@@ -84,7 +84,7 @@ pub struct Splice {
     stands_in: bool,
     /// Tracks of the contribution before that the current one has not announced.
     absent: Vec<Absent>,
-    repairs: Repairs,
+    repairs: SpliceStats,
 }
 
 impl Splice {
@@ -100,7 +100,7 @@ impl Splice {
     }
 
     /// What was made good so far.
-    pub const fn repairs(&self) -> Repairs {
+    pub const fn stats(&self) -> SpliceStats {
         self.repairs
     }
 
@@ -131,7 +131,7 @@ impl Splice {
 
     /// Nothing comes for a while: sound that is behind the rest is silent up to there, and something else may follow where
     /// the tracks end. None before the first frame.
-    pub fn pause(&mut self, out: &mut Vec<Item>) -> Vec<End> {
+    pub fn pause(&mut self, out: &mut Vec<Item>) -> Vec<TrackEnd> {
         let Some(end) = self.end else { return Vec::new() };
         let began = self.began.unwrap_or(end);
         let shown = self.lanes.values().filter_map(Lane::pictures_end).map(|(_, shown)| shown).max();
@@ -142,8 +142,8 @@ impl Splice {
             }
             let sound_end = lane.grid.as_ref().map_or(end, Grid::next);
             let (dts, pts) = lane.pictures_end().unwrap_or((sound_end, sound_end));
-            let late = if end - dts > MOST_APART { end - dts } else { TimeDelta::ZERO };
-            End { track: lane.track.clone(), dts: dts + late, pts: pts + late }
+            let late = if end - dts > MAX_APART { end - dts } else { TimeDelta::ZERO };
+            TrackEnd { track: lane.track.clone(), dts: dts + late, pts: pts + late }
         });
         let ends: Vec<_> = ends.collect();
         self.end = self.end.max(ends.iter().map(|end| end.dts).max());
@@ -231,7 +231,7 @@ impl Splice {
     }
 
     /// Reports what was repaired since `before` for a frame of `track`.
-    fn report(&self, before: Repairs, track: TrackId, out: &mut Vec<Item>) {
+    fn report(&self, before: SpliceStats, track: TrackId, out: &mut Vec<Item>) {
         let now = &self.repairs;
         let faults = [
             (Fault::TimestampJump, now.jumps - before.jumps),
@@ -258,7 +258,7 @@ impl Splice {
             let silent = lane.fill_silence(began, end, lane.patience, out);
             self.repairs.silent_frames += silent;
             // Audio is expected to begin a little late.
-            let counts = lane.heard || end - began > PATIENCE;
+            let counts = lane.heard || end - began > AUDIO_TIMEOUT;
             if counts && silent > 0 && !lane.is_stand_in && lane.next.is_none() {
                 self.repairs.holes += 1;
                 out.push(Item::Fault(FaultReport::new(Fault::MissingMedia, Some(lane.track.id))));

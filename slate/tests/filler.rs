@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use media::codec::{aac, avc};
 use media::{Access, CodecConfig, Frame, Kind, LatencyMode, TimeDelta, Timescale, Timestamp, Track, TrackId};
-use slate::filler::{Clip, Reel, Silence, patience};
-use slate::{End, Filler, Item, Splice};
+use slate::filler::{LoopedVideo, Silence, SlateClip, gap_timeout};
+use slate::{Filler, Item, Splice, TrackEnd};
 
 const VIDEO: TrackId = TrackId(1);
 const AUDIO: TrackId = TrackId(2);
@@ -38,17 +38,17 @@ fn frame(track: TrackId, dts: i64, access: Access, payload: &'static [u8]) -> Fr
 }
 
 /// A GOP of 25 pictures, dated from 7 s on, and silence.
-fn clip() -> Clip {
+fn clip() -> SlateClip {
     let access = |n| Access::independent_if(n == 0);
     let frames = (0..25).map(|n| frame(VIDEO, 7_000 + n * 40, access(n), b"slate")).collect();
-    let pictures = Reel::new(video(), frames, ms(1_000));
+    let pictures = LoopedVideo::new(video(), frames, ms(1_000));
     assert!(pictures.is_some());
-    Clip { pictures, sounds: vec![Silence::of(audio()).unwrap()] }
+    SlateClip { pictures, sounds: vec![Silence::of(audio()).unwrap()] }
 }
 
 /// Ends of both tracks.
-fn ends(pictures: i64, shown: i64, sound: i64) -> Vec<End> {
-    let end = |track, dts, pts| End { track, dts: at(dts), pts: at(pts) };
+fn ends(pictures: i64, shown: i64, sound: i64) -> Vec<TrackEnd> {
+    let end = |track, dts, pts| TrackEnd { track, dts: at(dts), pts: at(pts) };
     vec![end(video(), pictures, shown), end(audio(), sound, sound)]
 }
 
@@ -58,7 +58,7 @@ fn run(filler: &mut Filler, since: TimeDelta, until: TimeDelta) -> Vec<(TimeDelt
     let (mut all, mut now) = (Vec::new(), since);
     while filler.wake_at() <= until {
         assert!(filler.wake_at() > now || all.is_empty(), "wakes for nothing");
-        now = filler.wake_at().max(since + patience(LatencyMode::Low));
+        now = filler.wake_at().max(since + gap_timeout(LatencyMode::Low));
         let mut out = Vec::new();
         filler.poll(now, &mut out);
         assert!(!out.is_empty(), "woke for nothing");
@@ -78,7 +78,7 @@ fn frames(items: &[(TimeDelta, Item)], track: TrackId) -> Vec<(TimeDelta, Frame)
 #[test]
 fn players_of_late_playlists_have_more_in_hand() {
     use LatencyMode::{Low, Reduced, Standard};
-    assert!(patience(Low) < patience(Reduced) && patience(Reduced) < patience(Standard));
+    assert!(gap_timeout(Low) < gap_timeout(Reduced) && gap_timeout(Reduced) < gap_timeout(Standard));
 }
 
 #[test]
@@ -120,9 +120,9 @@ fn another_tracks_place_is_taken() {
     let reel = clip.pictures.unwrap().in_place_of(TrackId(7));
     let other = Track { id: TrackId(9), language: media::Language::new(*b"deu"), ..audio() };
     let sounds = vec![clip.sounds[0].in_place_of(&other)];
-    let end = |track| End { track, dts: at(0), pts: at(0) };
+    let end = |track| TrackEnd { track, dts: at(0), pts: at(0) };
     let ends = [end(Track { id: TrackId(7), ..video() }), end(other.clone())];
-    let mut filler = Filler::new(Clip { pictures: Some(reel), sounds }, &ends, ms(0));
+    let mut filler = Filler::new(SlateClip { pictures: Some(reel), sounds }, &ends, ms(0));
     let items = run(&mut filler, ms(0), ms(1_000));
     assert!(items.iter().any(|(_, item)| *item == Item::Track(other.clone())));
     assert_eq!((frames(&items, TrackId(7)).len(), frames(&items, TrackId(9)).len()), (26, 47));
@@ -146,7 +146,7 @@ fn a_gap_ends_with_a_picture_that_needs_none_before_it() {
     let filler = Filler::new(clip(), &ends(0, 0, 0), ms(0));
     assert!(filler.ends_with(Kind::Video, Access::Independent) && filler.ends_with(Kind::Video, Access::Open));
     assert!(!filler.ends_with(Kind::Video, Access::Dependent) && !filler.ends_with(Kind::Audio, Access::Independent));
-    let silent = Clip { pictures: None, ..clip() };
+    let silent = SlateClip { pictures: None, ..clip() };
     assert!(Filler::new(silent, &ends(0, 0, 0), ms(0)).ends_with(Kind::Audio, Access::Independent));
 }
 
@@ -154,7 +154,7 @@ fn a_gap_ends_with_a_picture_that_needs_none_before_it() {
 fn a_reel_that_cannot_be_repeated_is_none() {
     let reel = |frames: &[(i64, Access)], length| {
         let frames = frames.iter().map(|(dts, access)| frame(VIDEO, *dts, *access, b"x")).collect();
-        Reel::new(video(), frames, ms(length)).is_some()
+        LoopedVideo::new(video(), frames, ms(length)).is_some()
     };
     let (whole, part) = (Access::Independent, Access::Dependent);
     assert!(reel(&[(0, whole), (40, part)], 80));

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use media::codec::{aac, avc};
 use media::{Access, CodecConfig, Frame, Metadata, MetadataKind, TimeDelta, Timescale, Timestamp, Track, TrackId};
-use slate::{End, Item, Splice};
+use slate::{Item, Splice, TrackEnd};
 
 const VIDEO: TrackId = TrackId(1);
 const AUDIO: TrackId = TrackId(2);
@@ -79,7 +79,7 @@ fn both_tracks_follow_one_jump_in_sync() {
     run(&mut splice, [frame(VIDEO, 0), frame(AUDIO, 0)]);
     let jumped = [frame(VIDEO, 500_000), frame(AUDIO, 21), frame(AUDIO, 500_043)];
     assert_eq!(run(&mut splice, jumped), [(VIDEO, 10_021), (AUDIO, 10_021), (AUDIO, 10_043)]);
-    assert_eq!(splice.repairs().jumps, 1);
+    assert_eq!(splice.stats().jumps, 1);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_hole_in_the_sound_is_silent() {
         splice.frame(frame(AUDIO, at), &mut out);
     }
     let frames: Vec<_> = out.iter().filter_map(|i| if let Item::Frame(f) = i { Some(f) } else { None }).collect();
-    assert_eq!(splice.repairs().silent_frames, 6);
+    assert_eq!(splice.stats().silent_frames, 6);
     assert_eq!(frames.len(), 11);
     let scale = Timescale::new(48_000);
     assert!(frames.windows(2).all(|w| w[1].dts - w[0].dts == scale.delta(1_024)));
@@ -154,7 +154,7 @@ fn sound_that_never_comes_is_silent_and_keeps_up() {
     assert_eq!(sounds.first(), Some(&(10_000, false)));
     let behind = pictures.last().unwrap().0 - sounds.last().unwrap().0;
     assert!(behind < 400, "{behind} ms");
-    assert_eq!(splice.repairs().silent_frames, sounds.len() as u64);
+    assert_eq!(splice.stats().silent_frames, sounds.len() as u64);
 }
 
 #[test]
@@ -169,14 +169,14 @@ fn sound_that_is_dated_ahead_is_heard_at_its_time() {
     let (_, sounds, splice) = feed(mixed((0, 8_000), (3_000, 11_000), 3_000));
     assert!(sounds.first().is_some_and(|(at, real)| (10_000..10_022).contains(at) && !real));
     assert!((12_989..13_012).contains(&first_real(&sounds)));
-    assert_eq!(splice.repairs().dropped_frames, 0);
+    assert_eq!(splice.stats().dropped_frames, 0);
 }
 
 #[test]
 fn sound_before_the_pictures_keeps_its_time() {
     let (pictures, sounds, splice) = feed(mixed((3_000, 8_000), (0, 8_000), 0));
     assert_eq!((pictures[0].0, sounds[0]), (13_000, (10_000, true)));
-    assert_eq!(splice.repairs().silent_frames, 0);
+    assert_eq!(splice.stats().silent_frames, 0);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn sound_that_stops_is_silent_until_it_comes_back() {
     let silent: Vec<_> = sounds.iter().filter(|(_, real)| !real).map(|(at, _)| *at).collect();
     assert!(silent.first().is_some_and(|at| (14_990..15_030).contains(at)), "{:?}", silent.first());
     assert!(silent.last().is_some_and(|at| (21_950..22_030).contains(at)), "{:?}", silent.last());
-    assert!(splice.repairs().dropped_frames < 3);
+    assert!(splice.stats().dropped_frames < 3);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn sound_that_always_comes_late_is_waited_for() {
         let (_, sounds, splice) = feed(mixed((0, 30_000), (0, 30_000), -late));
         let settled: Vec<_> = sounds.iter().filter(|(at, _)| *at > 10_000 + 2 * late + 1_000).collect();
         assert!(!settled.is_empty() && settled.iter().all(|(_, real)| *real), "{late} ms late");
-        assert!(splice.repairs().dropped_frames * 21 < 2 * late as u64 + 200, "{late} ms late");
+        assert!(splice.stats().dropped_frames * 21 < 2 * late as u64 + 200, "{late} ms late");
     }
 }
 
@@ -211,7 +211,7 @@ fn a_clock_that_wraps_goes_on_without_a_seam() {
     let (pictures, sounds, splice) = feed(frames);
     assert!(pictures.windows(2).all(|two| (20..=80).contains(&(two[1].0 - two[0].0))), "{pictures:?}");
     assert!(sounds.iter().all(|(_, real)| *real));
-    assert_eq!(splice.repairs().jumps, 1);
+    assert_eq!(splice.stats().jumps, 1);
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn clocks_that_jump_by_any_distance_stay_in_step() {
         // The picture and the sound of one moment, well behind the jump, came in a frame apart.
         let (picture, sound) = (pictures.last().unwrap().0, sounds.last().unwrap().0);
         assert!((picture - sound).abs() < 80, "{jump} ms: {picture} and {sound}");
-        assert!(splice.repairs().jumps <= 1);
+        assert!(splice.stats().jumps <= 1);
         let added = picture - 10_000 - 20_000;
         assert!((-100..=10_000).contains(&added), "{jump} ms became {added} ms");
     }
@@ -242,7 +242,7 @@ fn frames_that_are_empty_or_come_twice_count_for_nothing() {
     let count = frames.len() as u64;
     let (pictures, sounds, splice) = feed(frames);
     assert_eq!((pictures.len() + sounds.len()) as u64 * 3, count);
-    assert_eq!(splice.repairs().void_frames, count / 3 * 2);
+    assert_eq!(splice.stats().void_frames, count / 3 * 2);
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn paused(splice: &mut Splice) -> (Vec<(TrackId, i64, i64)>, usize) {
     let mut out = Vec::new();
     let at = |time| Timescale::MILLIS.ticks(time);
     let ends = splice.pause(&mut out);
-    (ends.iter().map(|End { track, dts, pts }| (track.id, at(*dts), at(*pts))).collect(), out.len())
+    (ends.iter().map(|TrackEnd { track, dts, pts }| (track.id, at(*dts), at(*pts))).collect(), out.len())
 }
 
 #[test]

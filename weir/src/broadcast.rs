@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use control::lifecycle::Warning;
 use ingest::health::Health;
-use ingest::{Item, LinkFigures, Stop};
+use ingest::{DisconnectReason, Item, LinkStats};
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
 use media::{Access, Frame, Kind, LatencyMode, TimeDelta, Timescale, TrackId, WallTime};
 use packager::Packager;
@@ -38,7 +38,7 @@ pub(crate) struct Broadcast {
 }
 
 struct Programme {
-    /// Repairs the timestamps of the current contribution.
+    /// SpliceStats the timestamps of the current contribution.
     intake: Intake,
     splice: Splice,
     /// Encodes what is not passed through.
@@ -66,7 +66,7 @@ struct Programme {
 /// How a programme is made.
 pub(crate) enum Making {
     /// It is passed through, with a slate in its gaps or without.
-    PassedThrough(Option<ladder::Slate>),
+    PassedThrough(Option<ladder::SlateImages>),
     /// It is encoded.
     Encoded(ladder::Settings),
 }
@@ -89,7 +89,7 @@ pub(crate) enum Outcome {
     /// The contribution is not the current one.
     Stale,
     /// Nothing sound can follow from this contribution: it must end.
-    Unusable(Stop),
+    Unusable(DisconnectReason),
 }
 
 impl Broadcast {
@@ -104,12 +104,12 @@ impl Broadcast {
         let faults = Arc::new(Faults::new(stream.clone(), warn));
         let origin = Arc::new(origin::Broadcast::new(id.clone()));
         // What has a slate goes on by itself, but not at once.
-        let longest_pause = match &making {
-            Making::Encoded(..) => slate::continuity::PATIENCE,
-            Making::PassedThrough(Some(_)) => slate::filler::patience(mode),
+        let max_stall = match &making {
+            Making::Encoded(..) => slate::continuity::VIDEO_TIMEOUT,
+            Making::PassedThrough(Some(_)) => slate::filler::gap_timeout(mode),
             Making::PassedThrough(None) => TimeDelta::ZERO,
         };
-        let packaging = Arc::new(Packaging::new(packager::Config { mode, longest_pause }, origin, Arc::clone(&faults)));
+        let packaging = Arc::new(Packaging::new(packager::Config { mode, max_stall }, origin, Arc::clone(&faults)));
         let (encoding, gaps) = match making {
             Making::PassedThrough(slate) => (None, slate.map(|slate| Gaps::new(mode, slate))),
             Making::Encoded(settings) => {
@@ -181,7 +181,7 @@ impl Broadcast {
                 programme.encode(items, &encoding.ladder, &self.faults);
                 let failed = encoding.has_failed();
                 programme.encoding = Some(encoding);
-                if failed { Err(Stop::Unpackageable) } else { Ok(()) }
+                if failed { Err(DisconnectReason::Unpackageable) } else { Ok(()) }
             }
         };
         items.clear();
@@ -211,7 +211,7 @@ impl Broadcast {
     }
 
     /// Another slate picture, from the next gap on.
-    pub(crate) fn set_slate(&self, slate: ladder::Slate) {
+    pub(crate) fn set_slate(&self, slate: ladder::SlateImages) {
         let mut programme = self.programme.lock();
         if let Some(gaps) = &mut programme.gaps {
             gaps.set_slate(slate);
@@ -269,7 +269,7 @@ impl Broadcast {
     }
 
     /// Notes how the link of the contribution does whose frames count.
-    pub(crate) fn link(&self, contribution: &ContributionId, figures: &LinkFigures) {
+    pub(crate) fn link(&self, contribution: &ContributionId, figures: &LinkStats) {
         let mut programme = self.programme.lock();
         if programme.current.as_ref() == Some(contribution) {
             programme.figures.link = Some(*figures);
@@ -307,10 +307,10 @@ impl Broadcast {
         let mut figures = programme.figures.clone();
         figures.faults = self.faults.totals();
         figures.live_edge = self.packaging.live_edge(wall_now());
-        figures.repairs = programme.splice.repairs();
+        figures.repairs = programme.splice.stats();
         figures.drift = programme.health.back().map(Health::drift).unwrap_or_default();
-        figures.slate_pictures = programme.gaps.as_ref().map(Gaps::shown);
-        figures.ladder = programme.encoding.as_ref().map(|encoding| encoding.ladder.figures());
+        figures.slate_frames = programme.gaps.as_ref().map(Gaps::shown);
+        figures.ladder = programme.encoding.as_ref().map(|encoding| encoding.ladder.stats());
         figures
     }
 }
@@ -454,10 +454,12 @@ fn elapsed(since: Instant) -> TimeDelta {
     Timescale::new(1_000_000).delta(i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX))
 }
 
-const fn stop_for(error: &packager::Error) -> Stop {
+const fn stop_for(error: &packager::Error) -> DisconnectReason {
     match error {
-        packager::Error::LongGop { .. } => Stop::LongGop,
-        packager::Error::Record(_) | packager::Error::Init(_) | packager::Error::Fragment(_) => Stop::Unpackageable,
+        packager::Error::LongGop { .. } => DisconnectReason::LongGop,
+        packager::Error::Record(_) | packager::Error::Init(_) | packager::Error::Fragment(_) => {
+            DisconnectReason::Unpackageable
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use control::lifecycle::Warning;
-use ladder::plan::{Level, MOST_SOUNDS};
+use ladder::plan::{Level, MAX_AUDIO_TRACKS};
 use ladder::{Ladder, Output};
 use media::Track;
 use media::id::LiveStreamId;
@@ -19,7 +19,7 @@ use crate::faults::Faults;
 use crate::packaging::Packaging;
 
 /// Every encoding of a sound finds its rendition.
-const _: () = assert!(MOST_SOUNDS <= RenditionId::MOST_AUDIO as usize);
+const _: () = assert!(MAX_AUDIO_TRACKS <= RenditionId::MAX_AUDIO as usize);
 
 /// The ladder of a broadcast.
 pub(crate) struct Encoding {
@@ -84,7 +84,7 @@ impl Writer {
                     None => packager.add_track(track),
                     Some(n) => {
                         self.rungs.insert(n, track.clone());
-                        packager.add_rung(n, track)
+                        packager.add_rendition(n, track)
                     }
                 }
             }
@@ -97,16 +97,16 @@ impl Writer {
             Output::Shed { rung, failed } => {
                 warn!(%stream, rung, failed, "a rung is shed: the machine does not keep up, or its encoders fail");
                 self.faults.warn(if failed { Warning::EncoderFailed } else { Warning::Overloaded });
-                below_leader(rung).map_or(Ok(()), |n| packager.drop_rung(n))
+                below_leader(rung).map_or(Ok(()), |n| packager.drop_rendition(n))
             }
-            Output::Away { rung } => {
+            Output::Absent { rung } => {
                 info!(%stream, rung, "the encoder's own frames are away");
-                below_leader(rung).map_or(Ok(()), |n| packager.drop_rung(n))
+                below_leader(rung).map_or(Ok(()), |n| packager.drop_rendition(n))
             }
             Output::Restored { rung } => {
                 info!(%stream, rung, "a rung is restored");
                 let track = below_leader(rung).and_then(|n| Some((n, self.rungs.get(&n)?.clone())));
-                track.map_or(Ok(()), |(n, track)| packager.add_rung(n, track))
+                track.map_or(Ok(()), |(n, track)| packager.add_rendition(n, track))
             }
             Output::Fault(report) => {
                 self.faults.record(report);

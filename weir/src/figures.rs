@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ingest::LinkFigures;
+use ingest::LinkStats;
 use ingest::health::Drift;
 use media::{Fault, TimeDelta};
-use slate::Repairs;
+use slate::SpliceStats;
 
 /// Counters of a broadcast and the drift of its current contribution.
 #[derive(Clone, Debug, Default)]
@@ -18,17 +18,17 @@ pub(crate) struct Figures {
     pub(crate) live_edge: Option<TimeDelta>,
     /// Faults that were repaired, or that something was dropped for.
     pub(crate) faults: BTreeMap<Fault, u64>,
-    pub(crate) repairs: Repairs,
+    pub(crate) repairs: SpliceStats,
     /// How the link of the current contribution does, where its protocol tells.
-    pub(crate) link: Option<LinkFigures>,
+    pub(crate) link: Option<LinkStats>,
     /// Packets of the contributions before.
-    link_before: LinkFigures,
+    link_before: LinkStats,
     /// The drift of the current contribution.
     pub(crate) drift: Drift,
     /// Pictures of the slate put into gaps, where the programme is passed through and has one.
-    pub(crate) slate_pictures: Option<u64>,
+    pub(crate) slate_frames: Option<u64>,
     /// What the ladder does, where the programme is encoded.
-    pub(crate) ladder: Option<ladder::Figures>,
+    pub(crate) ladder: Option<ladder::Stats>,
 }
 
 impl Figures {
@@ -48,9 +48,9 @@ impl Figures {
     }
 
     /// The link's figures with the packets of earlier contributions counted in.
-    pub(crate) fn link_total(&self) -> LinkFigures {
+    pub(crate) fn link_total(&self) -> LinkStats {
         let (before, now) = (&self.link_before, self.link.unwrap_or_default());
-        LinkFigures {
+        LinkStats {
             packets: before.packets + now.packets,
             lost: before.lost + now.lost,
             retransmitted: before.retransmitted + now.retransmitted,
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn packets_are_counted_over_contributions() {
         let mut figures = Figures::default();
-        let link = |packets| LinkFigures { packets, ..LinkFigures::default() };
+        let link = |packets| LinkStats { packets, ..LinkStats::default() };
         for (contribution, packets) in [(1, 10), (2, 5)] {
             figures.begin();
             figures.link = Some(link(packets));

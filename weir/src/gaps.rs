@@ -5,13 +5,13 @@
 use std::collections::VecDeque;
 
 use control::lifecycle::Warning;
-use ladder::clip::{self, Likeness};
+use ladder::clip::{self, ClipSpec};
 use ladder::rate::{Estimator, Rate};
-use ladder::{Error, Slate};
+use ladder::{Error, SlateImages};
 use media::{CodecConfig, Fault, FaultReport, Frame, Kind, LatencyMode, TimeDelta, Timestamp, Track};
 use parking_lot::Mutex;
-use slate::filler::{Clip, Reel, Silence, patience};
-use slate::{End, Filler, Item, Splice};
+use slate::filler::{LoopedVideo, Silence, SlateClip, gap_timeout};
+use slate::{Filler, Item, Splice, TrackEnd};
 
 /// A contribution that is back with sound only is waited with for pictures so long.
 const NO_PICTURES: TimeDelta = TimeDelta::from_secs(2);
@@ -20,7 +20,7 @@ const NO_HEADER: TimeDelta = TimeDelta::from_secs(21);
 /// A contribution whose frames come again so soon after the slate began stutters, and is waited for longer from then on.
 const STUTTER: TimeDelta = TimeDelta::from_secs(2);
 /// Nothing is waited for longer than this.
-const MOST_PATIENCE: TimeDelta = TimeDelta::from_secs(4);
+const MAX_PATIENCE: TimeDelta = TimeDelta::from_secs(4);
 /// Media that ends the slate may be this much older than the media before the gap was when it was shown: viewers stay that
 /// much further behind live until the next gap.
 const BACKLOG: TimeDelta = TimeDelta::from_millis(300);
@@ -35,23 +35,23 @@ const PICTURES: i64 = 3;
 /// How soon it is looked again whether there is a clip by now.
 const LOOK_AGAIN: TimeDelta = TimeDelta::from_millis(500);
 /// Codings of sound whose silence has to be made; beyond that there is none.
-const MOST_SILENCES: usize = 8;
+const MAX_SILENCES: usize = 8;
 /// Clips that are kept for other broadcasts; then the oldest goes.
-const MOST_FILMS: usize = 16;
+const MAX_FILMS: usize = 16;
 
 /// Decides what is passed on. The clock is the distance from any fixed instant.
 pub(crate) struct Gaps {
     mode: LatencyMode,
-    slate: Slate,
+    slate: SlateImages,
     /// What is shown where `slate` cannot be.
-    fallback: Option<Slate>,
+    fallback: Option<SlateImages>,
     codec: Option<CodecConfig>,
     /// The contribution has video whose codec header has not come yet.
     video_expected: bool,
     rate: Estimator,
-    wanted: Option<Likeness>,
-    ordered: Option<Likeness>,
-    reel: Option<Reel>,
+    wanted: Option<ClipSpec>,
+    ordered: Option<ClipSpec>,
+    reel: Option<LoopedVideo>,
     /// Sounds whose silence is not known by heart, and what was made for them.
     sounds: Vec<Track>,
     silences: Vec<(CodecConfig, Silence)>,
@@ -106,13 +106,13 @@ pub(crate) enum Verdict {
 
 /// What is to be made for a slate.
 pub(crate) struct Order {
-    pictures: Option<(Likeness, Slate, u32)>,
+    pictures: Option<(ClipSpec, SlateImages, u32)>,
     sounds: Vec<Track>,
 }
 
 /// What was made.
 pub(crate) struct Made {
-    pictures: Option<Result<Reel, Error>>,
+    pictures: Option<Result<LoopedVideo, Error>>,
     silences: Vec<(Track, Result<Silence, Error>)>,
 }
 
@@ -120,7 +120,7 @@ impl Order {
     /// Makes it. Blocks the thread for as long as the encoders take.
     pub(crate) fn make(self, films: &Films) -> Made {
         let silences = self.sounds.into_iter().map(|track| (track.clone(), clip::silence(&track))).collect();
-        Made { pictures: self.pictures.map(|(like, slate, seconds)| films.film(like, slate, seconds)), silences }
+        Made { pictures: self.pictures.map(|(like, slate, seconds)| films.render_clip(like, slate, seconds)), silences }
     }
 }
 
@@ -129,14 +129,14 @@ impl Order {
 pub(crate) struct Films(Mutex<VecDeque<Film>>);
 
 struct Film {
-    like: Likeness,
-    slate: Slate,
+    like: ClipSpec,
+    slate: SlateImages,
     seconds: u32,
-    reel: Reel,
+    reel: LoopedVideo,
 }
 
 impl Films {
-    fn film(&self, like: Likeness, slate: Slate, seconds: u32) -> Result<Reel, Error> {
+    fn render_clip(&self, like: ClipSpec, slate: SlateImages, seconds: u32) -> Result<LoopedVideo, Error> {
         let is_it = |film: &&Film| {
             let same = film.slate.landscape == slate.landscape && film.slate.portrait == slate.portrait;
             film.like == like && film.seconds == seconds && same
@@ -144,9 +144,9 @@ impl Films {
         if let Some(film) = self.0.lock().iter().find(is_it) {
             return Ok(film.reel.clone());
         }
-        let reel = like.film(&slate, seconds)?;
+        let reel = like.render_clip(&slate, seconds)?;
         let mut films = self.0.lock();
-        films.truncate(MOST_FILMS - 1);
+        films.truncate(MAX_FILMS - 1);
         films.push_front(Film { like, slate, seconds, reel: reel.clone() });
         Ok(reel)
     }
@@ -160,7 +160,7 @@ pub(crate) fn warning(error: &Error) -> Warning {
 
 impl Gaps {
     /// Gaps that are filled with `slate`.
-    pub(crate) fn new(mode: LatencyMode, slate: Slate) -> Self {
+    pub(crate) fn new(mode: LatencyMode, slate: SlateImages) -> Self {
         Self {
             mode,
             slate,
@@ -173,7 +173,7 @@ impl Gaps {
             reel: None,
             sounds: Vec::new(),
             silences: Vec::new(),
-            patience: patience(mode),
+            patience: gap_timeout(mode),
             last: TimeDelta::ZERO,
             position: None,
             reference: None,
@@ -184,7 +184,7 @@ impl Gaps {
     }
 
     /// Another picture for the slate, from the next gap on.
-    pub(crate) fn set_slate(&mut self, slate: Slate) {
+    pub(crate) fn set_slate(&mut self, slate: SlateImages) {
         self.fallback = Some(std::mem::replace(&mut self.slate, slate));
         self.ordered = None;
     }
@@ -207,7 +207,7 @@ impl Gaps {
         }
         self.codec = None;
         self.video_expected = false;
-        self.patience = patience(self.mode);
+        self.patience = gap_timeout(self.mode);
     }
 
     /// Nothing more is passed on of the contribution in hand, if there is a clip to fill the gap.
@@ -230,7 +230,7 @@ impl Gaps {
 
     /// When the first frame after `ends` is due, so that the programme is as far behind the clock as it was before bursts
     /// and delays.
-    fn due(&mut self, ends: &[End]) -> TimeDelta {
+    fn due(&mut self, ends: &[TrackEnd]) -> TimeDelta {
         let end = ends.iter().map(|end| end.dts).max();
         let Some((position, end)) = self.position.zip(end) else { return self.last };
         let reference = self.reference.map_or(position, |before| before.min(position).max(position - MAX_AHEAD));
@@ -252,7 +252,7 @@ impl Gaps {
                 self.rate = Estimator::default();
             }
         } else if Silence::of(track.clone()).is_none() && !self.is_known(&track.codec) {
-            self.sounds.truncate(MOST_SILENCES - 1);
+            self.sounds.truncate(MAX_SILENCES - 1);
             self.sounds.push(track.clone());
         }
     }
@@ -284,7 +284,7 @@ impl Gaps {
         }
         let came_soon = away.since.zip(away.back).is_some_and(|(since, back)| back - since < STUTTER);
         if !away.anew && came_soon {
-            self.patience = self.patience.times(2).min(MOST_PATIENCE);
+            self.patience = self.patience.times(2).min(MAX_PATIENCE);
         }
         for (fault, count) in [(Fault::BacklogDropped, away.late), (Fault::FramesBeforeKeyFrame, away.undecodable)] {
             if count > 0 {
@@ -337,7 +337,7 @@ impl Gaps {
         for (track, silence) in made.silences {
             match silence {
                 Ok(silence) => {
-                    self.silences.truncate(MOST_SILENCES - 1);
+                    self.silences.truncate(MAX_SILENCES - 1);
                     self.silences.push((track.codec, silence));
                 }
                 Err(error) => failed = failed.or(Some(error)),
@@ -357,7 +357,7 @@ impl Gaps {
             && let Some(codec) = &self.codec
         {
             let rate = self.rate.rate(codec.frame_rate().map(|(frames, seconds)| Rate::new(frames, seconds)));
-            self.wanted = Likeness::of(codec, rate).or(self.wanted);
+            self.wanted = ClipSpec::of(codec, rate).or(self.wanted);
         }
     }
 
@@ -366,8 +366,8 @@ impl Gaps {
     }
 
     /// The clip for the tracks of a contribution; none where there are no pictures for them.
-    fn clip(&self, splice: &Splice) -> Option<Clip> {
-        let mut clip = Clip::default();
+    fn clip(&self, splice: &Splice) -> Option<SlateClip> {
+        let mut clip = SlateClip::default();
         for track in splice.tracks() {
             if track.kind() == Kind::Video {
                 clip.pictures = Some(self.reel.as_ref()?.in_place_of(track.id));

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use control::Control;
-use ingest::LinkFigures;
+use ingest::LinkStats;
 use ingest::health::Drift;
 use prometheus::core::{AtomicU64, Collector, GenericGaugeVec};
 use prometheus::{
@@ -138,8 +138,8 @@ impl Sources {
             faults.with_label_values(&[id.as_str(), fault.label()]).inc_by(*count);
         }
         page.add(faults)?;
-        let slates = figures.iter().filter_map(|(id, f)| Some((id, f.slate_pictures?)));
-        page.counters("weir_stream_slate_pictures_total", "Pictures of the slate put into gaps.", stream, slates)?;
+        let slates = figures.iter().filter_map(|(id, f)| Some((id, f.slate_frames?)));
+        page.counters("weir_stream_slate_frames_total", "Pictures of the slate put into gaps.", stream, slates)?;
         let help = "Wall time less EXT-X-PROGRAM-DATE-TIME at the end of the newest published media.";
         let edges = GaugeVec::new(Opts::new("weir_stream_live_edge_seconds", help), &[stream])?;
         let known = figures.iter().filter_map(|(id, f)| Some((id, f.live_edge?)));
@@ -174,7 +174,7 @@ impl Sources {
     /// What SRT tells of its links.
     fn links(&self, page: &Page, figures: &[(String, Figures)]) -> anyhow::Result<()> {
         let stream = "live_stream";
-        type Of<T> = fn(&LinkFigures) -> T;
+        type Of<T> = fn(&LinkStats) -> T;
         let counters: [(&str, &str, Of<u64>); 7] = [
             ("weir_srt_packets_total", "SRT packets with media received.", |link| link.packets),
             ("weir_srt_lost_packets_total", "SRT packets that were missing when they were due to arrive.", |l| l.lost),
@@ -211,22 +211,22 @@ impl Sources {
 
     /// How encoding does.
     fn ladders(&self, page: &Page, figures: &[(String, Figures)]) -> anyhow::Result<()> {
-        type Of = fn(&ladder::Figures) -> u64;
+        type Of = fn(&ladder::Stats) -> u64;
         let counters: [(&str, &str, Of); 12] = [
             ("weir_ladder_live_pictures_total", "Pictures shown as they came.", |f| f.continuity.live),
             ("weir_ladder_held_pictures_total", "Pictures shown again because the next was away.", |f| {
                 f.continuity.held
             }),
-            ("weir_ladder_slate_pictures_total", "Pictures of the slate.", |f| f.continuity.slate),
+            ("weir_ladder_slate_frames_total", "Pictures of the slate.", |f| f.continuity.slate),
             ("weir_ladder_silent_samples_total", "Samples of silence in place of sound.", |f| {
                 f.continuity.silent_samples
             }),
-            ("weir_ladder_late_pictures_total", "Pictures that came too late.", |f| f.continuity.late_pictures),
+            ("weir_ladder_late_frames_total", "Pictures that came too late.", |f| f.continuity.late_frames),
             ("weir_ladder_source_frames_total", "Frames of the encoder's own, passed on.", |f| f.source_frames),
             ("weir_ladder_refused_frames_total", "Frames left out because decoding was behind.", |f| f.refused_frames),
             ("weir_ladder_bad_frames_total", "Frames that could not be decoded.", |f| f.bad_frames),
-            ("weir_ladder_skipped_pictures_total", "Pictures left out because an encoder was behind.", |f| {
-                f.skipped_pictures
+            ("weir_ladder_skipped_frames_total", "Pictures left out because an encoder was behind.", |f| {
+                f.skipped_frames
             }),
             ("weir_ladder_decoders_replaced_total", "Decoders that failed and were replaced.", |f| f.decoders_replaced),
             ("weir_ladder_encoders_replaced_total", "Encoders that failed and were replaced.", |f| f.encoders_replaced),

@@ -17,7 +17,7 @@ use ureq::{Agent, Error};
 use crate::config::Slate;
 
 /// The largest file that is taken.
-const MOST_BYTES: u64 = 10 << 20;
+const MAX_BYTES: u64 = 10 << 20;
 /// Name, connection, redirects and body together.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const REDIRECTS: u32 = 5;
@@ -35,7 +35,7 @@ pub(crate) fn fetch(url: &str, settings: &Slate) -> anyhow::Result<Bytes> {
     let resolver = Outward { names: DefaultResolver::default(), settings: settings.clone() };
     let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
     let mut answer = agent.get(url).call()?;
-    Ok(answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec()?.into())
+    Ok(answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec()?.into())
 }
 
 /// Resolves names to the addresses that may be called.
@@ -196,7 +196,7 @@ mod tests {
         assert!(refused.contains("slate.allow_private"), "{refused}");
         let refused = fetch(&format!("http://localhost:{}/", here.port()), &LINK_LOCAL).unwrap_err();
         assert!(format!("{refused:#}").contains("private"), "{refused:#}");
-        let giant = server(vec![ok(&vec![0; MOST_BYTES as usize + 1])]);
+        let giant = server(vec![ok(&vec![0; MAX_BYTES as usize + 1])]);
         assert!(fetch(&format!("http://{giant}/"), &PRIVATE).is_err());
         let missing =
             server(vec![b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec()]);

@@ -8,12 +8,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use control::lifecycle::{DisconnectReason, Effect, Protocol, Warning};
-use control::{Control, KeyLookup, Policy, Quality, Stage, StreamSettings};
+use control::lifecycle::{self, Effect, Protocol, Warning};
+use control::{Control, EffectHandler, KeyLookup, Policy, Quality, StreamSettings};
 use futures_util::future::BoxFuture;
-use ingest::{Admission, Encryption, Gate, Item, Key, LinkFigures, Passphrase, Publish, Refusal, Sink, Stop};
+use ingest::{
+    Admission, Authorizer, DisconnectReason, Encryption, FrameSink, Item, Key, LinkStats, Passphrase, Publish, Refusal,
+};
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
-use origin::{Directory, Resolution};
+use origin::{Playback, PlaybackResolver};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -41,7 +43,7 @@ pub(crate) struct Studio {
     /// The broadcasts of each live stream, the newest last; all but that one have ended a moment ago.
     broadcasts: RwLock<HashMap<LiveStreamId, Vec<Arc<Broadcast>>>>,
     /// How to end each contribution that was let in.
-    encoders: Mutex<HashMap<ContributionId, oneshot::Sender<Stop>>>,
+    encoders: Mutex<HashMap<ContributionId, oneshot::Sender<DisconnectReason>>>,
     pub(crate) latencies: Latencies,
     pub(crate) refusals: Refusals,
     ladder: config::Ladder,
@@ -140,7 +142,7 @@ impl Studio {
         self.tasks.spawn_on(tell, &self.runtime);
     }
 
-    fn send_away(&self, contribution: &ContributionId, why: Stop) {
+    fn send_away(&self, contribution: &ContributionId, why: DisconnectReason) {
         if let Some(stop) = self.encoders.lock().remove(contribution) {
             // The encoder may be leaving by itself at this moment.
             let _ = stop.send(why);
@@ -218,7 +220,7 @@ impl Studio {
     fn fetch_slate(self: &Arc<Self>, url: String, broadcast: Arc<Broadcast>) {
         let (settings, studio) = (self.slate.clone(), Arc::clone(self));
         let fetch = move || match slate_image::fetch(&url, &settings) {
-            Ok(picture) => broadcast.set_slate(ladder::Slate { landscape: picture.clone(), portrait: picture }),
+            Ok(picture) => broadcast.set_slate(ladder::SlateImages { landscape: picture.clone(), portrait: picture }),
             // The URL stays out of the log: it may carry a secret.
             Err(error) => {
                 studio.warn(&broadcast.stream, Warning::SlateUnavailable);
@@ -302,7 +304,7 @@ impl Studio {
 #[derive(Clone)]
 pub(crate) struct Doors(pub(crate) Arc<Studio>);
 
-impl Gate for Doors {
+impl Authorizer for Doors {
     fn admit(&self, publish: Publish) -> BoxFuture<'_, Result<Admission, Refusal>> {
         Box::pin(Arc::clone(&self.0).open(publish))
     }
@@ -315,33 +317,33 @@ impl Gate for Doors {
     }
 }
 
-impl Stage for Doors {
-    fn perform(&self, settings: &Arc<StreamSettings>, effect: &Effect) {
+impl EffectHandler for Doors {
+    fn handle(&self, settings: &Arc<StreamSettings>, effect: &Effect) {
         match effect {
             Effect::StartBroadcast(id) => self.0.start(id, settings),
             Effect::EndBroadcast(id) => self.0.end(id, &settings.id),
             Effect::DisconnectEncoder { contribution, reason } => {
-                self.0.send_away(contribution, stop_for(*reason));
+                self.0.send_away(contribution, disconnect_reason(*reason));
             }
             Effect::Event(_) => {}
         }
     }
 }
 
-impl Directory for Doors {
-    fn resolve(&self, playback_id: &str, broadcast: Option<&BroadcastId>) -> Resolution {
+impl PlaybackResolver for Doors {
+    fn resolve(&self, playback_id: &str, broadcast: Option<&BroadcastId>) -> Playback {
         let stream = match self.0.control.get().and_then(|c| c.find_playback(playback_id)) {
             Some((stream, Policy::Public)) => stream,
             // Signed playback comes with its keys; until then such an id opens nothing.
-            Some((_, Policy::Signed | Policy::Drm)) => return Resolution::Protected,
-            None => return Resolution::Unknown,
+            Some((_, Policy::Signed | Policy::Drm)) => return Playback::Protected,
+            None => return Playback::Unknown,
         };
         let broadcasts = self.0.broadcasts.read();
-        let Some(kept) = broadcasts.get(&stream) else { return Resolution::Idle };
+        let Some(kept) = broadcasts.get(&stream) else { return Playback::Idle };
         let named = kept.iter().find(|kept| Some(&kept.id) == broadcast);
         match named.or(kept.last()) {
-            Some(broadcast) => Resolution::Live(Arc::clone(broadcast.origin())),
-            None => Resolution::Idle,
+            Some(broadcast) => Playback::Live(Arc::clone(broadcast.origin())),
+            None => Playback::Idle,
         }
     }
 
@@ -359,19 +361,20 @@ const fn quality_of(asked: Quality) -> config::Quality {
 }
 
 /// The pictures that come with the program.
-fn default_slate() -> ladder::Slate {
-    let [landscape, portrait] = [slate::pictures::LANDSCAPE, slate::pictures::PORTRAIT].map(Bytes::from_static);
-    ladder::Slate { landscape, portrait }
+fn default_slate() -> ladder::SlateImages {
+    let [landscape, portrait] =
+        [slate::default_images::LANDSCAPE, slate::default_images::PORTRAIT].map(Bytes::from_static);
+    ladder::SlateImages { landscape, portrait }
 }
 
-fn stop_for(reason: DisconnectReason) -> Stop {
+fn disconnect_reason(reason: lifecycle::DisconnectReason) -> DisconnectReason {
     match reason {
-        DisconnectReason::TakenOver => Stop::TakenOver,
-        DisconnectReason::Disabled => Stop::Disabled,
-        DisconnectReason::Completed => Stop::Completed,
-        DisconnectReason::Deleted => Stop::Deleted,
-        DisconnectReason::KeyReset => Stop::KeyReset,
-        DisconnectReason::MaxDuration => Stop::TooLong,
+        lifecycle::DisconnectReason::TakenOver => DisconnectReason::TakenOver,
+        lifecycle::DisconnectReason::Disabled => DisconnectReason::Disabled,
+        lifecycle::DisconnectReason::Completed => DisconnectReason::Completed,
+        lifecycle::DisconnectReason::Deleted => DisconnectReason::Deleted,
+        lifecycle::DisconnectReason::KeyReset => DisconnectReason::KeyReset,
+        lifecycle::DisconnectReason::MaxDuration => DisconnectReason::TooLong,
     }
 }
 
@@ -423,7 +426,7 @@ struct Feed {
     flowing: bool,
 }
 
-impl Sink for Feed {
+impl FrameSink for Feed {
     fn push(&mut self, items: &mut Vec<Item>, bytes: usize) {
         let began = Instant::now();
         let outcome = self.broadcast.push(&self.contribution.id, items, bytes);
@@ -431,7 +434,7 @@ impl Sink for Feed {
         if let Outcome::Unusable(why) = outcome {
             let refusals = &self.contribution.studio.refusals;
             let (count, warning) = match why {
-                Stop::LongGop => (&refusals.long_gop, Warning::LongGop),
+                DisconnectReason::LongGop => (&refusals.long_gop, Warning::LongGop),
                 _ => (&refusals.unpackageable, Warning::Unpackageable),
             };
             count.fetch_add(1, Ordering::Relaxed);
@@ -444,11 +447,11 @@ impl Sink for Feed {
         }
     }
 
-    fn held(&self) -> u64 {
+    fn buffered_bytes(&self) -> u64 {
         self.broadcast.origin().stats().window_bytes
     }
 
-    fn link(&mut self, figures: &LinkFigures) {
+    fn link(&mut self, figures: &LinkStats) {
         self.broadcast.link(&self.contribution.id, figures);
     }
 }

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use control::lifecycle::Effect;
-use control::{Config, Control, Environment, Stage, StreamSettings, Token};
+use control::{Config, Control, EffectHandler, Environment, StreamSettings, Token};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -28,8 +28,8 @@ impl Recorder {
     }
 }
 
-impl Stage for Recorder {
-    fn perform(&self, settings: &Arc<StreamSettings>, effect: &Effect) {
+impl EffectHandler for Recorder {
+    fn handle(&self, settings: &Arc<StreamSettings>, effect: &Effect) {
         let _ = self.0.send((settings.id.to_string(), effect.clone()));
     }
 }

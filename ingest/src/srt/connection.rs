@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::ffi::{self, CallError, Id};
-use crate::gate::{Key, LinkFigures, Passphrase};
+use crate::authorize::{Key, LinkStats, Passphrase};
 
 /// How often a connection is looked at for what is due. Media is 20 ms late by it on average, which is little beside the latency
 /// of any SRT link and a part's length.
@@ -152,10 +152,10 @@ impl Connection {
     }
 
     /// How the connection does; the rates are since the last call.
-    pub fn figures(&mut self) -> Result<LinkFigures, Error> {
+    pub fn figures(&mut self) -> Result<LinkStats, Error> {
         let figures = ffi::figures(self.socket.0, true)?;
         self.retransmitted = self.retransmitted.saturating_add(count(figures.retransmitted));
-        Ok(LinkFigures {
+        Ok(LinkStats {
             round_trip: Duration::try_from_secs_f64(figures.round_trip_millis / 1e3).unwrap_or_default(),
             latency: Duration::from_millis(count(figures.latency_millis)),
             buffered: Duration::from_millis(count(figures.buffered_millis)),
@@ -167,7 +167,7 @@ impl Connection {
             retransmitted: self.retransmitted,
             dropped: count(figures.dropped),
             undecrypted: count(figures.undecrypted),
-            ..LinkFigures::default()
+            ..LinkStats::default()
         })
     }
 

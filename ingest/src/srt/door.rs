@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 
 use super::ffi::{self, Handshake, Hook, Id};
 use super::stream_id::{self, Request};
-use crate::gate::{Key, Refusal};
+use crate::authorize::{Key, Refusal};
 use crate::guard::{Full, Permit};
 use crate::server::Shared;
 
@@ -63,7 +63,7 @@ enum Turned {
     #[error("it asks to play, and this port is for publishing")]
     Play,
     #[error("{0}")]
-    Gate(Refusal),
+    Authorizer(Refusal),
     #[error("it tries again too soon after wrong passphrases")]
     Throttled,
     #[error("too many connections {0}")]
@@ -124,7 +124,7 @@ impl Door {
             Request::Other => return Err(Turned::Play),
             Request::Malformed => return Err(Turned::Malformed),
         };
-        let lock = self.shared.gate.passphrase(&key).map_err(Turned::Gate)?;
+        let lock = self.shared.gate.passphrase(&key).map_err(Turned::Authorizer)?;
         // Deriving a key from a passphrase takes a millisecond of the receiving thread: not for who keeps failing.
         self.attempt((network(peer.ip()), lock.stream.clone()), now)?;
         let permit = self.shared.guard.enter(peer.ip()).map_err(|full| match full {
@@ -167,7 +167,7 @@ impl Door {
             Turned::Throttled => count(&stats.throttled, OVERLOAD),
             Turned::Full(_) => count(&stats.full, OVERLOAD),
             Turned::Ours => OURS,
-            Turned::Gate(refusal) => {
+            Turned::Authorizer(refusal) => {
                 stats.refused(refusal);
                 match refusal {
                     Refusal::UnknownKey => NOT_FOUND,

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::gate::Key;
+use crate::authorize::Key;
 
 /// What SRT can carry.
 const MAX_LEN: usize = 512;

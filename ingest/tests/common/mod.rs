@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use ingest::{
-    Admission, Config, Encryption, Gate, Item, Key, Limits, LinkFigures, Passphrase, Publish, Refusal, Server, Sink,
-    Stats, Stop,
+    Admission, Authorizer, Config, DisconnectReason, Encryption, FrameSink, Item, Key, Limits, LinkStats, Passphrase,
+    Publish, Refusal, Server, Stats,
 };
 use media::id::LiveStreamId;
 use parking_lot::Mutex;
@@ -32,14 +32,14 @@ pub enum News {
 #[derive(Clone, Copy, Default)]
 pub struct Received {
     pub bytes: usize,
-    pub link: Option<LinkFigures>,
+    pub link: Option<LinkStats>,
 }
 
 pub struct Door {
     news: mpsc::UnboundedSender<News>,
     received: watch::Sender<Received>,
     stream: LiveStreamId,
-    pub stops: Mutex<Vec<oneshot::Sender<Stop>>>,
+    pub stops: Mutex<Vec<oneshot::Sender<DisconnectReason>>>,
 }
 
 fn known(key: &str) -> Result<(), Refusal> {
@@ -50,7 +50,7 @@ fn known(key: &str) -> Result<(), Refusal> {
     }
 }
 
-impl Gate for Door {
+impl Authorizer for Door {
     fn admit(&self, publish: Publish) -> BoxFuture<'_, Result<Admission, Refusal>> {
         let _ = self.news.send(News::Asked(publish.key.0.clone()));
         let answer = known(&publish.key.0).map(|()| {
@@ -71,7 +71,7 @@ impl Gate for Door {
 /// It keeps, as far as it says, all bytes that came.
 struct Tap(mpsc::UnboundedSender<News>, watch::Sender<Received>, u64);
 
-impl Sink for Tap {
+impl FrameSink for Tap {
     fn push(&mut self, items: &mut Vec<Item>, bytes: usize) {
         self.1.send_modify(|received| received.bytes += bytes);
         self.2 += bytes as u64;
@@ -80,11 +80,11 @@ impl Sink for Tap {
         }
     }
 
-    fn held(&self) -> u64 {
+    fn buffered_bytes(&self) -> u64 {
         self.2
     }
 
-    fn link(&mut self, figures: &LinkFigures) {
+    fn link(&mut self, figures: &LinkStats) {
         self.1.send_modify(|received| received.link = Some(*figures));
     }
 }
@@ -114,7 +114,7 @@ impl Rig {
             Door { news: tell, received: tell_received, stream: LiveStreamId::generate(), stops: Mutex::default() };
         let door = Arc::new(door);
         let (stats, tasks, shutdown) = (Arc::new(Stats::default()), TaskTracker::new(), CancellationToken::new());
-        let gate = Arc::clone(&door) as Arc<dyn Gate>;
+        let gate = Arc::clone(&door) as Arc<dyn Authorizer>;
         let server = Server::new(config, gate, Arc::clone(&stats), tasks.clone(), shutdown.clone());
         Self { server, door, stats, received, news, tasks, shutdown }
     }

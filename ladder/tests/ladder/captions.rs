@@ -55,8 +55,8 @@ fn every_rung_has_them_once_and_in_order() {
         let items = captioned(clip(bench.folder.path(), &h264("540x304", 60, 3)));
         bench.contribute(&items);
         // The last picture is held, and its captions are not said again.
-        bench.wait("a held picture", |_| bench.ladder.figures().continuity.held >= 10);
-        let figures = bench.ladder.figures();
+        bench.wait("a held picture", |_| bench.ladder.stats().continuity.held >= 10);
+        let figures = bench.ladder.stats();
         let (programme, _folder) = bench.finish();
         let said: Vec<_> = (0..PICTURES).map(letters).collect();
         assert!(programme.rungs.iter().any(|(rung, ..)| rung.divisor == 2), "a rung shows every other picture");
@@ -65,7 +65,7 @@ fn every_rung_has_them_once_and_in_order() {
             assert!(read.is_sorted() && read.windows(2).all(|pair| pair[0] != pair[1]), "{mode:?} {}", rung.name);
             // A machine that is busy makes it leave pictures out.
             let lost = said.iter().filter(|letters| !read.contains(letters)).count() as u64;
-            let bound = figures.skipped_pictures + figures.continuity.late_pictures;
+            let bound = figures.skipped_frames + figures.continuity.late_frames;
             assert!(lost <= bound, "{mode:?} {}: {lost} of {PICTURES} are lost: {figures:?}", rung.name);
         }
     }

@@ -46,11 +46,11 @@ fn ladder_of(mode: LatencyMode, gop: usize) {
     let programme = bench.programme();
     let names: Vec<_> = programme.rungs.iter().map(|(rung, ..)| rung.name.as_str()).collect();
     assert_eq!(names, ["720p", "480p", "270p"]);
-    programme.assert_sound(gop, bench.ladder.figures().skipped_pictures);
+    programme.assert_sound(gop, bench.ladder.stats().skipped_frames);
     for rung in 0..3 {
         programme.brightness(bench.folder.path(), rung);
     }
-    let figures = bench.ladder.figures();
+    let figures = bench.ladder.stats();
     assert_eq!((figures.bad_frames, figures.refused_frames, figures.rungs), (0, 0, 3), "{figures:?}");
 }
 
@@ -108,8 +108,8 @@ fn every_codec_of_a_transport_stream() {
         bench.wait(codecs, |programme| {
             programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 70) && programme.sound.len() > 120
         });
-        let (programme, figures) = (bench.programme(), bench.ladder.figures());
-        programme.assert_sound(25, bench.ladder.figures().skipped_pictures);
+        let (programme, figures) = (bench.programme(), bench.ladder.stats());
+        programme.assert_sound(25, bench.ladder.stats().skipped_frames);
         assert!(programme.loudness(bench.folder.path()).iter().any(|(_, loud)| *loud > 0.05), "{codecs}");
         assert!(figures.continuity.live >= 65 && figures.bad_frames == 0, "{codecs}: {figures:?}");
     }
@@ -129,8 +129,8 @@ fn another_codec_and_size_takes_over_unbroken() {
     bench.contribute(&first);
     bench.contribute(&second);
     bench.wait("both", |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 170));
-    let (programme, figures) = (bench.programme(), bench.ladder.figures());
-    programme.assert_sound(30, bench.ladder.figures().skipped_pictures);
+    let (programme, figures) = (bench.programme(), bench.ladder.stats());
+    programme.assert_sound(30, bench.ladder.stats().skipped_frames);
     assert_eq!(programme.rungs[0].0.name, "360p");
     programme.brightness(bench.folder.path(), 0);
     assert!(figures.continuity.shifts >= 1 && figures.continuity.live >= 120, "{figures:?}");
@@ -143,17 +143,17 @@ fn silence_of_the_encoder_is_held_and_then_the_slate() {
         -pix_fmt yuv420p -c:a aac -ac 2";
     let items = clip(bench.folder.path(), dark);
     bench.contribute(&items);
-    bench.wait("the slate", |_| bench.ladder.figures().continuity.slate >= 30);
+    bench.wait("the slate", |_| bench.ladder.stats().continuity.slate >= 30);
     bench.contribute(&items);
-    bench.wait("the return", |_| bench.ladder.figures().continuity.live >= 150);
+    bench.wait("the return", |_| bench.ladder.stats().continuity.live >= 150);
     let programme = bench.programme();
-    programme.assert_sound(30, bench.ladder.figures().skipped_pictures);
+    programme.assert_sound(30, bench.ladder.stats().skipped_frames);
     let bright = programme.brightness(bench.folder.path(), 0);
     let seen: Vec<_> = bright.iter().map(|(_, grey)| *grey > 128).collect();
     // Dark, the slate, dark again.
     let changes = seen.windows(2).filter(|pair| pair[0] != pair[1]).count();
     assert_eq!((seen[0], changes), (false, 2));
-    assert!(bench.ladder.figures().continuity.held >= 10, "{:?}", bench.ladder.figures());
+    assert!(bench.ladder.stats().continuity.held >= 10, "{:?}", bench.ladder.stats());
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn portrait_stays_portrait() {
     bench.contribute(&items);
     bench.wait("three seconds", |programme| programme.rungs.len() == 4 && programme.rungs[0].2.len() >= 150);
     let programme = bench.programme();
-    programme.assert_sound(120, bench.ladder.figures().skipped_pictures);
+    programme.assert_sound(120, bench.ladder.stats().skipped_frames);
     let sizes: Vec<_> = programme.rungs.iter().map(|(rung, ..)| (rung.width, rung.height, rung.divisor)).collect();
     assert_eq!(sizes, [(540, 960, 1), (432, 768, 2), (324, 576, 2), (216, 384, 2)]);
     let (sound, poorer) = (&programme.sounds[0].1, &programme.sounds[1].1);
@@ -192,7 +192,7 @@ fn pictures_may_join_a_programme_of_sound() {
         bench.wait("pictures", |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 130));
         let programme = bench.programme();
         let gop = if mode == LatencyMode::Low { 30 } else { 60 };
-        programme.assert_sound(gop, bench.ladder.figures().skipped_pictures);
+        programme.assert_sound(gop, bench.ladder.stats().skipped_frames);
         assert_in_step(&bench, 3);
         let first = programme.rungs[0].2[0].pts;
         assert!(
@@ -300,8 +300,8 @@ fn vp9_and_av1() {
         let items = bare::ivf(bench.folder.path(), &format!("{video} {codec} -g 25"), 25);
         bench.contribute(&items);
         bench.wait(codec, |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 70));
-        let figures = bench.ladder.figures();
-        bench.programme().assert_sound(25, figures.skipped_pictures);
+        let figures = bench.ladder.stats();
+        bench.programme().assert_sound(25, figures.skipped_frames);
         assert!(figures.continuity.live >= 65 && figures.bad_frames == 0, "{codec}: {figures:?}");
     }
 }

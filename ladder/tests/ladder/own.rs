@@ -18,7 +18,7 @@ fn hevc_is_passed_on_beside_the_ladder_and_is_away_while_the_encoder_is() {
         );
         let items = clip(bench.folder.path(), &hevc);
         bench.contribute(&items);
-        bench.wait("the slate", |_| bench.ladder.figures().continuity.slate >= 30);
+        bench.wait("the slate", |_| bench.ladder.stats().continuity.slate >= 30);
         bench.contribute(&items);
         let (programme, _folder) = bench.finish();
         let names: Vec<_> = programme.rungs.iter().map(|(rung, ..)| rung.name.as_str()).collect();
@@ -36,7 +36,7 @@ fn hevc_is_passed_on_beside_the_ladder_and_is_away_while_the_encoder_is() {
         assert!(left.windows(2).all(|pair| pair[0].dts < pair[1].dts));
         let changes: Vec<_> =
             programme.others.iter().filter(|other| !matches!(other, Output::Shed { .. })).cloned().collect();
-        assert_eq!(changes, [Output::Away { rung: 2 }, Output::Restored { rung: 2 }], "{mode:?}");
+        assert_eq!(changes, [Output::Absent { rung: 2 }, Output::Restored { rung: 2 }], "{mode:?}");
     }
 }
 

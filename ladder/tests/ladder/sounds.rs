@@ -48,8 +48,8 @@ fn each_sound_is_heard_and_those_of_another_encoder_find_theirs() {
     let third = clip_of(&bench, "aac", &[("4", "deu")]);
     [&first, &second, &third].into_iter().for_each(|items| bench.contribute(items));
     bench.wait("all", |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 265));
-    let (programme, figures) = (bench.programme(), bench.ladder.figures());
-    programme.assert_sound(30, figures.skipped_pictures);
+    let (programme, figures) = (bench.programme(), bench.ladder.stats());
+    programme.assert_sound(30, figures.skipped_frames);
     let told = announced(&programme);
     let told: Vec<_> = told.iter().map(|(language, tier)| (language.as_str(), *tier)).collect();
     assert_eq!(told[..4], [("eng", 0), ("deu", 0), ("eng", 1), ("deu", 1)]);
@@ -80,14 +80,14 @@ fn more_sounds_than_there_is_room_for_are_left_out() {
     let items = clip_of(&bench, "aac", &sounds);
     bench.contribute(&items);
     bench.wait("three seconds", |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 75));
-    let (programme, figures) = (bench.programme(), bench.ladder.figures());
+    let (programme, figures) = (bench.programme(), bench.ladder.stats());
     // All of the room is for sounds: none has a second rate.
     let told = announced(&programme);
     assert!(
         told.len() == 8 && told.iter().zip(&sounds).all(|((one, tier), (_, other))| one == other && *tier == 0),
         "{told:?}"
     );
-    programme.assert_sound(30, figures.skipped_pictures);
+    programme.assert_sound(30, figures.skipped_frames);
     assert!(figures.bad_frames == 0 && figures.refused_frames == 0, "{figures:?}");
     assert!(!programme.others.iter().any(|other| matches!(other, Output::Stopped(_))));
 }

@@ -63,8 +63,8 @@ fn the_sources_frames_are_the_leaders() {
         assert_keys_together(&programme);
         let (sent, left) = (frames(&items), &programme.rungs[0].2);
         let passed = left.iter().zip(&sent).filter(|(left, sent)| left.payload == sent.payload).count();
-        assert!(passed >= 140, "{passed} of {}: {:?}", sent.len(), bench.ladder.figures());
-        assert_eq!(bench.ladder.figures().source_frames, passed as u64);
+        assert!(passed >= 140, "{passed} of {}: {:?}", sent.len(), bench.ladder.stats());
+        assert_eq!(bench.ladder.stats().source_frames, passed as u64);
         let step = programme.rungs[0].0.rate.span(1);
         let apart = |n: usize| left[n].pts - left[0].pts - (sent[n].pts - sent[0].pts);
         assert!((0..passed).all(|n| apart(n).abs() < step), "they stay in step with the source");
@@ -77,15 +77,15 @@ fn gaps_are_encoded_beside_it() {
     let (items, small) = (clip(bench.folder.path(), &dark("640x360", 3)), dark("480x360", 2));
     let small = clip(bench.folder.path(), &small);
     bench.contribute(&items);
-    bench.wait("the slate", |_| bench.ladder.figures().continuity.slate >= 30);
-    let before = bench.ladder.figures().source_frames;
+    bench.wait("the slate", |_| bench.ladder.stats().continuity.slate >= 30);
+    let before = bench.ladder.stats().source_frames;
     bench.contribute(&items);
-    bench.wait("the return", |_| bench.ladder.figures().source_frames >= before + 60);
+    bench.wait("the return", |_| bench.ladder.stats().source_frames >= before + 60);
     // One of another size is encoded.
     bench.contribute(&small);
-    let live = bench.ladder.figures().continuity.live;
-    bench.wait("the other", |_| bench.ladder.figures().continuity.live >= live);
-    let (programme, figures) = (bench.programme(), bench.ladder.figures());
+    let live = bench.ladder.stats().continuity.live;
+    bench.wait("the other", |_| bench.ladder.stats().continuity.live >= live);
+    let (programme, figures) = (bench.programme(), bench.ladder.stats());
     assert_keys_together(&programme);
     assert!((150..=180).contains(&figures.source_frames), "{figures:?}");
     let bright = programme.brightness(bench.folder.path(), 0);
@@ -103,6 +103,6 @@ fn what_cannot_be_passed_on_is_encoded() {
         bench.contribute(&items);
         bench.wait(unfit, |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 45));
         bench.programme().assert_sound(30, 1);
-        assert_eq!(bench.ladder.figures().source_frames, 0, "{unfit}");
+        assert_eq!(bench.ladder.stats().source_frames, 0, "{unfit}");
     }
 }

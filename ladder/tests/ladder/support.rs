@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ladder::plan::{Level, Rung};
-use ladder::{Ladder, Output, Settings, Slate};
+use ladder::{Ladder, Output, Settings, SlateImages};
 use media::{CodecConfig, Frame, Kind, LatencyMode, Timescale, Timestamp, Track, TrackId};
 use slate::{Item, Splice};
 use tempfile::TempDir;
@@ -85,7 +85,7 @@ impl Bench {
         ffmpeg(folder.path(), "-f lavfi -i color=white:s=320x180 -frames:v 1 -pix_fmt rgb24 slate.png");
         ffmpeg(folder.path(), "-f lavfi -i color=white:s=180x320 -frames:v 1 slate.jpg");
         let picture = |name: &str| Bytes::from(fs::read(folder.path().join(name)).unwrap());
-        let slate = Some(Slate { landscape: picture("slate.png"), portrait: picture("slate.jpg") });
+        let slate = Some(SlateImages { landscape: picture("slate.png"), portrait: picture("slate.jpg") });
         let out = Arc::new(Mutex::new(Vec::new()));
         let sink = out.clone();
         let settings = Settings { level, max_height: 1_080, mode, slate, hardware: false, loudness: None, source };
@@ -123,7 +123,7 @@ impl Bench {
     pub(crate) fn wait(&self, what: &str, done: impl Fn(&Programme) -> bool) {
         let began = Instant::now();
         while !done(&self.programme()) {
-            assert!(began.elapsed() < Duration::from_secs(10), "{what}: {:?}", self.ladder.figures());
+            assert!(began.elapsed() < Duration::from_secs(10), "{what}: {:?}", self.ladder.stats());
             sleep(Duration::from_millis(50));
         }
     }

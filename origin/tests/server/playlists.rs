@@ -118,7 +118,7 @@ fn a_reload_that_finds_what_it_asks_for_is_not_kept() {
 #[test]
 fn readers_of_a_rung_that_is_shed_are_sent_to_another_one() {
     let stage = Stage::playing();
-    let rung = RenditionId::rung(0).unwrap();
+    let rung = RenditionId::dependent_video(0).unwrap();
     let all = |msn| (0..PARTS).map(move |index| part(rung, msn, index)).chain([close_of(rung, msn)]);
     let events: Vec<_> = [Event::Init(init(rung))].into_iter().chain((0..2).flat_map(all)).collect();
     stage.broadcast.append(&events);

@@ -13,7 +13,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use origin::{
-    Broadcast, Config, Directory, Fallback, FallbackBody, Listener, PeerAddress, Resolution, Server, TlsProvider,
+    Broadcast, Config, Fallback, FallbackBody, Listener, PeerAddress, Playback, PlaybackResolver, Server, TlsProvider,
 };
 use packager::log::{Event, Format, Init, Part, Payload, RenditionId, SegmentEnd, Targets};
 use tokio_util::sync::CancellationToken;
@@ -41,13 +41,13 @@ pub(crate) struct Stage {
 
 struct OneStream(Arc<Broadcast>);
 
-impl Directory for OneStream {
-    fn resolve(&self, playback_id: &str, _broadcast: Option<&media::id::BroadcastId>) -> Resolution {
+impl PlaybackResolver for OneStream {
+    fn resolve(&self, playback_id: &str, _broadcast: Option<&media::id::BroadcastId>) -> Playback {
         match playback_id {
-            LIVE => Resolution::Live(Arc::clone(&self.0)),
-            IDLE => Resolution::Idle,
-            SIGNED => Resolution::Protected,
-            _ => Resolution::Unknown,
+            LIVE => Playback::Live(Arc::clone(&self.0)),
+            IDLE => Playback::Idle,
+            SIGNED => Playback::Protected,
+            _ => Playback::Unknown,
         }
     }
 

@@ -75,8 +75,8 @@ impl List<'_> {
         }
         if let Some(first) = self.rendition.listed().next() {
             writeln!(self.out, "#EXT-X-MEDIA-SEQUENCE:{}", first.msn())?;
-            if first.breaks_before() > 0 {
-                writeln!(self.out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", first.breaks_before())?;
+            if first.discontinuity_sequence() > 0 {
+                writeln!(self.out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", first.discontinuity_sequence())?;
             }
         }
         if self.rendition.listed().all(|s| s.independent() || s.is_gap()) {

@@ -11,12 +11,12 @@ use super::{Output, Packager, Slot};
 use crate::Error;
 
 /// No more frames of a rendition are held than this, whatever their times say.
-pub(super) const MOST_HELD: usize = 1_000;
+pub(super) const MAX_HELD_FRAMES: usize = 1_000;
 /// A follower that is later than this behind the others gets a gap in its place. Where silence can be made, that was done
 /// before it came here.
 const LATE: TimeDelta = TimeDelta::from_secs(6);
 /// Frames of a rung are held so long for a leader that does not come; then the oldest go.
-const LONGEST_HELD: TimeDelta = TimeDelta::from_secs(6);
+const MAX_HELD_TIME: TimeDelta = TimeDelta::from_secs(6);
 
 /// A rendition's lane and what waits in front of it.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Feed {
 
     /// A rung that nobody is sent to any more.
     pub(super) fn is_shed(&self) -> bool {
-        !self.bound && self.lane.rendition().is_rung()
+        !self.bound && self.lane.rendition().is_dependent_video()
     }
 
     /// Learns from the frames of the first segment what they last; `usual` is what those of the leader do. None where
@@ -97,7 +97,7 @@ impl Feed {
             return;
         }
         while let (Some(front), Some(back)) = (self.held.front(), self.held.back())
-            && (back.dts - front.dts > LONGEST_HELD || self.held.len() > MOST_HELD)
+            && (back.dts - front.dts > MAX_HELD_TIME || self.held.len() > MAX_HELD_FRAMES)
         {
             self.held.pop_front();
             self.away = true;
@@ -126,7 +126,7 @@ impl Packager {
             {
                 let due = match feed.slot(n) {
                     Slot::Sound(_) => {
-                        feed.held.len() >= MOST_HELD || self.lets_be_heard(front, feed.lane.frame(), newest)
+                        feed.held.len() >= MAX_HELD_FRAMES || self.lets_be_heard(front, feed.lane.frame(), newest)
                     }
                     Slot::Rung(_) | Slot::Video => self.run.lets_be_seen(front),
                 };
@@ -213,7 +213,7 @@ mod tests {
     fn rung() -> Feed {
         let record = Bytes::from_static(&RECORD);
         let track = Track::new(TrackId(9), CodecConfig::Avc(avc::Config::parse(record).unwrap()));
-        Feed::new(Lane::new(RenditionId::rung(0).unwrap(), track).unwrap())
+        Feed::new(Lane::new(RenditionId::dependent_video(0).unwrap(), track).unwrap())
     }
 
     fn unit(ms: i64) -> Unit {
@@ -232,6 +232,6 @@ mod tests {
         assert!(rung.away, "something is missing now");
         let mut stuck = self::rung();
         (0..5_000).for_each(|_| stuck.hold(unit(0)));
-        assert_eq!(stuck.held.len(), MOST_HELD);
+        assert_eq!(stuck.held.len(), MAX_HELD_FRAMES);
     }
 }

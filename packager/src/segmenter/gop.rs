@@ -7,7 +7,7 @@ use crate::Error;
 /// The longest GOP that is carried; the rest is jitter of clocks.
 const LONGEST: TimeDelta = TimeDelta::from_millis(20_500);
 /// A pause of the pictures counts as no more than this: it says nothing of how often an encoder makes key frames.
-const LONGEST_STEP: TimeDelta = TimeDelta::from_secs(1);
+const MAX_STEP: TimeDelta = TimeDelta::from_secs(1);
 
 /// How long the GOP at hand lasts by now; before the first key frame, how long there was none.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ impl GopGuard {
             self.length = TimeDelta::ZERO;
             return Ok(());
         }
-        self.length += step.clamp(TimeDelta::ZERO, LONGEST_STEP);
+        self.length += step.clamp(TimeDelta::ZERO, MAX_STEP);
         if self.length > LONGEST { Err(Error::LongGop { secs: LONGEST.as_millis() / 1_000 }) } else { Ok(()) }
     }
 }

@@ -27,9 +27,9 @@ use still::Still;
 /// A hole of the video longer than this is a gap in the playlist; over a shorter one the picture before it stands.
 const VIDEO_GAP: TimeDelta = TimeDelta::from_secs(1);
 /// A fragment with more frames than any segment should have is closed; 20 s of 2.5 ms packets have fewer.
-const MOST_FRAMES: usize = 10_000;
+const MAX_FRAMES: usize = 10_000;
 /// Metadata waits for its part; when there is more, the oldest goes.
-const MOST_EVENTS: usize = 64;
+const MAX_EVENTS: usize = 64;
 /// Where nothing tells the frame rate yet.
 const GUESSED_FRAME: TimeDelta = TimeDelta::from_millis(33);
 /// Samples in an audio frame where neither the header nor a packet tells: 20 ms of Opus, a block of FLAC.
@@ -216,7 +216,7 @@ impl Lane {
 
     /// Takes what is to be told along with the frames of its time.
     pub(super) fn tell(&mut self, number: u32, metadata: Metadata) {
-        if self.events.len() == MOST_EVENTS {
+        if self.events.len() == MAX_EVENTS {
             self.events.pop_front();
         }
         self.events.push_back((number, metadata));
@@ -338,7 +338,7 @@ impl Lane {
     }
 
     fn most_frames(&self) -> usize {
-        self.rule.map_or(MOST_FRAMES, |rule| rule.frames)
+        self.rule.map_or(MAX_FRAMES, |rule| rule.frames)
     }
 
     /// Where the open part ends at the latest; none if it is empty or parts are not limited.
@@ -354,7 +354,7 @@ impl Lane {
     /// Ends the open segment at `at`, on the lane's decode timeline, and opens the next one. A small hole before `at` is
     /// left to the frames that follow, as longer ones are not; rungs have none, and begin segments where the leader does.
     pub(super) fn end_segment(&mut self, at: Timestamp, discontinuity: bool, out: &mut Output) -> Result<(), Error> {
-        let rung = self.rendition.is_rung();
+        let rung = self.rendition.is_dependent_video();
         let of_video = || if rung { self.estimate.value() / 2 } else { self.least_hole_at_end() };
         let hole = self.nominal.unwrap_or_else(of_video);
         self.end_with(at, discontinuity, hole, out)

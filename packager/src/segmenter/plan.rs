@@ -6,20 +6,20 @@ use super::Config;
 use crate::log::Targets;
 
 /// Longest target duration: a GOP of twenty seconds is the longest that is carried whole.
-const LONGEST_SECS: u32 = 20;
+const MAX_SECS: u32 = 20;
 /// How much a GOP may jitter beyond whole seconds before the target duration grows by one.
 const GOP_JITTER: TimeDelta = TimeDelta::from_millis(100);
 /// Parts come close to this.
 const PART: TimeDelta = TimeDelta::from_millis(200);
 /// Parts stay below this wherever a single frame does not last longer.
-const LONGEST_PART: TimeDelta = TimeDelta::from_millis(345);
+const MAX_PART: TimeDelta = TimeDelta::from_millis(345);
 /// Room between a part's nominal duration and PART-TARGET, for millisecond clocks.
 const LEAST_HEADROOM: TimeDelta = TimeDelta::from_millis(4);
-const MOST_HEADROOM: TimeDelta = TimeDelta::from_millis(16);
+const MAX_HEADROOM: TimeDelta = TimeDelta::from_millis(16);
 /// Parts shorter than this share of PART-TARGET, in percent, make players stall; the standard says 85.
 const LEAST_PERCENT: i64 = 86;
 /// Most frames tried for a part.
-const MOST_FRAMES: i64 = 64;
+const MAX_FRAMES: i64 = 64;
 
 /// How parts are made in all renditions of a broadcast.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,14 +67,14 @@ pub(super) fn target_secs(mode: LatencyMode, gop: TimeDelta) -> u32 {
     }
     let jittered = (segment - GOP_JITTER).max(target);
     let secs = (jittered.as_millis() + 999) / 1_000;
-    u32::try_from(secs).unwrap_or(LONGEST_SECS).min(LONGEST_SECS)
+    u32::try_from(secs).unwrap_or(MAX_SECS).min(MAX_SECS)
 }
 
 /// Freezes both durations; `paces` are those of the renditions that are there, the leader's first.
 pub(super) fn targets(config: Config, gop: TimeDelta, paces: &[Pace]) -> (Targets, Option<Parts>) {
     let parts = (config.mode == LatencyMode::Low).then(|| parts(paces));
     let part = parts.map(|parts| parts.longest);
-    (Targets { segment_secs: target_secs(config.mode, gop), part, pause: config.longest_pause }, parts)
+    (Targets { segment_secs: target_secs(config.mode, gop), part, pause: config.max_stall }, parts)
 }
 
 /// The part rule of a rendition: as many frames as fit in a part with their jitter, or for sound in a grid's step.
@@ -97,16 +97,16 @@ fn steps(grid: TimeDelta, frame: TimeDelta) -> (i64, i64) {
 /// then, else each rendition for itself.
 fn parts(paces: &[Pace]) -> Parts {
     let headroom =
-        paces.iter().map(|p| p.jitter.times(2)).max().unwrap_or_default().clamp(LEAST_HEADROOM, MOST_HEADROOM);
+        paces.iter().map(|p| p.jitter.times(2)).max().unwrap_or_default().clamp(LEAST_HEADROOM, MAX_HEADROOM);
     let longest_frame = paces.iter().map(|p| p.frame).max().unwrap_or(PART);
-    let limit = LONGEST_PART.max(longest_frame + headroom);
+    let limit = MAX_PART.max(longest_frame + headroom);
     let leader = paces.first().filter(|leader| !leader.sound && paces.iter().any(|pace| pace.sound));
-    let on_grid = leader.into_iter().flat_map(|leader| (1..=MOST_FRAMES).map(|n| leader.frame.times(n))).map(|grid| {
+    let on_grid = leader.into_iter().flat_map(|leader| (1..=MAX_FRAMES).map(|n| leader.frame.times(n))).map(|grid| {
         let lasts = |p: &Pace| if p.sound { p.frame.times(steps(grid, p.frame).1) } else { grid };
         let longest = paces.iter().map(lasts).max().unwrap_or(grid);
         Parts { longest: ceil_millis(longest + headroom), grid: Some(grid) }
     });
-    let alone = paces.iter().flat_map(|pace| (1..=MOST_FRAMES).map(|n| pace.frame.times(n)));
+    let alone = paces.iter().flat_map(|pace| (1..=MAX_FRAMES).map(|n| pace.frame.times(n)));
     let alone = alone.map(|part| Parts { longest: ceil_millis(part + headroom), grid: None });
     let rank = |parts: &Parts| {
         let worst = paces.iter().map(|pace| shortest(pace, *parts, headroom).as_millis() * 100).min().unwrap_or(0);

@@ -21,7 +21,7 @@ const VIDEO_LATE: TimeDelta = TimeDelta::from_secs(1);
 const OUT_OF_STEP: TimeDelta = TimeDelta::from_millis(50);
 /// The last picture is shown on for this long: no encoder that goes on is much slower. Then pictures are taken to be lost,
 /// and what comes back needs a key frame.
-const LONGEST_HOLD: TimeDelta = TimeDelta::from_secs(3);
+const MAX_HOLD: TimeDelta = TimeDelta::from_secs(3);
 /// Frames of clocks in milliseconds may come this much early.
 const CLOCK_JITTER: TimeDelta = TimeDelta::from_millis(2);
 /// GOPs that differ by no more are equally long.
@@ -29,7 +29,7 @@ const GOP_JITTER: TimeDelta = TimeDelta::from_millis(10);
 /// GOPs that are looked ahead for the next segment boundary: a target duration of twenty seconds has no more of half a second.
 const GOPS_AHEAD: i64 = 40;
 /// A jump forward this long is a break of the programme, not a frame that lasts for ever.
-const LONGEST_JUMP: TimeDelta = TimeDelta::from_secs(30);
+const MAX_JUMP: TimeDelta = TimeDelta::from_secs(30);
 /// A segment may exceed the target duration by this and still round to it.
 pub(super) const ROUNDING: TimeDelta = TimeDelta::from_millis(300);
 /// A GOP may be this much shorter than the target and still make a segment.
@@ -181,7 +181,7 @@ impl Packager {
 
     pub(super) fn run(&mut self, slot: Slot, unit: Unit, arrival: WallTime) -> Result<(), Error> {
         let end = self.lanes().filter(|lane| lane.active()).map(Lane::end).max();
-        let jumps = end.is_some_and(|end| unit.dts - end > LONGEST_JUMP);
+        let jumps = end.is_some_and(|end| unit.dts - end > MAX_JUMP);
         // A rung may see a jump before the leader does: it waits.
         if jumps && !matches!(slot, Slot::Rung(_)) {
             self.end_run()?;
@@ -255,7 +255,7 @@ impl Packager {
     /// The last picture is shown on until others come; not where the sound comes in bunches that say nothing of the time.
     fn holds_last(&self) -> bool {
         let in_step = self.run.ahead + OUT_OF_STEP <= HELD_IN_PARTS;
-        let brief = self.run.since_video().is_some_and(|since| since <= LONGEST_HOLD);
+        let brief = self.run.since_video().is_some_and(|since| since <= MAX_HOLD);
         in_step && brief && self.leader().is_some_and(|lane| lane.active() && lane.can_hold_last())
     }
 

@@ -13,9 +13,11 @@ impl Packager {
     /// Announces rung `rung`, brings it back, or changes its header: another rendition of the video track's pictures. It
     /// begins, or goes on, at its next key frame where the video track was cut, with a new init section if the header
     /// says something else. Its frames are told by the id of its track. Tracks of sound and rungs beyond
-    /// [`RenditionId::MOST_RUNGS`] are ignored.
-    pub fn add_rung(&mut self, rung: u32, track: Track) -> Result<(), Error> {
-        let Some(id) = RenditionId::rung(rung).filter(|_| track.kind() == Kind::Video) else { return Ok(()) };
+    /// [`RenditionId::MAX_DEPENDENT_VIDEO`] are ignored.
+    pub fn add_rendition(&mut self, rung: u32, track: Track) -> Result<(), Error> {
+        let Some(id) = RenditionId::dependent_video(rung).filter(|_| track.kind() == Kind::Video) else {
+            return Ok(());
+        };
         let Some((n, feed)) = self.rung(id) else {
             self.followers.push(self.new_feed(id, track)?);
             return Ok(());
@@ -38,9 +40,10 @@ impl Packager {
     }
 
     /// Sheds a rung: its playlist goes on with gaps, and no multivariant playlist lists it until
-    /// [`Packager::add_rung`] brings it back. What it had published stays.
-    pub fn drop_rung(&mut self, rung: u32) -> Result<(), Error> {
-        let Some((n, feed)) = RenditionId::rung(rung).and_then(|id| self.rung(id)).filter(|(_, feed)| feed.bound)
+    /// [`Packager::add_rendition`] brings it back. What it had published stays.
+    pub fn drop_rendition(&mut self, rung: u32) -> Result<(), Error> {
+        let Some((n, feed)) =
+            RenditionId::dependent_video(rung).and_then(|id| self.rung(id)).filter(|(_, feed)| feed.bound)
         else {
             return Ok(());
         };

@@ -140,7 +140,7 @@ impl Rendition {
         }
     }
 
-    pub(super) fn breaks_before(&self, msn: u64) -> Option<u64> {
+    pub(super) fn discontinuity_sequence(&self, msn: u64) -> Option<u64> {
         match self.segment(msn) {
             Some(segment) => Some(segment.breaks),
             None => self.segments.back().filter(|s| s.msn < msn).map(|last| last.breaks_after()),
@@ -212,7 +212,7 @@ impl Rendition {
     /// newest one is no gap.
     pub fn is_offered(&self) -> bool {
         let newest = self.listed().rev().find(|segment| segment.closed);
-        newest.is_some_and(|newest| !self.id.is_rung() || !self.withdrawn && !newest.is_gap())
+        newest.is_some_and(|newest| !self.id.is_dependent_video() || !self.withdrawn && !newest.is_gap())
     }
 
     /// The segments of the playlist, oldest first, the open one last.
@@ -278,7 +278,7 @@ impl Segment {
     }
 
     /// Breaks of the programme before it, its own not counted.
-    pub fn breaks_before(&self) -> u64 {
+    pub fn discontinuity_sequence(&self) -> u64 {
         self.breaks
     }
 

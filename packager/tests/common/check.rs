@@ -88,7 +88,7 @@ pub fn check(fed: &Fed, rules: Rules) -> Report {
     if rules.aligned {
         alignment(&report);
     }
-    for rung in report.renditions().into_iter().filter(|rendition| rendition.is_rung()) {
+    for rung in report.renditions().into_iter().filter(|rendition| rendition.is_dependent_video()) {
         align_rung(&report, rung, rules.aligned);
     }
     if rules.lossless {
@@ -260,7 +260,7 @@ fn align(report: &Report, audio: RenditionId) {
 fn lossless(report: &Report, pushed: &[Frame]) {
     let mut shift = None;
     let sounds = (0..8).map(|n| (RenditionId::audio(n).unwrap(), audio_id(n as u32)));
-    let rungs = (0..8).map(|n| (RenditionId::rung(n).unwrap(), rung_id(n)));
+    let rungs = (0..8).map(|n| (RenditionId::dependent_video(n).unwrap(), rung_id(n)));
     for (rendition, track) in std::iter::once((RenditionId::VIDEO, VIDEO)).chain(sounds).chain(rungs) {
         let pictures = !rendition.is_audio();
         // The newest key frame stands in for pictures that do not come.

@@ -247,14 +247,14 @@ impl Fed {
         self
     }
 
-    pub fn add_rung(&mut self, rung: u32, track: Track) -> &mut Self {
-        self.packager.add_rung(rung, track).unwrap();
+    pub fn add_rendition(&mut self, rung: u32, track: Track) -> &mut Self {
+        self.packager.add_rendition(rung, track).unwrap();
         self.drain();
         self
     }
 
-    pub fn drop_rung(&mut self, rung: u32) -> &mut Self {
-        self.packager.drop_rung(rung).unwrap();
+    pub fn drop_rendition(&mut self, rung: u32) -> &mut Self {
+        self.packager.drop_rendition(rung).unwrap();
         self.drain();
         self
     }

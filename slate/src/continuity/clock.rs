@@ -2,7 +2,7 @@
 
 use media::{TimeDelta, Timestamp};
 
-use super::PATIENCE;
+use super::VIDEO_TIMEOUT;
 use super::ticks::FLICKS;
 
 /// While the output goes on by the clock it keeps this far behind it, so that media which is back is not late at once.
@@ -38,7 +38,7 @@ impl Clock {
 
     /// When what belongs to `at` leaves without its media.
     pub(super) fn due(&self, at: Timestamp) -> TimeDelta {
-        (at - self.anchor) + if self.leads { CUSHION } else { PATIENCE }
+        (at - self.anchor) + if self.leads { CUSHION } else { VIDEO_TIMEOUT }
     }
 
     /// Whether what belongs to `at` has to leave now; from then on the clock leads.
@@ -91,6 +91,6 @@ mod tests {
             position += step - FLICKS.delta(step.flicks() / 10_000);
             clock.follow(position, step.times(n));
         }
-        assert!((position - clock.at(step.times(25 * 3_600 * 5))).abs() < PATIENCE);
+        assert!((position - clock.at(step.times(25 * 3_600 * 5))).abs() < VIDEO_TIMEOUT);
     }
 }

@@ -2,7 +2,7 @@
 
 use media::{TimeDelta, Timestamp};
 
-use super::{Continuity, Current, MOST_BEHIND, Output, PATIENCE, SOUND_LASTS, Show};
+use super::{Continuity, Current, MAX_BEHIND, Output, SOUND_LASTS, VIDEO_TIMEOUT, VideoContent};
 
 impl<P: Clone> Continuity<P> {
     /// When to poll next if no media comes; `None` before the first media.
@@ -13,7 +13,7 @@ impl<P: Clone> Continuity<P> {
         }
         let next = line.ticks.at(line.tick);
         let waiting = self.voices.iter().filter(|voice| voice.sound.block_end() <= next);
-        let silences = waiting.map(|voice| voice.heard + voice.bursts.patience());
+        let silences = waiting.map(|voice| voice.heard + voice.bursts.gap_timeout());
         silences.chain([line.clock.due(next)]).min()
     }
 
@@ -36,31 +36,31 @@ impl<P: Clone> Continuity<P> {
             return None;
         }
         line.tick += 1;
-        Some(Output::Picture { pts, show: self.show(pts, known) })
+        Some(Output::Video { pts, show: self.show(pts, known) })
     }
 
     /// What the tick at `pts` shows; `known` tells that no picture of its time is still to come.
-    fn show(&mut self, pts: Timestamp, known: bool) -> Show<P> {
+    fn show(&mut self, pts: Timestamp, known: bool) -> VideoContent<P> {
         let sound_is_there =
             self.rejoin.shift().is_some() && self.voices.iter().any(|voice| voice.is_there(self.now, SOUND_LASTS));
         let Some(current) = &mut self.current else {
             self.counts.slate += 1;
-            return Show::Slate;
+            return VideoContent::Slate;
         };
         let age = pts - current.at;
         let first = !std::mem::replace(&mut current.shown, true);
-        if first || (known && age < PATIENCE) {
+        if first || (known && age < VIDEO_TIMEOUT) {
             self.counts.live += 1;
-            return Show::Live(current.picture.clone());
+            return VideoContent::Live(current.picture.clone());
         }
         if !self.config.slate || sound_is_there || age < self.pace.hold() {
             self.counts.held += 1;
-            return Show::Held(current.picture.clone());
+            return VideoContent::Repeated(current.picture.clone());
         }
         // The picture is let go: a decoder has not many of them.
         self.current = None;
         self.counts.slate += 1;
-        Show::Slate
+        VideoContent::Slate
     }
 
     /// The next block of sound, if it is known or the `clock` does without it: of several sounds that of the earliest.
@@ -82,7 +82,7 @@ impl<P: Clone> Continuity<P> {
         let known = shift.is_some_and(|shift| voice.sound.knows_block(shift));
         if self.config.picture {
             let room = line.ticks.at(line.tick) - end;
-            let away = clock.is_some_and(|now| voice.is_away(now) || room > MOST_BEHIND);
+            let away = clock.is_some_and(|now| voice.is_away(now) || room > MAX_BEHIND);
             room >= TimeDelta::ZERO && (known || away)
         } else {
             known || clock.is_some_and(|now| line.clock.passes(end, now))
@@ -106,7 +106,7 @@ impl<P: Clone> Continuity<P> {
         let block = self.voices.get_mut(n)?.sound.block(shift);
         self.counts.silent_samples += block.silent;
         self.counts.late_samples += block.late;
-        Some(Output::Sound { sound: n, pts: block.pts, samples: block.samples })
+        Some(Output::Audio { sound: n, pts: block.pts, samples: block.samples })
     }
 }
 
@@ -126,12 +126,13 @@ mod tests {
             continuity.picture(Timescale::new(25).timestamp(n), n, now);
         }
         let all: Vec<_> = std::iter::from_fn(|| continuity.drain()).collect();
-        let pictures = all.iter().filter(|step| matches!(step, Output::Picture { show: Show::Live(_), .. })).count();
+        let pictures =
+            all.iter().filter(|step| matches!(step, Output::Video { show: VideoContent::Live(_), .. })).count();
         let heard = all.iter().filter_map(|step| match step {
-            Output::Sound { samples, .. } => Some(samples.iter().filter(|sample| **sample > 0.4).count()),
-            Output::Picture { .. } => None,
+            Output::Audio { samples, .. } => Some(samples.iter().filter(|sample| **sample > 0.4).count()),
+            Output::Video { .. } => None,
         });
-        assert_eq!(continuity.counts().held + continuity.counts().slate, 0);
+        assert_eq!(continuity.stats().held + continuity.stats().slate, 0);
         (pictures, heard.sum())
     }
 

@@ -2,15 +2,15 @@
 
 use media::{TimeDelta, Timestamp};
 
-use super::{HOLD, LONGEST_HOLD, PATIENCE};
+use super::{HOLD, MAX_HOLD, VIDEO_TIMEOUT};
 
 /// Sound that comes after such a pause came in a burst; after a longer one it was away.
 const BURST: TimeDelta = TimeDelta::from_millis(50);
-const LONGEST_BURST: TimeDelta = TimeDelta::from_secs(1);
+const MAX_BURST: TimeDelta = TimeDelta::from_secs(1);
 /// Bursts may be so much later than usual.
 const JITTER: TimeDelta = TimeDelta::from_millis(100);
 /// Sound in bursts is waited for no longer than this: players have not more in hand.
-const LONGEST_PATIENCE: TimeDelta = TimeDelta::from_millis(600);
+const MAX_PATIENCE: TimeDelta = TimeDelta::from_millis(600);
 
 /// When the last picture came, and how far apart the last ones are dated.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ impl Pace {
 
     /// Whether pictures stay away.
     pub(super) fn is_away(&self, now: TimeDelta) -> bool {
-        self.came.is_none_or(|came| now - came >= PATIENCE)
+        self.came.is_none_or(|came| now - came >= VIDEO_TIMEOUT)
     }
 
     /// How far apart pictures are; a single gap does not count.
@@ -46,7 +46,7 @@ impl Pace {
 
     /// For how long the last picture stands in for the next one.
     pub(super) fn hold(&self) -> TimeDelta {
-        self.interval().times(2).clamp(HOLD, LONGEST_HOLD)
+        self.interval().times(2).clamp(HOLD, MAX_HOLD)
     }
 }
 
@@ -62,19 +62,19 @@ impl Bursts {
     /// Sound came.
     pub(super) fn sound(&mut self, now: TimeDelta) {
         let pause = now - self.came.replace(now).unwrap_or(now);
-        if pause >= BURST && pause <= LONGEST_BURST {
+        if pause >= BURST && pause <= MAX_BURST {
             self.pauses = (pause, self.pauses.0);
         }
     }
 
     /// Whether more is to be expected: not if none came yet, nor for longer than a burst is late at the most.
     pub(super) fn goes_on(&self, now: TimeDelta) -> bool {
-        self.came.is_some_and(|came| now - came <= LONGEST_BURST)
+        self.came.is_some_and(|came| now - came <= MAX_BURST)
     }
 
     /// How long it is waited for; a single pause does not count.
-    pub(super) fn patience(&self) -> TimeDelta {
+    pub(super) fn gap_timeout(&self) -> TimeDelta {
         let usual = self.pauses.0.min(self.pauses.1);
-        (usual + JITTER).clamp(PATIENCE, LONGEST_PATIENCE)
+        (usual + JITTER).clamp(VIDEO_TIMEOUT, MAX_PATIENCE)
     }
 }

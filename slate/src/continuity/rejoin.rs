@@ -2,7 +2,7 @@
 
 use media::{TimeDelta, Timestamp};
 
-use super::PATIENCE;
+use super::VIDEO_TIMEOUT;
 
 /// Media this far ahead of the clock moves: else each burst would add to the latency for good.
 pub(super) const LEAD: TimeDelta = TimeDelta::from_secs(1);
@@ -12,7 +12,7 @@ const LEAD_LEFT: TimeDelta = TimeDelta::from_millis(500);
 const CATCH_UP: TimeDelta = TimeDelta::from_millis(500);
 const GAIN: TimeDelta = TimeDelta::from_millis(250);
 /// However fast it catches up, it has no longer than this.
-const LONGEST_CATCH_UP: TimeDelta = TimeDelta::from_secs(3);
+const MAX_CATCH_UP: TimeDelta = TimeDelta::from_secs(3);
 /// An encoder that sends in bursts is late again and again: the third time in this long it is laid behind what is out,
 /// which keeps it ahead from then on.
 const BURSTS: (u32, TimeDelta) = (3, TimeDelta::from_secs(10));
@@ -111,7 +111,7 @@ impl Rejoin {
     /// Whether media that is late by `lateness` is not worth waiting for any longer.
     fn gives_up(&mut self, lateness: TimeDelta, out: Standing) -> bool {
         let now = out.now;
-        let run = self.late.take().filter(|late| now - late.newest <= out.apart.max(PATIENCE.times(2)));
+        let run = self.late.take().filter(|late| now - late.newest <= out.apart.max(VIDEO_TIMEOUT.times(2)));
         let Some(mut late) = run else {
             self.late = Some(Late { since: now, newest: now, looked: (now, lateness) });
             return self.is_burst(lateness, now);
@@ -119,7 +119,7 @@ impl Rejoin {
         late.newest = now;
         if now - late.looked.0 >= CATCH_UP {
             let gained = late.looked.1 - lateness;
-            if gained < GAIN || now - late.since >= LONGEST_CATCH_UP {
+            if gained < GAIN || now - late.since >= MAX_CATCH_UP {
                 return true;
             }
             late.looked = (now, lateness);

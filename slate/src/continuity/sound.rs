@@ -10,7 +10,7 @@ const BLOCK_SAMPLES: i64 = BLOCK as i64;
 /// Sound dated this far from where the sound before it ends still goes on there: decoders round.
 const TOLERANCE: TimeDelta = TimeDelta::from_millis(5);
 /// Seconds of sound that are kept until the pictures are there. At the bound the oldest gives way to silence.
-const MOST_QUEUED_SECONDS: usize = 6;
+const MAX_QUEUED_SECONDS: usize = 6;
 /// Where samples do not go on from the ones before them, the last one fades away over this part of a second.
 const FADE_PART: u32 = 200;
 
@@ -108,7 +108,7 @@ impl Sound {
         self.end = Some(mark.plus(length));
         self.queued += whole;
         self.queue.push_back(Chunk { mark, samples, length, used: 0 });
-        let most = MOST_QUEUED_SECONDS * usize::try_from(self.rate.ticks_per_second()).unwrap_or(usize::MAX);
+        let most = MAX_QUEUED_SECONDS * usize::try_from(self.rate.ticks_per_second()).unwrap_or(usize::MAX);
         let mut lost = 0;
         while self.queued > most
             && let Some(oldest) = self.pop()

@@ -34,11 +34,11 @@ impl Voice {
 
     /// Whether it is to be heard just now.
     pub(super) fn is_there(&self, now: TimeDelta, least: TimeDelta) -> bool {
-        now - self.heard < self.bursts.patience().max(least)
+        now - self.heard < self.bursts.gap_timeout().max(least)
     }
 
     /// Whether it is not waited for any longer.
     pub(super) fn is_away(&self, now: TimeDelta) -> bool {
-        now - self.heard >= self.bursts.patience()
+        now - self.heard >= self.bursts.gap_timeout()
     }
 }

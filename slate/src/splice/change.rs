@@ -2,7 +2,7 @@
 
 use media::{Access, Fault, FaultReport, Frame, Kind, TimeDelta, Track};
 
-use super::{Item, PATIENCE, Splice};
+use super::{AUDIO_TIMEOUT, Item, Splice};
 
 /// A change waits for a key frame of video no longer than this much media without any video.
 const VIDEO_TIMEOUT: TimeDelta = TimeDelta::from_secs(4);
@@ -20,7 +20,7 @@ impl Splice {
         }
         if lane.track.codec == track.codec {
             if lane.next.take().is_some() {
-                lane.patience = PATIENCE;
+                lane.patience = AUDIO_TIMEOUT;
             }
             return false;
         }

@@ -3,17 +3,17 @@
 use bytes::Bytes;
 use media::{Access, Frame, TimeDelta, Timestamp, Track, TrackId};
 
-use super::{BACKWARD, Item, JUMP, PATIENCE, Repairs};
+use super::{AUDIO_TIMEOUT, BACKWARD, Item, JUMP, SpliceStats};
 use crate::audio::{Filling, Grid, Place};
 
 /// A picture is taken to last no longer than this when the next contribution is laid behind it.
-const LONGEST_PICTURE: TimeDelta = TimeDelta::from_millis(100);
+const MAX_PICTURE: TimeDelta = TimeDelta::from_millis(100);
 /// A picture that none came before is taken to last so long.
 const FIRST_PICTURE: TimeDelta = TimeDelta::from_millis(40);
 /// A track of sound that is announced and does not come is silent after this long.
 const FIRST_PATIENCE: TimeDelta = TimeDelta::from_millis(300);
 /// Sound that comes late is waited for a second longer than it was late, but never longer than this.
-const MOST_PATIENCE: TimeDelta = TimeDelta::from_secs(5);
+const MAX_PATIENCE: TimeDelta = TimeDelta::from_secs(5);
 /// Sound that begins later than this behind the contribution is silent up to there, unless something stood in for the
 /// contribution before: then it is silent in any case.
 const LATE_START: TimeDelta = TimeDelta::from_millis(100);
@@ -93,7 +93,7 @@ impl Lane {
         frame: &Frame,
         end: Timestamp,
         shared: &mut Option<TimeDelta>,
-        repairs: &mut Repairs,
+        repairs: &mut SpliceStats,
     ) -> TimeDelta {
         let from_end = |offset: &TimeDelta| (frame.dts + *offset - end).abs();
         let fits = |offset: &TimeDelta| {
@@ -116,7 +116,7 @@ impl Lane {
         frame: Frame,
         at: Timestamp,
         offset: TimeDelta,
-        repairs: &mut Repairs,
+        repairs: &mut SpliceStats,
         out: &mut Vec<Item>,
     ) -> Timestamp {
         let floor = self.last.unwrap_or(at);
@@ -129,7 +129,7 @@ impl Lane {
         out.push(Item::Frame(Frame { dts, pts, ..frame }));
         self.last = Some(dts);
         // The picture lasts about as long as the one before it.
-        let lasts = (dts - floor).min(LONGEST_PICTURE);
+        let lasts = (dts - floor).min(MAX_PICTURE);
         let shown = self.shown.map_or(pts, |(shown, _)| shown.max(pts));
         self.shown = Some((shown, if self.shown.is_some() { lasts } else { FIRST_PICTURE }));
         dts + lasts
@@ -142,10 +142,10 @@ impl Lane {
         at: Timestamp,
         began: Timestamp,
         end: Timestamp,
-        repairs: &mut Repairs,
+        repairs: &mut SpliceStats,
         out: &mut Vec<Item>,
     ) -> Timestamp {
-        self.patience = self.patience.max(PATIENCE);
+        self.patience = self.patience.max(AUDIO_TIMEOUT);
         let opened = self.opened.unwrap_or(began);
         let floor = self.last.unwrap_or(at);
         let codec = &self.track.codec;
@@ -158,7 +158,7 @@ impl Lane {
             Place::Drop => {
                 repairs.dropped_frames += 1;
                 repairs.late_frames += u64::from(self.heard);
-                self.patience = self.patience.max((end - at + PATIENCE).min(MOST_PATIENCE));
+                self.patience = self.patience.max((end - at + AUDIO_TIMEOUT).min(MAX_PATIENCE));
                 return grid.next();
             }
             Place::Next => {}

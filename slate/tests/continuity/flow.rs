@@ -17,7 +17,7 @@ fn pictures_of_the_same_rate_leave_as_they_come() {
     assert_eq!(live(&stage), (0..250).map(|n| n * 40).collect::<Vec<_>>());
     assert!(stage.ticks.iter().all(|tick| tick.left == tick.at));
     stage.in_step(1);
-    assert_eq!(stage.continuity.counts().silent_samples, 0);
+    assert_eq!(stage.continuity.stats().silent_samples, 0);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn fewer_pictures_become_more_and_more_become_fewer() {
     let mut stage = Stage::new(config(25));
     stage.play(both(60, 0, 10_000, 0), 10_000);
     assert!(live(&stage).windows(2).all(|two| (33..=51).contains(&(two[1] - two[0]))));
-    assert_eq!(stage.continuity.counts().late_pictures, 0);
+    assert_eq!(stage.continuity.stats().late_frames, 0);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn an_odd_rate_is_kept_for_an_hour() {
     stage.play(pictures(30, 0, 3_600_000, 0), 3_600_000);
     // The stage asserts that each tick is where it belongs.
     assert!((107_880..107_900).contains(&stage.ticks.len()), "{}", stage.ticks.len());
-    assert_eq!(stage.continuity.counts().held + stage.continuity.counts().slate, 0);
+    assert_eq!(stage.continuity.stats().held + stage.continuity.stats().slate, 0);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn pictures_alone_have_silence_with_them() {
     stage.play(pictures(30, 0, 10_000, 0), 10_000);
     assert_eq!(stage.heard, 0);
     assert!(stage.samples_out() > 78_000, "{}", stage.samples_out());
-    assert_eq!(stage.continuity.counts().live, 300);
+    assert_eq!(stage.continuity.stats().live, 300);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn sound_alone_leaves_as_it_comes_and_is_silent_in_gaps() {
     let silent = 4 * 8_000;
     let lacking = 16 * 8_000 - stage.heard;
     assert!((0..2_500).contains(&lacking), "{lacking}");
-    assert!(stage.continuity.counts().silent_samples.abs_diff(silent) < 1_000);
+    assert!(stage.continuity.stats().silent_samples.abs_diff(silent) < 1_000);
     assert!(stage.most_behind <= ms(450), "{:?}", stage.most_behind);
 }
 
@@ -121,8 +121,8 @@ fn few_pictures_are_not_taken_for_a_gap() {
     let mut stage = Stage::new(config(30));
     // One picture a second, as of a screen, without sound.
     stage.play(pictures(1, 0, 60_000, 0), 60_000);
-    let counts = stage.continuity.counts();
-    assert!(counts.slate <= 60 && counts.late_pictures <= 1, "{counts:?}");
+    let counts = stage.continuity.stats();
+    assert!(counts.slate <= 60 && counts.late_frames <= 1, "{counts:?}");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn sound_in_packets_of_a_third_of_a_second_is_heard() {
         *comes = ms(comes.as_millis() / 350 * 350 + 350);
     }
     stage.play(merged([pictures(30, 0, 20_000, 0), packets]), 20_000);
-    let counts = stage.continuity.counts();
+    let counts = stage.continuity.stats();
     // What is missing is in the first packets.
     assert!(counts.silent_samples < u64::from(RATE), "{counts:?}");
     stage.in_step(41);

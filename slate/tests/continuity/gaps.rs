@@ -39,9 +39,9 @@ fn a_frozen_encoder_comes_back_with_a_backlog_that_is_not_shown() {
     let mut stage = Stage::new(config(25));
     stage.play(kept_back(both(25, 0, 30_000, 0), 10_000, 14_000), 30_000);
     assert_eq!(kinds(&stage), ["live", "held", "slate", "live"]);
-    let counts = stage.continuity.counts();
+    let counts = stage.continuity.stats();
     assert_eq!(counts.shifts, 0);
-    assert!((90..=101).contains(&counts.late_pictures), "{counts:?}");
+    assert!((90..=101).contains(&counts.late_frames), "{counts:?}");
     let last = stage.ticks.last().unwrap();
     assert_eq!(last.seen, Seen::Live(last.at));
     stage.in_step(1);
@@ -56,7 +56,7 @@ fn a_backlog_that_comes_slowly_is_waited_for() {
         *comes = ms(14_000 + (comes.as_millis() - 10_000) / 3);
     }
     stage.play(events, 40_000);
-    assert_eq!(stage.continuity.counts().shifts, 0);
+    assert_eq!(stage.continuity.stats().shifts, 0);
     assert_eq!(kinds(&stage), ["live", "held", "slate", "live"]);
     stage.in_step(1);
 }
@@ -66,7 +66,7 @@ fn a_clock_that_stood_still_is_laid_anew_after_half_a_second() {
     let mut stage = Stage::new(config(25));
     stage.play(merged([both(25, 0, 10_000, 0), both(25, 14_000, 30_000, -4_000)]), 30_000);
     assert_eq!(kinds(&stage), ["live", "held", "slate", "live"]);
-    assert_eq!(stage.continuity.counts().shifts, 1);
+    assert_eq!(stage.continuity.stats().shifts, 1);
     let back = stage.ticks.iter().find(|tick| matches!(tick.seen, Seen::Live(taken) if taken > ms(11_000))).unwrap();
     assert!((ms(14_400)..ms(14_700)).contains(&back.left), "{back:?}");
     stage.in_step(41);
@@ -92,7 +92,7 @@ fn a_takeover_without_a_gap_misses_no_tick() {
     stage.play(merged([both(25, 0, 10_000, 0), begin_at(10_000, both(25, 10_010, 20_000, 77_000))]), 20_000);
     assert_eq!(kinds(&stage), ["live"]);
     stage.in_step(41);
-    assert!(stage.continuity.counts().silent_samples < 1_000, "{:?}", stage.continuity.counts());
+    assert!(stage.continuity.stats().silent_samples < 1_000, "{:?}", stage.continuity.stats());
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn sound_of_a_contribution_that_comes_before_its_pictures_waits_for_them() {
     let next = begin_at(10_000, merged([late.collect()]));
     stage.play(merged([both(25, 0, 10_000, 0), next]), 20_000);
     stage.in_step(41);
-    assert!(stage.continuity.counts().silent_samples < 4_000, "{:?}", stage.continuity.counts());
+    assert!(stage.continuity.stats().silent_samples < 4_000, "{:?}", stage.continuity.stats());
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn pictures_go_on_when_the_sound_ends() {
     let mut stage = Stage::new(config(25));
     stage.play(merged([pictures(25, 0, 20_000, 0), sound(160, 0, 8_000, 0), sound(160, 15_000, 20_000, 0)]), 20_000);
     assert_eq!(kinds(&stage), ["live"]);
-    let silent = stage.continuity.counts().silent_samples as i64;
+    let silent = stage.continuity.stats().silent_samples as i64;
     assert!((silent - 7 * 8_000).abs() < 1_000, "{silent}");
     stage.in_step(1);
 }
@@ -125,7 +125,7 @@ fn the_picture_is_held_while_sound_goes_on() {
     let events = merged([pictures(25, 0, 8_000, 0), pictures(25, 15_000, 20_000, 0), sound(160, 0, 20_000, 0)]);
     stage.play(events, 20_000);
     assert_eq!(kinds(&stage), ["live", "held", "live"]);
-    assert_eq!(stage.continuity.counts().silent_samples, 0);
+    assert_eq!(stage.continuity.stats().silent_samples, 0);
     assert!(stage.most_behind <= ms(301));
     stage.in_step(1);
 }
@@ -158,8 +158,8 @@ fn media_far_ahead_of_the_clock_moves_back() {
     events.extend(both(25, 40_000, 50_000, 11_000));
     stage.play(events, 50_000);
     assert!(stage.most_ahead <= ms(1_050), "{:?}", stage.most_ahead);
-    let counts = stage.continuity.counts();
-    assert!(counts.early_pictures >= 100 && counts.slate == 0, "{counts:?}");
+    let counts = stage.continuity.stats();
+    assert!(counts.early_frames >= 100 && counts.slate == 0, "{counts:?}");
     stage.in_step(41);
     assert!(stage.ticks.last().is_some_and(|tick| tick.seen == Seen::Live(ms(49_960))));
 }
@@ -174,7 +174,7 @@ fn gaps_of_three_seconds_every_twenty_do_not_add_up() {
         }
         stage.play(events, 600_000);
         assert!(stage.most_behind <= ms(350) && stage.most_ahead <= ms(600), "{:?}", stage.most_ahead);
-        assert_eq!(stage.continuity.counts().shifts, 0);
+        assert_eq!(stage.continuity.stats().shifts, 0);
         assert_eq!(kinds(&stage).iter().filter(|kind| **kind == "slate").count(), 30);
         stage.in_step(41);
     }
@@ -190,7 +190,7 @@ fn encoders_that_begin_again_every_twenty_seconds_do_not_add_up() {
     });
     stage.play(merged(all), 600_000);
     assert!(stage.most_behind <= ms(350) && stage.most_ahead <= ms(600));
-    assert_eq!(stage.continuity.counts().shifts, 29);
+    assert_eq!(stage.continuity.stats().shifts, 29);
     stage.in_step(34);
 }
 
@@ -234,10 +234,10 @@ fn a_caller_that_was_away_hands_in_what_waited_before_the_clock_counts() {
     };
     give(&mut stage, 0, 1_000, 1_000);
     give(&mut stage, 1_000, 1_900, 1_900);
-    assert_eq!(stage.continuity.counts().live, 48);
-    assert_eq!(stage.continuity.counts().held + stage.continuity.counts().late_pictures, 0);
+    assert_eq!(stage.continuity.stats().live, 48);
+    assert_eq!(stage.continuity.stats().held + stage.continuity.stats().late_frames, 0);
     // The clock says the same once all of it is in.
-    assert!(stage.continuity.poll(ms(1_900)).is_none_or(|output| matches!(output, Output::Sound { .. })));
+    assert!(stage.continuity.poll(ms(1_900)).is_none_or(|output| matches!(output, Output::Audio { .. })));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn an_encoder_that_is_too_slow_is_kept_up_with() {
     // Nine seconds of media in ten.
     events.iter_mut().for_each(|(comes, _)| *comes += ms(comes.as_millis() / 9));
     stage.play(events, 60_000);
-    let counts = stage.continuity.counts();
+    let counts = stage.continuity.stats();
     assert!(stage.most_behind <= ms(350), "{:?}", stage.most_behind);
     assert!(counts.live >= 1_000 && counts.slate <= 5, "{counts:?}");
     stage.in_step(81);

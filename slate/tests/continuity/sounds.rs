@@ -2,7 +2,7 @@
 
 use media::{TimeDelta, Timestamp};
 use slate::Continuity;
-use slate::continuity::{BLOCK, Config, Output, Show};
+use slate::continuity::{BLOCK, Config, Output, VideoContent};
 
 use crate::chance::Chance;
 use crate::stage::{RATE, config, ms, samples};
@@ -49,8 +49,8 @@ impl Sounds {
         while let Some(output) = self.continuity.poll(ms(self.now)) {
             self.began.get_or_insert(self.now);
             match output {
-                Output::Picture { pts, show } => self.seen.push((pts, matches!(show, Show::Live(_)))),
-                Output::Sound { sound, pts, samples: block } => {
+                Output::Video { pts, show } => self.seen.push((pts, matches!(show, VideoContent::Live(_)))),
+                Output::Audio { sound, pts, samples: block } => {
                     let heard = &mut self.heard[sound];
                     let at = *self.first.get_or_insert(pts) + samples(heard.len() as i64);
                     assert_eq!((pts, block.len()), (at, BLOCK), "sound {sound} is unbroken");
@@ -104,7 +104,7 @@ fn a_sound_may_be_added() {
     for picture in [true, false] {
         let mut sounds = Sounds::new(1, picture);
         sounds.play(3_000, &[0], true);
-        assert_eq!(sounds.continuity.add_sound(), 1);
+        assert_eq!(sounds.continuity.add_audio(), 1);
         let before = sounds.heard[0].len();
         // What came before is counted as silence.
         sounds.heard.push(vec![0.0; before]);
@@ -119,7 +119,7 @@ fn pictures_that_join_begin_at_a_whole_second_and_break_nothing() {
         let mut sounds = Sounds::new(2, false);
         sounds.play(3_300, &[0, 1], false);
         assert!(sounds.seen.is_empty());
-        sounds.continuity.add_pictures((25, 1), true);
+        sounds.continuity.add_video((25, 1), true);
         for step in 0..(5_000 / frames_apart) {
             let at = 3_300 + step * frames_apart;
             sounds.continuity.picture(Timestamp::ZERO + ms(at), ms(at), ms(at));
@@ -132,7 +132,7 @@ fn pictures_that_join_begin_at_a_whole_second_and_break_nothing() {
         assert!(sounds.seen[0].1 && sounds.seen.iter().all(|(_, live)| *live || frames_apart > 40));
         assert!(sounds.seen.len() >= 80, "{}", sounds.seen.len());
         assert!((0..2).all(|sound| sounds.share(sound, 100, 7_500) == 100));
-        assert_eq!(sounds.continuity.counts().shifts, 0);
+        assert_eq!(sounds.continuity.stats().shifts, 0);
     }
 }
 
@@ -164,11 +164,11 @@ fn whatever_comes(seed: u64) {
             }
             1 if sounds.heard.len() < 5 => {
                 let so_far = sounds.heard.iter().map(Vec::len).min().unwrap_or(0);
-                sounds.continuity.add_sound();
+                sounds.continuity.add_audio();
                 sounds.heard.push(vec![0.0; so_far]);
             }
             2 if !seen => {
-                sounds.continuity.add_pictures((25, 1), true);
+                sounds.continuity.add_video((25, 1), true);
                 seen = true;
             }
             3 => late = chance.below(4) * 150,

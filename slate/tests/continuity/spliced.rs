@@ -81,7 +81,7 @@ fn a_gap_within_a_contribution_keeps_the_encoders_time() {
     for gap in [3_000, 9_000] {
         let mut stage = Stage::new(config(25));
         stage.play(spliced(lost(contribution(25, 0, 40_000, 0), 10_000, 10_000 + gap)), 40_000);
-        assert_eq!(stage.continuity.counts().shifts, 0, "{gap}");
+        assert_eq!(stage.continuity.stats().shifts, 0, "{gap}");
         assert!(back(&stage, 10_000 + gap) < ms(41));
         stage.in_step(1);
     }
@@ -92,7 +92,7 @@ fn an_encoder_that_was_frozen_for_long_is_laid_anew() {
     // The splice takes more than 10 s for a jump of the clock, and lays what follows at the end of what was.
     let mut stage = Stage::new(config(25));
     stage.play(spliced(lost(contribution(25, 0, 60_000, 0), 10_000, 30_000)), 60_000);
-    assert_eq!(stage.continuity.counts().shifts, 1);
+    assert_eq!(stage.continuity.stats().shifts, 1);
     assert!(back(&stage, 30_000) < ms(700), "{:?}", back(&stage, 30_000));
     stage.in_step(81);
 }
@@ -113,8 +113,8 @@ fn contributions_with_their_clocks_anew_take_over_at_once() {
 fn a_backlog_after_a_gap_is_not_shown() {
     let mut stage = Stage::new(config(25));
     stage.play(spliced(kept_back(contribution(25, 0, 40_000, 0), 10_000, 13_000)), 40_000);
-    assert_eq!(stage.continuity.counts().shifts, 0);
-    assert!(stage.continuity.counts().late_pictures >= 70);
+    assert_eq!(stage.continuity.stats().shifts, 0);
+    assert!(stage.continuity.stats().late_frames >= 70);
     stage.in_step(1);
 }
 

@@ -2,7 +2,7 @@
 
 use media::{TimeDelta, Timescale, Timestamp};
 use slate::Continuity;
-use slate::continuity::{BLOCK, Config, Output, Show};
+use slate::continuity::{BLOCK, Config, Output, VideoContent};
 
 /// Low, so that hours are short.
 pub(crate) const RATE: u32 = 8_000;
@@ -78,7 +78,7 @@ pub(crate) fn lost(mut events: Events, from: i64, to: i64) -> Events {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     Live(Picture),
-    Held(Picture),
+    Repeated(Picture),
     Slate,
 }
 
@@ -163,8 +163,8 @@ impl Stage {
         self.most_waiting = (self.most_waiting.0.max(pictures), self.most_waiting.1.max(samples));
         while let Some(output) = self.continuity.poll(self.now) {
             match output {
-                Output::Picture { pts, show } => self.see(pts, show),
-                Output::Sound { pts, samples, .. } => self.hear(pts, &samples),
+                Output::Video { pts, show } => self.see(pts, show),
+                Output::Audio { pts, samples, .. } => self.hear(pts, &samples),
             }
         }
         if let Some((_, began)) = self.first {
@@ -187,19 +187,19 @@ impl Stage {
         self.first.get_or_insert((pts, self.now)).0
     }
 
-    fn see(&mut self, pts: Timestamp, show: Show<Picture>) {
+    fn see(&mut self, pts: Timestamp, show: VideoContent<Picture>) {
         let at = pts - self.begins(pts);
         let off = at - self.tick(self.ticks.len());
         assert!(off.flicks().abs() <= 1, "tick {} is {off:?} off", self.ticks.len());
         let seen = match show {
-            Show::Live(taken) => {
+            VideoContent::Live(taken) => {
                 if self.ticks.last().is_none_or(|last| last.seen != Seen::Live(taken)) {
                     self.unheard.push((at, taken));
                 }
                 Seen::Live(taken)
             }
-            Show::Held(taken) => Seen::Held(taken),
-            Show::Slate => Seen::Slate,
+            VideoContent::Repeated(taken) => Seen::Repeated(taken),
+            VideoContent::Slate => Seen::Slate,
         };
         self.ticks.push(Tick { at, left: self.now, seen });
     }
@@ -245,7 +245,7 @@ impl Stage {
         for tick in &self.ticks {
             let kind = match tick.seen {
                 Seen::Live(_) => "live",
-                Seen::Held(_) => "held",
+                Seen::Repeated(_) => "held",
                 Seen::Slate => "slate",
             };
             let end = (tick.at + length).as_millis();

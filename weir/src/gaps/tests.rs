@@ -43,7 +43,7 @@ struct Programme {
 
 impl Programme {
     fn new(tracks: &[Track]) -> Self {
-        let slate = Slate { landscape: Bytes::new(), portrait: Bytes::new() };
+        let slate = SlateImages { landscape: Bytes::new(), portrait: Bytes::new() };
         let gaps = Gaps::new(LatencyMode::Low, slate);
         let splice = Splice::for_passthrough();
         let mut programme = Self { gaps, splice, intake: Intake::default(), out: Vec::new() };
@@ -105,7 +105,7 @@ impl Programme {
 
     fn with_clip(mut self) -> Self {
         let frames = (0..25).map(|n| frame(VIDEO, n * 40, Access::independent_if(n == 0))).collect();
-        let pictures = Reel::new(video(), frames, ms(1_000)).map(Ok);
+        let pictures = LoopedVideo::new(video(), frames, ms(1_000)).map(Ok);
         assert!(self.gaps.take(Made { pictures, silences: Vec::new() }).is_none());
         self
     }

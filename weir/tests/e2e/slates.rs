@@ -32,7 +32,7 @@ fn passed_through(latency_mode: &str, more: Value) -> (Server, Stream) {
 /// Pictures of the slate so far.
 fn slates(server: &Server, stream: &Stream) -> u64 {
     let metrics = server.client().get("/metrics").text();
-    let head = format!("weir_stream_slate_pictures_total{{live_stream=\"{}\"}} ", stream.id);
+    let head = format!("weir_stream_slate_frames_total{{live_stream=\"{}\"}} ", stream.id);
     metrics.lines().find_map(|line| line.strip_prefix(&head)).map_or(0, |value| value.parse().expect("a number"))
 }
 

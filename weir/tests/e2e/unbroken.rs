@@ -104,7 +104,7 @@ fn assert_nothing_breaks(latency_mode: &str) {
     for turn in &OTHERS {
         encoder.kill();
         look();
-        grows(&server, &stream, "slate_pictures_total", SLATES);
+        grows(&server, &stream, "slate_frames_total", SLATES);
         assert_eq!(server.api().status(&stream), "active");
         encoder = turn.push(&server, &stream);
         grows(&server, &stream, "live_pictures_total", BACK);
@@ -112,7 +112,7 @@ fn assert_nothing_breaks(latency_mode: &str) {
     }
     // A stopped encoder keeps its connection.
     encoder.freeze();
-    grows(&server, &stream, "slate_pictures_total", SLATES);
+    grows(&server, &stream, "slate_frames_total", SLATES);
     encoder.thaw();
     grows(&server, &stream, "live_pictures_total", BACK);
     look();
@@ -149,7 +149,7 @@ fn ffmpeg_plays_through_a_lost_encoder_to_the_end_in_each_mode() {
     });
     grow("live_pictures_total", BACK);
     first.iter_mut().for_each(Encoder::kill);
-    grow("slate_pictures_total", SLATES);
+    grow("slate_frames_total", SLATES);
     let mut second = push(&Turn { by: By::Srt, ..FIRST });
     grow("live_pictures_total", BACK);
     second.iter_mut().for_each(Encoder::kill);

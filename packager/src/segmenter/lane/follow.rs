@@ -25,7 +25,7 @@ impl Lane {
 
     /// How far a frame may be from a cut and still be at it.
     pub(in crate::segmenter) fn slack(&self) -> TimeDelta {
-        if self.rendition.is_rung() { SLACK } else { TimeDelta::ZERO }
+        if self.rendition.is_dependent_video() { SLACK } else { TimeDelta::ZERO }
     }
 
     /// Makes the cuts that lie before `unit`.
@@ -36,7 +36,7 @@ impl Lane {
             let torn = cut.entry && unit.access == Access::Dependent;
             let last = cuts.after(self.msn() + 1).is_none_or(|next| reached < next.at);
             // A rung begins with the leader's picture or with a gap.
-            let rung = self.rendition.is_rung();
+            let rung = self.rendition.is_dependent_video();
             let late = if rung { self.scale.delta(self.estimate.value() / 2) } else { VIDEO_LATE };
             let near = last && unit.dts - self.decoded(cut.at) < late;
             if near && !torn && !self.is_sound() && !self.stands() {

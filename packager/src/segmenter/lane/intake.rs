@@ -143,7 +143,7 @@ impl Lane {
 
     /// Reports what an encoder's frames were found to be. Renditions made of them have faults of their own.
     pub(super) fn report(&self, fault: Fault, out: &mut Output) {
-        if !self.rendition.is_rung() {
+        if !self.rendition.is_dependent_video() {
             out.fault(FaultReport::new(fault, Some(self.track.id)));
         }
     }

@@ -15,9 +15,9 @@ use crate::log::RenditionId;
 use crate::segmenter::Output;
 
 /// A GOP of more frames is not kept; then a long pause is a gap, or the key frame stands in it.
-const MOST_FRAMES: usize = 64;
+const MAX_FRAMES: usize = 64;
 /// The same for bytes.
-const MOST_BYTES: usize = 512 << 10;
+const MAX_BYTES: usize = 512 << 10;
 
 /// The frames since the newest IDR in decode order; none where they cannot be shown again.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Gop {
 
     fn add(&mut self, payload: &Bytes) {
         self.bytes += payload.len();
-        if self.frames.len() == MOST_FRAMES || self.bytes > MOST_BYTES {
+        if self.frames.len() == MAX_FRAMES || self.bytes > MAX_BYTES {
             self.frames.clear();
         } else {
             self.frames.push(payload.clone());

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::{Client, MediaPlaylist, Server, Stream, until};
 
 /// Violations that are kept; when a rule is broken for good, more of them tell nothing new.
-const MOST_FAULTS: usize = 40;
+const MAX_FAULTS: usize = 40;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Watches a broadcast until it is finished or dropped.
@@ -130,7 +130,7 @@ impl Shared {
 
     fn fault(&self, fault: String) {
         let mut state = self.state.lock().expect("no thread panicked");
-        if state.faults.len() < MOST_FAULTS {
+        if state.faults.len() < MAX_FAULTS {
             state.faults.push(fault);
         }
     }

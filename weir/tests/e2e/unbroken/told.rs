@@ -108,7 +108,7 @@ fn words_are_told_in_every_rendition_of_the_pictures() {
     for turn in 1..=2 {
         if turn > 1 {
             encoder.kill();
-            grows(&server, &stream, "slate_pictures_total", SLATES);
+            grows(&server, &stream, "slate_frames_total", SLATES);
             encoder = push();
             grows(&server, &stream, "live_pictures_total", BACK);
         }

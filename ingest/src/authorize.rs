@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use wire::Item;
 
 /// Decides who may publish.
-pub trait Gate: Send + Sync + 'static {
+pub trait Authorizer: Send + Sync + 'static {
     /// Looks the stream key up and, if it opens a live stream, gives the way for its frames.
     fn admit(&self, publish: Publish) -> BoxFuture<'_, Result<Admission, Refusal>>;
 
@@ -88,28 +88,28 @@ pub struct Admission {
     /// The live stream the key belongs to.
     pub stream: LiveStreamId,
     /// Takes the frames.
-    pub sink: Box<dyn Sink>,
+    pub sink: Box<dyn FrameSink>,
     /// Fires when the contribution must end.
-    pub stop: oneshot::Receiver<Stop>,
+    pub stop: oneshot::Receiver<DisconnectReason>,
 }
 
 /// Takes what a contribution sends. Dropping it means the contribution is over.
-pub trait Sink: Send {
+pub trait FrameSink: Send {
     /// Takes the items out of `items`; `bytes` is what came over the network for them. Must not block.
     fn push(&mut self, items: &mut Vec<Item>, bytes: usize);
 
     /// Bytes that are kept of what it took.
-    fn held(&self) -> u64;
+    fn buffered_bytes(&self) -> u64;
 
     /// Takes note of how the contribution's link does: about once a second, from protocols that can tell.
-    fn link(&mut self, figures: &LinkFigures) {
+    fn link(&mut self, figures: &LinkStats) {
         let _ = figures;
     }
 }
 
 /// How the link of a contribution does. Counts are since it was connected, packets are those with media.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub struct LinkFigures {
+pub struct LinkStats {
     /// Round-trip time, smoothed.
     pub round_trip: Duration,
     /// The latency that both sides agreed on.
@@ -157,7 +157,7 @@ pub enum Refusal {
 
 /// Why the program ends a contribution.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Stop {
+pub enum DisconnectReason {
     /// Another publisher came with the same key.
     #[error("another encoder took over with the same stream key")]
     TakenOver,
