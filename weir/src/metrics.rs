@@ -139,7 +139,7 @@ impl Sources {
         }
         page.add(faults)?;
         let slates = figures.iter().filter_map(|(id, f)| Some((id, f.slate_frames?)));
-        page.counters("weir_stream_slate_frames_total", "Pictures of the slate put into gaps.", stream, slates)?;
+        page.counters("weir_stream_slate_pictures_total", "Pictures of the slate put into gaps.", stream, slates)?;
         let help = "Wall time less EXT-X-PROGRAM-DATE-TIME at the end of the newest published media.";
         let edges = GaugeVec::new(Opts::new("weir_stream_live_edge_seconds", help), &[stream])?;
         let known = figures.iter().filter_map(|(id, f)| Some((id, f.live_edge?)));
@@ -217,15 +217,15 @@ impl Sources {
             ("weir_ladder_held_pictures_total", "Pictures shown again because the next was away.", |f| {
                 f.continuity.held
             }),
-            ("weir_ladder_slate_frames_total", "Pictures of the slate.", |f| f.continuity.slate),
+            ("weir_ladder_slate_pictures_total", "Pictures of the slate.", |f| f.continuity.slate),
             ("weir_ladder_silent_samples_total", "Samples of silence in place of sound.", |f| {
                 f.continuity.silent_samples
             }),
-            ("weir_ladder_late_frames_total", "Pictures that came too late.", |f| f.continuity.late_frames),
+            ("weir_ladder_late_pictures_total", "Pictures that came too late.", |f| f.continuity.late_frames),
             ("weir_ladder_source_frames_total", "Frames of the encoder's own, passed on.", |f| f.source_frames),
             ("weir_ladder_refused_frames_total", "Frames left out because decoding was behind.", |f| f.refused_frames),
             ("weir_ladder_bad_frames_total", "Frames that could not be decoded.", |f| f.bad_frames),
-            ("weir_ladder_skipped_frames_total", "Pictures left out because an encoder was behind.", |f| {
+            ("weir_ladder_skipped_pictures_total", "Pictures left out because an encoder was behind.", |f| {
                 f.skipped_frames
             }),
             ("weir_ladder_decoders_replaced_total", "Decoders that failed and were replaced.", |f| f.decoders_replaced),

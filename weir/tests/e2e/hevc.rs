@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::enhanced::{AAC, HEVC, programme};
+use crate::enhanced_rtmp::{AAC, HEVC, programme};
 use crate::support::{BOUND, Encoder, Playback, Server, ffmpeg9, hashes, shared, until_within};
 
 /// Pictures that SRT may still hold when an encoder hangs up.

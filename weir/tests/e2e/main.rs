@@ -2,25 +2,25 @@
 
 #![allow(clippy::print_stderr, reason = "a failing scenario shows what the server and the encoder said")]
 
-mod bad;
+mod auth;
 mod commands;
-mod encoded;
-mod enhanced;
+mod continuity;
+mod encoder_change;
+mod enhanced_rtmp;
 mod fidelity;
-mod going_down;
 mod hevc;
 mod lifecycle;
-mod loss;
-mod nothing;
+mod malformed_input;
+mod no_media;
 mod operator;
+mod packet_loss;
 mod players;
 mod playlists;
 mod publish;
 mod readers;
-mod refusal;
-mod rejoin;
+mod shutdown;
 mod slates;
 mod srt;
 mod store;
 mod support;
-mod unbroken;
+mod transcoded;

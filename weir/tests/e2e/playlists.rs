@@ -5,8 +5,8 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::bad::script::{Tag, VIDEO, publish, tags};
-use crate::bad::{changed, made, other_size, plain};
+use crate::malformed_input::publisher::{Tag, VIDEO, publish, tags};
+use crate::malformed_input::{changed, made, other_size, plain};
 use crate::support::{Encoder, Seen, Server, Stream, Watcher, shared};
 
 const MODES: [&str; 3] = ["low", "reduced", "standard"];

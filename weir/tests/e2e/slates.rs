@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::rejoin::{AVC, By, HEVC, Record, Turn};
+use crate::continuity::slates::{colour, red_picture};
+use crate::continuity::viewers::{Viewers, three_segments};
+use crate::encoder_change::{AVC, By, HEVC, Record, Turn};
 use crate::support::{Encoder, Server, Stream, alone, shared, until};
-use crate::unbroken::slates::{colour, red_picture};
-use crate::unbroken::viewers::{Viewers, three_segments};
 
 const FIRST: Turn = Turn { by: By::Rtmp, size: "640x360", encoder: AVC, codec: "avc1." };
 const OTHER: Turn = Turn { by: By::Srt, size: "1280x720", encoder: HEVC, codec: "hvc1." };
@@ -32,7 +32,7 @@ fn passed_through(latency_mode: &str, more: Value) -> (Server, Stream) {
 /// Pictures of the slate so far.
 fn slates(server: &Server, stream: &Stream) -> u64 {
     let metrics = server.client().get("/metrics").text();
-    let head = format!("weir_stream_slate_frames_total{{live_stream=\"{}\"}} ", stream.id);
+    let head = format!("weir_stream_slate_pictures_total{{live_stream=\"{}\"}} ", stream.id);
     metrics.lines().find_map(|line| line.strip_prefix(&head)).map_or(0, |value| value.parse().expect("a number"))
 }
 

@@ -1,6 +1,6 @@
 //! Parameter sets of H.264 put where they may stand as well: in front of the pictures that need them.
 
-use super::script::{Tag, VIDEO};
+use super::publisher::{Tag, VIDEO};
 
 /// Bytes of an FLV video tag in front of its payload.
 const HEAD: usize = 5;

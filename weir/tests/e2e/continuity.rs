@@ -1,18 +1,18 @@
 //! Encoded programmes: renditions on one timeline, and viewers who never notice that the encoder was away.
 
-mod joining;
-mod networks;
+mod audio_tracks;
+mod av_sync;
+mod network_outage;
 mod overload;
 pub(crate) mod slates;
-mod sounds;
-mod source;
-mod sync;
-mod told;
+mod source_passthrough;
+mod timed_metadata;
+mod video_joins;
 pub(crate) mod viewers;
 
 use serde_json::{Value, json};
 
-use crate::rejoin::{AV1, AVC, By, HEVC, Record, Turn};
+use crate::encoder_change::{AV1, AVC, By, HEVC, Record, Turn};
 use crate::support::{Encoder, Server, Stream, ffmpeg9, shared, until};
 
 /// Segments of each encoder that are looked at.
@@ -104,7 +104,7 @@ fn assert_nothing_breaks(latency_mode: &str) {
     for turn in &OTHERS {
         encoder.kill();
         look();
-        grows(&server, &stream, "slate_frames_total", SLATES);
+        grows(&server, &stream, "slate_pictures_total", SLATES);
         assert_eq!(server.api().status(&stream), "active");
         encoder = turn.push(&server, &stream);
         grows(&server, &stream, "live_pictures_total", BACK);
@@ -112,7 +112,7 @@ fn assert_nothing_breaks(latency_mode: &str) {
     }
     // A stopped encoder keeps its connection.
     encoder.freeze();
-    grows(&server, &stream, "slate_frames_total", SLATES);
+    grows(&server, &stream, "slate_pictures_total", SLATES);
     encoder.thaw();
     grows(&server, &stream, "live_pictures_total", BACK);
     look();
@@ -149,7 +149,7 @@ fn ffmpeg_plays_through_a_lost_encoder_to_the_end_in_each_mode() {
     });
     grow("live_pictures_total", BACK);
     first.iter_mut().for_each(Encoder::kill);
-    grow("slate_frames_total", SLATES);
+    grow("slate_pictures_total", SLATES);
     let mut second = push(&Turn { by: By::Srt, ..FIRST });
     grow("live_pictures_total", BACK);
     second.iter_mut().for_each(Encoder::kill);

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::viewers::{HEIGHTS, LADDER, Viewers, premium, three_segments};
 use super::{encoded, figure};
-use crate::rejoin::{AVC, By, Turn};
+use crate::encoder_change::{AVC, By, Turn};
 use crate::support::{MediaPlaylist, Server, Stream, alone, until};
 
 /// Four of these ladders are more than two processors can carry.

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::rejoin::Record;
+use crate::encoder_change::Record;
 use crate::support::{Clip, Encoder, Rendition, Server, Stream, clip, fragments, shared, timescale, until};
 
 /// Seconds that a contribution lasts, and after which its loudness has settled.

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::script::{AUDIO, Tag, VIDEO, publish, tags};
-use super::{dated_ahead, is_kept, made, seconds, sets};
+use super::publisher::{AUDIO, Tag, VIDEO, publish, tags};
+use super::{dated_ahead, is_kept, made, parameter_sets, seconds};
 use crate::players::assert_plays_in_chromium;
 use crate::support::{Clip, Server, alone, clip};
 
@@ -114,14 +114,14 @@ fn hls_js_plays_through_one_trouble_after_another() {
 
 #[test]
 fn hls_js_plays_through_a_second_row_of_troubles_with_parameter_sets_in_the_pictures_only() {
-    assert_hls_js_plays(sets::in_band(second_parade()));
+    assert_hls_js_plays(parameter_sets::in_band(second_parade()));
 }
 
 /// Another size and rate with a header, and then another rate of which the pictures alone tell.
 #[test]
 fn hls_js_plays_on_in_another_picture_size_and_behind_other_parameter_sets() {
     let all = joined(&[(11, small("bad-watched-25.flv", 25)), (17, small("bad-watched-30.flv", 30))]);
-    assert_hls_js_plays(sets::changed_in_band(all, 2));
+    assert_hls_js_plays(parameter_sets::changed_in_band(all, 2));
 }
 
 /// IDR pictures while the player starts, and then none any more: Chromium decodes open GOPs, but cannot begin with one.

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde_json::json;
 
 use super::{BACK, FIRST, encoded, figure, grows};
-use crate::rejoin::Record;
+use crate::encoder_change::Record;
 use crate::support::{Relay, Server, shared, until};
 
 /// Seconds.
@@ -30,7 +30,7 @@ fn an_encoder_returns_in_the_last_moment_of_its_window() {
         until(&format!("{most} pictures of the slate"), || {
             records.iter_mut().for_each(Record::reload);
             assert_eq!(server.api().status(&stream), "active");
-            (figure(&server, &stream, "slate_frames_total") >= most).then_some(())
+            (figure(&server, &stream, "slate_pictures_total") >= most).then_some(())
         });
     };
     slates(EARLIER);

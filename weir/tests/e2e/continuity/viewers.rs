@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::slates::red_picture;
 use super::{BACK, FIRST, LARGER, SLATES, encoded, grows};
+use crate::encoder_change::{AVC, By, HEVC, Turn};
 use crate::players::player_folder;
-use crate::rejoin::{AVC, By, HEVC, Turn};
 use crate::support::{BOUND, Encoder, Relay, Server, Stream, alone, until, until_within};
 
 /// Comes back over SRT with another codec and clock.
@@ -88,11 +88,11 @@ fn assert_seen_through<const N: usize>(modes: [&str; N], other: &Turn) {
     all(&|stream| three_segments(&server, stream));
     let viewers = Viewers::start(&server, &streams.each_ref().map(|stream| (stream, sees_gaps(2))));
     drop(first);
-    grow("slate_frames_total", SLATES);
+    grow("slate_pictures_total", SLATES);
     let second: Vec<_> = streams.iter().map(|stream| other.push(&server, stream)).collect();
     grow("live_pictures_total", BACK);
     second.iter().for_each(Encoder::freeze);
-    grow("slate_frames_total", SLATES);
+    grow("slate_pictures_total", SLATES);
     second.iter().for_each(Encoder::thaw);
     viewers.assert_content();
 }
@@ -117,14 +117,14 @@ fn hls_js_plays_through_gaps_in_the_network() {
     let viewers = Viewers::start(&server, &[(&stream, sees_gaps(3))]);
     for _ in 0..2 {
         relay.hold();
-        grows(&server, &stream, "slate_frames_total", THREE_SECONDS);
+        grows(&server, &stream, "slate_pictures_total", THREE_SECONDS);
         relay.release();
         grows(&server, &stream, "live_pictures_total", BACK);
     }
     // The encoder is gone, and nobody tells the server.
     relay.lose();
     drop(first);
-    grows(&server, &stream, "slate_frames_total", SLATES);
+    grows(&server, &stream, "slate_pictures_total", SLATES);
     assert_eq!(server.api().status(&stream), "active");
     let _second = FIRST.push(&server, &stream);
     viewers.assert_content();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::made;
-use super::script::{AUDIO, Tag, VIDEO, publish, tags};
+use super::publisher::{AUDIO, Tag, VIDEO, publish, tags};
 use crate::support::{Clip, Encoder, Server, Stream, attribute, clip, kept, shared};
 
 /// Bytes of an FLV tag in front of NAL units.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::{BACK, SLATES, encoded, grows};
-use crate::rejoin::Record;
+use crate::encoder_change::Record;
 use crate::support::{Encoder, Server, Told, encode, kept, shared, told, until};
 
 const PACKET: usize = 188;
@@ -108,7 +108,7 @@ fn words_are_told_in_every_rendition_of_the_pictures() {
     for turn in 1..=2 {
         if turn > 1 {
             encoder.kill();
-            grows(&server, &stream, "slate_frames_total", SLATES);
+            grows(&server, &stream, "slate_pictures_total", SLATES);
             encoder = push();
             grows(&server, &stream, "live_pictures_total", BACK);
         }

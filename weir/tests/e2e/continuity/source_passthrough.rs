@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{BACK, ENOUGH, LARGER, SLATES, apart, encoded, grows};
+use crate::encoder_change::{AV1, AVC, By, Record, Turn};
 use crate::players::{assert_content, seconds, watch};
-use crate::rejoin::{AV1, AVC, By, Record, Turn};
 use crate::support::{Server, Stream, alone, shared, until, video_hashes};
 
 /// Frames of the source in a row that are looked for, bit for bit.
@@ -90,13 +90,13 @@ fn nothing_breaks_beside_the_source() {
     let mut records: Vec<_> = server.playback(&stream).renditions().into_iter().map(Record::new).collect();
     passes(&server, &stream);
     encoder.kill();
-    grows(&server, &stream, "slate_frames_total", SLATES);
+    grows(&server, &stream, "slate_pictures_total", SLATES);
     // The same by another protocol is passed on again; one of another size is encoded.
     let mut encoder = LARGER.push(&server, &stream);
     passes(&server, &stream);
     records.iter_mut().for_each(Record::reload);
     encoder.kill();
-    grows(&server, &stream, "slate_frames_total", SLATES);
+    grows(&server, &stream, "slate_pictures_total", SLATES);
     let _encoder = SMALLER.push(&server, &stream);
     grows(&server, &stream, "live_pictures_total", BACK);
     records.iter_mut().for_each(Record::reload);
@@ -151,11 +151,11 @@ fn assert_hls_js_plays_through(latency_mode: &str, first: &Turn, back: &Turn) {
     server.playback(&stream).main().wait_for("three segments", |list| list.segments.len() >= 3);
     let mut player = watch(&server, &stream, seconds() + 10, &[]);
     first.kill();
-    grows(&server, &stream, "slate_frames_total", SLATES);
+    grows(&server, &stream, "slate_pictures_total", SLATES);
     let mut second = back.push(&server, &stream);
     passes(&server, &stream);
     second.kill();
-    grows(&server, &stream, "slate_frames_total", SLATES);
+    grows(&server, &stream, "slate_pictures_total", SLATES);
     let _third = SMALLER.push(&server, &stream);
     grows(&server, &stream, "live_pictures_total", BACK);
     assert_content(&mut player);

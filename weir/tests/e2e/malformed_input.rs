@@ -1,11 +1,11 @@
 //! Contributions as bad as the real world sends them: made good, and the playlists and boxes say the truth of it.
 
-mod bytes;
-mod clocks;
-pub(crate) mod script;
-mod sets;
-mod transport;
-mod watched;
+mod bitstreams;
+mod hls_js;
+mod parameter_sets;
+pub(crate) mod publisher;
+mod timestamps;
+mod transport_stream;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::support::{Clip, MediaPlaylist, Rendition, Server, clip, encode, fragments, shared, timescale, until};
-use script::{AUDIO, Tag, VIDEO, publish, tags};
+use publisher::{AUDIO, Tag, VIDEO, publish, tags};
 
 /// EXTINF is printed with a few decimals; this is more than rounding can be off by.
 const PRINTED: f64 = 0.002;
@@ -131,10 +131,10 @@ fn cases() -> Vec<Case> {
             ..SEAMLESS
         },
         Case { name: "half the frame rate", tags: || changed(halved_late), ..SEAMLESS },
-        Case { name: "parameter sets in the pictures only", tags: || sets::in_band(plain()), ..SEAMLESS },
+        Case { name: "parameter sets in the pictures only", tags: || parameter_sets::in_band(plain()), ..SEAMLESS },
         Case {
             name: "parameter sets that change in the pictures",
-            tags: || sets::changed_in_band(other_size(), 1),
+            tags: || parameter_sets::changed_in_band(other_size(), 1),
             breaks: 1,
             headers: 2,
             ..SEAMLESS

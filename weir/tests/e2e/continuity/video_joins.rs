@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{BACK, encoded, grows};
+use crate::encoder_change::Record;
 use crate::players::{seconds, watch};
-use crate::rejoin::Record;
 use crate::support::{BOUND, Encoder, MediaPlaylist, Server, alone, until, until_within};
 
 /// Seconds that a viewer looks who comes when there are pictures.

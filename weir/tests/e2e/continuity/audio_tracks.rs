@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::json;
 
 use super::{BACK, SLATES, encoded, grows};
-use crate::rejoin::Record;
+use crate::encoder_change::Record;
 use crate::support::{Encoder, Rendition, Segment, Server, ffmpeg9, shared, until};
 
 /// Pitches may be told wrong by so much, in Hz.
@@ -71,7 +71,7 @@ fn every_sound_is_a_rendition_and_stays_one() {
     for (n, (url, tones)) in turns.iter().enumerate() {
         if n > 0 {
             encoder.kill();
-            grows(&server, &stream, "slate_frames_total", SLATES);
+            grows(&server, &stream, "slate_pictures_total", SLATES);
             encoder = push(url, tones);
         }
         grows(&server, &stream, "live_pictures_total", BACK);

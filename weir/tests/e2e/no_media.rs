@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::bad::script::{AUDIO, Tag, VIDEO, publish, tags};
+use crate::malformed_input::publisher::{AUDIO, Tag, VIDEO, publish, tags};
 use crate::support::{Clip, Encoder, Server, clip, shared, until, until_within};
 
 /// More than the 10 s that a first frame may take, or an API's shortest duration.

@@ -5,9 +5,9 @@ use std::thread;
 
 use serde_json::json;
 
-use super::script::{AUDIO, Tag, VIDEO, publish, tags};
+use super::publisher::{AUDIO, Tag, VIDEO, publish, tags};
 use super::{Case, SEAMLESS, SECONDS, assert_lawful, changed, made, plain, seconds};
-use crate::rejoin::{AVC, By, Turn};
+use crate::encoder_change::{AVC, By, Turn};
 use crate::support::{Encoder, MediaPlaylist, Server, Stream, alone, shared, until};
 
 /// Rounding of dates, and what jitter may make of them, in seconds.

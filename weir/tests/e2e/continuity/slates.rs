@@ -62,5 +62,5 @@ fn a_slate_that_cannot_be_had_is_told_and_ours_is_shown() {
     assert!(!server.log().contains("hush"), "the address may hold a secret");
     server.playback(&stream).main().wait_for("a segment", |list| !list.segments.is_empty());
     encoder.kill();
-    grows(&server, &stream, "slate_frames_total", SLATES);
+    grows(&server, &stream, "slate_pictures_total", SLATES);
 }

@@ -41,7 +41,7 @@ fn pictures_and_sound_stay_together_over_returns() {
     grows(&server, &stream, "live_pictures_total", 2 * BACK);
     for (format, url, offset) in [("mpegts", &srt, "0"), ("flv", &rtmp, "3600"), ("mpegts", &srt, "95443")] {
         encoder.kill();
-        grows(&server, &stream, "slate_frames_total", SLATES);
+        grows(&server, &stream, "slate_pictures_total", SLATES);
         encoder = push(format, url, offset);
         grows(&server, &stream, "live_pictures_total", 3 * BACK);
     }
