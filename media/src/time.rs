@@ -1,17 +1,21 @@
 //! Media time, exact for every rate in use.
 //!
-//! One unit serves the whole program: the *flick*, 1/705 600 000 s. Milliseconds (RTMP), 90 kHz (MPEG-TS, video tracks)
-//! and all audio sample rates from 7 350 Hz to 192 kHz are whole numbers of flicks, so going from one to another and
-//! back loses nothing, and a signed 64-bit count lasts for 414 years.
+//! The whole program uses one unit, in [`Timestamp`] and [`TimeDelta`]: the *flick*, 1/705 600 000 s. Milliseconds
+//! (RTMP), 90 kHz (MPEG-TS, video tracks) and all audio sample rates from 7 350 Hz to 192 kHz are whole numbers of
+//! flicks. Converting between them loses nothing, and a signed 64-bit count lasts for 414 years.
 
 use std::fmt;
 use std::num::NonZeroU32;
 use std::ops::{Add, AddAssign, Neg, Sub};
+use std::time::Duration;
 
-/// Flicks in a second.
+/// Flicks per second.
 const FLICKS_PER_SECOND: i64 = 705_600_000;
 
-/// A position on a timeline, in flicks from that timeline's origin.
+/// Timescale of conversions from and to [`Duration`].
+const MICROS: Timescale = Timescale::new(1_000_000);
+
+/// A position on a timeline, in flicks from the timeline's origin.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
@@ -19,17 +23,17 @@ pub struct Timestamp(i64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct TimeDelta(i64);
 
-/// Ticks in a second of a transport or a track: 1 000 for RTMP, 90 000 for MPEG-TS, the sample rate for audio.
+/// Ticks per second of a transport or a track: 1 000 for RTMP, 90 000 for MPEG-TS, the sample rate for audio.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Timescale(NonZeroU32);
 
 impl Timescale {
-    /// RTMP's and FLV's milliseconds.
+    /// Milliseconds, for RTMP and FLV.
     pub const MILLIS: Self = Self::new(1_000);
-    /// The 90 kHz clock of MPEG systems, and Weir's timescale for video tracks.
+    /// The 90 kHz clock of MPEG systems, and the timescale of video tracks.
     pub const NINETY_KHZ: Self = Self::new(90_000);
 
-    /// A timescale of `ticks_per_second`; zero is taken as one.
+    /// Creates a timescale; a zero is taken as one.
     pub const fn new(ticks_per_second: u32) -> Self {
         match NonZeroU32::new(ticks_per_second) {
             Some(n) => Self(n),
@@ -37,27 +41,27 @@ impl Timescale {
         }
     }
 
-    /// Ticks in a second.
+    /// Returns the ticks per second.
     pub const fn ticks_per_second(self) -> u32 {
         self.0.get()
     }
 
-    /// The position that is `ticks` from the origin. Exact for every rate that divides a flick second.
+    /// Returns the [`Timestamp`] that is `ticks` from the origin. Exact if the rate divides 705 600 000.
     pub fn timestamp(self, ticks: i64) -> Timestamp {
         Timestamp(self.ticks_to_flicks(ticks))
     }
 
-    /// The distance of `ticks`.
+    /// Returns the [`TimeDelta`] of `ticks`.
     pub fn delta(self, ticks: i64) -> TimeDelta {
         TimeDelta(self.ticks_to_flicks(ticks))
     }
 
-    /// `at` in ticks, rounded to the nearest.
+    /// Returns `at` in ticks, rounded to the nearest.
     pub fn ticks(self, at: Timestamp) -> i64 {
         self.flicks_to_ticks(at.0)
     }
 
-    /// `delta` in ticks, rounded to the nearest.
+    /// Returns `delta` in ticks, rounded to the nearest.
     pub fn delta_ticks(self, delta: TimeDelta) -> i64 {
         self.flicks_to_ticks(delta.0)
     }
@@ -84,10 +88,10 @@ fn saturate(n: i128) -> i64 {
 }
 
 impl Timestamp {
-    /// The timeline's origin.
+    /// The origin of a timeline.
     pub const ZERO: Self = Self(0);
 
-    /// This position in flicks.
+    /// Returns the position in flicks.
     pub const fn flicks(self) -> i64 {
         self.0
     }
@@ -97,47 +101,58 @@ impl TimeDelta {
     /// No distance.
     pub const ZERO: Self = Self(0);
 
-    /// A distance of whole milliseconds.
+    /// Creates a distance of whole milliseconds.
     pub const fn from_millis(ms: i64) -> Self {
         Self(ms.saturating_mul(FLICKS_PER_SECOND / 1_000))
     }
 
-    /// A distance of whole seconds.
+    /// Creates a distance of whole seconds.
     pub const fn from_secs(s: i64) -> Self {
         Self(s.saturating_mul(FLICKS_PER_SECOND))
     }
 
-    /// This distance in whole milliseconds, rounded towards zero.
+    /// Converts a [`Duration`] of a real clock, rounded down to microseconds.
+    pub fn from_duration(duration: Duration) -> Self {
+        MICROS.delta(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Converts to a [`Duration`] of a real clock, rounded to the nearest microsecond; zero if this distance is
+    /// negative.
+    pub fn to_duration(self) -> Duration {
+        Duration::from_micros(u64::try_from(MICROS.delta_ticks(self)).unwrap_or(0))
+    }
+
+    /// Returns the distance in whole milliseconds, rounded towards zero.
     pub const fn as_millis(self) -> i64 {
         self.0 / (FLICKS_PER_SECOND / 1_000)
     }
 
-    /// This distance in seconds, for people and playlists only: arithmetic stays in flicks.
+    /// Returns the distance in seconds. For people and playlists only: arithmetic stays in flicks.
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / FLICKS_PER_SECOND as f64
     }
 
-    /// This distance in flicks.
+    /// Returns the distance in flicks.
     pub const fn flicks(self) -> i64 {
         self.0
     }
 
-    /// The distance without its sign.
+    /// Returns the distance without its sign.
     pub const fn abs(self) -> Self {
         Self(self.0.saturating_abs())
     }
 
-    /// `n` times this distance.
+    /// Returns `n` times this distance.
     pub const fn times(self, n: i64) -> Self {
         Self(self.0.saturating_mul(n))
     }
 
-    /// The `n`th part of this distance; all of it if `n` is not positive.
+    /// Returns this distance divided by `n`; unchanged if `n` is not positive.
     pub const fn part(self, n: i64) -> Self {
         if n <= 0 { self } else { Self(self.0 / n) }
     }
 
-    /// How many whole `step`s fit in this distance; zero if `step` is not positive.
+    /// Returns how many times another [`TimeDelta`] fits in this one; zero if `step` is not positive.
     pub const fn whole(self, step: Self) -> i64 {
         if step.0 <= 0 { 0 } else { self.0 / step.0 }
     }
@@ -209,33 +224,33 @@ impl fmt::Debug for TimeDelta {
     }
 }
 
-/// Wall-clock time, in milliseconds since the Unix epoch. It is handed in; nothing below the floor of I/O reads a clock.
+/// Wall-clock time, in milliseconds since the Unix epoch. It is an argument: only the crates that do I/O read a clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct WallTime(i64);
 
 impl WallTime {
-    /// The time `ms` milliseconds after the Unix epoch.
+    /// Creates the time `ms` milliseconds after the Unix epoch.
     pub const fn from_unix_millis(ms: i64) -> Self {
         Self(ms)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub const fn unix_millis(self) -> i64 {
         self.0
     }
 
-    /// This time moved by a media distance, to the millisecond.
+    /// Returns this time plus a [`TimeDelta`], to the millisecond.
     pub const fn shifted(self, by: TimeDelta) -> Self {
         Self(self.0.saturating_add(by.as_millis()))
     }
 
-    /// The distance since `earlier`.
+    /// Returns the [`TimeDelta`] since `earlier`.
     pub const fn since(self, earlier: Self) -> TimeDelta {
         TimeDelta::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// ISO 8601 in UTC with milliseconds, as `EXT-X-PROGRAM-DATE-TIME` wants it: `2026-11-21T07:52:03.120Z`.
+/// Formats as ISO 8601 in UTC with milliseconds, for `EXT-X-PROGRAM-DATE-TIME`: `2026-11-21T07:52:03.120Z`.
 impl fmt::Display for WallTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, ms) = (self.0.div_euclid(86_400_000), self.0.rem_euclid(86_400_000));
@@ -245,8 +260,8 @@ impl fmt::Display for WallTime {
     }
 }
 
-/// The proleptic Gregorian date of a day counted from the Unix epoch; years are counted from March so that leap days
-/// come last.
+/// Returns the proleptic Gregorian date of a day counted from the Unix epoch. Years are counted from March, so that
+/// leap days come last.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
@@ -281,6 +296,14 @@ mod tests {
         let at = Timescale::new(48_000).timestamp(1_024);
         assert_eq!(Timescale::MILLIS.ticks(at), 21);
         assert_eq!(Timescale::MILLIS.ticks(Timestamp::ZERO - TimeDelta(352_801)), -1);
+    }
+
+    #[test]
+    fn durations_convert_to_the_microsecond() {
+        let duration = Duration::from_micros(1_234_567);
+        assert_eq!(TimeDelta::from_duration(duration).to_duration(), duration);
+        assert_eq!(TimeDelta::from_duration(Duration::from_secs(7)), TimeDelta::from_secs(7));
+        assert_eq!(TimeDelta::from_millis(-1).to_duration(), Duration::ZERO);
     }
 
     #[test]

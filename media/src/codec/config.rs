@@ -1,14 +1,18 @@
-//! The one place that knows all codecs: what the rest of the program asks of a track, whatever it is coded with.
+//! The one place that knows all codecs: the properties of a track, whatever its codec.
 
 use bytes::Bytes;
 
 use super::{Colour, HeaderError, VideoRange, aac, ac3, av1, avc, flac, hevc, opus, vp9};
 use crate::frame::Access;
-use crate::time::Timescale;
+use crate::time::{TimeDelta, Timescale};
 use crate::track::Kind;
 
-/// How a message with captions begins: ITU-T T.35 of the United States, ATSC, `GA94`, `cc_data` (ATSC A/53 part 4 §6.2.3).
+/// Beginning of a message with captions: ITU-T T.35 of the United States, ATSC, `GA94`, `cc_data` (ATSC A/53 part 4
+/// §6.2.3).
 const CAPTIONS: &[u8] = b"\xb5\x00\x31GA94\x03";
+
+/// Samples of an audio frame that does not declare its length: those of an AAC frame.
+const USUAL_SAMPLES: u32 = 1_024;
 
 /// The codec of a track with its out-of-band header.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,7 +38,7 @@ pub enum CodecConfig {
 }
 
 impl CodecConfig {
-    /// What the track carries.
+    /// Returns the kind of the track.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Avc(_) | Self::Hevc(_) | Self::Av1(_) | Self::Vp9(_) => Kind::Video,
@@ -42,7 +46,7 @@ impl CodecConfig {
         }
     }
 
-    /// The codec's usual name, for people.
+    /// Returns the usual name of the codec, for people.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Avc(_) => "H.264",
@@ -57,7 +61,7 @@ impl CodecConfig {
         }
     }
 
-    /// The codec parameter of RFC 6381: `avc1.64001F`, `hvc1.1.6.L93.B0`, `mp4a.40.2`.
+    /// Returns the codec parameter of RFC 6381: `avc1.64001F`, `hvc1.1.6.L93.B0`, `mp4a.40.2`.
     pub fn codec_string(&self) -> String {
         match self {
             Self::Avc(avc) => avc.codec_string(),
@@ -72,8 +76,8 @@ impl CodecConfig {
         }
     }
 
-    /// The decoder's configuration as the codec's own box holds it, behind the version and flags of a full box: `avcC`,
-    /// `hvcC`, `av1C`, `vpcC`, `dOps`, `dac3`, `dec3`, `dfLa`; for AAC the AudioSpecificConfig of `esds`.
+    /// Returns the decoder's configuration for the codec's own box, without the version and flags of a full box:
+    /// `avcC`, `hvcC`, `av1C`, `vpcC`, `dOps`, `dac3`, `dec3`, `dfLa`; for AAC the AudioSpecificConfig of `esds`.
     pub const fn record(&self) -> &Bytes {
         match self {
             Self::Avc(avc) => &avc.record,
@@ -88,7 +92,7 @@ impl CodecConfig {
         }
     }
 
-    /// The timescale of the track in MP4: 90 kHz for video, the sample rate for audio.
+    /// Returns the timescale of the track in MP4: [`Timescale::NINETY_KHZ`] for video, the sample rate for audio.
     pub const fn timescale(&self) -> Timescale {
         match self.sample_rate() {
             Some(rate) => Timescale::new(rate),
@@ -96,7 +100,7 @@ impl CodecConfig {
         }
     }
 
-    /// Width and height of the decoded picture. VP9 says them in its key frames only, see [`vp9::Config::size`].
+    /// Returns width and height of the decoded frames. VP9 declares them in key frames only, see [`vp9::Config::size`].
     pub const fn resolution(&self) -> Option<(u32, u32)> {
         match self {
             Self::Avc(avc) => Some((avc.sps.width, avc.sps.height)),
@@ -107,7 +111,7 @@ impl CodecConfig {
         }
     }
 
-    /// Shape of a pixel as width to height, where the header says so.
+    /// Returns the aspect ratio of a pixel as (width, height), if the header declares one.
     pub const fn pixel_aspect(&self) -> Option<(u16, u16)> {
         match self {
             Self::Avc(avc) => avc.sps.pixel_aspect,
@@ -116,7 +120,7 @@ impl CodecConfig {
         }
     }
 
-    /// The picture's size with square pixels: the height stays.
+    /// Returns the frame size with square pixels, at the height of [`CodecConfig::resolution`].
     pub fn display_size(&self) -> Option<(u32, u32)> {
         let (width, height) = self.resolution()?;
         let (h, v) = self.pixel_aspect().unwrap_or((1, 1));
@@ -125,7 +129,8 @@ impl CodecConfig {
         Some((u32::try_from(width).unwrap_or(u32::MAX), height))
     }
 
-    /// Frame rate as (frames, seconds), where the header has one. Encoders get it wrong: a hint only.
+    /// Returns the frame rate as (frames, seconds), if the header declares one. Encoders get it wrong, so it is only a
+    /// hint.
     pub const fn frame_rate(&self) -> Option<(u32, u32)> {
         match self {
             Self::Avc(avc) => avc.sps.frame_rate,
@@ -135,7 +140,13 @@ impl CodecConfig {
         }
     }
 
-    /// The colour description of a picture, where the header has one.
+    /// Returns the duration of a frame by the claimed [`CodecConfig::frame_rate`]; `None` if the header claims none.
+    pub fn frame_duration(&self) -> Option<TimeDelta> {
+        let (frames, seconds) = self.frame_rate().filter(|(frames, _)| *frames > 0)?;
+        Some(Timescale::new(frames).delta(seconds.into()))
+    }
+
+    /// Returns the [`Colour`] description of video, if the header has one.
     pub const fn colour(&self) -> Option<Colour> {
         match self {
             Self::Avc(avc) => avc.sps.colour,
@@ -146,12 +157,12 @@ impl CodecConfig {
         }
     }
 
-    /// The dynamic range of a picture; none for sound.
+    /// Returns the [`VideoRange`] of video; `None` for audio.
     pub fn video_range(&self) -> Option<VideoRange> {
         (self.kind() == Kind::Video).then(|| self.colour().unwrap_or(Colour::UNSPECIFIED).video_range())
     }
 
-    /// Samples a second of sound: what its timestamps count in.
+    /// Returns the samples per second of audio ([`CodecConfig::timescale`]), which is also the rate of its timestamps.
     pub const fn sample_rate(&self) -> Option<u32> {
         match self {
             Self::Aac(aac) => Some(aac.sample_rate),
@@ -163,7 +174,7 @@ impl CodecConfig {
         }
     }
 
-    /// Channels of sound, the one for low frequencies included; none where only the frames tell.
+    /// Returns the number of audio channels, the low-frequency one included; `None` if only the frames declare it.
     pub fn channels(&self) -> Option<u8> {
         let channels = match self {
             Self::Aac(aac) => aac.channels,
@@ -176,7 +187,8 @@ impl CodecConfig {
         (channels > 0).then_some(channels)
     }
 
-    /// Samples of each channel in every frame, where they are always as many; see [`CodecConfig::packet_samples`].
+    /// Returns the samples per channel in each frame, if all frames have the same number; see
+    /// [`CodecConfig::packet_samples`].
     pub const fn samples_per_frame(&self) -> Option<u32> {
         match self {
             Self::Aac(aac) => Some(aac.samples_per_frame),
@@ -187,7 +199,7 @@ impl CodecConfig {
         }
     }
 
-    /// Samples of each channel in one packet of sound, by the packet itself where the codec lets them vary.
+    /// Returns the samples per channel in a packet of audio; read from the packet if the codec lets them vary.
     pub fn packet_samples(&self, packet: &[u8]) -> Option<u32> {
         match self {
             Self::Opus(_) => opus::packet_samples(packet),
@@ -197,7 +209,13 @@ impl CodecConfig {
         }
     }
 
-    /// False for a sample that a decoder makes nothing of: an empty one, and parameter sets without a slice.
+    /// Returns [`CodecConfig::packet_samples`], or [`CodecConfig::samples_per_frame`], or 1 024 if neither is known.
+    pub fn packet_samples_or_usual(&self, packet: &[u8]) -> u32 {
+        let samples = self.packet_samples(packet).or(self.samples_per_frame());
+        samples.filter(|samples| *samples > 0).unwrap_or(USUAL_SAMPLES)
+    }
+
+    /// Returns false for a sample that yields no output: an empty one, or parameter sets without a slice.
     pub fn has_content(&self, sample: &[u8]) -> bool {
         match self {
             Self::Avc(avc) => avc.nal_units(sample).filter_map(avc::nal_type).any(avc::is_vcl),
@@ -206,24 +224,26 @@ impl CodecConfig {
         }
     }
 
-    /// True for a picture with closed captions beside it, CEA-608 or CEA-708, in the form of ATSC A/53 part 4.
+    /// Returns whether a sample has closed captions, CEA-608 or CEA-708, in the form of ATSC A/53 part 4.
     pub fn carries_captions(&self, sample: &[u8]) -> bool {
-        let told_by = |message: &[u8]| message.windows(CAPTIONS.len()).any(|bytes| bytes == CAPTIONS);
+        let has_captions = |message: &[u8]| message.windows(CAPTIONS.len()).any(|bytes| bytes == CAPTIONS);
         match self {
             Self::Avc(avc) => {
                 let ahead = avc.nal_units(sample).take_while(|nal| !avc::nal_type(nal).is_some_and(avc::is_vcl));
-                ahead.filter(|nal| avc::nal_type(nal) == Some(avc::NAL_SEI)).any(told_by)
+                ahead.filter(|nal| avc::nal_type(nal) == Some(avc::NAL_SEI)).any(has_captions)
             }
             Self::Hevc(hevc) => {
                 let ahead = hevc.nal_units(sample).take_while(|nal| !hevc::nal_type(nal).is_some_and(hevc::is_vcl));
-                ahead.filter(|nal| hevc::nal_type(nal) == Some(hevc::NAL_PREFIX_SEI)).any(told_by)
+                ahead.filter(|nal| hevc::nal_type(nal) == Some(hevc::NAL_PREFIX_SEI)).any(has_captions)
             }
-            Self::Av1(_) => av1::obus(sample).filter(|obu| obu.kind == av1::OBU_METADATA).any(|obu| told_by(obu.body)),
+            Self::Av1(_) => {
+                av1::obus(sample).filter(|obu| obu.kind == av1::OBU_METADATA).any(|obu| has_captions(obu.body))
+            }
             _ => false,
         }
     }
 
-    /// Whether decoding may start at `sample`, by what the sample holds, whatever the transport says of it.
+    /// Returns whether decoding may start at `sample`, by its content, regardless of the transport's flags.
     pub fn access(&self, sample: &[u8]) -> Access {
         match self {
             Self::Avc(avc) => avc.access(sample),
@@ -234,7 +254,7 @@ impl CodecConfig {
         }
     }
 
-    /// The parameter sets of the header as the NAL units of a sample; empty where the codec has none.
+    /// Returns the parameter sets of the header as NAL units of a sample; empty if the codec has none.
     pub fn parameter_set_units(&self) -> Vec<u8> {
         let (sets, size) = match self {
             Self::Avc(avc) => {
@@ -249,7 +269,7 @@ impl CodecConfig {
         };
         let mut units = Vec::new();
         for set in sets {
-            // A record tells their lengths in 16 bits; where the samples have 8, those that do not fit are left out.
+            // A record has lengths of 16 bits. If the samples have 8, sets that do not fit are omitted.
             let length = (set.len() as u32).to_be_bytes();
             let (high, low) = length.split_at(length.len() - usize::from(size.min(4)));
             if high.iter().all(|byte| *byte == 0) {
@@ -260,8 +280,8 @@ impl CodecConfig {
         units
     }
 
-    /// The header with what `sample` changes of it in-band (parameter sets, a sequence header, the size of a key frame);
-    /// none where it changes nothing.
+    /// Returns the header with the changes in `sample` (parameter sets, a sequence header, the size of a key frame);
+    /// `None` if there are none.
     pub fn changed_by(&self, sample: &[u8]) -> Result<Option<Self>, HeaderError> {
         Ok(match self {
             Self::Avc(avc) => avc.changed_by(sample)?.map(Self::Avc),
@@ -286,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_has_a_size_and_a_range() {
+    fn video_has_a_size_and_a_range() {
         let video = hevc();
         assert_eq!((video.kind(), video.timescale()), (Kind::Video, Timescale::NINETY_KHZ));
         assert_eq!((video.resolution(), video.display_size()), (Some((1_440, 1_080)), Some((1_920, 1_080))));
@@ -297,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn captions_are_found_in_front_of_the_picture() {
+    fn captions_are_found_before_the_slices() {
         let video = hevc();
         let message = [&[78, 1, 4, 12][..], CAPTIONS, &[0x41, 0xff, 0x80]].concat();
         let (slice, other) = ([0x28, 1, 0xaf], [78, 1, 4, 5, 0xb5, 0, 0x31, 0x47, 0x80]);
@@ -311,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn sound_has_channels_and_a_rate() {
+    fn audio_has_channels_and_a_rate() {
         let opus = CodecConfig::Opus(opus::Config::new(6).unwrap());
         assert_eq!((opus.kind(), opus.timescale().ticks_per_second(), opus.channels()), (Kind::Audio, 48_000, Some(6)));
         assert_eq!((opus.samples_per_frame(), opus.packet_samples(&[0xfc])), (None, Some(960)));
