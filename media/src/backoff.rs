@@ -1,20 +1,20 @@
-//! Waits that grow with each failure, for whoever tries secrets: stream keys, passphrases, access tokens.
+//! Delays that grow with each failure, against guessing of secrets: stream keys, passphrases, access tokens.
 //!
-//! Time is an argument, as everywhere on this floor.
+//! Time is an argument of each call, as everywhere in this crate.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Failures that cost nothing: a secret mistyped once or twice.
+/// Failures without a delay: a secret mistyped once or twice.
 pub const FREE_FAILURES: u32 = 3;
-/// The first wait; each further failure doubles it.
+/// First delay; each further failure doubles it.
 pub const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// The longest wait.
+/// Longest delay.
 pub const MAX_WAIT: Duration = Duration::from_secs(8);
-/// Failures are forgotten after this long without another one.
+/// Time without a failure after which earlier ones are forgotten.
 pub const FORGIVE_AFTER: Duration = Duration::from_secs(60);
 
-/// Failures in a row, and how long they make the next attempt wait.
+/// Consecutive failures, and the delay of the next attempt that follows from them.
 #[derive(Debug, Default)]
 pub struct Backoff {
     failures: u32,
@@ -22,7 +22,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Returns how long the next attempt waits, counted from the last failure.
+    /// Returns the delay of the next attempt, counted from the last failure.
     pub fn wait(&self, now: Instant) -> Duration {
         if self.forgiven(now) || self.failures < FREE_FAILURES {
             return Duration::ZERO;
@@ -30,30 +30,30 @@ impl Backoff {
         FIRST_WAIT.saturating_mul(1 << (self.failures - FREE_FAILURES).min(16)).min(MAX_WAIT)
     }
 
-    /// Returns how much of the wait is left.
+    /// Returns the rest of [`Backoff::wait`].
     pub fn left(&self, now: Instant) -> Duration {
         let passed = self.last_failure.map_or(Duration::MAX, |last| now.saturating_duration_since(last));
         self.wait(now).saturating_sub(passed)
     }
 
-    /// Returns whether an attempt now, which cannot be made to wait, comes before its time.
+    /// Returns whether an attempt at this time, which cannot be delayed, comes too early.
     pub fn is_too_soon(&self, now: Instant) -> bool {
         !self.left(now).is_zero()
     }
 
-    /// Notes a failed attempt.
+    /// Records a failed attempt.
     pub fn failed(&mut self, now: Instant) {
         let failures = if self.forgiven(now) { 0 } else { self.failures };
         self.failures = failures.saturating_add(1);
         self.last_failure = Some(now);
     }
 
-    /// Returns the number of failures in a row.
+    /// Returns the number of consecutive failures; see [`FORGIVE_AFTER`].
     pub const fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Returns when an attempt failed last.
+    /// Returns the time of the last failure.
     pub const fn last_failure(&self) -> Option<Instant> {
         self.last_failure
     }
@@ -63,7 +63,7 @@ impl Backoff {
     }
 }
 
-/// Returns the unit that an attacker cannot cheaply change: the address, or the /64 of IPv6.
+/// Returns the part of an address that an attacker cannot cheaply change: the IPv4 address, or the /64 of IPv6.
 pub fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => {

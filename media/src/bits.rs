@@ -1,8 +1,8 @@
-//! A reader of bit fields and Exp-Golomb codes (ITU-T H.264 §9.1), bounded by its bytes.
+//! A reader of bit fields and Exp-Golomb codes (ITU-T H.264 §9.1) that never reads past its bytes.
 
 use crate::codec::HeaderError;
 
-/// Reads big-endian bit fields from a slice; every read names the field for the error.
+/// Reads big-endian bit fields from a slice. Each call names its field, for the [`HeaderError`].
 #[derive(Clone, Debug)]
 pub struct BitReader<'a> {
     bytes: &'a [u8],
@@ -10,22 +10,22 @@ pub struct BitReader<'a> {
 }
 
 impl<'a> BitReader<'a> {
-    /// A reader at the first bit of `bytes`.
+    /// Creates a reader at the first bit of `bytes`.
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, bit: 0 }
     }
 
-    /// Bits read so far.
+    /// Returns the number of bits read.
     pub const fn position(&self) -> usize {
         self.bit
     }
 
-    /// Bits left.
+    /// Returns the number of bits left.
     pub const fn remaining(&self) -> usize {
         self.bytes.len() * 8 - self.bit
     }
 
-    /// The next `n` bits, at most 32, as a number.
+    /// Reads `n` bits, at most 32, as a number.
     pub fn bits(&mut self, n: u32, place: &'static str) -> Result<u32, HeaderError> {
         debug_assert!(n <= 32);
         if (n as usize) > self.remaining() {
@@ -40,12 +40,12 @@ impl<'a> BitReader<'a> {
         Ok(value as u32)
     }
 
-    /// The next bit as a flag.
+    /// Reads one bit as a flag.
     pub fn flag(&mut self, place: &'static str) -> Result<bool, HeaderError> {
         Ok(self.bits(1, place)? == 1)
     }
 
-    /// Passes over `n` bits.
+    /// Skips `n` bits.
     pub fn skip(&mut self, n: usize, place: &'static str) -> Result<(), HeaderError> {
         if n > self.remaining() {
             return Err(HeaderError::Short { place, bit: self.bytes.len() * 8 });
@@ -54,7 +54,7 @@ impl<'a> BitReader<'a> {
         Ok(())
     }
 
-    /// An unsigned Exp-Golomb code, `ue(v)`.
+    /// Reads an unsigned Exp-Golomb code, `ue(v)`.
     pub fn ue(&mut self, place: &'static str) -> Result<u32, HeaderError> {
         let mut zeros = 0;
         while !self.flag(place)? {
@@ -66,7 +66,7 @@ impl<'a> BitReader<'a> {
         Ok(((1u64 << zeros) - 1 + u64::from(self.bits(zeros, place)?)) as u32)
     }
 
-    /// A signed Exp-Golomb code, `se(v)`.
+    /// Reads a signed Exp-Golomb code, `se(v)`.
     pub fn se(&mut self, place: &'static str) -> Result<i32, HeaderError> {
         let code = i64::from(self.ue(place)?);
         let magnitude = (code + 1) / 2;

@@ -1,4 +1,4 @@
-//! Codec headers: what decoders and players need to know before the first frame.
+//! Codec headers: the configuration that decoders and players need before the first frame.
 
 pub mod aac;
 pub mod ac3;
@@ -15,18 +15,18 @@ pub mod vp9;
 
 pub use config::CodecConfig;
 
-/// A codec header that cannot be used.
+/// Error of a codec header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// The header ended before a field that it must have.
-    #[error("{place}: ends at bit {bit}, before the field is whole")]
+    /// The header ends before a required field.
+    #[error("{place}: ends at bit {bit}, before the field is complete")]
     Short {
         /// Grammar path of the field, as in `sps > pic_width_in_mbs_minus1`.
         place: &'static str,
-        /// Bit offset where the bytes ran out.
+        /// Bit offset of the end.
         bit: usize,
     },
-    /// A field holds a value that the standard forbids or no decoder takes.
+    /// A field holds a value that the standard forbids or no decoder supports.
     #[error("{place}: {value} is out of range")]
     Range {
         /// Grammar path of the field.
@@ -34,7 +34,7 @@ pub enum HeaderError {
         /// The value found.
         value: u64,
     },
-    /// The header is sound but asks for something Weir does not carry.
+    /// The header is valid, but uses a feature that Weir does not support.
     #[error("{place}: {value} is not supported")]
     Unsupported {
         /// Grammar path of the field.
@@ -44,7 +44,7 @@ pub enum HeaderError {
     },
 }
 
-/// How numbers become light, in the code points of ITU-T H.273.
+/// Colour description: the code points of ITU-T H.273.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Colour {
     /// `ColourPrimaries`.
@@ -53,20 +53,20 @@ pub struct Colour {
     pub transfer: u8,
     /// `MatrixCoefficients`.
     pub matrix: u8,
-    /// True where all code values are used, not the studio range.
+    /// Whether all code values are used, instead of the limited range.
     pub full_range: bool,
 }
 
 impl Colour {
-    /// Nothing is known of the colours.
+    /// Unknown colours.
     pub const UNSPECIFIED: Self = Self { primaries: 2, transfer: 2, matrix: 2, full_range: false };
 
-    /// True where any of the three code points says something.
+    /// Returns whether any of the three code points is specified.
     pub const fn is_specified(&self) -> bool {
         self.primaries != 2 || self.transfer != 2 || self.matrix != 2
     }
 
-    /// The dynamic range that the transfer characteristics stand for.
+    /// Returns the [`VideoRange`] of the transfer characteristics.
     pub const fn video_range(&self) -> VideoRange {
         match self.transfer {
             16 => VideoRange::Pq,
@@ -89,7 +89,7 @@ pub enum VideoRange {
 }
 
 impl VideoRange {
-    /// The value of the attribute.
+    /// Returns the value of the attribute.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sdr => "SDR",
@@ -101,17 +101,17 @@ impl VideoRange {
 
 #[cfg(test)]
 mod testing {
-    //! Headers of real encoders are written down as they are dumped.
+    //! Helpers for tests with headers of real encoders, written as hexadecimal dumps.
 
     use bytes::Bytes;
 
-    /// Bytes written as hexadecimal digits.
+    /// Returns the bytes of hexadecimal digits.
     pub(super) fn hex(digits: &str) -> Bytes {
         let nibbles: Vec<_> = digits.chars().filter_map(|digit| digit.to_digit(16)).collect();
         nibbles.chunks(2).map(|pair| pair.iter().fold(0, |byte, nibble| byte << 4 | *nibble as u8)).collect()
     }
 
-    /// NAL units behind lengths of four bytes.
+    /// Returns NAL units with length prefixes of four bytes.
     pub(super) fn sample(units: &[&[u8]]) -> Vec<u8> {
         units.iter().flat_map(|unit| [&(unit.len() as u32).to_be_bytes(), *unit].concat()).collect()
     }

@@ -1,18 +1,18 @@
-//! The least delay of media between its timestamps and its arrival.
+//! The least delay between media timestamps and their arrival.
 
 use crate::time::{TimeDelta, Timestamp};
 
-/// The least delay is that of the last one to two times this much media flow.
+/// Media flow that the least delay is taken from: between one and two times this much.
 const WINDOW: TimeDelta = TimeDelta::from_secs(5);
-/// Longest pause between two frames that counts as flow. A network that stands still brings no news of the delay, so the
-/// window does not move meanwhile.
+/// Longest pause between two frames that counts as flow. A stalled network says nothing new about the delay, so the
+/// window does not advance meanwhile.
 const MAX_STEP: TimeDelta = TimeDelta::from_millis(200);
 
-/// Tells how late media is by comparing its arrival with that of the media with the least delay.
+/// Measures how late media is, compared with the media that had the least delay.
 ///
-/// Media of a contribution takes the same way, so the frames with the least delay show how its clock relates to the
-/// clock of arrival; what comes later than that was held up. The window follows clocks that drift and networks whose
-/// delay grows for good. The clock of arrival is the distance from any fixed instant.
+/// All media of a contribution takes the same path. The frames with the least delay therefore show how its clock
+/// relates to the clock of arrival, and media that arrives later than that was held up. The window follows clocks that
+/// drift, and networks whose delay grows permanently. The clock of arrival is the distance from any fixed instant.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeastDelay {
     current: Option<TimeDelta>,
@@ -22,7 +22,7 @@ pub struct LeastDelay {
 }
 
 impl LeastDelay {
-    /// Takes note of media dated `at` that arrives `now`.
+    /// Records media with timestamp `at` that arrives at `now`.
     pub fn note(&mut self, at: Timestamp, now: TimeDelta) {
         let step = self.last.map_or(TimeDelta::ZERO, |last| now - last);
         self.last = Some(now);
@@ -35,18 +35,18 @@ impl LeastDelay {
         self.current = Some(self.current.map_or(delay, |least| least.min(delay)));
     }
 
-    /// Clock of arrival less media time, for the media with the least delay; `None` before any media.
+    /// Returns arrival time minus media time for the media with the least delay; `None` before any media.
     pub fn least(&self) -> Option<TimeDelta> {
         self.current.into_iter().chain(self.previous).min()
     }
 
-    /// How much later media dated `at` is, if it arrives `now`, than the media with the least delay. Negative if it is
-    /// early.
+    /// Returns how much later media with timestamp `at` is, if it arrives at `now`, than the media with the least
+    /// delay. Negative if it is early.
     pub fn lateness(&self, at: Timestamp, now: TimeDelta) -> TimeDelta {
         self.least().map_or(TimeDelta::ZERO, |least| now - (at - Timestamp::ZERO) - least)
     }
 
-    /// The media time that is live `now`; `None` before any media.
+    /// Returns the media time that is live at `now`; `None` before any media. See [`LeastDelay::least`].
     pub fn live(&self, now: TimeDelta) -> Option<Timestamp> {
         Some(Timestamp::ZERO + (now - self.least()?))
     }
@@ -60,7 +60,7 @@ mod tests {
         TimeDelta::from_millis(n)
     }
 
-    /// Notes media of the times from `from` to `to`, each `delay` later.
+    /// Records media with timestamps between `from` and `to`, each `late` milliseconds late.
     fn flow(delay: &mut LeastDelay, from: i64, to: i64, late: i64) {
         (from..to).step_by(40).for_each(|at| delay.note(Timestamp::ZERO + ms(at), ms(at + late)));
     }
@@ -70,7 +70,7 @@ mod tests {
         let mut delay = LeastDelay::default();
         assert_eq!((delay.least(), delay.lateness(Timestamp::ZERO, ms(7))), (None, ms(0)));
         flow(&mut delay, 0, 4_000, 50);
-        // The network stands still for 20 s, then all comes at once.
+        // The network stalls for 20 s, then everything arrives at once.
         (4_000..24_000).step_by(40).for_each(|at| delay.note(Timestamp::ZERO + ms(at), ms(24_050)));
         assert_eq!(delay.lateness(Timestamp::ZERO + ms(4_000), ms(24_050)), ms(20_000));
         assert_eq!(delay.live(ms(24_050)), Some(Timestamp::ZERO + ms(24_000)));
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_at_the_start_tells_that_what_came_first_was_late() {
+    fn a_burst_at_the_start_shows_that_the_first_media_was_late() {
         let mut delay = LeastDelay::default();
         (0..500).step_by(40).for_each(|at| delay.note(Timestamp::ZERO + ms(at), ms(0)));
         assert_eq!(delay.least(), Some(ms(-480)));

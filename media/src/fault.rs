@@ -1,44 +1,44 @@
-//! Faults in what an encoder sends that are repaired or dropped instead of ending its contribution.
+//! Faults in an encoder's media that are repaired, or lead to dropped frames, without ending its contribution.
 //!
-//! Each crate on the way of a frame reports what it repairs or drops as a [`FaultReport`]. The binary counts the reports,
-//! writes one log line and one warning event for each kind, so that nothing is dropped silently.
+//! Each crate on a frame's path reports what it repairs or drops as a [`FaultReport`]. The binary counts the reports,
+//! and writes one log line and one warning event for each kind, so that nothing is dropped silently.
 
 use crate::track::TrackId;
 
-/// One kind of fault. The kinds are few and stable because they are labels of a metric and types of a warning event.
+/// Kind of a fault. The kinds are few and stable, because they are labels of a metric and types of a warning event.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Fault {
-    /// Several messages carry one access unit: they are joined.
+    /// Several messages carry one access unit; they are joined.
     SplitAccessUnit,
-    /// NAL units have start codes where FLV has lengths: they are converted.
+    /// NAL units have start codes where FLV has lengths; they are converted.
     StartCodes,
-    /// AAC frames carry ADTS headers inside FLV: the headers are removed.
+    /// AAC frames carry ADTS headers inside FLV; the headers are removed.
     AdtsHeaders,
-    /// A track cannot be played by viewers or is one too many: the track is left out.
+    /// Viewers could not play a track, or it is one too many; the track is dropped.
     TrackLeftOut,
-    /// Frames are damaged or cannot be decoded: they are dropped.
+    /// Frames are damaged or cannot be decoded; they are dropped.
     DamagedFrames,
-    /// A stream's headers contradict its bytes, as a wrong `PES_packet_length` does: the bytes count.
+    /// A stream's headers contradict its bytes, as a wrong `PES_packet_length` does; the bytes count.
     WrongHeaders,
-    /// Frames come before their parameter sets or before the first key frame: they are dropped.
+    /// Frames come before their parameter sets or before the first key frame; they are dropped.
     FramesBeforeKeyFrame,
-    /// Timestamps stand still or repeat: frames are spaced at their usual rate.
+    /// Timestamps do not advance, or repeat; frames are spaced at their usual rate.
     StalledTimestamps,
-    /// Timestamps jump: the track is placed at the live edge again.
+    /// Timestamps jump; the track continues at the live edge.
     TimestampJump,
-    /// Audio and video that arrive together are dated seconds apart: they are aligned by their arrival.
+    /// Audio and video that arrive together have timestamps seconds apart; they are aligned by their arrival.
     TracksApart,
-    /// Media arrives for a time that viewers have already been shown something else for: it is dropped.
+    /// Media arrives for a time for which viewers already got other media; it is dropped.
     BacklogDropped,
-    /// Media arrives with a hole: it is filled, or signalled as a gap.
+    /// Media is missing; the gap is filled or signalled.
     MissingMedia,
-    /// A track that the programme has is missing from this contribution: silence or the last frame stands in for it.
+    /// A track of the programme is missing from this contribution; silence or the last frame replaces it.
     MissingTrack,
-    /// A decoder fails again and again: the track is left out.
+    /// A decoder fails repeatedly; the track is dropped.
     DecoderFailed,
-    /// The server decodes more slowly than frames arrive: frames are dropped up to the next key frame.
+    /// The server decodes more slowly than frames arrive; frames are dropped up to the next key frame.
     DecodingBehind,
-    /// The codec header changes away from a key frame: the change waits for the next key frame.
+    /// The codec header changes between key frames; the change waits for the next key frame.
     HeaderChange,
 }
 
@@ -63,7 +63,7 @@ impl Fault {
         Self::HeaderChange,
     ];
 
-    /// Names the kind in metrics and events: lower case with underscores.
+    /// Returns the name of the kind in metrics and events: lower case with underscores.
     pub const fn label(self) -> &'static str {
         match self {
             Self::SplitAccessUnit => "split_access_unit",
@@ -85,7 +85,7 @@ impl Fault {
         }
     }
 
-    /// Says what happened, what Weir did about it, and what the streamer can do.
+    /// Returns what happened, what Weir did about it, and what the streamer can do.
     pub const fn message(self) -> &'static str {
         match self {
             Self::SplitAccessUnit => {
@@ -110,28 +110,28 @@ impl Fault {
                 "Frames were dropped because nothing can be decoded before the first key frame. Set a key frame interval of 2 s."
             }
             Self::StalledTimestamps => {
-                "The encoder's timestamps stand still or repeat: frames were spaced at their usual rate. Check the encoder's clock."
+                "The encoder's timestamps do not advance, or repeat: frames were spaced at their usual rate. Check the encoder's clock."
             }
             Self::TimestampJump => {
-                "The encoder's timestamps jumped: the programme went on at the live edge. Check the encoder's clock."
+                "The encoder's timestamps jumped: the programme continued at the live edge. Check the encoder's clock."
             }
             Self::TracksApart => {
                 "Audio and video that arrive together have timestamps seconds apart: they were aligned by their arrival. Check \
                  the encoder's clock and the delay of its audio."
             }
             Self::BacklogDropped => {
-                "Media arrived too late to be shown and was dropped, so that viewers stay near live. Check the encoder's network."
+                "Media arrived too late to be played and was dropped, so that viewers stay near live. Check the encoder's network."
             }
             Self::MissingMedia => "Media is missing from the stream. Check the encoder and its network.",
             Self::MissingTrack => {
-                "The encoder came back without a track that the broadcast has: silence or a still frame stands in for it."
+                "The encoder reconnected without a track that the broadcast has: silence or a freeze frame replaces it."
             }
             Self::DecoderFailed => {
-                "A track was left out because its decoder fails again and again. Check the encoder's settings."
+                "A track was left out because its decoder fails repeatedly. Check the encoder's settings."
             }
             Self::DecodingBehind => {
-                "Frames were dropped because the server cannot decode them as fast as they arrive. Send a smaller picture, or \
-                 give the server more CPU."
+                "Frames were dropped because the server cannot decode them as fast as they arrive. Lower the resolution, \
+                 or give the server more CPU."
             }
             Self::HeaderChange => {
                 "The encoder changed its codec parameters between key frames: the change takes effect at the next key frame."
@@ -140,26 +140,26 @@ impl Fault {
     }
 }
 
-/// Reports that a fault was repaired, or that something was dropped because of it.
+/// Report of a [`Fault`] that was repaired, or because of which something was dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultReport {
-    /// Its kind.
+    /// Kind of the fault.
     pub fault: Fault,
-    /// The track concerned, if it is one track.
+    /// The track, if the fault concerns one track.
     pub track: Option<TrackId>,
-    /// Occurrences since the last report: frames, messages or jumps, as the kind has it.
+    /// Number of occurrences since the last report: frames, messages or jumps, depending on the kind.
     pub count: u64,
-    /// The particulars for the log: which codec, which numbers. Holds no secret and no unescaped bytes from outside.
+    /// Details for the log: which codec, which numbers. Contains no secret and no unescaped bytes from outside.
     pub detail: Option<Box<str>>,
 }
 
 impl FaultReport {
-    /// Reports one occurrence.
+    /// Creates a report of one occurrence.
     pub const fn new(fault: Fault, track: Option<TrackId>) -> Self {
         Self { fault, track, count: 1, detail: None }
     }
 
-    /// Adds particulars for the log.
+    /// Adds details for the log.
     pub fn with_detail(self, detail: impl Into<Box<str>>) -> Self {
         Self { detail: Some(detail.into()), ..self }
     }

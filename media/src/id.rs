@@ -1,6 +1,6 @@
-//! Typed ids and the secrets that open doors.
+//! Typed ids, and secrets that are never printed.
 //!
-//! Ids are made of `[A-Za-z0-9]` so that they fit in a URL, a shell and every encoder's text box.
+//! Ids consist of `[A-Za-z0-9]`, so that they fit in a URL, a shell and every encoder's text box.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 /// Longest id accepted from outside, in bytes.
 pub const MAX_LEN: usize = 64;
 
-/// A text that cannot be an id: empty, too long, or with characters outside `[A-Za-z0-9_-]`.
+/// Error of a text that cannot be an id: empty, longer than [`MAX_LEN`], or with characters outside `[A-Za-z0-9_-]`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an id is 1 to {MAX_LEN} characters of A-Z, a-z, 0-9, '-' and '_'")]
 pub struct InvalidId;
@@ -19,16 +19,16 @@ fn valid(text: &str) -> bool {
     (1..=MAX_LEN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// `len` characters of `[A-Za-z0-9]` from the operating system's random source.
+/// Returns `len` characters of `[A-Za-z0-9]` from the operating system's random source.
 fn random(len: usize) -> String {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut out = String::with_capacity(len);
     let mut pool = [0u8; 64];
     while out.len() < len {
-        // Without randomness no key is safe, so there is nothing better than to stop.
+        // Without randomness no key is secure, so the program has to stop.
         #[allow(clippy::expect_used)]
         getrandom::fill(&mut pool).expect("the operating system gives randomness");
-        // Bytes past the last whole multiple of 62 would favour the first letters.
+        // Bytes above the last whole multiple of 62 would favour the first letters.
         out.extend(
             pool.iter().filter(|b| **b < 248).take(len - out.len()).map(|b| char::from(ALPHABET[usize::from(b % 62)])),
         );
@@ -43,12 +43,12 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            /// A new random id.
+            /// Creates a random id.
             pub fn generate() -> Self {
                 Self(random($len))
             }
 
-            /// The id as text.
+            /// Returns the id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -76,37 +76,38 @@ macro_rules! id {
 }
 
 id!(
-    /// Names a live stream for its owner.
+    /// Identifies a live stream to its owner.
     LiveStreamId, 44
 );
 id!(
-    /// Names a live stream for its viewers.
+    /// Identifies a live stream to its viewers.
     PlaybackId, 44
 );
 id!(
-    /// Names one broadcast of a live stream; part of every media URL, so that a URL means the same bytes for ever.
+    /// Identifies one broadcast of a live stream. It is part of every media URL, so that a URL always means the same
+    /// bytes.
     BroadcastId, 12
 );
 id!(
-    /// Names one encoder connection, in logs.
+    /// Identifies one encoder connection, in logs.
     ContributionId, 12
 );
 id!(
-    /// Names an asset.
+    /// Identifies an asset.
     AssetId, 44
 );
 
-/// The secret an encoder publishes with. It is compared in constant time and never printed.
+/// The secret that an encoder publishes with. It is compared in constant time and never printed.
 #[derive(Clone)]
 pub struct StreamKey(String);
 
 impl StreamKey {
-    /// A new random key of `[A-Za-z0-9]`: `%`, `/`, `!` and the like break encoders.
+    /// Creates a random key of `[A-Za-z0-9]`, because `%`, `/`, `!` and the like break encoders.
     pub fn generate() -> Self {
         Self(random(36))
     }
 
-    /// The key as text, for the one who owns it.
+    /// Returns the key as text, for its owner. The [`Debug`](fmt::Debug) output hides it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

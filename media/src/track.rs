@@ -1,75 +1,75 @@
-//! Elementary streams and what is needed to describe them.
+//! Elementary streams and their descriptions.
 
 use crate::codec::CodecConfig;
 use crate::time::Timescale;
 
-/// Numbers a track within a contribution.
+/// Number of a [`Track`] within a contribution.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TrackId(pub u32);
 
-/// What a track carries.
+/// Kind of a [`Track`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
-    /// Pictures.
+    /// Video.
     Video,
-    /// Sound.
+    /// Audio.
     Audio,
 }
 
 /// One elementary stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Track {
-    /// Its number within the contribution.
+    /// Number within the contribution.
     pub id: TrackId,
-    /// Its codec and header.
+    /// Codec and header ([`CodecConfig`]).
     pub codec: CodecConfig,
-    /// What is spoken in it, where the contribution says.
+    /// [`Language`], if the contribution declares one.
     pub language: Option<Language>,
-    /// Of several encodings of the same sound, 0 for the best; those for links that carry less are counted from there.
+    /// Rank among several encodings of the same audio: 0 for the best, higher for lower bit rates.
     pub tier: u8,
 }
 
-/// A language as ISO 639-2 names it: three small letters.
+/// A language of ISO 639-2: three lower-case letters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Language([u8; 3]);
 
 impl Language {
-    /// Takes three letters of any case; none for `und`, which means that nobody knows.
+    /// Creates a language from three letters of any case; `None` for `und`, which means undetermined.
     pub fn new(code: [u8; 3]) -> Option<Self> {
         let code = code.map(|letter| letter.to_ascii_lowercase());
         (code.iter().all(u8::is_ascii_lowercase) && code != *b"und").then_some(Self(code))
     }
 
-    /// Its three letters.
+    /// Returns the three letters.
     pub fn as_str(&self) -> &str {
-        // They are ASCII, see `new`.
+        // Always ASCII, see `new`.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
 impl Track {
-    /// A track in no known language.
+    /// Creates a track without a language.
     pub const fn new(id: TrackId, codec: CodecConfig) -> Self {
         Self { id, codec, language: None, tier: 0 }
     }
 
-    /// What the track carries.
+    /// Returns the kind of the track.
     pub const fn kind(&self) -> Kind {
         self.codec.kind()
     }
 
-    /// The timescale of the track in MP4; see [`CodecConfig::timescale`].
+    /// Returns the timescale of the track in MP4; see [`CodecConfig::timescale`].
     pub const fn timescale(&self) -> Timescale {
         self.codec.timescale()
     }
 
-    /// The codec parameter of RFC 6381: `avc1.64001F`, `mp4a.40.2`.
+    /// Returns the codec parameter of RFC 6381: `avc1.64001F`, `mp4a.40.2`.
     pub fn codec_string(&self) -> String {
         self.codec.codec_string()
     }
 }
 
-/// How early a viewer gets the programme; see `docs/architecture.md` for the durations that follow from it.
+/// Latency mode of a live stream. The durations that follow from it are in `docs/architecture.md`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum LatencyMode {
     /// Segments of 4 s.

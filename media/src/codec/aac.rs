@@ -14,22 +14,22 @@ use crate::bits::BitReader;
 /// Sampling frequencies by index (ISO/IEC 14496-3 table 1.18).
 const RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
-/// Largest configuration accepted, in bytes; one with a program config element stays far below.
+/// Longest configuration accepted, in bytes; one with a program config element is far shorter.
 const MAX_CONFIG: usize = 256;
 
-/// An AudioSpecificConfig and what it says.
+/// A parsed AudioSpecificConfig.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// The configuration for `esds`: as it came, or with a channel configuration in place of a program config element,
-    /// which browsers do not play.
+    /// The configuration for `esds`: as received, or with a channel configuration in place of a program config element,
+    /// which browsers do not support.
     pub raw: Bytes,
     /// The audio object type as signalled: 2 for AAC-LC, 5 for SBR, 29 for parametric stereo.
     pub object_type: u8,
     /// Sampling frequency of the core decoder, in hertz; the timescale of the track.
     pub sample_rate: u32,
-    /// Channels.
+    /// Number of channels.
     pub channels: u8,
-    /// Samples of each channel in one frame, at `sample_rate`: 1 024 or 960.
+    /// Samples per channel in one frame, at [`Config::sample_rate`]: 1 024 or 960.
     pub samples_per_frame: u32,
 }
 
@@ -83,7 +83,7 @@ impl Config {
         Ok(Self { channels: channels(configuration), raw: bits.bytes(), ..config })
     }
 
-    /// Builds the configuration of a core object type (1 to 4; 2 is AAC-LC) with `channels` in their usual places.
+    /// Creates the configuration of a core object type (1 to 4; 2 is AAC-LC) with `channels` in their usual positions.
     pub fn new(object_type: u8, sample_rate: u32, channels: u8) -> Result<Self, HeaderError> {
         let layout = match channels {
             1..=6 => channels,
@@ -102,8 +102,8 @@ impl Config {
         Self::parse(bits.bytes())
     }
 
-    /// Builds the configuration that an ADTS frame stands for (ISO/IEC 14496-3 §1.A.3.2). Where its header leaves the
-    /// channels to a program config element, the frame has to begin with one.
+    /// Creates the configuration of an [`Adts`] frame (ISO/IEC 14496-3 §1.A.3.2). If its header leaves the channels to
+    /// a program config element, the frame must begin with one.
     pub fn from_adts(frame: &[u8]) -> Result<Self, HeaderError> {
         let adts = Adts::parse(frame)?;
         let configuration = match adts.channel_configuration {
@@ -113,18 +113,18 @@ impl Config {
         Self::new(adts.object_type, adts.sample_rate, channels(configuration))
     }
 
-    /// The codec parameter of RFC 6381, `mp4a.40.N`.
+    /// Returns the codec parameter of RFC 6381, `mp4a.40.N`.
     pub fn codec_string(&self) -> String {
         format!("mp4a.40.{}", self.object_type)
     }
 }
 
-/// Channels of a channel configuration.
+/// Returns the number of channels of a channel configuration.
 const fn channels(configuration: u8) -> u8 {
     if configuration == 7 { 8 } else { configuration }
 }
 
-/// Writes the fields of a configuration, which are 120 bits at the most.
+/// Writer of the fields of a configuration, which have at most 120 bits.
 #[derive(Default)]
 struct Bits {
     value: u128,
@@ -151,7 +151,7 @@ impl Bits {
         }
     }
 
-    /// The bytes, with zeros behind the last bit.
+    /// Returns the bytes, with zeros after the last bit.
     fn bytes(self) -> Bytes {
         let aligned = self.value << (u128::BITS - self.len.clamp(1, u128::BITS));
         Bytes::copy_from_slice(aligned.to_be_bytes().get(..self.len.div_ceil(8) as usize).unwrap_or_default())
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn builds_what_it_parses() {
+    fn builds_records_that_it_parses() {
         let lc = Config::new(2, 48_000, 2).unwrap();
         assert_eq!(&lc.raw[..], [0x11, 0x90]);
         let odd = Config::new(2, 44_000, 8).unwrap();
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_program_config_element_of_a_usual_layout_becomes_a_channel_configuration() {
-        // Stereo behind an explicit SBR header.
+        // Stereo after an explicit SBR header.
         let mut bits = Bits::default();
         bits.put_all(&[(5, 5), (4, 6), (4, 0), (4, 3), (5, 2), (3, 0)]);
         let pce = [(4, 0), (2, 1), (4, 6), (4, 1), (4, 0), (4, 0), (2, 0), (3, 0), (4, 0), (3, 0), (1, 1), (4, 0)];
@@ -241,13 +241,13 @@ mod tests {
 
     #[test]
     fn a_layout_of_its_own_is_refused() {
-        // The low frequencies are told as a single channel in the back.
+        // The low-frequency channel is signalled as a single channel at the back.
         assert!(matches!(parse(SIDES), Err(HeaderError::Unsupported { value: 6, .. })));
     }
 
     #[test]
-    fn an_adts_frame_may_tell_its_channels_in_a_program_config_element() {
-        // 5.1 in the usual order, behind the three bits that tell the element.
+    fn an_adts_frame_may_declare_its_channels_in_a_program_config_element() {
+        // 5.1 in the usual order, after the three bits that identify the element.
         let mut bits = Bits::default();
         bits.put_all(&[(3, 5), (4, 0), (2, 1), (4, 3), (4, 2), (4, 1), (4, 0), (2, 1), (3, 0), (4, 0), (3, 0)]);
         bits.put_all(&[(1, 0), (4, 0), (1, 1), (4, 0), (1, 1), (4, 1), (4, 0)]);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_cannot_carry() {
+    fn refuses_unsupported_configurations() {
         assert!(matches!(parse(&[]), Err(HeaderError::Short { .. })));
         assert!(matches!(parse(&[0x11]), Err(HeaderError::Short { .. })));
         assert!(matches!(parse(&[0x17, 0x10]), Err(HeaderError::Range { .. })));

@@ -1,63 +1,63 @@
-//! AC-3 and Enhanced AC-3 (ETSI TS 102 366): synchronization frames, and the `dac3` and `dec3` that follow from them.
+//! AC-3 and Enhanced AC-3 (ETSI TS 102 366): synchronization frames, and the `dac3` and `dec3` derived from them.
 
 use bytes::Bytes;
 
 use super::HeaderError;
 use crate::bits::BitReader;
 
-/// Samples of each channel in an AC-3 frame: six blocks of 256.
+/// Samples per channel in an AC-3 frame: six blocks of 256.
 pub const SAMPLES_PER_FRAME: u32 = 1_536;
 /// First bytes of every synchronization frame.
 pub const SYNC_WORD: [u8; 2] = [0x0b, 0x77];
 
 const BLOCK: u32 = 256;
-/// Blocks in a frame, by `numblkscod`.
+/// Number of blocks in a frame, by `numblkscod`.
 const BLOCKS: [u32; 4] = [1, 2, 3, 6];
 /// Sample rates by `fscod`.
 const RATES: [u32; 3] = [48_000, 44_100, 32_000];
 /// Bit rates in kbit/s by half of `frmsizecod` (table 4.13).
 const BIT_RATES: [u32; 19] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640];
-/// Full channels by `acmod`.
+/// Number of full-range channels by `acmod`.
 const CHANNELS: [u8; 8] = [2, 1, 2, 3, 3, 4, 4, 5];
-/// Synchronization frames looked at in one packet: 8 independent substreams of six one-block frames, and 8 dependent ones
-/// each, are the most that the format allows.
+/// Most synchronization frames read in one packet: 8 independent substreams of six one-block frames, each with 8
+/// dependent ones, are the most that the format allows.
 const MAX_FRAMES: usize = 432;
-/// Channels that each bit of `chan_loc` adds (table F.6.1): a pair or a single one.
+/// Number of channels that each bit of `chan_loc` adds (table F.6.1): a pair or a single one.
 const LOCATION_CHANNELS: [u8; 9] = [2, 2, 1, 1, 2, 2, 2, 1, 1];
 
-/// How a synchronization frame belongs to its programme.
+/// Type of the substream that a synchronization frame belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Substream {
-    /// It stands alone. The first programme is number 0, and AC-3 has no other.
+    /// An independent programme, by its number. The first is 0, and AC-3 has no other.
     Independent(u8),
-    /// It adds channels to the independent one before it.
+    /// Further channels of the preceding [`Substream::Independent`].
     Dependent(u8),
 }
 
 /// The header of a synchronization frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header {
-    /// True for Enhanced AC-3.
+    /// Whether the frame is Enhanced AC-3.
     pub enhanced: bool,
-    /// Which substream the frame is of.
+    /// Substream of the frame.
     pub substream: Substream,
     /// Bytes of the whole frame.
     pub size: usize,
-    /// Samples a second.
+    /// Samples per second.
     pub sample_rate: u32,
-    /// Samples of each channel.
+    /// Samples per channel.
     pub samples: u32,
-    /// Channels, the one for low frequencies included.
+    /// Number of channels, the low-frequency one included.
     pub channels: u8,
     /// `fscod`.
     pub fscod: u8,
     /// `bsid`: 8 and below is AC-3, 11 to 16 Enhanced AC-3.
     pub bsid: u8,
-    /// `bsmod`; 0, a complete main service, where the frame does not say it up front.
+    /// `bsmod`; 0, a complete main service, for frames that do not say it at the front.
     pub bsmod: u8,
-    /// `acmod`: which full channels there are.
+    /// `acmod`: the full-range channels.
     pub acmod: u8,
-    /// `lfeon`: whether there is a channel for low frequencies.
+    /// `lfeon`: whether there is a low-frequency channel.
     pub lfe: bool,
     /// Half of `frmsizecod`; AC-3 only.
     pub bit_rate_code: u8,
@@ -66,14 +66,14 @@ pub struct Header {
 }
 
 impl Header {
-    /// Parses the header of the frame at the front of `bytes`; ten bytes are enough for all but odd ones.
+    /// Parses the header of the frame at the front of `bytes`. Ten bytes are enough for all but unusual ones.
     pub fn parse(bytes: &[u8]) -> Result<Self, HeaderError> {
         let mut r = BitReader::new(bytes);
         let sync = r.bits(16, "syncframe > syncword")?;
         if sync != u32::from(u16::from_be_bytes(SYNC_WORD)) {
             return Err(HeaderError::Range { place: "syncframe > syncword", value: sync.into() });
         }
-        // Both formats have `bsid` in the same place.
+        // Both formats have `bsid` at the same position.
         let bsid = *bytes.get(5).ok_or(HeaderError::Short { place: "syncframe > bsid", bit: bytes.len() * 8 })? >> 3;
         match bsid {
             0..=8 => Self::basic(r, bsid),
@@ -89,7 +89,7 @@ impl Header {
         r.skip(5, "syncframe > bsid")?;
         let bsmod = r.bits(3, "syncframe > bsmod")? as u8;
         let acmod = r.bits(3, "syncframe > acmod")? as u8;
-        // Mix levels of a centre and of surrounds, and the mode of plain stereo.
+        // Mix levels of a centre channel and of surround channels, and the mode of plain stereo.
         let levels = usize::from(acmod & 1 != 0 && acmod != 1) + usize::from(acmod & 4 != 0) + usize::from(acmod == 2);
         r.skip(levels * 2, "syncframe > cmixlev")?;
         let lfe = r.flag("syncframe > lfeon")?;
@@ -99,7 +99,7 @@ impl Header {
             .ok_or(HeaderError::Range { place: "syncframe > frmsizecod", value: size_code.into() })?;
         let words = match fscod {
             0 => kilobits * 2,
-            // The rate does not divide: the odd codes have one word more.
+            // The rate does not divide, so odd codes have one word more.
             1 => kilobits * 320 / 147 + size_code % 2,
             _ => kilobits * 3,
         };
@@ -126,7 +126,7 @@ impl Header {
         let size = (r.bits(11, "syncframe > frmsiz")? as usize + 1) * 2;
         let fscod = r.bits(2, "syncframe > fscod")? as u8;
         let code = r.bits(2, "syncframe > numblkscod")? as u8;
-        // `fscod` 3 halves the rate that stands in the place of the blocks, which then are six.
+        // `fscod` 3 halves the rate in the field for the blocks, of which there are then six.
         let (sample_rate, blocks) = if fscod == 3 { (rate(code)? / 2, 3) } else { (rate(fscod)?, usize::from(code)) };
         let acmod = r.bits(3, "syncframe > acmod")? as u8;
         let lfe = r.flag("syncframe > lfeon")?;
@@ -154,7 +154,7 @@ impl Header {
         })
     }
 
-    /// True where a new access unit begins: at each frame of the first independent substream.
+    /// Returns whether a new access unit begins: at each frame of the first independent substream.
     pub fn starts_access_unit(&self) -> bool {
         self.substream == Substream::Independent(0)
     }
@@ -169,7 +169,7 @@ fn channels(acmod: u8, lfe: bool) -> u8 {
     CHANNELS.get(usize::from(acmod)).copied().unwrap_or(0) + u8::from(lfe)
 }
 
-/// Passes over dialogue levels to the channel map of a dependent substream.
+/// Skips the dialogue levels and reads the channel map of a dependent substream.
 fn channel_map(r: &mut BitReader<'_>, acmod: u8) -> Result<Option<u16>, HeaderError> {
     // Two single channels have one level each.
     for _ in 0..if acmod == 0 { 2 } else { 1 } {
@@ -178,11 +178,12 @@ fn channel_map(r: &mut BitReader<'_>, acmod: u8) -> Result<Option<u16>, HeaderEr
             r.skip(8, "syncframe > compr")?;
         }
     }
-    let told = r.flag("syncframe > chanmape")?;
-    Ok(if told { Some(r.bits(16, "syncframe > chanmap")? as u16) } else { None })
+    let has_map = r.flag("syncframe > chanmape")?;
+    Ok(if has_map { Some(r.bits(16, "syncframe > chanmap")? as u16) } else { None })
 }
 
-/// The whole synchronization frames at the front of `bytes`; stops at the first that is broken or cut.
+/// Returns the complete synchronization frames at the front of `bytes`; stops at the first that is damaged or
+/// truncated.
 pub fn frames(bytes: &[u8]) -> impl Iterator<Item = (Header, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
@@ -194,26 +195,26 @@ pub fn frames(bytes: &[u8]) -> impl Iterator<Item = (Header, &[u8])> {
     .take(MAX_FRAMES)
 }
 
-/// Samples of each channel in an access unit, or in several.
+/// Returns the samples per channel in one or more access units.
 pub fn packet_samples(packet: &[u8]) -> Option<u32> {
     let samples =
         frames(packet).filter(|(header, _)| header.starts_access_unit()).map(|(header, _)| header.samples).sum();
     Some(samples).filter(|samples| *samples > 0)
 }
 
-/// An AC-3 stream.
+/// Configuration of an AC-3 stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// The body of `dac3`.
     pub record: Bytes,
-    /// Samples a second.
+    /// Samples per second.
     pub sample_rate: u32,
-    /// Channels, the one for low frequencies included.
+    /// Number of channels, the low-frequency one included.
     pub channels: u8,
 }
 
 impl Config {
-    /// Takes the configuration out of a frame.
+    /// Derives the configuration from a frame.
     pub fn from_frame(frame: &[u8]) -> Result<Self, HeaderError> {
         let header = Header::parse(frame)?;
         if header.enhanced {
@@ -231,20 +232,20 @@ impl Config {
     }
 }
 
-/// An Enhanced AC-3 stream.
+/// Configuration of an Enhanced AC-3 stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EnhancedConfig {
     /// The body of `dec3`.
     pub record: Bytes,
-    /// Samples a second.
+    /// Samples per second.
     pub sample_rate: u32,
-    /// Channels of the first programme, those of its dependent substreams included.
+    /// Number of channels of the first programme, its dependent substreams included.
     pub channels: u8,
-    /// Samples of each channel in an access unit.
+    /// Samples per channel in an access unit.
     pub samples_per_frame: u32,
 }
 
-/// An independent substream with what depends on it, as `dec3` tells them.
+/// An independent substream and its dependent ones, as `dec3` describes them.
 struct Programme {
     header: Header,
     dependents: u8,
@@ -252,7 +253,7 @@ struct Programme {
 }
 
 impl EnhancedConfig {
-    /// Takes the configuration out of one access unit: all frames of as many samples of time.
+    /// Derives the configuration from one access unit: all frames of the same time.
     pub fn from_access_unit(unit: &[u8]) -> Result<Self, HeaderError> {
         let mut programmes: Vec<Programme> = Vec::new();
         let mut bytes = 0;
@@ -262,7 +263,7 @@ impl EnhancedConfig {
                 Substream::Independent(id) if usize::from(id) == programmes.len() => {
                     programmes.push(Programme { header, dependents: 0, locations: 0 });
                 }
-                // More frames of a programme that is known already.
+                // More frames of a known programme.
                 Substream::Independent(_) => {}
                 Substream::Dependent(id) => {
                     if let Some(last) = programmes.last_mut() {
@@ -273,7 +274,7 @@ impl EnhancedConfig {
             }
         }
         let Some(Programme { header, locations, .. }) = programmes.first() else {
-            // Says what is wrong with the first frame.
+            // Returns the error of the first frame.
             let header = Header::parse(unit)?;
             return Err(HeaderError::Short { place: "ec3 > syncframe", bit: header.size.min(unit.len()) * 8 });
         };
@@ -292,7 +293,8 @@ impl EnhancedConfig {
     }
 }
 
-/// `chan_loc` of a channel map, whose bits count from the highest: the fifth to the twelfth, and the second LFE channel.
+/// Returns `chan_loc` of a channel map, whose bits count from the highest: the fifth to the twelfth, and the second
+/// low-frequency channel.
 const fn locations(map: u16) -> u16 {
     (map << 5).reverse_bits() & 0xff | (map >> 1 & 1) << 8
 }
@@ -318,7 +320,7 @@ mod tests {
     use super::*;
     use crate::codec::testing::hex;
 
-    /// A frame as long as its header says.
+    /// Returns a frame with the length that its header declares.
     fn whole(head: &str) -> Vec<u8> {
         let mut frame = hex(head).to_vec();
         frame.resize(Header::parse(&frame).unwrap().size, 0);
@@ -367,7 +369,8 @@ mod tests {
 
     #[test]
     fn channel_maps_become_locations() {
-        // Bits of the map count from the highest: 5 is the pair beside the centre, 6 the rear pair, 14 the second LFE.
+        // Bits of the map count from the highest: 5 is the pair next to the centre, 6 the rear pair, 14 the second
+        // low-frequency channel.
         assert_eq!(locations(0x8000 >> 5), 1);
         assert_eq!(locations(0x8000 >> 6), 2);
         assert_eq!(locations(0x8000 >> 12), 0x80);
@@ -376,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_does_not_know() {
+    fn refuses_unknown_formats() {
         assert!(Header::parse(&hex("0b78")).is_err(), "no sync word");
         assert!(Header::parse(&hex("0b771e8b1c")).is_err(), "cut");
         assert!(Header::parse(&hex("0b771e8b1c48ebf8")).is_err(), "bsid 9");

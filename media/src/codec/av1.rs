@@ -12,9 +12,9 @@ use crate::frame::Access;
 
 /// `obu_type` of a sequence header.
 pub const OBU_SEQUENCE_HEADER: u8 = 1;
-/// `obu_type` of a temporal delimiter, which MP4 samples leave out.
+/// `obu_type` of a temporal delimiter, which MP4 samples omit.
 pub const OBU_TEMPORAL_DELIMITER: u8 = 2;
-/// `obu_type` of a frame header alone.
+/// `obu_type` of a frame header without tiles.
 pub const OBU_FRAME_HEADER: u8 = 3;
 /// `obu_type` of metadata: HDR, timecodes, captions.
 pub const OBU_METADATA: u8 = 5;
@@ -27,17 +27,17 @@ const MAX_RECORD: usize = 4_096;
 const RECORD_HEAD: usize = 4;
 /// Marker and version, the first byte of a record.
 const MARKER_VERSION: u8 = 0x81;
-/// OBUs looked at in one temporal unit; the rest of one that has more is not looked at.
+/// Most OBUs read in one temporal unit; further ones are ignored.
 const MAX_OBUS: usize = 1_024;
 /// `frame_type` of a key frame.
 const KEY_FRAME: u32 = 0;
 
-/// A codec configuration record with what its sequence header says.
+/// A parsed codec configuration record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// The record as it came or was built, for `av1C`.
+    /// The record as received or built, for `av1C`.
     pub record: Bytes,
-    /// What the picture looks like.
+    /// Format of the video ([`Sequence`]).
     pub sequence: Sequence,
 }
 
@@ -57,7 +57,7 @@ impl Config {
         Ok(Self { record, sequence })
     }
 
-    /// Builds the record of the sequence header in a temporal unit, for transports that send none.
+    /// Builds the record from the sequence header in a temporal unit, for transports that send none.
     pub fn from_sample(unit: &[u8]) -> Result<Self, HeaderError> {
         let header = obus(unit)
             .find(|obu| obu.kind == OBU_SEQUENCE_HEADER)
@@ -65,7 +65,7 @@ impl Config {
         Self::from_sequence_header(header.body)
     }
 
-    /// Builds the record of the payload of a sequence header OBU.
+    /// Builds the record from the payload of a sequence header OBU.
     pub fn from_sequence_header(payload: &[u8]) -> Result<Self, HeaderError> {
         if payload.len() > MAX_RECORD - RECORD_HEAD - 3 {
             return Err(HeaderError::Range { place: "av1 > sequence header", value: payload.len() as u64 });
@@ -80,7 +80,7 @@ impl Config {
             | u8::from(x) << 3
             | u8::from(y) << 2
             | sample_position;
-        // No initial presentation delay is told. Then the OBU, with a size of its own.
+        // No initial presentation delay is signalled. The OBU follows, with a size of its own.
         let mut record = vec![MARKER_VERSION, profile << 5 | level, flags, 0, OBU_SEQUENCE_HEADER << 3 | 2];
         put_leb128(&mut record, payload.len());
         record.extend_from_slice(payload);
@@ -94,7 +94,7 @@ impl Config {
         }
     }
 
-    /// The header that the sequence header of a temporal unit makes; none where it is the same, or absent.
+    /// Returns the configuration of the sequence header in a temporal unit; `None` if it is the same, or absent.
     pub fn changed_by(&self, unit: &[u8]) -> Result<Option<Self>, HeaderError> {
         let Some(header) = obus(unit).find(|obu| obu.kind == OBU_SEQUENCE_HEADER) else { return Ok(None) };
         let known = obus(self.record.get(RECORD_HEAD..).unwrap_or_default())
@@ -102,7 +102,7 @@ impl Config {
         if known { Ok(None) } else { Self::from_sequence_header(header.body).map(Some) }
     }
 
-    /// The codec parameter: `av01.0.08M.10`, with chroma and colours where they are not the usual ones.
+    /// Returns the codec parameter: `av01.0.08M.10`, with chroma and colours if they are not the usual ones.
     pub fn codec_string(&self) -> String {
         let Sequence {
             profile,
@@ -133,12 +133,12 @@ impl Config {
         out
     }
 
-    /// Whether decoding may start at a temporal unit: its first frame is a key frame that is shown.
+    /// Returns whether decoding may start at a temporal unit: its first frame is a key frame that is shown.
     pub fn access(&self, unit: &[u8]) -> Access {
         let Some(frame) = obus(unit).find(|obu| matches!(obu.kind, OBU_FRAME | OBU_FRAME_HEADER)) else {
             return Access::Dependent;
         };
-        // Headers of still pictures say no more: there is no other frame.
+        // Headers of still images say no more, because there is no other frame.
         if self.sequence.reduced_still_picture {
             return Access::Independent;
         }
@@ -150,19 +150,19 @@ impl Config {
     }
 }
 
-/// One open bitstream unit.
+/// An open bitstream unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Obu<'a> {
     /// `obu_type`.
     pub kind: u8,
-    /// The whole unit, its header included.
+    /// The complete unit, its header included.
     pub whole: &'a [u8],
-    /// Its payload.
+    /// Payload of the unit, without header and size ([`Obu::whole`]).
     pub body: &'a [u8],
 }
 
-/// The OBUs of a temporal unit in the low-overhead format; the last may go without a size. Stops at the first that is
-/// broken.
+/// Returns the OBUs of a temporal unit in the low-overhead format. The last one may have no size. Stops at the first
+/// damaged one.
 pub fn obus(unit: &[u8]) -> impl Iterator<Item = Obu<'_>> {
     let mut rest = unit;
     std::iter::from_fn(move || {
@@ -178,8 +178,8 @@ pub fn obus(unit: &[u8]) -> impl Iterator<Item = Obu<'_>> {
     .take(MAX_OBUS)
 }
 
-/// A temporal unit without its temporal delimiters, as MP4 samples have it. A delimiter at the front, where it belongs,
-/// costs no copy.
+/// Removes the temporal delimiters of a temporal unit, as MP4 samples require. A delimiter at the front, where it
+/// belongs, costs no copy.
 pub fn without_delimiters(unit: Bytes) -> Bytes {
     let is_delimiter = |obu: &Obu<'_>| obu.kind == OBU_TEMPORAL_DELIMITER;
     let front: usize = obus(&unit).take_while(is_delimiter).map(|obu| obu.whole.len()).sum();
@@ -195,12 +195,12 @@ pub fn without_delimiters(unit: Bytes) -> Bytes {
             out.extend_from_slice(obu.whole);
         }
     }
-    // What is broken, or beyond the cap, stays as it is.
+    // Damaged data, and data beyond [`MAX_OBUS`], stays as it is.
     out.extend_from_slice(unit.get(seen..).unwrap_or_default());
     out.into()
 }
 
-/// A number of up to eight bytes with seven bits each, and what follows it.
+/// Reads a number of up to eight bytes with seven bits each; returns it with the bytes that follow.
 fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut value = 0u64;
     for (at, byte) in bytes.iter().take(8).enumerate() {
@@ -228,7 +228,7 @@ mod tests {
 
     // libaom, 640x360, ten bits, HDR10, as ffmpeg writes it.
     const PQ: &str = "81014c000a0e0000000cc4ff6736be5424402410";
-    // The front of its first and second temporal unit, the frames cut to a few bytes.
+    // The beginning of its first and second temporal unit, with the frames truncated.
     const KEY: &str = "0a0e0000000cc4ff6736be5424402410 3206 140023883061";
     const INTER: &str = "3206 2101f0200000";
 
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!((width, height, bit_depth), (640, 360, 10));
         assert_eq!(colour.map(|colour| colour.video_range()), Some(VideoRange::Pq));
         assert_eq!(config.codec_string(), "av01.0.01M.10.0.110.09.16.09.0");
-        // SVT-AV1, eight bits, nothing said of colours.
+        // SVT-AV1, eight bits, no colour description.
         let plain = Config::parse(hex("81010c000a0c0200000d2627fb3805f00080")).unwrap();
         assert_eq!(plain.codec_string(), "av01.0.01M.08");
         for len in 0..19 {
@@ -263,7 +263,7 @@ mod tests {
         let config = Config::parse(hex(PQ)).unwrap();
         assert_eq!(config.access(&hex(KEY)), Access::Independent);
         assert_eq!(config.access(&hex(INTER)), Access::Dependent);
-        // A frame that was decoded before is shown.
+        // A frame that was decoded earlier is shown.
         assert_eq!(config.access(&hex("1a0198")), Access::Dependent);
         // A key frame for later: `show_frame` is not set.
         assert_eq!(config.access(&hex("320104")), Access::Dependent);

@@ -1,4 +1,4 @@
-//! FLAC: the stream information block (RFC 9639 §8.2) and the length of a frame (§9.1).
+//! FLAC: the stream information block (RFC 9639 §8.2) and the duration of a frame (§9.1).
 
 use bytes::Bytes;
 
@@ -7,26 +7,26 @@ use crate::bits::BitReader;
 
 /// Bytes of the stream information block.
 const STREAM_INFO: usize = 34;
-/// Metadata blocks looked through for the stream information, which stands first by rule.
+/// Most metadata blocks searched for the stream information, which must be the first.
 const MAX_BLOCKS: usize = 32;
 
-/// What the stream information says.
+/// A parsed stream information block.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// The body of `dfLa` behind its version and flags: the stream information as the last metadata block.
+    /// The body of `dfLa` after its version and flags: the stream information as the last metadata block.
     pub record: Bytes,
-    /// Samples a second.
+    /// Samples per second.
     pub sample_rate: u32,
-    /// Channels, 1 to 8.
+    /// Number of channels, 1 to 8.
     pub channels: u8,
-    /// Bits of a sample, 4 to 32.
+    /// Bits per sample, 4 to 32.
     pub bits_per_sample: u8,
-    /// Samples of each channel in a frame, where all frames have as many.
+    /// Samples per channel in a frame, if all frames have the same number.
     pub samples_per_frame: Option<u32>,
 }
 
 impl Config {
-    /// Parses what stands before the first frame: the `fLaC` marker and metadata blocks, the blocks alone, or the stream
+    /// Parses the data before the first frame: the `fLaC` marker and metadata blocks, the blocks alone, or the stream
     /// information alone.
     pub fn parse(header: &[u8]) -> Result<Self, HeaderError> {
         if header.len() == STREAM_INFO {
@@ -77,13 +77,13 @@ impl Config {
     }
 }
 
-/// Samples of each channel in a frame, by its header.
+/// Returns the samples per channel in a frame, from its header.
 pub fn packet_samples(frame: &[u8]) -> Option<u32> {
     let &[0xff, second, sizes, _, number, ..] = frame else { return None };
     if second & 0xfe != 0xf8 {
         return None;
     }
-    // The frame's number stands between, coded as UTF-8 codes a character: as many bytes as it has leading ones.
+    // The frame number precedes it, coded as UTF-8 codes a character: with as many bytes as leading ones.
     let behind = frame.get(4 + (number.leading_ones() as usize).max(1)..)?;
     let short = || behind.first().map(|low| u32::from(*low) + 1);
     let long = || behind.first_chunk().map(|size| u32::from(u16::from_be_bytes(*size)) + 1);
@@ -105,7 +105,7 @@ mod tests {
     const INFO: &str = "040004000000530001750bb802f0000038401201fa4a58a117c6c9873a85739f96e9";
 
     #[test]
-    fn reads_the_stream_information_wherever_it_stands() {
+    fn reads_the_stream_information_at_any_place() {
         let alone = Config::parse(&hex(INFO)).unwrap();
         assert_eq!((alone.sample_rate, alone.channels, alone.bits_per_sample), (48_000, 2, 16));
         assert_eq!(alone.samples_per_frame, Some(1_024));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_there() {
+    fn refuses_a_header_without_stream_information() {
         assert!(Config::parse(&[]).is_err());
         assert!(Config::parse(b"fLaC").is_err());
         assert!(Config::parse(&hex(&["664c614300000022", &INFO[..60]].concat())).is_err());
@@ -126,11 +126,11 @@ mod tests {
     }
 
     #[test]
-    fn frames_tell_their_length() {
+    fn frames_have_a_length() {
         assert_eq!(packet_samples(&hex("fff8aa88005b4c00")), Some(1_024));
         assert_eq!(packet_samples(&hex("fff918880044")), Some(192));
         assert_eq!(packet_samples(&hex("fff8588800aa")), Some(4_608));
-        assert_eq!(packet_samples(&hex("fff87888c2801fff00")), Some(8_192), "behind a number of two bytes");
+        assert_eq!(packet_samples(&hex("fff87888c2801fff00")), Some(8_192), "after a number of two bytes");
         assert_eq!(packet_samples(&hex("fff86888004f")), Some(80));
         for broken in ["", "fff8", "fff8088800aa", "fff86888c280", "fef8aa88005b", "fffaaa88005b"] {
             assert_eq!(packet_samples(&hex(broken)), None, "{broken}");

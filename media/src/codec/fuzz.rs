@@ -1,16 +1,16 @@
-//! The body of the fuzz target for codec headers, so that it compiles with what it tests.
+//! The body of the fuzz target for codec headers, so that it compiles with the code that it tests.
 //!
-//! Every cut of the input goes to every parser; what parses must keep its promises, and must be the same when it is
-//! written and read again. A crash found here becomes a unit test beside the code it is in.
+//! Every parser gets every cut of the input. A parsed header must keep its invariants, and must be the same when it is
+//! written and read again. A crash that is found becomes a unit test next to the code concerned.
 
 use bytes::Bytes;
 
 use super::{CodecConfig, aac, ac3, av1, avc, flac, hevc, nal, opus, vp9};
 
-/// Longest input looked at where each cut is tried: the work grows with its square.
+/// Longest input of which each cut is tried, because the work grows with its square.
 const MAX_CUT: usize = 1_024;
 
-/// Every header parser on each cut of `data`, and what parses on the whole of it as a sample.
+/// Tests every header parser with each cut of `data`, and each parsed header with all of `data` as a sample.
 pub fn codec_headers(data: &[u8]) {
     let data = data.get(..MAX_CUT).unwrap_or(data);
     for end in 0..=data.len() {
@@ -38,7 +38,7 @@ fn video(cut: &Bytes, sample: &[u8]) {
         }
         check(CodecConfig::Hevc(config), sample);
     }
-    // The parameter sets alone, with and without the byte that says what they are.
+    // The parameter sets alone, with and without the byte of their type.
     for header in [&[][..], &[0x67], &[hevc::NAL_SPS << 1, 1]] {
         let nal = [header, cut].concat();
         if let Ok(sps) = avc::Sps::parse(&nal) {
@@ -78,7 +78,7 @@ fn audio(cut: &Bytes, sample: &[u8]) {
     }
 }
 
-/// What is read out of frames without a configuration.
+/// Tests the functions that read frames without a configuration.
 fn frames(cut: &Bytes) {
     assert!(opus::packet_samples(cut).is_none_or(|samples| (1..=5_760).contains(&samples)));
     assert!(flac::packet_samples(cut).is_none_or(|samples| (1..=65_536).contains(&samples)));
@@ -89,10 +89,10 @@ fn frames(cut: &Bytes) {
         let units = nal::units(cut, length_size).map(|unit| unit.len() + usize::from(length_size));
         assert!(units.sum::<usize>() <= cut.len());
     }
-    let _ = (avc::starts_picture(cut), hevc::starts_picture(cut), hevc::layer(cut));
+    let _ = (avc::is_first_slice(cut), hevc::is_first_slice(cut), hevc::layer(cut));
 }
 
-/// Asks a configuration everything.
+/// Tests all methods of a configuration.
 fn check(config: CodecConfig, sample: &[u8]) {
     assert!(!config.codec_string().is_empty() && !config.record().is_empty());
     assert!(config.display_size().is_none_or(|(width, height)| width > 0 && height > 0));
@@ -100,7 +100,7 @@ fn check(config: CodecConfig, sample: &[u8]) {
     assert_ne!(config.packet_samples(sample), Some(0));
     assert_eq!(config.sample_rate().is_some(), config.video_range().is_none());
     let _ = (config.access(sample), config.channels(), config.frame_rate());
-    // What a sample changes, it changes once.
+    // A sample that changes the configuration does so only once.
     if let Ok(Some(changed)) = config.changed_by(sample) {
         assert_ne!(changed, config);
         assert_eq!(changed.changed_by(sample), Ok(None));

@@ -1,5 +1,5 @@
 //! HEVC: the decoder configuration record (ISO/IEC 14496-15 §8.3.2), the NAL units of a sample, and where decoding may
-//! start (ITU-T H.265 §7.4.2.2). The sequence parameter set is in [`sps`].
+//! start (ITU-T H.265 §7.4.2.2). The sequence parameter set is [`Sps`].
 
 pub mod sps;
 
@@ -19,9 +19,9 @@ pub const NAL_SPS: u8 = 33;
 pub const NAL_PPS: u8 = 34;
 /// `nal_unit_type` of an access unit delimiter.
 pub const NAL_AUD: u8 = 35;
-/// `nal_unit_type` of SEI before its picture: captions, mastering display.
+/// `nal_unit_type` of SEI before its frame: captions, mastering display.
 pub const NAL_PREFIX_SEI: u8 = 39;
-/// `nal_unit_type` of SEI behind its picture.
+/// `nal_unit_type` of SEI after its frame.
 pub const NAL_SUFFIX_SEI: u8 = 40;
 
 const NAL_BLA_W_LP: u8 = 16;
@@ -37,14 +37,14 @@ const MAX_RECORD: usize = 16_384;
 /// Most NAL units in a record.
 const MAX_UNITS: usize = 128;
 
-/// A decoder configuration record with what its first sequence parameter set says.
+/// A parsed decoder configuration record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// The record as it came or was built, for `hvcC`.
+    /// The record as received or built, for `hvcC`.
     pub record: Bytes,
     /// Bytes in the length prefix of each NAL unit: 1, 2 or 4.
     pub length_size: u8,
-    /// What the picture looks like.
+    /// The first sequence parameter set ([`Sps`]).
     pub sps: Sps,
 }
 
@@ -57,7 +57,7 @@ pub struct ParameterSets {
     pub sps: Vec<Bytes>,
     /// Picture parameter sets.
     pub pps: Vec<Bytes>,
-    /// SEI units of a record, which hold for all of its samples.
+    /// SEI units of a record, which apply to all of its samples.
     pub sei: Vec<Bytes>,
 }
 
@@ -68,7 +68,7 @@ impl Config {
             return Err(HeaderError::Range { place: "hvcC", value: record.len() as u64 });
         }
         let version = *record.first().ok_or(HeaderError::Short { place: "hvcC > configurationVersion", bit: 0 })?;
-        // Old encoders wrote 0 when the format was a draft; the layout is the same.
+        // Old encoders wrote 0 for drafts of the format, with the same layout.
         if version > 1 {
             return Err(HeaderError::Unsupported { place: "hvcC > configurationVersion", value: version.into() });
         }
@@ -85,7 +85,7 @@ impl Config {
         Ok(Self { length_size, sps, record })
     }
 
-    /// Builds the record of parameter sets found in a stream, for NAL units behind lengths of four bytes.
+    /// Builds the record from parameter sets found in a stream, for NAL units with length prefixes of four bytes.
     pub fn from_parameter_sets(vps: &[Bytes], sps: &[Bytes], pps: &[Bytes]) -> Result<Self, HeaderError> {
         let Some(first) = sps.first() else {
             return Err(HeaderError::Range { place: "hevc > sequence parameter sets", value: 0 });
@@ -93,12 +93,12 @@ impl Config {
         Self::build(Sps::parse(first)?, 4, [vps, sps, pps])
     }
 
-    /// The parameter sets of the record, as slices of it.
+    /// Returns the [`ParameterSets`] of the record, as slices of it.
     pub fn parameter_sets(&self) -> ParameterSets {
         read_sets(&self.record).unwrap_or_default()
     }
 
-    /// The header with the parameter sets of `sample` put in; none where they are the same, or absent.
+    /// Returns the header with the parameter sets of `sample` merged in; `None` if they are the same, or absent.
     pub fn changed_by(&self, sample: &[u8]) -> Result<Option<Self>, HeaderError> {
         if !self.nal_units(sample).any(|nal| nal_type(nal).is_some_and(is_parameter_set)) {
             return Ok(None);
@@ -129,7 +129,7 @@ impl Config {
         let mut record = vec![1, space << 6 | u8::from(high_tier) << 5 | profile];
         record.extend(compatibility.to_be_bytes());
         record.extend(constraints);
-        // No spatial segmentation and no parallelism are told of: 0 means unknown, under bits that are reserved as ones.
+        // Spatial segmentation and parallelism are not signalled: 0 means unknown, under reserved bits that are ones.
         record.extend([level, 0xf0, 0, 0xfc, 0xfc | sps.chroma_format]);
         record.extend([
             0xf8 | sps.bit_depth_luma.saturating_sub(8) & 7,
@@ -149,29 +149,29 @@ impl Config {
         Ok(Self { record: record.into(), length_size, sps })
     }
 
-    /// The codec parameter of RFC 6381 (ISO/IEC 14496-15 annex E): `hvc1.2.4.L123.B0`.
+    /// Returns the codec parameter of RFC 6381 (ISO/IEC 14496-15 annex E): `hvc1.2.4.L123.B0`.
     pub fn codec_string(&self) -> String {
         let ProfileTierLevel { space, high_tier, profile, compatibility, constraints, level } = self.sps.profile;
         let space = ["", "A", "B", "C"].get(usize::from(space)).copied().unwrap_or_default();
         let tier = if high_tier { 'H' } else { 'L' };
         let mut out = format!("hvc1.{space}{profile}.{:X}.{tier}{level}", compatibility.reverse_bits());
-        // Trailing zero bytes are left out.
-        let told = constraints.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        for byte in constraints.iter().take(told) {
+        // Trailing zero bytes are omitted.
+        let len = constraints.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        for byte in constraints.iter().take(len) {
             out.push_str(&format!(".{byte:X}"));
         }
         out
     }
 
-    /// The NAL units of a sample in its length-prefixed form; stops at the first one that does not fit.
+    /// Returns the NAL units of a length-prefixed sample; stops at the first one that does not fit.
     pub fn nal_units<'a>(&self, sample: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         nal::units(sample, self.length_size)
     }
 
-    /// Whether decoding may start at the sample, by the type of its first slice.
+    /// Returns whether decoding may start at the sample, by the type of its first slice.
     pub fn access(&self, sample: &[u8]) -> Access {
         match self.nal_units(sample).filter_map(nal_type).find(|kind| is_vcl(*kind)) {
-            // Pictures that lead a CRA picture, or a broken link, may need what came before it.
+            // Frames that lead a CRA frame, or a broken link, may need earlier frames.
             Some(NAL_CRA | NAL_BLA_W_LP) => Access::Open,
             Some(kind) => Access::independent_if((NAL_BLA_W_LP..=NAL_IDR_N_LP).contains(&kind)),
             None => Access::Dependent,
@@ -179,12 +179,12 @@ impl Config {
     }
 }
 
-/// `nal_unit_type` of a NAL unit; none if it is empty.
+/// Returns the `nal_unit_type` of a NAL unit; `None` if it is empty.
 pub fn nal_type(nal: &[u8]) -> Option<u8> {
     nal.first().map(|byte| byte >> 1 & 0x3f)
 }
 
-/// `nuh_layer_id` of a NAL unit: above 0 for what only scalable and multiview decoders want.
+/// Returns the `nuh_layer_id` of a NAL unit, which is above 0 for scalable and multiview decoders only.
 pub fn layer(nal: &[u8]) -> u8 {
     match nal {
         [first, second, ..] => (first & 1) << 5 | second >> 3,
@@ -192,27 +192,27 @@ pub fn layer(nal: &[u8]) -> u8 {
     }
 }
 
-/// True for slices of pictures.
+/// Returns whether a NAL unit is a slice.
 pub const fn is_vcl(nal_type: u8) -> bool {
     nal_type < NAL_VPS
 }
 
-/// True for slices of pictures at which decoding may start: BLA, IDR and CRA.
+/// Returns whether a NAL unit ([`nal_type`]) is a slice at which decoding may start: BLA, IDR and CRA.
 pub const fn is_irap(nal_type: u8) -> bool {
     matches!(nal_type, NAL_BLA_W_LP..=NAL_CRA)
 }
 
-/// True for video, sequence and picture parameter sets.
+/// Returns whether a NAL unit is a video, sequence or picture parameter set.
 pub const fn is_parameter_set(nal_type: u8) -> bool {
     matches!(nal_type, NAL_VPS..=NAL_PPS)
 }
 
-/// True if a slice is the first of its picture.
-pub fn starts_picture(nal: &[u8]) -> bool {
+/// Returns whether a slice is the first of its frame.
+pub fn is_first_slice(nal: &[u8]) -> bool {
     nal_type(nal).is_some_and(is_vcl) && nal.get(HEADER).is_some_and(|byte| byte & 0x80 != 0)
 }
 
-/// The parameter sets of the base layer in a record.
+/// Returns the [`ParameterSets`] of a record.
 fn read_sets(record: &Bytes) -> Result<ParameterSets, HeaderError> {
     let short = |place| HeaderError::Short { place, bit: record.len() * 8 };
     let mut at = RECORD_HEAD + 1;
@@ -252,7 +252,7 @@ fn put_array(record: &mut Vec<u8>, kind: u8, sets: &[Bytes]) -> Result<(), Heade
     if sets.is_empty() || sets.len() > MAX_PARAMETER_SETS {
         return Err(HeaderError::Range { place, value: sets.len() as u64 });
     }
-    // The array is complete: `hvc1` has no other sets in its samples.
+    // The array is complete, because `hvc1` has no other sets in its samples.
     record.extend([0x80 | kind, 0, sets.len() as u8]);
     for set in sets {
         let len = u16::try_from(set.len()).map_err(|_| HeaderError::Range { place, value: set.len() as u64 })?;
@@ -280,7 +280,7 @@ mod tests {
     use crate::codec::testing::{hex, sample};
     use crate::codec::{Colour, VideoRange};
 
-    // x265, 1920x1080 at 50 frames a second, Main 10, HDR10, as ffmpeg writes it; the fourth array is SEI.
+    // x265, 1920x1080 at 50 frames per second, Main 10, HDR10, as ffmpeg writes it; the fourth array is SEI.
     const HDR10: &str = "0102200000009000000000007bf000fcfdfafa00000f04a00001001840010c01ffff022000000300900000030000\
         03007b959809a10001002f42010102200000030090000003000003007ba003c08010e4d96566924caf016a122012080000030008000003\
         019040a2000100074401c172b46240270001000a4e019004000003000080";
@@ -305,7 +305,7 @@ mod tests {
         let ParameterSets { vps, sps, pps, .. } = config.parameter_sets();
         let built = Config::from_parameter_sets(&vps, &sps, &pps).unwrap();
         let theirs = &config.record[..config.record.len() - 15];
-        // All but the number of arrays, three in place of four, and the mark that an array is complete.
+        // Without the number of arrays, three instead of four, and the flag of a complete array.
         let differences: Vec<_> =
             built.record.iter().zip(theirs).filter(|(a, b)| a != b).map(|(a, b)| (*a, *b)).collect();
         assert_eq!(built.record.len(), theirs.len());
@@ -352,7 +352,7 @@ mod tests {
     fn unit_headers() {
         assert_eq!((nal_type(&[0x28, 0x01]), layer(&[0x28, 0x01]), layer(&[0x29, 0x09])), (Some(20), 0, 33));
         assert!(
-            starts_picture(&[0x28, 1, 0xaf]) && !starts_picture(&[0x28, 1, 0x2f]) && !starts_picture(&[0x46, 1, 0xff])
+            is_first_slice(&[0x28, 1, 0xaf]) && !is_first_slice(&[0x28, 1, 0x2f]) && !is_first_slice(&[0x46, 1, 0xff])
         );
         assert!(is_irap(16) && is_irap(21) && !is_irap(22) && !is_irap(1));
         assert!(is_parameter_set(32) && is_parameter_set(34) && !is_parameter_set(35));

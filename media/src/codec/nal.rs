@@ -1,18 +1,19 @@
-//! NAL units as H.264 and HEVC share them: length prefixes, emulation prevention, parameter sets and their VUI.
+//! The common part of H.264 and HEVC: length prefixes, emulation prevention, parameter sets and their VUI.
 
 use bytes::Bytes;
 
 use super::{Colour, HeaderError};
 use crate::bits::BitReader;
 
-/// Largest parameter set accepted, in bytes; real ones stay below 200.
+/// Longest parameter set accepted, in bytes; real ones stay below 200.
 pub const MAX_PARAMETER_SET: usize = 4_096;
-/// Most parameter sets of one kind in a record; H.264 numbers 32 sequence sets, and a record counts no more.
+/// Most parameter sets of one kind in a record. H.264 numbers 32 sequence parameter sets, but a record cannot count as
+/// many.
 pub const MAX_PARAMETER_SETS: usize = 31;
 
-/// The NAL units of a sample in its length-prefixed form; stops at the first one that does not fit.
+/// Returns the NAL units of a length-prefixed sample; stops at the first one that does not fit.
 pub fn units(sample: &[u8], length_size: u8) -> impl Iterator<Item = &[u8]> {
-    // Without a prefix the walk would not advance.
+    // Without a prefix the iteration would not advance.
     let prefix = usize::from(length_size.max(1));
     let mut rest = sample;
     std::iter::from_fn(move || {
@@ -24,7 +25,7 @@ pub fn units(sample: &[u8], length_size: u8) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Takes out the emulation prevention bytes (ITU-T H.264 §7.4.1); what is beyond `limit` bytes is left out.
+/// Removes the emulation prevention bytes (ITU-T H.264 §7.4.1); returns at most `limit` bytes.
 pub(crate) fn unescape(bytes: &[u8], limit: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len().min(limit));
     let mut zeros = 0;
@@ -42,7 +43,7 @@ pub(crate) fn unescape(bytes: &[u8], limit: usize) -> Vec<u8> {
     out
 }
 
-/// The raw bytes of a parameter set behind its header of `header` bytes.
+/// Returns the raw bytes of a parameter set after its header of `header` bytes.
 pub(crate) fn parameter_set(nal: &[u8], header: usize, place: &'static str) -> Result<Vec<u8>, HeaderError> {
     if nal.len() > MAX_PARAMETER_SET {
         return Err(HeaderError::Range { place, value: nal.len() as u64 });
@@ -50,7 +51,7 @@ pub(crate) fn parameter_set(nal: &[u8], header: usize, place: &'static str) -> R
     Ok(unescape(nal.get(header..).unwrap_or_default(), MAX_PARAMETER_SET))
 }
 
-/// Puts `new` in the place of the set that has its number, or at the end.
+/// Replaces the set with the id of `new`, or appends `new`.
 pub(crate) fn merge(sets: &mut Vec<Bytes>, new: &[u8], id: impl Fn(&[u8]) -> Option<u32>) {
     let number = id(new);
     match sets.iter_mut().find(|set| id(set) == number) {
@@ -60,8 +61,8 @@ pub(crate) fn merge(sets: &mut Vec<Bytes>, new: &[u8], id: impl Fn(&[u8]) -> Opt
     }
 }
 
-/// Puts the set that a sample brought first, where the reader of a record looks; not where it brought several, of which
-/// only the picture parameter sets tell the one in use.
+/// Moves the set that a sample contained to the front, where readers of a record look. Does nothing if it contained
+/// several, because only the picture parameter sets show which one is in use.
 pub(crate) fn bring_forward<'a>(sets: &mut [Bytes], mut brought: impl Iterator<Item = &'a [u8]>) {
     if let (Some(only), None) = (brought.next(), brought.next())
         && let Some(at) = sets.iter().position(|set| set == only)
@@ -70,24 +71,24 @@ pub(crate) fn bring_forward<'a>(sets: &mut [Bytes], mut brought: impl Iterator<I
     }
 }
 
-/// Visible samples of a picture side: `full` less what the window cuts off.
+/// Returns the visible samples of a side: `full` minus the cropped ones.
 pub(crate) fn visible(full: u64, cut: u64, max: u32, place: &'static str) -> Result<u32, HeaderError> {
     let seen = full.saturating_sub(cut);
     u32::try_from(seen).ok().filter(|n| (1..=max).contains(n)).ok_or(HeaderError::Range { place, value: seen })
 }
 
-/// What a VUI says of the picture.
+/// Content of a VUI.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Vui {
-    /// Shape of a pixel, width to height.
+    /// Aspect ratio of a pixel, width to height.
     pub(crate) pixel_aspect: Option<(u16, u16)>,
     /// Colour description.
     pub(crate) colour: Option<Colour>,
-    /// Frames and the seconds they take.
+    /// Frame rate as (frames, seconds).
     pub(crate) frame_rate: Option<(u32, u32)>,
 }
 
-/// Reads the fields with which the VUI of both standards begins (ITU-T H.264 and H.265 annex E).
+/// Reads the first fields of the VUI, which both standards share (ITU-T H.264 and H.265 annex E).
 pub(crate) fn vui_head(r: &mut BitReader<'_>) -> Result<Vui, HeaderError> {
     let mut vui = Vui::default();
     if r.flag("vui > aspect_ratio_info_present_flag")? {
@@ -121,14 +122,14 @@ pub(crate) fn vui_head(r: &mut BitReader<'_>) -> Result<Vui, HeaderError> {
     Ok(vui)
 }
 
-/// Ticks a second and ticks a picture, as (frames, seconds) where `ticks` make a frame.
+/// Reads the timing as (frames, seconds), for `ticks` per frame.
 pub(crate) fn frame_rate(r: &mut BitReader<'_>, ticks: u32) -> Result<Option<(u32, u32)>, HeaderError> {
     let units = r.bits(32, "vui > num_units_in_tick")?;
     let scale = r.bits(32, "vui > time_scale")?;
     Ok(units.checked_mul(ticks).filter(|units| *units > 0 && scale > 0).map(|units| (scale, units)))
 }
 
-/// ITU-T H.264 table E-1, the same in H.265.
+/// Returns the aspect ratio of ITU-T H.264 table E-1, the same in H.265.
 fn sample_aspect(idc: u32) -> Option<(u16, u16)> {
     const TABLE: [(u16, u16); 16] = [
         (1, 1),

@@ -1,18 +1,18 @@
-//! Opus: the identification header (RFC 7845 §5.1) and the length of a packet (RFC 6716 §3.1).
+//! Opus: the identification header (RFC 7845 §5.1) and the duration of a packet (RFC 6716 §3.1).
 
 use bytes::Bytes;
 
 use super::HeaderError;
 
-/// Opus always decodes to this many samples a second.
+/// Output rate of every Opus decoder, in samples per second.
 pub const SAMPLE_RATE: u32 = 48_000;
 /// Longest packet: 120 ms.
 const MAX_PACKET_SAMPLES: u32 = 5_760;
-/// Samples that every encoder wants dropped at the start, where no header tells: 6.5 ms, libopus's own.
+/// [`Config::pre_skip`] if no header declares it: 6.5 ms, the value of libopus.
 const USUAL_PRE_SKIP: u16 = 312;
 /// Largest identification header: the fixed fields and a mapping of 255 channels.
 const MAX_HEAD: usize = 21 + 255;
-/// Decoded channels for each channel of family 1 (RFC 7845 §5.1.1.2), by number of channels: streams, coupled, mapping.
+/// Channel mappings of family 1 (RFC 7845 §5.1.1.2), by number of channels: streams, coupled streams, table.
 const VORBIS: [(u8, u8, &[u8]); 8] = [
     (1, 0, &[0]),
     (1, 1, &[0, 1]),
@@ -24,12 +24,12 @@ const VORBIS: [(u8, u8, &[u8]); 8] = [
     (5, 3, &[0, 6, 1, 2, 3, 4, 5, 7]),
 ];
 
-/// What an identification header says.
+/// A parsed identification header.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// The body of `dOps`: the header's fields, big-endian.
+    /// The body of `dOps`: the header's fields in big-endian order.
     pub record: Bytes,
-    /// Channels of the output.
+    /// Number of output channels.
     pub channels: u8,
     /// Samples at 48 kHz to drop from the start of the decoder's output.
     pub pre_skip: u16,
@@ -55,7 +55,7 @@ impl Config {
         else {
             return Err(short);
         };
-        // The upper half tells incompatible changes.
+        // The upper half signals incompatible changes.
         if version & 0xf0 != 0 {
             return Err(HeaderError::Unsupported { place: "OpusHead > version", value: version.into() });
         }
@@ -69,7 +69,8 @@ impl Config {
         Ok(Self { record: record.into(), channels, pre_skip: u16::from_le_bytes([s0, s1]), family })
     }
 
-    /// The header for `channels` in their usual order, as MPEG-TS tells it with a `channel_config_code` of as many.
+    /// Creates the header for `channels` in their usual order, as the `channel_config_code` of MPEG-TS with that number
+    /// means.
     pub fn new(channels: u8) -> Result<Self, HeaderError> {
         let family = u8::from(channels > 2);
         let Some((streams, coupled, order)) = usize::from(channels).checked_sub(1).and_then(|at| VORBIS.get(at)) else {
@@ -86,7 +87,7 @@ impl Config {
     }
 }
 
-/// The rules of RFC 7845 §5.1.1 on streams, coupled streams and the channels that they give.
+/// Checks the rules of RFC 7845 §5.1.1 for streams, coupled streams and their channels.
 fn check_mapping(channels: u8, family: u8, mapping: &[u8]) -> Result<(), HeaderError> {
     let most = match family {
         0 => 2,
@@ -107,14 +108,14 @@ fn check_mapping(channels: u8, family: u8, mapping: &[u8]) -> Result<(), HeaderE
     }
 }
 
-/// Samples at 48 kHz in a packet, by its table-of-contents byte; none for a packet that no decoder takes.
+/// Returns the samples at 48 kHz in a packet, by its table-of-contents byte; `None` for an invalid packet.
 pub fn packet_samples(packet: &[u8]) -> Option<u32> {
     let toc = *packet.first()?;
     let config = u32::from(toc >> 3);
     let frame = match config {
         // SILK: 10, 20, 40, 60 ms.
         0..12 => [480, 960, 1_920, 2_880].get((config % 4) as usize).copied()?,
-        // Both: 10, 20 ms.
+        // Hybrid: 10, 20 ms.
         12..16 => 480 << (config % 2),
         // CELT: 2.5, 5, 10, 20 ms.
         _ => 120 << (config % 4),
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_tell_their_length() {
+    fn packets_have_a_length() {
         assert_eq!(packet_samples(&[0xfc, 0x7e]), Some(960), "libopus, CELT of 20 ms");
         assert_eq!(packet_samples(&[0b0001_1000]), Some(2_880), "SILK of 60 ms");
         assert_eq!(packet_samples(&[0b0110_0001]), Some(960), "two of 10 ms");

@@ -1,5 +1,5 @@
-//! VP9: the codec configuration record (VP Codec ISO Media File Format Binding, version 1) and the uncompressed header of a
-//! frame (VP9 bitstream specification §6.2).
+//! VP9: the codec configuration record (VP Codec ISO Media File Format Binding, version 1) and the uncompressed header
+//! of a frame (VP9 bitstream specification §6.2).
 
 use bytes::Bytes;
 
@@ -10,10 +10,10 @@ use crate::bits::BitReader;
 const SYNC_CODE: u32 = 0x49_83_42;
 /// `color_space` of RGB, which has no subsampling.
 const CS_RGB: u32 = 7;
-/// `color_space`s by number: unknown, BT.601, BT.709, SMPTE 170, SMPTE 240, BT.2020, reserved and sRGB.
+/// Colour descriptions by `color_space`: unknown, BT.601, BT.709, SMPTE 170, SMPTE 240, BT.2020, reserved and sRGB.
 const SPACES: [(u8, u8, u8); 8] =
     [(2, 2, 2), (6, 6, 6), (1, 1, 1), (6, 6, 6), (7, 7, 7), (9, 14, 9), (2, 2, 2), (1, 13, 0)];
-/// Levels with the most luma samples of a picture that each allows.
+/// Levels, each with the most luma samples of a frame that it allows.
 const LEVELS: [(u32, u8); 9] = [
     (36_864, 10),
     (73_728, 11),
@@ -25,32 +25,32 @@ const LEVELS: [(u32, u8); 9] = [
     (8_912_896, 50),
     (u32::MAX, 60),
 ];
-/// Luma samples taken for granted where no key frame has told the size: 1080p.
-const USUAL_PICTURE: u32 = 1_920 * 1_080;
+/// Luma samples assumed before a key frame declares the size: 1080p.
+const USUAL_FRAME_SIZE: u32 = 1_920 * 1_080;
 
-/// A codec configuration record, and the size of the picture, which the record leaves out.
+/// A parsed codec configuration record, and the frame size, which the record omits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// The body of `vpcC` behind its version and flags.
+    /// The body of `vpcC` after its version and flags.
     pub record: Bytes,
     /// Profile, 0 to 3.
     pub profile: u8,
-    /// Ten times the level; 0 where the encoder does not say.
+    /// Ten times the level; 0 if the encoder does not declare it.
     pub level: u8,
-    /// Bits of a sample.
+    /// Bits per sample.
     pub bit_depth: u8,
     /// Chroma subsampling: 0 and 1 for 4:2:0, 2 for 4:2:2, 3 for 4:4:4.
     pub chroma_subsampling: u8,
     /// Colour description.
     pub colour: Colour,
-    /// Width and height, once a key frame has told them; see [`Config::changed_by`].
+    /// Width and height, once a key frame has declared them; see [`Config::changed_by`].
     pub size: Option<(u32, u32)>,
 }
 
 impl Config {
     /// Parses a `VPCodecConfigurationRecord`, with or without the version and flags of its box.
     pub fn parse(record: Bytes) -> Result<Self, HeaderError> {
-        // A record that begins with these four bytes would have samples of no bits.
+        // A record that begins with these four bytes would have samples of zero bits.
         let record = if record.starts_with(&[1, 0, 0, 0]) { record.slice(4..) } else { record };
         let mut r = BitReader::new(&record);
         let profile = ranged(&mut r, 8, 0..=3, "vpcC > profile")?;
@@ -68,13 +68,13 @@ impl Config {
         Ok(Self { record, profile, level, bit_depth, chroma_subsampling, colour, size: None })
     }
 
-    /// Takes the configuration out of a key frame, for transports that send no record.
+    /// Derives the configuration from a key frame, for transports that send no record.
     pub fn from_key_frame(frame: &[u8]) -> Result<Self, HeaderError> {
         let header = FrameHeader::parse(frame)?;
-        let Some(picture) = header.picture else {
+        let Some(format) = header.format else {
             return Err(HeaderError::Unsupported { place: "vp9 > frame_type", value: 1 });
         };
-        let Picture { width, height, bit_depth, chroma_subsampling, colour } = picture;
+        let FrameFormat { width, height, bit_depth, chroma_subsampling, colour } = format;
         let level = level(width.saturating_mul(height));
         let sampling = bit_depth << 4 | chroma_subsampling << 1 | u8::from(colour.full_range);
         let record = [header.profile, level, sampling, colour.primaries, colour.transfer, colour.matrix, 0, 0];
@@ -89,21 +89,21 @@ impl Config {
         })
     }
 
-    /// The configuration with the size that a key frame tells; none for other frames, and where the size stays.
+    /// Returns the configuration with the size of a key frame; `None` for other frames, and if the size is the same.
     pub fn changed_by(&self, frame: &[u8]) -> Option<Self> {
-        let picture = FrameHeader::parse(frame).ok()?.picture?;
-        let size = Some((picture.width, picture.height));
+        let format = FrameHeader::parse(frame).ok()?.format?;
+        let size = Some((format.width, format.height));
         (size != self.size).then(|| Self { size, ..self.clone() })
     }
 
-    /// The codec parameter: `vp09.00.31.08`, with the colours where they are not the usual ones.
+    /// Returns the codec parameter: `vp09.00.31.08`, with the colours if they are not the usual ones.
     pub fn codec_string(&self) -> String {
         let Colour { primaries, transfer, matrix, full_range } = self.colour;
-        // Players refuse level 0; the size of the picture is the best guess.
+        // Players refuse level 0; the level of the frame size is the best guess.
         let level = match (self.level, self.size) {
             (0, Some((width, height))) => level(width.saturating_mul(height)),
-            (0, None) => level(USUAL_PICTURE),
-            (told, _) => told,
+            (0, None) => level(USUAL_FRAME_SIZE),
+            (declared, _) => declared,
         };
         let mut out = format!("vp09.{:02}.{level:02}.{:02}", self.profile, self.bit_depth);
         let usual = (self.chroma_subsampling <= 1 && !full_range)
@@ -135,24 +135,24 @@ fn ranged(
 pub struct FrameHeader {
     /// Profile, 0 to 3.
     pub profile: u8,
-    /// True for a key frame.
+    /// Whether the frame is a key frame.
     pub key: bool,
-    /// What a key frame says of the picture.
-    pub picture: Option<Picture>,
+    /// [`FrameFormat`] of a key frame; `None` for other frames.
+    pub format: Option<FrameFormat>,
 }
 
-/// What a key frame says of the picture.
+/// Format that a key frame declares.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Picture {
+pub struct FrameFormat {
     /// Coded width.
     pub width: u32,
     /// Coded height.
     pub height: u32,
-    /// Bits of a sample.
+    /// Bits per sample.
     pub bit_depth: u8,
-    /// Chroma subsampling as `vpcC` numbers it.
+    /// Chroma subsampling in the numbers of `vpcC`.
     pub chroma_subsampling: u8,
-    /// Colour description, as far as the colour space tells it.
+    /// [`Colour`] description, as far as the colour space defines it.
     pub colour: Colour,
 }
 
@@ -167,19 +167,19 @@ impl FrameHeader {
             r.skip(1, "vp9 > reserved_zero")?;
         }
         if r.flag("vp9 > show_existing_frame")? || r.flag("vp9 > frame_type")? {
-            return Ok(Self { profile, key: false, picture: None });
+            return Ok(Self { profile, key: false, format: None });
         }
         r.skip(2, "vp9 > show_frame")?;
         let sync = r.bits(24, "vp9 > frame_sync_code")?;
         if sync != SYNC_CODE {
             return Err(HeaderError::Range { place: "vp9 > frame_sync_code", value: sync.into() });
         }
-        let picture = Picture::parse(&mut r, profile)?;
-        Ok(Self { profile, key: true, picture: Some(picture) })
+        let format = FrameFormat::parse(&mut r, profile)?;
+        Ok(Self { profile, key: true, format: Some(format) })
     }
 }
 
-impl Picture {
+impl FrameFormat {
     fn parse(r: &mut BitReader<'_>, profile: u8) -> Result<Self, HeaderError> {
         let deep = profile >= 2;
         let bit_depth = match deep && r.flag("vp9 > color_config > ten_or_twelve_bit")? {
@@ -187,7 +187,7 @@ impl Picture {
             false => 8 + 2 * u8::from(deep),
         };
         let space = r.bits(3, "vp9 > color_config > color_space")?;
-        // Profiles 1 and 3 are for all but 4:2:0.
+        // Profiles 1 and 3 are for formats other than 4:2:0.
         let odd = profile & 1 == 1;
         let full_range = space == CS_RGB || r.flag("vp9 > color_config > color_range")?;
         let chroma_subsampling = match (space, odd) {
@@ -205,7 +205,7 @@ impl Picture {
                     });
                 }
             },
-            // 4:2:0 with chroma beside the upper left luma sample.
+            // 4:2:0 with chroma located at the upper left luma sample.
             _ => 1,
         };
         if odd {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_frame_tells_the_size() {
+    fn a_key_frame_declares_the_size() {
         let key = hex("824983420027f01676063824");
         let inter = hex("86004092f1214004");
         let config = Config::parse(hex("0000820202020000")).unwrap();
@@ -265,8 +265,8 @@ mod tests {
         assert!(key("8249834200").is_err(), "cut");
         // Profile 3, 4:4:4 with ten bits.
         let deep = FrameHeader::parse(&hex("b124c1a104013f80b3b031c120")).unwrap();
-        let picture = deep.picture.unwrap();
-        assert_eq!((deep.profile, picture.bit_depth, picture.chroma_subsampling), (3, 10, 3));
-        assert_eq!((picture.width, picture.height, picture.colour.full_range), (640, 360, true));
+        let format = deep.format.unwrap();
+        assert_eq!((deep.profile, format.bit_depth, format.chroma_subsampling), (3, 10, 3));
+        assert_eq!((format.width, format.height, format.colour.full_range), (640, 360, true));
     }
 }

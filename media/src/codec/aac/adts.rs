@@ -6,13 +6,13 @@ use crate::codec::HeaderError;
 /// The header of an ADTS frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Adts {
-    /// The audio object type of the core: 1 to 4.
+    /// Audio object type of the core: 1 to 4.
     pub object_type: u8,
     /// Sampling frequency of the core decoder, in hertz.
     pub sample_rate: u32,
-    /// `channel_configuration`; 0 where a program config element in the frame defines the channels.
+    /// `channel_configuration`; 0 if a program config element in the frame defines the channels.
     pub channel_configuration: u8,
-    /// Bytes of the header, its checksum included.
+    /// Bytes of the header, including a checksum.
     pub head: usize,
     /// Bytes of the whole frame.
     pub size: usize,
@@ -21,7 +21,7 @@ pub struct Adts {
 }
 
 impl Adts {
-    /// Parses the header that `frame` begins with. The frame need not be whole.
+    /// Parses the header at the beginning of `frame`, which may be incomplete.
     pub fn parse(frame: &[u8]) -> Result<Self, HeaderError> {
         let mut r = BitReader::new(frame);
         let sync = r.bits(12, "adts > syncword")?;
@@ -31,7 +31,7 @@ impl Adts {
         r.skip(1, "adts > ID")?;
         let layer = r.bits(2, "adts > layer")?;
         if layer != 0 {
-            // MPEG audio layers have the same beginning.
+            // MPEG audio layers begin the same way.
             return Err(HeaderError::Range { place: "adts > layer", value: layer.into() });
         }
         let head = if r.flag("adts > protection_absent")? { 7 } else { 9 };

@@ -1,7 +1,7 @@
 //! Channel layouts: the program config element (ISO/IEC 14496-3 §4.4.1.1) and the channel configurations (table 1.19).
 //!
-//! Browsers and hardware decoders know the channel configurations only. Most program config elements that encoders write
-//! say the same as one of them, because their elements come in the same order.
+//! Browsers and hardware decoders know only the channel configurations. Most program config elements of encoders are
+//! equivalent to one of them, because their elements come in the same order.
 
 use bytes::Bytes;
 
@@ -14,17 +14,17 @@ const ID_PCE: u32 = 5;
 /// Channel elements in the order of a frame: single channels and pairs.
 #[derive(Default)]
 struct Layout {
-    /// One entry for each element, true for a pair of channels.
+    /// Front elements; true for a pair of channels.
     front: Vec<bool>,
-    /// Elements at the sides and in the back.
+    /// Elements at the sides and at the back; true for a pair of channels.
     surround: Vec<bool>,
     low_frequency: u32,
-    /// Channels that are mixed into others.
+    /// Number of channels that are mixed into others.
     coupled: u32,
 }
 
-/// Reads a program config element, without the three bits that tell it in a frame; gives the channel configuration that
-/// has the same channels in the same order.
+/// Reads a program config element after the three bits that identify it in a frame; returns the channel configuration
+/// with the same channels in the same order.
 pub(super) fn channel_configuration(r: &mut BitReader<'_>) -> Result<u8, HeaderError> {
     let place = "program_config_element";
     r.skip(4 + 2 + 4, place)?;
@@ -55,19 +55,19 @@ pub(super) fn channel_configuration(r: &mut BitReader<'_>) -> Result<u8, HeaderE
         .ok_or(HeaderError::Unsupported { place: "program_config_element > channels", value: layout.channels() })
 }
 
-/// The channel configuration of a frame that begins with a program config element.
+/// Returns the channel configuration of a frame that begins with a program config element.
 pub(super) fn leading_configuration(frame: &[u8]) -> Result<u8, HeaderError> {
     let mut r = BitReader::new(frame);
     let place = "raw_data_block > id_syn_ele";
     match r.bits(3, place)? {
         ID_PCE => channel_configuration(&mut r),
-        // The element comes with another frame.
+        // The element is in another frame.
         other => Err(HeaderError::Range { place, value: other.into() }),
     }
 }
 
-/// Removes a program config element from the front of a raw frame, because its sample entry says the channels. The element
-/// ends on a whole byte.
+/// Removes a program config element from the front of a raw frame, because the sample entry declares the channels. The
+/// element ends at a whole byte.
 pub fn without_program_config(frame: Bytes) -> Bytes {
     let body = || -> Result<usize, HeaderError> {
         let place = "program_config_element > comment_field_bytes";

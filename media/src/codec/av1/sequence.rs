@@ -12,27 +12,27 @@ pub struct Sequence {
     pub level: u8,
     /// `seq_tier` of the first operating point.
     pub high_tier: bool,
-    /// True where frames have the short headers of still pictures.
+    /// Whether frames have the short headers of still images.
     pub reduced_still_picture: bool,
-    /// Largest width of a frame.
+    /// Largest frame width.
     pub width: u32,
-    /// Largest height of a frame.
+    /// Largest frame height.
     pub height: u32,
-    /// Bits of a sample: 8, 10 or 12.
+    /// Bits per sample: 8, 10 or 12.
     pub bit_depth: u8,
-    /// True where there is no chroma.
+    /// Whether there is no chroma.
     pub monochrome: bool,
-    /// Whether chroma has half the samples across, and down.
+    /// Whether chroma has half the samples horizontally, and vertically.
     pub subsampling: (bool, bool),
     /// `chroma_sample_position`.
     pub sample_position: u8,
-    /// Colour description, where there is one.
+    /// [`Colour`] description, if there is one.
     pub colour: Option<Colour>,
-    /// Frame rate as (frames, seconds), where all pictures last as long.
+    /// Frame rate as (frames, seconds), if all frames have the same duration.
     pub frame_rate: Option<(u32, u32)>,
 }
 
-/// What the first operating point and the timing say.
+/// Parameters of the first operating point and of the timing.
 #[derive(Default)]
 struct Points {
     level: u8,
@@ -123,7 +123,7 @@ impl Sequence {
     }
 }
 
-/// From `timing_info_present_flag` to the last operating point.
+/// Reads from `timing_info_present_flag` to the last operating point.
 fn operating_points(r: &mut BitReader<'_>) -> Result<Points, HeaderError> {
     let mut points = Points::default();
     let mut delay_bits = None;
@@ -160,12 +160,12 @@ fn timing_info(r: &mut BitReader<'_>) -> Result<Option<(u32, u32)>, HeaderError>
     if !r.flag("timing_info > equal_picture_interval")? {
         return Ok(None);
     }
-    // The code is an Exp-Golomb one of up to 32 bits, as `ue(v)` is.
+    // The code is an Exp-Golomb code of up to 32 bits, like `ue(v)`.
     let ticks = r.ue("timing_info > num_ticks_per_picture_minus_1")?.saturating_add(1);
     Ok(units.checked_mul(ticks).filter(|units| *units > 0 && scale > 0).map(|units| (scale, units)))
 }
 
-/// The coding tools between the size and the colours.
+/// Skips the coding tools between the size and the colours.
 fn tools(r: &mut BitReader<'_>, reduced: bool) -> Result<(), HeaderError> {
     if !reduced && r.flag("sequence_header > frame_id_numbers_present_flag")? {
         r.skip(4 + 3, "sequence_header > delta_frame_id_length_minus_2")?;

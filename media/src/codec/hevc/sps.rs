@@ -4,7 +4,7 @@ use crate::bits::BitReader;
 use crate::codec::nal::{self, Vui};
 use crate::codec::{Colour, HeaderError};
 
-/// Largest picture side accepted, in luma samples: level 6.2 allows 16 888.
+/// Longest side of a frame accepted, in luma samples: level 6.2 allows 16 888.
 const MAX_SIDE: u32 = 16_888;
 /// Bytes of a NAL unit's header.
 const HEADER: usize = 2;
@@ -17,9 +17,9 @@ const MAX_LONG_TERM: u32 = 32;
 /// `profile_tier_level` of the whole stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ProfileTierLevel {
-    /// `general_profile_space`, 0 but for the future.
+    /// `general_profile_space`; 0 in all current profiles.
     pub space: u8,
-    /// True in the high tier.
+    /// Whether the tier is the high one.
     pub high_tier: bool,
     /// `general_profile_idc`: 1 is Main, 2 is Main 10.
     pub profile: u8,
@@ -46,15 +46,15 @@ pub struct Sps {
     pub width: u32,
     /// Visible height, in luma samples.
     pub height: u32,
-    /// Bits of a luma sample.
+    /// Bits per luma sample.
     pub bit_depth_luma: u8,
-    /// Bits of a chroma sample.
+    /// Bits per chroma sample.
     pub bit_depth_chroma: u8,
-    /// Frame rate of the VUI as (frames, seconds), where it has one. Encoders get it wrong: a hint only.
+    /// Frame rate of the VUI as (frames, seconds), if it has one. Encoders get it wrong, so it is only a hint.
     pub frame_rate: Option<(u32, u32)>,
-    /// Shape of a pixel as width to height, where the VUI says so.
+    /// Aspect ratio of a pixel as (width, height), if the VUI declares one.
     pub pixel_aspect: Option<(u16, u16)>,
-    /// Colour description of the VUI, where it has one.
+    /// [`Colour`] description of the VUI, if it has one.
     pub colour: Option<Colour>,
 }
 
@@ -72,10 +72,10 @@ impl Sps {
         let temporal_id_nesting = r.flag("sps > sps_temporal_id_nesting_flag")?;
         let profile = profile_tier_level(&mut r, sub_layers)?;
         r.ue("sps > sps_seq_parameter_set_id")?;
-        let (chroma_format, width, height) = picture(&mut r)?;
+        let (chroma_format, width, height) = frame_size(&mut r)?;
         let bit_depth_luma = bit_depth(&mut r, "sps > bit_depth_luma_minus8")?;
         let bit_depth_chroma = bit_depth(&mut r, "sps > bit_depth_chroma_minus8")?;
-        // What follows matters for the hints in the VUI only; where it is broken, they are not known.
+        // The remaining fields only matter for the hints in the VUI, which stay unknown if one is damaged.
         let vui = tail(&mut r, sub_layers).unwrap_or_default();
         Ok(Self {
             profile,
@@ -93,7 +93,7 @@ impl Sps {
     }
 }
 
-/// `sps_seq_parameter_set_id` of a NAL unit.
+/// Returns the `sps_seq_parameter_set_id` of a NAL unit.
 pub(super) fn id(nal: &[u8]) -> Option<u32> {
     let rbsp = nal::parameter_set(nal, HEADER, "sps").ok()?;
     let mut r = BitReader::new(&rbsp);
@@ -123,7 +123,7 @@ fn profile_tier_level(r: &mut BitReader<'_>, sub_layers: usize) -> Result<Profil
     let level = r.bits(8, "profile_tier_level > general_level_idc")? as u8;
     let mut skip = 0;
     for _ in 0..sub_layers {
-        // 88 bits of profile and 8 of level, each where its flag is set.
+        // 88 bits of profile and 8 of level, each if its flag is set.
         skip += 88 * usize::from(r.flag("profile_tier_level > sub_layer_profile_present_flag")?);
         skip += 8 * usize::from(r.flag("profile_tier_level > sub_layer_level_present_flag")?);
     }
@@ -134,8 +134,8 @@ fn profile_tier_level(r: &mut BitReader<'_>, sub_layers: usize) -> Result<Profil
     Ok(ProfileTierLevel { space, high_tier, profile, compatibility, constraints, level })
 }
 
-/// Chroma format, and width and height inside the conformance window.
-fn picture(r: &mut BitReader<'_>) -> Result<(u8, u32, u32), HeaderError> {
+/// Reads the chroma format, and width and height within the conformance window.
+fn frame_size(r: &mut BitReader<'_>) -> Result<(u8, u32, u32), HeaderError> {
     let chroma = r.ue("sps > chroma_format_idc")?;
     if chroma > 3 {
         return Err(HeaderError::Range { place: "sps > chroma_format_idc", value: chroma.into() });
@@ -169,7 +169,7 @@ fn bit_depth(r: &mut BitReader<'_>, place: &'static str) -> Result<u8, HeaderErr
     }
 }
 
-/// From `log2_max_pic_order_cnt_lsb_minus4` to the VUI.
+/// Reads from `log2_max_pic_order_cnt_lsb_minus4` to the VUI.
 fn tail(r: &mut BitReader<'_>, sub_layers: usize) -> Result<Vui, HeaderError> {
     let order_bits = capped(r, 12, "sps > log2_max_pic_order_cnt_lsb_minus4")? + 4;
     let all = r.flag("sps > sps_sub_layer_ordering_info_present_flag")?;
@@ -206,7 +206,7 @@ fn capped(r: &mut BitReader<'_>, max: u32, place: &'static str) -> Result<u32, H
 
 fn scaling_lists(r: &mut BitReader<'_>) -> Result<(), HeaderError> {
     for size in 0..4u32 {
-        // The largest blocks have lists for luma only, one for each of intra and inter.
+        // The largest blocks have lists for luma only, one each for intra and inter.
         for _ in 0..if size == 3 { 2 } else { 6 } {
             if !r.flag("scaling_list_data > scaling_list_pred_mode_flag")? {
                 r.ue("scaling_list_data > scaling_list_pred_matrix_id_delta")?;
@@ -228,12 +228,12 @@ fn reference_sets(r: &mut BitReader<'_>) -> Result<(), HeaderError> {
     let mut before = 0;
     for index in 0..count {
         let predicted = index > 0 && r.flag("st_ref_pic_set > inter_ref_pic_set_prediction_flag")?;
-        before = if predicted { predicted_set(r, before)? } else { told_set(r)? };
+        before = if predicted { predicted_set(r, before)? } else { explicit_set(r)? };
     }
     Ok(())
 }
 
-/// A set told as a change of the one before it, which had `before` pictures; its own number of pictures.
+/// Reads a set coded as a change of the previous one, which had `before` pictures; returns its own number of pictures.
 fn predicted_set(r: &mut BitReader<'_>, before: u32) -> Result<u32, HeaderError> {
     r.flag("st_ref_pic_set > delta_rps_sign")?;
     r.ue("st_ref_pic_set > abs_delta_rps_minus1")?;
@@ -248,7 +248,7 @@ fn predicted_set(r: &mut BitReader<'_>, before: u32) -> Result<u32, HeaderError>
     Ok(pictures)
 }
 
-fn told_set(r: &mut BitReader<'_>) -> Result<u32, HeaderError> {
+fn explicit_set(r: &mut BitReader<'_>) -> Result<u32, HeaderError> {
     let negative = capped(r, MAX_RPS_PICTURES, "st_ref_pic_set > num_negative_pics")?;
     let positive = capped(r, MAX_RPS_PICTURES - negative, "st_ref_pic_set > num_positive_pics")?;
     for _ in 0..negative + positive {
@@ -260,7 +260,7 @@ fn told_set(r: &mut BitReader<'_>) -> Result<u32, HeaderError> {
 
 fn vui(r: &mut BitReader<'_>) -> Result<Vui, HeaderError> {
     let mut vui = nal::vui_head(r)?;
-    // What was read stays true where the rest is broken.
+    // The fields read so far stay valid if the rest is damaged.
     vui.frame_rate = timing(r).unwrap_or_default();
     Ok(vui)
 }
@@ -282,7 +282,7 @@ mod tests {
     use crate::codec::testing::hex;
 
     #[test]
-    fn reads_what_x265_writes() {
+    fn reads_a_set_of_x265() {
         // 640x360 at 30 000 / 1 001, Main.
         let main = Sps::parse(&hex("42010101600000030090000003000003003fa0050201696595924932bc05a02000007d20000ea601"))
             .unwrap();
