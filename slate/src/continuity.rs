@@ -1,427 +1,298 @@
-//! Makes an unbroken output of constant rate out of decoded pictures and sound that come and go.
+//! Makes an uninterrupted output of constant frame rate out of decoded video and audio that come and go.
 //!
-//! Pictures lead. While they flow, each tick of the output leaves as soon as a picture at or after it is known, and
-//! shows the newest one that is not later. When they stay away the clock goes on in their place: the picture is held,
-//! then the slate is shown. Sound follows up to where the pictures are, sample by sample, and is silent where there is
-//! none. Without a track of pictures sound leads. There may be several sounds, each of them unbroken: who listens to one
-//! does not notice that another one is away.
+//! Video drives the timeline. While it arrives, each tick of the output leaves as soon as a frame at or after it is known,
+//! and presents the newest frame that is not later. While video is absent, the clock drives the timeline: the last frame is
+//! repeated, then the slate is presented. Audio follows up to where the video is, sample by sample, with silence where it
+//! is missing. Without a video track the audio drives. There may be several audio tracks, each of them uninterrupted, so
+//! that a listener of one does not notice that another is absent.
 //!
-//! Media time becomes output time by one *shift*, shared by pictures and sound so that they stay in step. It is set
-//! anew when a contribution begins, when media stays behind what is already out, and when media runs ahead of the
-//! clock. Times of contributions are expected as [`crate::Splice`] lays them: end to end, going forward.
+//! Media time becomes output time by one *timestamp offset*, shared by video and audio so that they stay in sync. It is
+//! chosen again when a contribution begins, when media stays behind what is already presented, and when media runs ahead of
+//! the clock. Timestamps of contributions are expected as [`crate::Splice`] maps them: end to end, going forward.
 
+mod api;
+mod arrival;
+mod audio_buffer;
+mod audio_track;
 mod clock;
 mod output;
-mod pace;
-mod rejoin;
-mod sound;
-mod ticks;
-mod voice;
+mod placement;
+mod resync;
 
 use std::collections::VecDeque;
 
-use media::{TimeDelta, Timestamp};
+use media::{FrameRate, TickGrid, TimeDelta, Timestamp};
 
+pub use api::{Config, Output, Stats, VideoContent};
+use arrival::VideoArrival;
+pub use audio_buffer::BLOCK_SAMPLES;
+use audio_track::AudioTrack;
 use clock::Clock;
-use pace::Pace;
-use rejoin::{Place, Rejoin, Standing};
-pub use sound::BLOCK;
-use ticks::Ticks;
-use voice::Voice;
+use resync::{OutputPosition, Placement, Resync};
 
-/// Media that is away for this long, by the clock, is done without.
+/// Time after which the output goes on without media that does not arrive, by the clock.
 pub const VIDEO_TIMEOUT: TimeDelta = TimeDelta::from_millis(300);
-/// A picture stands in for the ones that are missing for so long; then comes the slate.
-const HOLD: TimeDelta = TimeDelta::from_millis(500);
-/// Contributions of few pictures have theirs held for two of their intervals, but never longer than this.
-const MAX_HOLD: TimeDelta = TimeDelta::from_secs(10);
-/// Sound counts as there for so long after it came: it is there in bursts.
-const SOUND_LASTS: TimeDelta = TimeDelta::from_millis(400);
-/// Sound that keeps coming is waited for until it is this far behind the pictures.
-const MAX_BEHIND: TimeDelta = TimeDelta::from_secs(2);
-/// At the start of a broadcast pictures are waited for longer than later on: nobody is kept waiting yet.
-const START_PATIENCE: TimeDelta = TimeDelta::from_secs(2);
-/// Pictures that wait for [`Continuity::poll`]. At the bound the oldest gives way: its ticks show the one before it.
-const MAX_PICTURES: usize = 16;
+/// Time for which the last frame is repeated before the slate follows.
+const MIN_REPEAT: TimeDelta = TimeDelta::from_millis(500);
+/// Maximum of that time. At low frame rates the last frame is repeated for two frame intervals, but never longer than this.
+const MAX_REPEAT: TimeDelta = TimeDelta::from_secs(10);
+/// Time for which audio counts as present after its arrival, because it arrives in bursts.
+const AUDIO_PRESENCE: TimeDelta = TimeDelta::from_millis(400);
+/// Maximum distance of arriving audio behind the video. Beyond it the output no longer waits for the audio.
+const MAX_AUDIO_LAG: TimeDelta = TimeDelta::from_secs(2);
+/// Time that audio waits for the first frame of a broadcast. It is longer than [`VIDEO_TIMEOUT`] because no one is watching
+/// yet.
+const START_TIMEOUT: TimeDelta = TimeDelta::from_secs(2);
+/// Maximum number of frames queued for [`Continuity::poll`]. Beyond it the oldest is dropped, and its ticks present the one
+/// before it.
+const MAX_QUEUED_FRAMES: usize = 16;
 
-/// What the output is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Pictures a second, as a fraction: 30000/1001 is exact.
-    pub fps: (u32, u32),
-    /// Samples of sound a second.
-    pub sample_rate: u32,
-    /// Samples that belong to one moment; they come interleaved.
-    pub channels: u32,
-    /// Sounds side by side, at least one; [`Continuity::add_sound`] adds others.
-    pub sounds: usize,
-    /// Whether the broadcast has pictures at all. Without them sound leads, and no picture is ever asked for.
-    pub picture: bool,
-    /// Whether the slate follows when a picture was held for long enough; else it is held for as long as it takes.
-    pub slate: bool,
-}
-
-/// One step of the output.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output<P> {
-    /// The picture of the next tick.
-    Video {
-        /// When it is shown; a whole number of ticks from the first one.
-        pts: Timestamp,
-        /// What is shown.
-        show: VideoContent<P>,
-    },
-    /// A block of a sound, right behind the one before it.
-    Audio {
-        /// Which of the sounds, from 0.
-        sound: usize,
-        /// When its first sample is heard; a whole number of samples from the first one.
-        pts: Timestamp,
-        /// [`BLOCK`] samples for each channel, interleaved.
-        samples: Vec<f32>,
-    },
-}
-
-/// What a tick shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VideoContent<P> {
-    /// The contribution's picture of this moment.
-    Live(P),
-    /// The last picture, because the one of this moment is not there.
-    Repeated(P),
-    /// The slate; also where a picture would be held and there has never been one.
-    Slate,
-}
-
-/// What was put out and what was left out, for the metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Ticks that showed the contribution's picture.
-    pub live: u64,
-    /// Ticks that showed the last picture again because none was there.
-    pub held: u64,
-    /// Ticks that showed the slate.
-    pub slate: u64,
-    /// Samples of silence that were made, for each channel.
-    pub silent_samples: u64,
-    /// Samples that came when their time was past, for each channel.
-    pub late_samples: u64,
-    /// Pictures that came when their time was past.
-    pub late_frames: u64,
-    /// Pictures that came too far ahead of the clock to be shown.
-    pub early_frames: u64,
-    /// How often media was laid anew, the beginnings of contributions included.
-    pub shifts: u64,
-}
-
-/// Decoded pictures and sound in, an unbroken output out. `P` is a picture, cheap to clone.
+/// Turns decoded video and audio into an uninterrupted output. `F` is a raw frame, cheap to clone.
 ///
-/// Time is an argument everywhere: the distance from any fixed instant of a clock that never goes back.
+/// Time is an argument of every method: the distance from any fixed instant of a monotonic clock.
 #[derive(Debug)]
-pub struct Continuity<P> {
+pub struct Continuity<F> {
     config: Config,
     now: TimeDelta,
     /// `None` before the first media.
-    line: Option<Line>,
-    voices: Vec<Voice>,
-    rejoin: Rejoin,
-    /// The picture that ticks show, on the output's timeline.
-    current: Option<Current<P>>,
-    /// Pictures behind `current`, oldest first.
-    coming: VecDeque<(Timestamp, P)>,
-    pace: Pace,
-    /// When the first sound came for which there was no shift yet.
-    unplaced: Option<TimeDelta>,
-    counts: Stats,
+    timeline: Option<Timeline>,
+    audio_tracks: Vec<AudioTrack>,
+    resync: Resync,
+    /// The frame that ticks present.
+    current: Option<Current<F>>,
+    /// Frames after `current` with their output times, oldest first.
+    upcoming: VecDeque<(Timestamp, F)>,
+    video_arrival: VideoArrival,
+    /// Arrival time of the first audio that had no timestamp offset yet.
+    unplaced_since: Option<TimeDelta>,
+    stats: Stats,
 }
 
 /// The output's timeline, from the first media on.
 #[derive(Debug)]
-struct Line {
+struct Timeline {
     clock: Clock,
-    ticks: Ticks,
-    /// The number of the tick that leaves next.
+    ticks: TickGrid,
+    /// Number of the tick that leaves next.
     tick: i64,
 }
 
 #[derive(Debug)]
-struct Current<P> {
+struct Current<F> {
     at: Timestamp,
-    picture: P,
-    shown: bool,
+    frame: F,
+    presented: bool,
 }
 
-impl<P: Clone> Continuity<P> {
-    /// An output that begins with the first media.
+impl<F: Clone> Continuity<F> {
+    /// Creates an output that begins with the first media.
     pub fn new(config: Config) -> Self {
         Self {
             config,
             now: TimeDelta::ZERO,
-            line: None,
-            voices: (0..config.sounds.max(1)).map(|_| Voice::new(&config)).collect(),
-            rejoin: Rejoin::default(),
+            timeline: None,
+            audio_tracks: (0..config.audio_tracks.max(1)).map(|_| AudioTrack::new(&config)).collect(),
+            resync: Resync::default(),
             current: None,
-            coming: VecDeque::new(),
-            pace: Pace::default(),
-            unplaced: None,
-            counts: Stats::default(),
+            upcoming: VecDeque::new(),
+            video_arrival: VideoArrival::default(),
+            unplaced_since: None,
+            stats: Stats::default(),
         }
     }
 
-    /// Another contribution follows: its first picture takes over on the next tick.
+    /// Begins another contribution: its first frame takes over on the next tick.
     ///
-    /// Sound of the last one that is not out is forgotten. What the last one's decoder still gives must not come after this.
+    /// Discards audio of the previous contribution that is not out. Output of the previous decoder must not be pushed after
+    /// this call.
     pub fn begin(&mut self) {
-        self.rejoin.unsettle();
-        self.voices.iter_mut().for_each(Voice::leave);
-        self.pace.begin();
-        self.unplaced = None;
+        self.resync.reset();
+        self.audio_tracks.iter_mut().for_each(AudioTrack::clear);
+        self.video_arrival.begin();
+        self.unplaced_since = None;
     }
 
-    /// A decoded picture of the contribution, in the order of presentation.
-    pub fn picture(&mut self, pts: Timestamp, picture: P, now: TimeDelta) {
-        if !self.config.picture {
+    /// Queues a decoded frame of the contribution. Frames come in presentation order.
+    pub fn push_video(&mut self, pts: Timestamp, frame: F, now: TimeDelta) {
+        if !self.config.video {
             return;
         }
-        let now = self.pass(now);
-        self.pace.picture(pts, now);
-        if self.line.is_none() {
+        let now = self.advance_now(now);
+        self.video_arrival.note(pts, now);
+        if self.timeline.is_none() {
             self.start(pts, now);
         }
-        let Some(line) = &mut self.line else { return };
-        let first = line.ticks.at(0) - line.ticks.tolerance();
-        if let Some(at) = self.rejoin.shift().map(|shift| pts + shift).filter(|at| line.tick == 0 && *at < first) {
-            // The first tick shows it, if there is no later one by then.
-            self.current = Some(Current { at, picture, shown: false });
+        let Some(timeline) = &mut self.timeline else { return };
+        let first = timeline.ticks.at(0) - timeline.ticks.tolerance();
+        let before_first = |at: &Timestamp| timeline.tick == 0 && *at < first;
+        if let Some(at) = self.resync.offset().map(|offset| pts + offset).filter(before_first) {
+            // The first tick presents it, unless a later frame arrives in time.
+            self.current = Some(Current { at, frame, presented: false });
             return;
         }
-        let next = self.coming.back().map_or(line.tick, |(newest, _)| line.tick.max(line.ticks.after(*newest)));
-        let out = Standing {
-            oldest: line.ticks.at(next - 1) - line.ticks.tolerance(),
-            next: line.ticks.at(next),
-            clock: line.clock.at(now),
+        let next = self
+            .upcoming
+            .back()
+            .map_or(timeline.tick, |(newest, _)| timeline.tick.max(timeline.ticks.next_after(*newest)));
+        let output = OutputPosition {
+            oldest: timeline.ticks.at(next - 1) - timeline.ticks.tolerance(),
+            next: timeline.ticks.at(next),
+            clock: timeline.clock.at(now),
             now,
-            apart: self.pace.interval().times(2),
+            max_pause: self.video_arrival.interval().times(2),
         };
-        match self.rejoin.place(pts, out) {
-            Place::At(at) => self.accept(at, picture, now),
-            Place::Anew(at) => {
-                self.counts.shifts += 1;
-                self.accept(at, picture, now);
+        match self.resync.place(pts, output) {
+            Placement::At(at) => self.queue_frame(at, frame, now),
+            Placement::Resynced(at) => {
+                self.stats.resyncs += 1;
+                self.queue_frame(at, frame, now);
             }
-            Place::Late(lateness) => {
-                self.counts.late_frames += 1;
-                if lateness <= VIDEO_TIMEOUT - clock::CUSHION {
-                    // It catches up by itself if the clock lets it.
-                    line.clock.yields();
+            Placement::Late(lateness) => {
+                self.stats.late_frames += 1;
+                if lateness <= VIDEO_TIMEOUT - clock::CLOCK_MARGIN {
+                    // The video catches up by itself if the clock waits for it.
+                    timeline.clock.follow_media();
                 }
             }
-            Place::Early => self.counts.early_frames += 1,
+            Placement::Early => self.stats.early_frames += 1,
         }
     }
 
-    /// Decoded sound of the contribution, interleaved, at the rate and with the channels of the output. `n` is the sound that
-    /// it is for; it is left out where there is none of this number.
-    pub fn sound(&mut self, n: usize, pts: Timestamp, samples: Vec<f32>, now: TimeDelta) {
-        let now = self.pass(now);
-        let Some(voice) = self.voices.get_mut(n) else { return };
-        voice.bursts.sound(now);
-        let length = voice.sound.length(samples.len());
-        if self.line.is_none() {
-            self.counts.late_samples += voice.sound.push(pts, samples);
-            let waited = now - *self.unplaced.get_or_insert(now);
-            if !self.config.picture || waited >= START_PATIENCE {
-                let first = self.oldest_sound().unwrap_or(pts);
-                self.start(first, now - waited.min(START_PATIENCE));
+    /// Queues decoded audio of the contribution for audio track `n`, interleaved, with the sample rate and channels of the
+    /// [`Config`]. Discards it if there is no such track.
+    pub fn push_audio(&mut self, n: usize, pts: Timestamp, samples: Vec<f32>, now: TimeDelta) {
+        let now = self.advance_now(now);
+        let Some(track) = self.audio_tracks.get_mut(n) else { return };
+        track.arrival.note(now);
+        let length = track.buffer.duration(samples.len());
+        if self.timeline.is_none() {
+            self.stats.late_samples += track.buffer.push(pts, samples);
+            let waited = now - *self.unplaced_since.get_or_insert(now);
+            if !self.config.video || waited >= START_TIMEOUT {
+                let first = self.oldest_queued_audio().unwrap_or(pts);
+                self.start(first, now - waited.min(START_TIMEOUT));
             }
             return;
         }
-        let leads = self.sound_leads(now) && self.is_foremost(n, now);
-        if leads && !self.lead(n, pts, length, now) {
-            self.counts.late_samples += self.voices.get(n).map_or(0, |voice| voice.sound.moments(&samples));
+        let drives = self.audio_drives(now) && self.is_driving_track(n, now);
+        if drives && !self.place_driving_audio(n, pts, length, now) {
+            self.stats.late_samples += self.audio_tracks.get(n).map_or(0, |track| track.buffer.per_channel(&samples));
             return;
         }
-        self.note_sound(n, pts + length, now);
-        self.counts.late_samples += self.voices.get_mut(n).map_or(0, |voice| voice.sound.push(pts, samples));
+        self.note_audio(n, pts + length, now);
+        self.stats.late_samples += self.audio_tracks.get_mut(n).map_or(0, |track| track.buffer.push(pts, samples));
     }
 
-    /// One more sound, from where the others are on; gives its number. It is silent until something comes for it.
+    /// Adds an audio track at the position of the others, and returns its number. It is silent until
+    /// [`Continuity::push_audio`] is called for it.
     pub fn add_audio(&mut self) -> usize {
-        let mut voice = Voice::new(&self.config);
-        if let Some(line) = &self.line {
-            let others = self.voices.iter().map(|voice| voice.sound.position()).min();
-            voice.begin(others.unwrap_or(line.ticks.at(line.tick)), self.now);
+        let mut track = AudioTrack::new(&self.config);
+        if let Some(timeline) = &self.timeline {
+            let others = self.audio_tracks.iter().map(|track| track.buffer.position()).min();
+            track.begin(others.unwrap_or(timeline.ticks.at(timeline.tick)), self.now);
         }
-        self.voices.push(voice);
-        self.voices.len() - 1
+        self.audio_tracks.push(track);
+        self.audio_tracks.len() - 1
     }
 
-    /// Pictures join an output that had none: they begin at the next whole second, and lead from then on.
+    /// Adds video to an output that had none. It begins at the next whole second, and drives the timeline from then on.
     pub fn add_video(&mut self, fps: (u32, u32), slate: bool) {
-        self.config = Config { fps, slate, picture: true, ..self.config };
-        let furthest = self.furthest_sound();
-        if let (Some(line), Some(furthest)) = (&mut self.line, furthest) {
-            (line.ticks, line.tick) = (Ticks::new(fps, whole_second_after(furthest)), 0);
-            self.voices.iter_mut().for_each(|voice| voice.heard = self.now);
+        self.config = Config { fps, slate, video: true, ..self.config };
+        let furthest = self.furthest_audio();
+        if let (Some(timeline), Some(furthest)) = (&mut self.timeline, furthest) {
+            (timeline.ticks, timeline.tick) = (tick_grid(fps, whole_second_after(furthest)), 0);
+            self.audio_tracks.iter_mut().for_each(|track| track.last_usable = self.now);
         }
     }
 
-    /// Where what a contribution dates `pts` is on the output's timeline, as far as is known now; none while it has no
-    /// place there.
-    pub fn date(&self, pts: Timestamp) -> Option<Timestamp> {
-        self.line.as_ref()?;
-        Some(pts + self.rejoin.shift()?)
+    /// Returns the output time of the contribution's timestamp `pts`, as far as it is known now; `None` while the
+    /// contribution has no timestamp offset.
+    pub fn output_time(&self, pts: Timestamp) -> Option<Timestamp> {
+        self.timeline.as_ref()?;
+        Some(pts + self.resync.offset()?)
     }
 
-    /// How far the output has come; none before the first media.
+    /// Returns how far the output has come; `None` before the first media.
     pub fn position(&self) -> Option<Timestamp> {
-        let line = self.line.as_ref()?;
-        if self.config.picture { Some(line.ticks.at(line.tick)) } else { self.furthest_sound() }
+        let timeline = self.timeline.as_ref()?;
+        if self.config.video { Some(timeline.ticks.at(timeline.tick)) } else { self.furthest_audio() }
     }
 
-    /// The next step of the output, if there is one `now`. To be asked until there is none: after media came, and when
-    /// [`Self::wake_at`] says.
+    /// Returns the next step of the output that is due `now`.
     ///
-    /// Media that waits to be handed in is to be handed in before, else it is taken for late where the caller is:
-    /// [`Self::poll_known`] makes room in between.
-    pub fn poll(&mut self, now: TimeDelta) -> Option<Output<P>> {
-        let now = self.pass(now);
+    /// To be called until it returns `None`, after media was pushed and when [`Continuity::wake_at`] says. Media that the
+    /// caller already has must be pushed before, otherwise it counts as late. [`Continuity::poll_known`] makes room in
+    /// between.
+    pub fn poll(&mut self, now: TimeDelta) -> Option<Output<F>> {
+        let now = self.advance_now(now);
         self.next(Some(now))
     }
 
-    /// The next step of the output that needs no clock, because the media of its time is known.
-    pub fn poll_known(&mut self) -> Option<Output<P>> {
+    /// Returns the next step of the output that needs no clock, because the media of its time is known.
+    pub fn poll_known(&mut self) -> Option<Output<F>> {
         self.next(None)
     }
 
-    fn next(&mut self, clock: Option<TimeDelta>) -> Option<Output<P>> {
-        let line = self.line.as_ref()?;
-        if !self.config.picture {
-            return self.next_sound(clock);
+    fn next(&mut self, clock: Option<TimeDelta>) -> Option<Output<F>> {
+        let timeline = self.timeline.as_ref()?;
+        if !self.config.video {
+            return self.next_block(clock);
         }
-        let behind = |voice: &Voice| voice.sound.position() < line.ticks.at(line.tick);
-        if self.voices.iter().any(behind) {
-            self.next_sound(clock).or_else(|| self.next_picture(clock))
+        let is_behind = |track: &AudioTrack| track.buffer.position() < timeline.ticks.at(timeline.tick);
+        if self.audio_tracks.iter().any(is_behind) {
+            self.next_block(clock).or_else(|| self.next_frame(clock))
         } else {
-            self.next_picture(clock).or_else(|| self.next_sound(clock))
+            self.next_frame(clock).or_else(|| self.next_block(clock))
         }
     }
 
-    /// What was put out and left out so far.
+    /// Returns the counters of presented and discarded media so far.
     pub const fn stats(&self) -> Stats {
-        self.counts
+        self.stats
     }
 
-    /// Pictures and samples (for each channel, of all sounds) that came and are not out; both are bounded.
-    pub fn waiting(&self) -> (usize, usize) {
-        (self.coming.len(), self.voices.iter().map(|voice| voice.sound.queued()).sum())
+    /// Returns the number of queued frames and of queued samples (for each channel, of all audio tracks). Both are bounded.
+    pub fn queued(&self) -> (usize, usize) {
+        (self.upcoming.len(), self.audio_tracks.iter().map(|track| track.buffer.queued()).sum())
     }
 
-    fn pass(&mut self, now: TimeDelta) -> TimeDelta {
+    fn advance_now(&mut self, now: TimeDelta) -> TimeDelta {
         self.now = self.now.max(now);
         self.now
     }
 
-    /// The output begins with media that is dated `first` and came at `then`. It does so at a whole second: where browsers
-    /// subtract an odd beginning, segments end a microsecond early for them, and hls.js 1.7 asks for the same one again.
-    fn start(&mut self, first: Timestamp, then: TimeDelta) {
+    /// Starts the output with media that has timestamp `first` and arrived at `arrived`.
+    ///
+    /// The output begins at a whole second.
+    // hls.js 1.7: browsers subtract an odd beginning, so that segments end a microsecond early for them, and hls.js requests
+    // the same segment again.
+    fn start(&mut self, first: Timestamp, arrived: TimeDelta) {
         let begin = whole_second_after(first);
-        let (clock, ticks) = (Clock::new(begin, then), Ticks::new(self.config.fps, begin));
-        self.line = Some(Line { clock, ticks, tick: 0 });
-        self.voices.iter_mut().for_each(|voice| voice.begin(begin, self.now));
-        self.rejoin.begin(begin - first);
-        self.unplaced = None;
+        let (clock, ticks) = (Clock::new(begin, arrived), tick_grid(self.config.fps, begin));
+        self.timeline = Some(Timeline { clock, ticks, tick: 0 });
+        self.audio_tracks.iter_mut().for_each(|track| track.begin(begin, self.now));
+        self.resync.begin(begin - first);
+        self.unplaced_since = None;
     }
 
-    fn accept(&mut self, at: Timestamp, picture: P, now: TimeDelta) {
-        let Some(line) = &mut self.line else { return };
-        line.clock.yields();
-        line.clock.follow(at, now);
-        let newest = self.coming.back().map(|(at, _)| *at).or(self.current.as_ref().map(|current| current.at));
+    fn queue_frame(&mut self, at: Timestamp, frame: F, now: TimeDelta) {
+        let Some(timeline) = &mut self.timeline else { return };
+        timeline.clock.follow_media();
+        timeline.clock.correct_drift(at, now);
+        let newest = self.upcoming.back().map(|(at, _)| *at).or(self.current.as_ref().map(|current| current.at));
         if newest.is_some_and(|newest| at < newest) {
-            self.counts.late_frames += 1;
+            self.stats.late_frames += 1;
             return;
         }
-        if self.coming.len() >= MAX_PICTURES {
-            self.coming.pop_front();
+        if self.upcoming.len() >= MAX_QUEUED_FRAMES {
+            self.upcoming.pop_front();
         }
-        self.coming.push_back((at, picture));
+        self.upcoming.push_back((at, frame));
     }
+}
 
-    /// Whether it is the sound that finds its place, and the pictures that have to follow.
-    fn sound_leads(&self, now: TimeDelta) -> bool {
-        !self.config.picture || self.pace.is_away(now)
-    }
-
-    /// Whether sound `n` is the first one of those that come: of several it is the one that finds the place for all.
-    fn is_foremost(&self, n: usize, now: TimeDelta) -> bool {
-        !self.voices.iter().take(n).any(|voice| voice.bursts.goes_on(now))
-    }
-
-    /// When the oldest sound that waits is dated by the contribution.
-    fn oldest_sound(&self) -> Option<Timestamp> {
-        self.voices.iter().filter_map(|voice| voice.sound.oldest()).min()
-    }
-
-    fn furthest_sound(&self) -> Option<Timestamp> {
-        self.voices.iter().map(|voice| voice.sound.position()).max()
-    }
-
-    /// Finds the place of sound that leads; whether it has one, or may yet get one.
-    fn lead(&mut self, n: usize, pts: Timestamp, length: TimeDelta, now: TimeDelta) -> bool {
-        let oldest = self.oldest_sound();
-        let (Some(voice), Some(next)) = (self.voices.get(n), self.furthest_sound()) else { return false };
-        let Some(line) = &mut self.line else { return false };
-        let mut first = pts;
-        if self.config.picture && self.rejoin.shift().is_none() {
-            // The first picture of a contribution takes longer than its first sound.
-            if now - *self.unplaced.get_or_insert(now) < VIDEO_TIMEOUT {
-                return true;
-            }
-            first = oldest.unwrap_or(pts);
-        }
-        let clock = line.clock.at(now);
-        let out = Standing { oldest: voice.sound.position() - length, next, clock, now, apart: length.times(2) };
-        let place = self.rejoin.place(first, out);
-        self.counts.shifts += u64::from(matches!(place, Place::Anew(_)));
-        match place {
-            Place::At(at) | Place::Anew(at) => {
-                if !self.config.picture {
-                    line.clock.yields();
-                    line.clock.follow(at + length, now);
-                }
-                true
-            }
-            Place::Late(lateness) => {
-                if lateness <= VIDEO_TIMEOUT - clock::CUSHION {
-                    if let Some(voice) = self.voices.get_mut(n) {
-                        voice.heard = now;
-                    }
-                    if !self.config.picture {
-                        line.clock.yields();
-                    }
-                }
-                false
-            }
-            Place::Early => {
-                self.voices.iter_mut().for_each(|voice| voice.sound.forget());
-                false
-            }
-        }
-    }
-
-    /// Sound that ends at `end`, as the contribution dates it, is there: silence waits, unless it could not be heard.
-    fn note_sound(&mut self, n: usize, end: Timestamp, now: TimeDelta) {
-        let Some(shift) = self.rejoin.shift() else {
-            self.unplaced.get_or_insert(now);
-            return;
-        };
-        let Some(voice) = self.voices.get_mut(n) else { return };
-        let behind = voice.sound.position() - (end + shift);
-        if behind < TimeDelta::ZERO || (behind <= MAX_BEHIND && !self.rejoin.is_late()) {
-            voice.heard = now;
-        }
-    }
+fn tick_grid(fps: (u32, u32), origin: Timestamp) -> TickGrid {
+    TickGrid::new(FrameRate::new(fps.0, fps.1), origin)
 }
 
 fn whole_second_after(at: Timestamp) -> Timestamp {

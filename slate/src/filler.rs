@@ -1,26 +1,28 @@
-//! Fills a gap of a programme that is not encoded anew, with a clip in its own codecs.
+//! Fills a gap of a passthrough programme with a clip in the programme's own codecs.
 //!
-//! For [`patience`] nothing is said: players hold the last picture by themselves. Then the clip begins, behind a
-//! discontinuity, right where each track ended and not where the clock is; what the clock is ahead by then leaves at
-//! once. So the programme has no hole, and its time goes with the clock again: what is dated `end + t` leaves `t`
-//! after the last frame came.
+//! For [`gap_timeout`] nothing is sent, because players repeat the last frame by themselves. Then the clip begins after a
+//! discontinuity, right where each track ended and not where the clock is. The part of it that is already overdue by the
+//! clock leaves at once. So the programme has no gap, and its time follows the clock again: media at `end + t` leaves `t`
+//! after the last frame arrived.
 //!
-//! [`Splice::pause`](crate::Splice::pause) tells where the tracks end. While the clip runs, frames of a contribution that
-//! is back go nowhere until [`Filler::ends_with`] one of them, and what [`Splice::track`](crate::Splice::track) says is
-//! not passed on. Then [`Splice::advance`](crate::Splice::advance) to [`Filler::end`] tells it again and lays that frame
-//! behind the clip.
+//! [`Splice::pause`](crate::Splice::pause) returns where the tracks end. While the clip is sent, frames of a contribution
+//! that has returned are discarded until [`Filler::ends_with`] one of them, and the output of
+//! [`Splice::track`](crate::Splice::track) is not passed on. Then [`Splice::advance`](crate::Splice::advance) to
+//! [`Filler::end`] announces the tracks again and places that frame after the clip.
 
 use bytes::Bytes;
 use media::{Access, Frame, Kind, LatencyMode, TimeDelta, Timescale, Timestamp, Track, TrackId};
 
-use crate::audio;
+use crate::sample_grid;
 use crate::{Item, TrackEnd};
 
-/// Frames that leave in one call. At the bound the rest is left for the next one, which is due at once.
+/// Maximum number of frames that leave in one call of [`Filler::poll`]. The rest is left for the next call, which is due at
+/// once.
 const MAX_AT_ONCE: usize = 2_000;
 
-/// How long media may stay away before the clip begins: as long as what players have in hand lasts for sure, as a
-/// contribution that only stutters is better waited for.
+/// Returns how long media may be absent before the clip begins.
+///
+/// That is as long as players certainly have media buffered, because waiting is better for a contribution that only stutters.
 pub const fn gap_timeout(mode: LatencyMode) -> TimeDelta {
     TimeDelta::from_millis(match mode {
         LatencyMode::Standard => 2_000,
@@ -29,16 +31,16 @@ pub const fn gap_timeout(mode: LatencyMode) -> TimeDelta {
     })
 }
 
-/// What is shown and heard in a gap. Its tracks have the ids of those whose places they take.
+/// Video and audio for a gap. Its tracks have the ids of the tracks that they replace.
 #[derive(Clone, Debug, Default)]
 pub struct SlateClip {
-    /// Pictures, if the programme has any.
-    pub pictures: Option<LoopedVideo>,
-    /// Silence for each track of sound.
-    pub sounds: Vec<Silence>,
+    /// Video, if the programme has any.
+    pub video: Option<LoopedVideo>,
+    /// Silence for each audio track.
+    pub audio: Vec<SilentAudio>,
 }
 
-/// Pictures that are shown over and over.
+/// Video that is presented over and over.
 #[derive(Clone, Debug)]
 pub struct LoopedVideo {
     track: Track,
@@ -46,17 +48,19 @@ pub struct LoopedVideo {
     length: TimeDelta,
 }
 
-/// A frame of silence that is repeated.
+/// A silent audio frame that is repeated.
 #[derive(Clone, Debug)]
-pub struct Silence {
+pub struct SilentAudio {
     track: Track,
     payload: Bytes,
     samples: u32,
 }
 
 impl LoopedVideo {
-    /// Whole GOPs, in decoding order, that last `length`. None where that cannot be repeated: without frames, with a
-    /// first one that needs others, where decode time goes back, or is not over within `length`.
+    /// Creates a loop of whole GOPs, in decoding order, that lasts `length`.
+    ///
+    /// Returns `None` if the frames cannot be repeated: there are none, the first one depends on others, decode time goes
+    /// back, or the frames last longer than `length`.
     pub fn new(track: Track, frames: Vec<Frame>, length: TimeDelta) -> Option<Self> {
         let (first, last) = (frames.first()?, frames.last()?);
         let forward = frames.windows(2).all(|two| matches!(two, [one, next] if one.dts < next.dts));
@@ -64,47 +68,48 @@ impl LoopedVideo {
         fits.then_some(Self { track, frames, length })
     }
 
-    /// The same pictures in the place of another track.
+    /// Returns the same video in place of another track.
     pub fn in_place_of(&self, id: TrackId) -> Self {
         Self { track: Track { id, ..self.track.clone() }, ..self.clone() }
     }
 
-    /// Their track.
+    /// Returns the track of the video.
     pub const fn track(&self) -> &Track {
         &self.track
     }
 
-    /// The `n`th frame of the reel where the first is decoded and shown as `from` says, and where the track ends with it.
-    fn frame(&self, n: usize, from: &Lane) -> Option<(Frame, Timestamp)> {
+    /// Returns the `n`th frame of a loop that begins at `from`, and the end of the track with it.
+    fn frame(&self, n: usize, from: &Cursor) -> Option<(Frame, Timestamp)> {
         let (first, count) = (self.frames.first()?, self.frames.len());
         let begins = |round: usize| from.dts + self.length.times(i64::try_from(round).unwrap_or(i64::MAX));
         let frame = self.frames.get(n % count)?;
-        let shift = begins(n / count) - first.dts;
-        let next = self.frames.get(n % count + 1).map_or(begins(n / count + 1), |next| next.dts + shift);
-        let (dts, pts) = (frame.dts + shift, frame.pts + shift + from.delay);
+        let offset = begins(n / count) - first.dts;
+        let next = self.frames.get(n % count + 1).map_or(begins(n / count + 1), |next| next.dts + offset);
+        let (dts, pts) = (frame.dts + offset, frame.pts + offset + from.delay);
         Some((Frame { track: self.track.id, dts, pts, ..frame.clone() }, next))
     }
 }
 
-impl Silence {
-    /// Silence as an encoder made it: a frame of `samples` samples.
+impl SilentAudio {
+    /// Creates silence from a frame of `samples` samples that an encoder made.
     pub const fn new(track: Track, payload: Bytes, samples: u32) -> Self {
         Self { track, payload, samples }
     }
 
-    /// Silence for a track whose coding of it is known: AAC-LC and Opus of one or two channels.
+    /// Returns silence for a track whose codec has a built-in silent frame: AAC-LC and Opus of one or two channels.
     pub fn of(track: Track) -> Option<Self> {
-        let (payload, samples) = audio::silence(&track.codec)?;
+        let (payload, samples) = sample_grid::silence(&track.codec)?;
         Some(Self { track, payload, samples })
     }
 
-    /// The same silence in the place of another track.
+    /// Returns the same silence in place of another track.
     pub fn in_place_of(&self, track: &Track) -> Self {
         let track = Track { codec: self.track.codec.clone(), ..track.clone() };
         Self { track, ..self.clone() }
     }
 
-    fn frame(&self, n: usize, from: &Lane) -> Option<(Frame, Timestamp)> {
+    /// Returns the `n`th frame of silence that begins at `from`, and the end of the track with it.
+    fn frame(&self, n: usize, from: &Cursor) -> Option<(Frame, Timestamp)> {
         let scale: Timescale = self.track.timescale();
         let at =
             |n: usize| from.dts + scale.delta(i64::try_from(n).unwrap_or(i64::MAX).saturating_mul(self.samples.into()));
@@ -114,93 +119,93 @@ impl Silence {
     }
 }
 
-/// Plays a [`SlateClip`] into a gap. The clock is the distance from any fixed instant.
+/// Sends a [`SlateClip`] into a gap. The clock is the distance from any fixed instant.
 #[derive(Debug)]
 pub struct Filler {
     clip: SlateClip,
-    /// Where the programme ended, and the clock when its last frame came.
+    /// End of the programme, and the clock when its last frame arrived.
     from: Timestamp,
     since: TimeDelta,
     begun: bool,
-    /// Pictures, then each track of sound.
-    lanes: Vec<Lane>,
+    /// One cursor for the video, then one for each audio track.
+    cursors: Vec<Cursor>,
     end: Timestamp,
 }
 
-/// Where one track of a clip begins, and how many of its frames left.
+/// Start of one track of a clip, and the number of its frames sent.
 #[derive(Clone, Copy, Debug)]
-struct Lane {
+struct Cursor {
     dts: Timestamp,
-    /// Pictures are shown so much later than they are decoded, as those before them were.
+    /// Presentation time of video less its decode time, as it was before the gap.
     delay: TimeDelta,
-    left: usize,
+    sent: usize,
 }
 
 impl Filler {
-    /// Fills a programme whose tracks end at `ends` with `clip`, whose last frame came at `since`. Pictures begin where
-    /// those before them ended, and each sound where that ended whose place it takes.
+    /// Fills a programme whose tracks end at `ends` with `clip`. Its last frame arrived at `since`. The video begins where the
+    /// programme's video ended, and each audio track where the one ended that it replaces.
     pub fn new(clip: SlateClip, ends: &[TrackEnd], since: TimeDelta) -> Self {
         let from = ends.iter().map(|end| end.dts).max().unwrap_or_default();
-        let lane = |end: Option<&TrackEnd>| {
+        let cursor = |end: Option<&TrackEnd>| {
             let (dts, pts) = end.map_or((from, from), |end| (end.dts, end.pts));
-            Lane { dts, delay: pts - dts, left: 0 }
+            Cursor { dts, delay: pts - dts, sent: 0 }
         };
-        let pictures = lane(ends.iter().find(|end| end.track.kind() == Kind::Video));
-        let sounds = clip.sounds.iter().map(|sound| lane(ends.iter().find(|end| end.track.id == sound.track.id)));
-        let lanes = std::iter::once(pictures).chain(sounds).collect();
-        Self { clip, from, since, begun: false, lanes, end: from }
+        let video = cursor(ends.iter().find(|end| end.track.kind() == Kind::Video));
+        let audio = clip.audio.iter().map(|audio| cursor(ends.iter().find(|end| end.track.id == audio.track.id)));
+        let cursors = std::iter::once(video).chain(audio).collect();
+        Self { clip, from, since, begun: false, cursors, end: from }
     }
 
-    /// When there is something to [`Self::poll`].
+    /// Returns when to call [`Filler::poll`] next.
     pub fn wake_at(&self) -> TimeDelta {
-        let next = (0..self.lanes.len()).filter_map(|lane| self.next(lane)).map(|(frame, _)| frame.dts).min();
+        let next = (0..self.cursors.len()).filter_map(|n| self.next(n)).map(|(frame, _)| frame.dts).min();
         self.since + next.map_or(TimeDelta::ZERO, |next| (next - self.from).max(TimeDelta::ZERO))
     }
 
-    /// What is due `now`; first of all the discontinuity and the tracks.
+    /// Appends what is due `now` to `out`, beginning with the discontinuity and the tracks.
     pub fn poll(&mut self, now: TimeDelta, out: &mut Vec<Item>) {
         if !std::mem::replace(&mut self.begun, true) {
-            let pictures = self.clip.pictures.iter().map(|reel| &reel.track);
-            let tracks = pictures.chain(self.clip.sounds.iter().map(|silence| &silence.track));
+            let video = self.clip.video.iter().map(|video| &video.track);
+            let tracks = video.chain(self.clip.audio.iter().map(|audio| &audio.track));
             out.push(Item::Discontinuity);
             out.extend(tracks.cloned().map(Item::Track));
         }
         let due = self.from + (now - self.since);
         for _ in 0..MAX_AT_ONCE {
-            let next = (0..self.lanes.len()).filter_map(|lane| Some((lane, self.next(lane)?)));
-            let Some((lane, (frame, end))) = next.min_by_key(|(_, (frame, _))| frame.dts) else { return };
+            let next = (0..self.cursors.len()).filter_map(|n| Some((n, self.next(n)?)));
+            let Some((n, (frame, end))) = next.min_by_key(|(_, (frame, _))| frame.dts) else { return };
             if frame.dts > due {
                 return;
             }
             out.push(Item::Frame(frame));
             self.end = self.end.max(end);
-            if let Some(lane) = self.lanes.get_mut(lane) {
-                lane.left += 1;
+            if let Some(cursor) = self.cursors.get_mut(n) {
+                cursor.sent += 1;
             }
         }
     }
 
-    /// Whether a contribution's frame of this kind ends the gap: a player can begin with it.
+    /// Whether a contribution's frame of this kind ends the gap, because a player can begin with it.
     pub fn ends_with(&self, kind: Kind, access: Access) -> bool {
-        self.clip.pictures.is_none() || (kind == Kind::Video && access != Access::Dependent)
+        self.clip.video.is_none() || (kind == Kind::Video && access != Access::Dependent)
     }
 
-    /// Where that which left ends.
+    /// Returns the end of the frames sent.
     pub const fn end(&self) -> Timestamp {
         self.end
     }
 
-    /// Pictures that left.
-    pub fn shown(&self) -> usize {
-        self.lanes.first().map_or(0, |pictures| pictures.left)
+    /// Returns the number of video frames sent.
+    pub fn video_frames(&self) -> usize {
+        self.cursors.first().map_or(0, |video| video.sent)
     }
 
-    /// The frame of a lane that leaves next, and where its track ends with it.
-    fn next(&self, lane: usize) -> Option<(Frame, Timestamp)> {
-        let from = self.lanes.get(lane)?;
-        match lane.checked_sub(1) {
-            None => self.clip.pictures.as_ref()?.frame(from.left, from),
-            Some(sound) => self.clip.sounds.get(sound)?.frame(from.left, from),
+    /// Returns the next frame of the `n`th cursor, and the end of its track with it.
+    fn next(&self, n: usize) -> Option<(Frame, Timestamp)> {
+        let from = self.cursors.get(n)?;
+        match n.checked_sub(1) {
+            None => self.clip.video.as_ref()?.frame(from.sent, from),
+            Some(n) => self.clip.audio.get(n)?.frame(from.sent, from),
         }
     }
 }

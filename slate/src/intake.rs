@@ -1,8 +1,8 @@
-//! Timestamps of one contribution, checked against the arrival of its frames.
+//! Repair of one contribution's timestamps, checked against the arrival of its frames.
 //!
-//! A contribution's clock may start anywhere, but after that it has to go like the clock by which its frames arrive.
-//! [`Intake`] repairs what does not: timestamps that stand still, clocks that jump, tracks dated seconds apart. Media that
-//! is merely late keeps its timestamps, because it was captured when they say.
+//! A contribution's clock may start anywhere, but after that it has to advance like the clock by which its frames arrive.
+//! [`Intake`] repairs timestamps that do not advance, clocks that jump, and tracks that are seconds apart. Media that is
+//! merely late keeps its timestamps, because they say when it was captured.
 
 use std::collections::BTreeMap;
 
@@ -12,55 +12,56 @@ use media::{Track, TrackId};
 
 use crate::Item;
 
-/// A clock that goes back further than this has jumped; less is disorder, or stands still.
-const BACKWARD: TimeDelta = TimeDelta::from_millis(300);
-/// A frame that leaps forward this far, and so is this much earlier than any media before it, has jumped.
-const FORWARD: TimeDelta = TimeDelta::from_secs(1);
-/// Tracks may be dated this far apart although they arrive together: multiplexers send audio up to a second early.
+/// Maximum step back of a clock that counts as disorder, or as timestamps that do not advance. A larger step is a jump.
+const MAX_DISORDER: TimeDelta = TimeDelta::from_millis(300);
+/// Minimum step forward of a jump. The frame must also be earlier than any media before it by as much.
+const MIN_JUMP: TimeDelta = TimeDelta::from_secs(1);
+/// Maximum distance of two tracks that arrive together, because multiplexers send audio up to a second early.
 const MAX_APART: TimeDelta = TimeDelta::from_millis(1_500);
-/// Tracks that drift apart are aligned after they were too far apart for this long.
+/// Time for which tracks that drift apart have to exceed [`MAX_APART`] before they are aligned.
 const APART_TIMEOUT: TimeDelta = TimeDelta::from_secs(2);
-/// A track that brought nothing for this long says nothing about the others.
-const FRESH: TimeDelta = TimeDelta::from_secs(1);
-/// Video frames whose timestamps advance by less stand still; a fraction of their usual spacing if that is less.
+/// Time without a frame after which a track says nothing about the others.
+const MAX_AGE: TimeDelta = TimeDelta::from_secs(1);
+/// Minimum step of video timestamps that advance. Below it, or below a fraction of the usual frame interval if that is less,
+/// they are stalled.
 const MIN_STEP: TimeDelta = TimeDelta::from_millis(3);
 const MIN_STEP_PART: i64 = 8;
-/// Spacing of video frames before it is known, and its bounds.
-const FIRST_SPACING: TimeDelta = TimeDelta::from_millis(33);
-const SPACINGS: std::ops::RangeInclusive<TimeDelta> = TimeDelta::from_millis(4)..=TimeDelta::from_secs(1);
-/// Frames that were spaced may be this far from where their arrival puts them; beyond it the spacing gives way.
-const PACE_TOLERANCE: TimeDelta = TimeDelta::from_millis(300);
-/// Spaced frames may be this far ahead of timestamps that advance again; beyond it those are rebased.
+/// Interval of video frames before it is known, and its bounds.
+const FIRST_INTERVAL: TimeDelta = TimeDelta::from_millis(33);
+const INTERVALS: std::ops::RangeInclusive<TimeDelta> = TimeDelta::from_millis(4)..=TimeDelta::from_secs(1);
+/// Maximum distance of interpolated timestamps from where their arrival puts them. Beyond it the interval changes.
+const MAX_INTERPOLATION_ERROR: TimeDelta = TimeDelta::from_millis(300);
+/// Maximum lead of interpolated timestamps over ones that advance again. Beyond it the latter get a new offset.
 const MAX_LEAD: TimeDelta = TimeDelta::from_millis(500);
-/// Samples in an audio frame if neither the codec nor the frame tells.
-const USUAL_SAMPLES: u32 = 1_024;
 
-/// SpliceStats the timestamps of one contribution. The clock is the distance from any fixed instant.
+/// Repairs the timestamps of one contribution. The clock is the distance from any fixed instant.
 #[derive(Debug, Default)]
 pub struct Intake {
-    streams: BTreeMap<TrackId, Stream>,
+    tracks: BTreeMap<TrackId, TrackClock>,
     delay: LeastDelay,
-    /// The newest offset that a track took after a jump; the others join it when they jump too.
+    /// The newest offset that a track took after a jump. The others join it when they jump too.
     offset: TimeDelta,
 }
 
+/// The timestamps of one track.
 #[derive(Debug)]
-struct Stream {
+struct TrackClock {
     codec: CodecConfig,
     kind: Kind,
-    /// Repaired time less the contribution's.
+    /// Repaired time less the contribution's time.
     offset: TimeDelta,
-    last: Option<Last>,
-    spacing: TimeDelta,
-    /// The least distance from another track since it became too far.
+    newest: Option<NewestFrame>,
+    interval: TimeDelta,
+    /// Since when the track exceeds [`MAX_APART`], and the least distance from another track since then.
     apart: Option<(TimeDelta, TimeDelta)>,
 }
 
 /// The newest frame of a track.
 #[derive(Clone, Debug)]
-struct Last {
-    /// The furthest that the contribution's timestamps have come.
+struct NewestFrame {
+    /// The latest timestamp of the contribution so far.
     furthest: Timestamp,
+    /// DTS and PTS as they arrived.
     raw: (Timestamp, Timestamp),
     payload: Bytes,
     advanced: bool,
@@ -73,115 +74,111 @@ struct Last {
 impl Intake {
     /// Announces a track, or changes it.
     pub fn track(&mut self, track: &Track) {
-        let stream = self.streams.entry(track.id).or_insert_with(|| Stream::new(track));
-        stream.codec = track.codec.clone();
+        let clock = self.tracks.entry(track.id).or_insert_with(|| TrackClock::new(track));
+        clock.codec = track.codec.clone();
     }
 
-    /// Clock of arrival less media time for the media with the least delay; `None` before any media.
+    /// Returns the arrival time less the media time of the media with the least delay; `None` before any media.
     pub fn least_delay(&self) -> Option<TimeDelta> {
         self.delay.least()
     }
 
-    /// How much later than other media a repaired frame arrives.
+    /// Returns how much later than other media a repaired frame arrives.
     pub fn lateness(&self, frame: &Frame, now: TimeDelta) -> TimeDelta {
         self.delay.lateness(frame.dts, now).max(TimeDelta::ZERO)
     }
 
-    /// SpliceStats the timestamps of a frame that arrives `now`. Frames of unknown tracks, and empty ones, stay as they are.
+    /// Repairs the timestamps of a frame that arrives `now`. Frames of unknown tracks and empty frames are not changed.
     pub fn frame(&mut self, frame: Frame, now: TimeDelta, out: &mut Vec<Item>) -> Frame {
         if frame.payload.is_empty() {
             return frame;
         }
         let live = self.delay.live(now);
-        let (others, shared) = (self.nearest(frame.track, now), self.offset);
-        let Some(stream) = self.streams.get_mut(&frame.track) else { return frame };
-        let Some(last) = stream.last.clone() else {
-            stream.offset = shared;
-            if let Some(apart) = others.map(|other| other.distance(frame.dts + shared, now))
+        let (other, shared) = (self.reference_frame(frame.track, now), self.offset);
+        let Some(clock) = self.tracks.get_mut(&frame.track) else { return frame };
+        let Some(newest) = clock.newest.clone() else {
+            clock.offset = shared;
+            if let Some(apart) = other.map(|other| other.distance(frame.dts + shared, now))
                 && apart.abs() > MAX_APART
             {
-                stream.offset = shared - apart;
+                clock.offset = shared - apart;
                 out.push(tracks_apart(frame.track, apart));
             }
-            let dts = frame.dts + stream.offset;
-            return self.take(frame, dts, now, true);
+            let dts = frame.dts + clock.offset;
+            return self.record(frame, dts, now, true);
         };
-        if last.is_again(&frame) {
-            // Comes twice: the splice tells it by its equal times and drops it.
-            return Frame { dts: last.dts, pts: last.pts, ..frame };
+        if newest.is_repeated_by(&frame) {
+            // The splice recognizes a repeated frame by its equal timestamps, and discards it.
+            return Frame { dts: newest.dts, pts: newest.pts, ..frame };
         }
-        let spacing = stream.spacing_of(&frame.payload);
-        let advance = frame.dts - last.furthest;
-        let is_early = live.is_some_and(|live| frame.dts + stream.offset - live > FORWARD.max(spacing.times(3)));
-        if advance < TimeDelta::ZERO - BACKWARD || advance > FORWARD && is_early {
-            // Where its own track goes on, which may come later than others do.
-            let own = last.dts + (now - last.arrived);
-            let at = live.map_or(last.dts, |live| live.min(own)).max(last.dts + spacing);
-            let joined = frame.dts + shared - at;
-            let joins = (TimeDelta::ZERO - MAX_APART..FORWARD).contains(&joined) && frame.dts + shared > last.dts;
-            stream.offset = if joins { shared } else { at - frame.dts };
-            self.offset = stream.offset;
+        let interval = clock.interval_after(&frame.payload);
+        if let Some(advance) = clock.jump(&frame, &newest, interval, live) {
+            // Continues after its own track, which may be later than others are.
+            let own = newest.dts + (now - newest.arrived);
+            let at = live.map_or(newest.dts, |live| live.min(own)).max(newest.dts + interval);
+            clock.rebase(&frame, at, shared, newest.dts);
+            self.offset = clock.offset;
             let detail = format!("by {} ms", advance.as_millis());
             let report = FaultReport::new(Fault::TimestampJump, Some(frame.track)).with_detail(detail);
             out.push(Item::Fault(report));
             let dts = frame.dts + self.offset;
-            return self.restart(frame, dts, now);
+            return self.record_after_jump(frame, dts, now);
         }
-        let (dts, advanced) = stream.place(&frame, &last, spacing, live);
+        let (dts, advanced) = clock.place(&frame, &newest, interval, live);
         if !advanced {
             out.push(Item::Fault(FaultReport::new(Fault::StalledTimestamps, Some(frame.track))));
         }
-        let apart = others.and_then(|other| stream.drifts(other.distance(dts, now), now));
+        let apart = other.and_then(|other| clock.drift(other.distance(dts, now), now));
         let dts = match apart {
             Some(apart) => {
-                stream.offset = stream.offset - apart;
+                clock.offset = clock.offset - apart;
                 out.push(tracks_apart(frame.track, apart));
                 dts - apart
             }
             None => dts,
         };
-        self.take(frame, dts, now, advanced)
+        self.record(frame, dts, now, advanced)
     }
 
-    /// Dates metadata as the frames around it are dated.
+    /// Repairs the timestamp of metadata like those of the frames around it.
     pub fn metadata(&self, metadata: Metadata) -> Metadata {
-        let newest = self.streams.values().filter_map(|stream| Some((stream.last.as_ref()?, stream.offset)));
-        let nearest = newest.min_by_key(|(last, offset)| (metadata.pts + *offset - last.dts).abs());
+        let newest = self.tracks.values().filter_map(|clock| Some((clock.newest.as_ref()?, clock.offset)));
+        let nearest = newest.min_by_key(|(newest, offset)| (metadata.pts + *offset - newest.dts).abs());
         Metadata { pts: metadata.pts + nearest.map_or(self.offset, |(_, offset)| offset), ..metadata }
     }
 
-    /// The newest frame of all other tracks, of video where there is any: audio that agrees with other audio may still be
-    /// apart from the video.
-    fn nearest(&self, track: TrackId, now: TimeDelta) -> Option<Last> {
-        let others = || self.streams.iter().filter(|(id, _)| **id != track).map(|(_, other)| other);
+    /// Returns the newest frame of all other tracks, of video if there is any, because audio that agrees with other audio may
+    /// still be apart from the video.
+    fn reference_frame(&self, track: TrackId, now: TimeDelta) -> Option<NewestFrame> {
+        let others = || self.tracks.iter().filter(|(id, _)| **id != track).map(|(_, other)| other);
         let video = others().any(|other| other.kind == Kind::Video);
         let compared = others().filter(|other| !video || other.kind == Kind::Video);
-        let newest = compared.filter_map(|other| other.last.as_ref()).max_by_key(|last| last.arrived);
-        newest.filter(|last| now - last.arrived < FRESH).cloned()
+        let newest = compared.filter_map(|other| other.newest.as_ref()).max_by_key(|newest| newest.arrived);
+        newest.filter(|newest| now - newest.arrived < MAX_AGE).cloned()
     }
 
-    /// Remembers a frame, and gives it its repaired timestamps.
-    fn take(&mut self, frame: Frame, dts: Timestamp, now: TimeDelta, advanced: bool) -> Frame {
+    /// Remembers a frame as [`NewestFrame`], and gives it its repaired timestamps.
+    fn record(&mut self, frame: Frame, dts: Timestamp, now: TimeDelta, advanced: bool) -> Frame {
         let pts = dts + (frame.pts - frame.dts);
-        if let Some(stream) = self.streams.get_mut(&frame.track) {
-            // A frame that was spaced says nothing about the delay.
-            if advanced && dts == frame.dts + stream.offset {
+        if let Some(clock) = self.tracks.get_mut(&frame.track) {
+            // A frame with an interpolated timestamp says nothing about the delay.
+            if advanced && dts == frame.dts + clock.offset {
                 self.delay.note(dts, now);
             }
-            let furthest = stream.last.as_ref().map_or(frame.dts, |last| last.furthest.max(frame.dts));
+            let furthest = clock.newest.as_ref().map_or(frame.dts, |newest| newest.furthest.max(frame.dts));
             let (raw, payload) = ((frame.dts, frame.pts), frame.payload.clone());
-            stream.last = Some(Last { furthest, raw, payload, advanced, dts, pts, arrived: now });
+            clock.newest = Some(NewestFrame { furthest, raw, payload, advanced, dts, pts, arrived: now });
         }
         Frame { dts, pts, ..frame }
     }
 
-    /// The same for the first frame after a jump.
-    fn restart(&mut self, frame: Frame, dts: Timestamp, now: TimeDelta) -> Frame {
-        if let Some(stream) = self.streams.get_mut(&frame.track) {
-            stream.last = None;
-            stream.apart = None;
+    /// Does the same as [`Intake::record`] for the first frame after a jump.
+    fn record_after_jump(&mut self, frame: Frame, dts: Timestamp, now: TimeDelta) -> Frame {
+        if let Some(clock) = self.tracks.get_mut(&frame.track) {
+            clock.newest = None;
+            clock.apart = None;
         }
-        self.take(frame, dts, now, true)
+        self.record(frame, dts, now, true)
     }
 }
 
@@ -190,87 +187,113 @@ fn tracks_apart(track: TrackId, apart: TimeDelta) -> Item {
     Item::Fault(FaultReport::new(Fault::TracksApart, Some(track)).with_detail(detail))
 }
 
-impl Last {
-    /// How far `at` is from where this frame's track is `now`: somewhere between its newest frame and that one's successor
-    /// that is due. Negative if it is before.
+impl NewestFrame {
+    /// Returns how far `at` is from the current position of this frame's track, negative if `at` is before it. The position
+    /// is anywhere between the newest frame and the frame that is due `now`.
     fn distance(&self, at: Timestamp, now: TimeDelta) -> TimeDelta {
         let (from, to) = (self.dts, self.dts + (now - self.arrived).max(TimeDelta::ZERO));
         if at < from { at - from } else { (at - to).max(TimeDelta::ZERO) }
     }
 
-    /// True if `frame` is this one once more, and not one of many whose timestamps stand still.
-    fn is_again(&self, frame: &Frame) -> bool {
+    /// Whether `frame` is this one once more, and not one of many with stalled timestamps.
+    fn is_repeated_by(&self, frame: &Frame) -> bool {
         self.advanced && self.raw == (frame.dts, frame.pts) && self.payload == frame.payload
     }
 }
 
-impl Stream {
+impl TrackClock {
     fn new(track: &Track) -> Self {
-        let declared = track.codec.frame_rate().filter(|(frames, _)| *frames > 0);
-        let declared = declared.map(|(frames, seconds)| Timescale::new(frames).delta(seconds.into()));
+        let declared = track.codec.frame_duration();
         Self {
             codec: track.codec.clone(),
             kind: track.kind(),
             offset: TimeDelta::ZERO,
-            last: None,
-            spacing: declared.filter(|spacing| SPACINGS.contains(spacing)).unwrap_or(FIRST_SPACING),
+            newest: None,
+            interval: declared.filter(|interval| INTERVALS.contains(interval)).unwrap_or(FIRST_INTERVAL),
             apart: None,
         }
     }
 
-    /// How far the frame after one with `payload` usually is.
-    fn spacing_of(&self, payload: &[u8]) -> TimeDelta {
-        let Some(rate) = self.codec.sample_rate().filter(|_| self.kind == Kind::Audio) else { return self.spacing };
-        let samples = self.codec.packet_samples(payload).or(self.codec.samples_per_frame()).filter(|n| *n > 0);
-        Timescale::new(rate).delta(samples.unwrap_or(USUAL_SAMPLES).into())
+    /// Returns the usual distance from a frame with `payload` to the next one.
+    fn interval_after(&self, payload: &[u8]) -> TimeDelta {
+        let Some(rate) = self.codec.sample_rate().filter(|_| self.kind == Kind::Audio) else { return self.interval };
+        Timescale::new(rate).delta(self.codec.packet_samples_or_usual(payload).into())
     }
 
-    /// Where a frame goes, and whether its timestamp has advanced.
-    fn place(&mut self, frame: &Frame, last: &Last, spacing: TimeDelta, live: Option<Timestamp>) -> (Timestamp, bool) {
-        let advance = frame.dts - last.furthest;
-        let min_step = MIN_STEP.min(spacing.part(MIN_STEP_PART));
+    /// Returns by how much the clock jumps with `frame`; `None` if it does not.
+    fn jump(
+        &self,
+        frame: &Frame,
+        newest: &NewestFrame,
+        interval: TimeDelta,
+        live: Option<Timestamp>,
+    ) -> Option<TimeDelta> {
+        let advance = frame.dts - newest.furthest;
+        let is_early = live.is_some_and(|live| frame.dts + self.offset - live > MIN_JUMP.max(interval.times(3)));
+        let jumps = advance < TimeDelta::ZERO - MAX_DISORDER || advance > MIN_JUMP && is_early;
+        jumps.then_some(advance)
+    }
+
+    /// Chooses the offset after a jump: the `shared` one if it puts `frame` close to `at` and after `last`, otherwise one that
+    /// puts it at `at`.
+    fn rebase(&mut self, frame: &Frame, at: Timestamp, shared: TimeDelta, last: Timestamp) {
+        let distance = frame.dts + shared - at;
+        let joins = (TimeDelta::ZERO - MAX_APART..MIN_JUMP).contains(&distance) && frame.dts + shared > last;
+        self.offset = if joins { shared } else { at - frame.dts };
+    }
+
+    /// Returns the repaired DTS of a frame, and whether its timestamp has advanced.
+    fn place(
+        &mut self,
+        frame: &Frame,
+        newest: &NewestFrame,
+        interval: TimeDelta,
+        live: Option<Timestamp>,
+    ) -> (Timestamp, bool) {
+        let advance = frame.dts - newest.furthest;
+        let min_step = MIN_STEP.min(interval.part(MIN_STEP_PART));
         if advance < min_step {
-            let next = last.dts + spacing;
-            let off = live.map_or(TimeDelta::ZERO, |live| live - next);
-            let step = if off > PACE_TOLERANCE {
-                spacing + off.part(MIN_STEP_PART).min(spacing)
+            let next = newest.dts + interval;
+            let error = live.map_or(TimeDelta::ZERO, |live| live - next);
+            let step = if error > MAX_INTERPOLATION_ERROR {
+                interval + error.part(MIN_STEP_PART).min(interval)
             } else if self.kind == Kind::Video {
-                // No further ahead than it has to be: the timestamps may advance again with the next frame.
-                (spacing + off).clamp(spacing.part(4), spacing)
-            } else if off < TimeDelta::ZERO - PACE_TOLERANCE {
-                spacing - spacing.part(4)
+                // No further ahead than necessary, because the timestamps may advance again with the next frame.
+                (interval + error).clamp(interval.part(4), interval)
+            } else if error < TimeDelta::ZERO - MAX_INTERPOLATION_ERROR {
+                interval - interval.part(4)
             } else {
-                spacing
+                interval
             };
             if self.kind == Kind::Video {
-                self.learn(step);
+                self.update_interval(step);
             }
-            return (last.dts + step, false);
+            return (newest.dts + step, false);
         }
-        if last.advanced && SPACINGS.contains(&advance) {
-            self.learn(advance);
+        if newest.advanced && INTERVALS.contains(&advance) {
+            self.update_interval(advance);
         }
         let at = frame.dts + self.offset;
-        let lead = last.dts - at;
-        // Timestamps that are live are right, however far ahead the frames were spaced.
+        let lead = newest.dts - at;
+        // Timestamps that agree with the arrival are right, however far ahead the interpolated ones are.
         if lead > MAX_LEAD && live.is_none_or(|live| live - at > MAX_LEAD) {
-            self.offset = self.offset + lead + spacing;
-            return (last.dts + spacing, true);
+            self.offset = self.offset + lead + interval;
+            return (newest.dts + interval, true);
         }
-        if last.dts <= last.furthest + self.offset {
+        if newest.dts <= newest.furthest + self.offset {
             return (at, true);
         }
-        // Spaced frames are ahead: they slow down until the timestamps have caught up.
-        (at.max(last.dts + spacing.min(advance).part(4).max(min_step)), true)
+        // Interpolated timestamps are ahead, so they advance more slowly until the contribution's have caught up.
+        (at.max(newest.dts + interval.min(advance).part(4).max(min_step)), true)
     }
 
-    fn learn(&mut self, spacing: TimeDelta) {
-        let (least, most) = (*SPACINGS.start(), *SPACINGS.end());
-        self.spacing = (self.spacing + (spacing - self.spacing).part(8)).clamp(least, most);
+    fn update_interval(&mut self, interval: TimeDelta) {
+        let (min, max) = (*INTERVALS.start(), *INTERVALS.end());
+        self.interval = (self.interval + (interval - self.interval).part(8)).clamp(min, max);
     }
 
-    /// The distance to make good if audio has been too far from the other tracks for a while.
-    fn drifts(&mut self, apart: TimeDelta, now: TimeDelta) -> Option<TimeDelta> {
+    /// Returns the distance to correct if audio has been too far from the other tracks for [`APART_TIMEOUT`].
+    fn drift(&mut self, apart: TimeDelta, now: TimeDelta) -> Option<TimeDelta> {
         if self.kind != Kind::Audio || apart.abs() <= MAX_APART {
             self.apart = None;
             return None;

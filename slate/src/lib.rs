@@ -1,18 +1,21 @@
 //! Makes one continuous programme out of interrupted contributions.
 //!
-//! A contribution brings its own clock: it starts anywhere, jumps, goes back and drifts. [`Intake`] checks it against the
-//! arrival of the frames, and [`Splice`] lays them on
-//! the programme's timeline, where decode time never goes back and audio stands on its sample grid without a hole.
-//! What is encoded anew goes on through all gaps: [`Continuity`] decides what each moment of it shows and sounds like.
+//! A contribution brings its own clock, which starts anywhere, jumps, goes back and drifts. [`Intake`] checks it against the
+//! arrival of the frames. [`Splice`] maps the frames to the programme's timeline, on which decode time never goes back and
+//! audio fills its sample grid without a gap. A programme that is transcoded continues through all gaps: [`Continuity`]
+//! decides what each moment of it presents. In a passthrough programme
+//! [`GapPolicy`] decides when the slate begins and ends, and [`Filler`] sends it.
 
-mod audio;
 pub mod continuity;
 pub mod default_images;
 pub mod filler;
+pub mod gap;
 mod intake;
+mod sample_grid;
 mod splice;
 
 pub use continuity::Continuity;
 pub use filler::Filler;
+pub use gap::{ClipSpec, GapPolicy, SlateImages};
 pub use intake::Intake;
 pub use splice::{Item, Splice, SpliceStats, TrackEnd};

@@ -1,26 +1,29 @@
-//! The timestamp splice: contributions in, one timeline out.
+//! Timestamp splice: maps one contribution after another to one timeline.
 
 mod absent;
 mod change;
-mod lane;
+mod track_state;
 
 use std::collections::BTreeMap;
 
-use absent::Absent;
-use lane::Lane;
+use absent::AbsentTrack;
 use media::{Fault, FaultReport, Frame, Kind, Metadata, TimeDelta, Timestamp, Track, TrackId};
+use track_state::{Position, TrackState};
 
-use crate::audio::Grid;
+use crate::sample_grid::SampleGrid;
 
-/// Where a programme begins. It is not zero, so that a track which starts a little before the first frame still fits.
+/// Time at which a programme begins. It is not zero, so that a track which starts a little before the first frame still
+/// fits.
 const ORIGIN: TimeDelta = TimeDelta::from_secs(10);
-/// A frame this far from the programme's end is a jump of the contribution's clock, not a gap of its media.
-const JUMP: TimeDelta = TimeDelta::from_secs(10);
-/// A clock that goes back further than this has jumped; less is disorder, and the frame is moved up.
-const BACKWARD: TimeDelta = TimeDelta::from_millis(300);
-/// A track that ended longer than this before the rest had a gap of its own: what follows begins with the rest.
-const MAX_APART: TimeDelta = TimeDelta::from_secs(1);
-/// Sound that came and is this far behind the rest is silent until it comes back.
+/// Minimum distance of a frame from the end of the programme that counts as a jump of the contribution's clock, not as a
+/// gap of its media.
+const MIN_JUMP: TimeDelta = TimeDelta::from_secs(10);
+/// Maximum step back of a clock that counts as disorder, for which the frame is moved up. A larger step is a jump.
+const MAX_DISORDER: TimeDelta = TimeDelta::from_millis(300);
+/// Maximum distance between the ends of two tracks. A track that ended earlier had a gap of its own, so what follows begins
+/// with the other tracks.
+const MAX_END_DISTANCE: TimeDelta = TimeDelta::from_secs(1);
+/// Time that an audio track which has begun may be behind the others before it is filled with silence.
 const AUDIO_TIMEOUT: TimeDelta = TimeDelta::from_secs(1);
 
 /// One step of the programme.
@@ -30,212 +33,217 @@ pub enum Item {
     Track(Track),
     /// A frame on the programme's timeline.
     Frame(Frame),
-    /// The programme breaks here: another contribution follows.
+    /// A discontinuity: another contribution follows.
     Discontinuity,
-    /// Something was repaired or dropped.
+    /// Media was repaired or discarded.
     Fault(FaultReport),
 }
 
-/// Where a track of the programme ends.
+/// End of a track of the programme.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackEnd {
     /// The track.
     pub track: Track,
-    /// Where what is decoded ends.
+    /// End in decode time.
     pub dts: Timestamp,
-    /// Where what is shown ends; sound is heard when it is decoded.
+    /// End in presentation time. Audio is presented when it is decoded.
     pub pts: Timestamp,
 }
 
-/// What was made good, for the metrics.
+/// Counters of repairs, for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpliceStats {
     /// Jumps of a contribution's clock.
-    pub jumps: u64,
-    /// Audio frames of silence put into holes, and where sound is away.
+    pub timestamp_jumps: u64,
+    /// Silent audio frames inserted into gaps, and where a track is absent.
     pub silent_frames: u64,
-    /// Audio frames dropped because their time was filled.
+    /// Audio frames discarded because their time was filled.
     pub dropped_frames: u64,
     /// Video frames whose decode time did not grow.
     pub reordered_frames: u64,
-    /// Frames that were empty, or came twice.
+    /// Frames discarded because they were empty or came twice.
     pub void_frames: u64,
-    /// Holes in audio that had begun.
-    pub holes: u64,
-    /// Those of the audio frames dropped that came in the middle of their contribution.
+    /// Gaps in audio tracks that had begun.
+    pub audio_gaps: u64,
+    /// The part of `dropped_frames` that came in the middle of their contribution.
     pub late_frames: u64,
 }
 
-/// Lays the frames of one contribution after another on the programme's timeline.
+/// Maps the frames of one contribution after another to the programme's timeline.
 #[derive(Debug, Default)]
 pub struct Splice {
-    lanes: BTreeMap<TrackId, Lane>,
-    /// The end of the longest track so far; `None` before the first frame.
+    tracks: BTreeMap<TrackId, TrackState>,
+    /// End of the longest track so far; `None` before the first frame.
     end: Option<Timestamp>,
-    /// Where the contribution in hand began: its tracks have nothing to say of earlier times.
+    /// End of the programme when the current contribution began. Its tracks cannot be placed before it.
     floor: Option<Timestamp>,
-    /// Where the first frame of the contribution in hand was laid.
+    /// Programme time of the current contribution's first frame.
     began: Option<Timestamp>,
-    /// The newest offset that any lane of this contribution took; the others join it when they jump too.
+    /// The newest offset that a track of this contribution took. The others join it when they jump too.
     offset: Option<TimeDelta>,
-    /// A contribution came before and its successor has not sent a frame yet.
-    broken: bool,
-    /// Viewers get the frames as they are, so that something has to stand in for what they miss.
-    stands_in: bool,
-    /// Tracks of the contribution before that the current one has not announced.
-    absent: Vec<Absent>,
-    repairs: SpliceStats,
+    /// Whether a contribution has ended and its successor has not sent a track yet, so that a discontinuity is due.
+    discontinuity_due: bool,
+    /// Whether viewers get the frames as they are, so that missing tracks need a stand-in.
+    passthrough: bool,
+    /// Tracks of the previous contribution that the current one has not announced.
+    absent: Vec<AbsentTrack>,
+    stats: SpliceStats,
 }
 
 impl Splice {
-    /// A programme with nothing in it.
+    /// Creates an empty programme.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A programme that is not decoded: something stands in for tracks that a contribution comes without, and headers
+    /// Creates an empty programme that is not decoded. Tracks that a contribution lacks get a stand-in, and codec headers
     /// change at key frames.
     pub fn for_passthrough() -> Self {
-        Self { stands_in: true, ..Self::default() }
+        Self { passthrough: true, ..Self::default() }
     }
 
-    /// What was made good so far.
+    /// Returns the counters of repairs so far.
     pub const fn stats(&self) -> SpliceStats {
-        self.repairs
+        self.stats
     }
 
-    /// Another contribution follows; its clock has nothing to do with the last one's.
+    /// Begins another contribution. Its clock is unrelated to the previous one's.
     pub fn begin(&mut self) {
         self.remember_tracks();
         self.offset = None;
         self.began = None;
         self.floor = self.end;
-        self.broken = self.end.is_some();
+        self.discontinuity_due = self.end.is_some();
     }
 
-    /// Where the programme ends so far; none before the first frame.
+    /// Returns the end of the programme so far; `None` before the first frame.
     pub const fn end(&self) -> Option<Timestamp> {
         self.end
     }
 
-    /// Programme time less the time of the contribution, as its video has it; `None` before a frame.
+    /// Returns the timestamp offset of the contribution's video, or of its audio if it has no video: programme time less
+    /// contribution time. `None` before its first frame.
     pub fn offset(&self) -> Option<TimeDelta> {
-        let of = |kind| self.lanes.values().filter(move |lane| lane.track.kind() == kind).find_map(|lane| lane.offset);
+        let states = |kind| self.tracks.values().filter(move |state| state.track.kind() == kind);
+        let of = |kind| states(kind).find_map(|state| state.offset);
         of(Kind::Video).or_else(|| of(Kind::Audio))
     }
 
-    /// The tracks of the contribution in hand.
+    /// Returns the tracks of the current contribution.
     pub fn tracks(&self) -> impl Iterator<Item = &Track> {
-        self.lanes.values().map(|lane| &lane.track)
+        self.tracks.values().map(|state| &state.track)
     }
 
-    /// Nothing comes for a while: sound that is behind the rest is silent up to there, and something else may follow where
-    /// the tracks end. None before the first frame.
+    /// Returns where the tracks end, so that other media can be inserted there; empty before the first frame.
+    ///
+    /// Fills audio tracks that are behind the others with silence.
     pub fn pause(&mut self, out: &mut Vec<Item>) -> Vec<TrackEnd> {
         let Some(end) = self.end else { return Vec::new() };
         let began = self.began.unwrap_or(end);
-        let shown = self.lanes.values().filter_map(Lane::pictures_end).map(|(_, shown)| shown).max();
-        let until = end.max(shown.unwrap_or(end));
-        let ends = self.lanes.values_mut().map(|lane| {
-            if lane.track.kind() == Kind::Audio {
-                self.repairs.silent_frames += lane.fill_silence(began, until, TimeDelta::ZERO, out);
+        let presented = self.tracks.values().filter_map(TrackState::video_end).map(|(_, pts)| pts).max();
+        let until = end.max(presented.unwrap_or(end));
+        let ends = self.tracks.values_mut().map(|state| {
+            if state.track.kind() == Kind::Audio {
+                self.stats.silent_frames += state.fill_silence(began, until, TimeDelta::ZERO, out);
             }
-            let sound_end = lane.grid.as_ref().map_or(end, Grid::next);
-            let (dts, pts) = lane.pictures_end().unwrap_or((sound_end, sound_end));
-            let late = if end - dts > MAX_APART { end - dts } else { TimeDelta::ZERO };
-            TrackEnd { track: lane.track.clone(), dts: dts + late, pts: pts + late }
+            let audio_end = state.grid.as_ref().map_or(end, SampleGrid::next);
+            let (dts, pts) = state.video_end().unwrap_or((audio_end, audio_end));
+            let late = if end - dts > MAX_END_DISTANCE { end - dts } else { TimeDelta::ZERO };
+            TrackEnd { track: state.track.clone(), dts: dts + late, pts: pts + late }
         });
         let ends: Vec<_> = ends.collect();
         self.end = self.end.max(ends.iter().map(|end| end.dts).max());
         ends
     }
 
-    /// Something else filled the programme up to `end`. The contribution in hand is laid behind it as if it began with
-    /// its next frame: its tracks are told again, behind a discontinuity.
+    /// Notes that other media fills the programme up to `end`. The current contribution continues after it as if it began
+    /// with its next frame: its tracks are announced again, after a discontinuity.
     pub fn advance(&mut self, end: Timestamp, out: &mut Vec<Item>) {
         self.end = self.end.max(Some(end));
         self.floor = self.end;
         self.offset = None;
         self.began = None;
-        self.broken = false;
+        self.discontinuity_due = false;
         out.push(Item::Discontinuity);
-        for lane in self.lanes.values_mut() {
-            let track = lane.next.take().unwrap_or_else(|| lane.track.clone());
-            let (key_frame, is_stand_in) = (lane.key_frame.take(), lane.is_stand_in);
-            // A player that is in the middle of it stalls at holes of a tenth of a second.
-            let fresh = Lane { late_start: TimeDelta::ZERO, ..Lane::new(track, self.floor, None) };
-            *lane = Lane { key_frame, is_stand_in, ..fresh };
-            out.push(Item::Track(lane.track.clone()));
+        for state in self.tracks.values_mut() {
+            let track = state.pending_header.take().unwrap_or_else(|| state.track.clone());
+            let (key_frame, is_stand_in) = (state.key_frame.take(), state.is_stand_in);
+            // Players stall at gaps of 100 ms in the middle of a programme.
+            let fresh = TrackState { late_start: TimeDelta::ZERO, ..TrackState::new(track, self.floor, None) };
+            *state = TrackState { key_frame, is_stand_in, ..fresh };
+            out.push(Item::Track(state.track.clone()));
         }
     }
 
-    /// A track begins, or comes back with another header.
+    /// Announces a track, or a change of its codec header.
     pub fn track(&mut self, track: Track, out: &mut Vec<Item>) {
-        self.announce_break(out);
-        self.is_present(&track);
+        self.announce_discontinuity(out);
+        self.replace_absent(&track);
         if self.defer_change(&track, out) {
             return;
         }
-        let opened = self.began.and(self.end);
-        let lane = self.lanes.entry(track.id).or_insert_with(|| Lane::new(track.clone(), self.floor, opened));
-        if lane.track != track {
-            if lane.track.codec != track.codec {
-                lane.grid = None;
+        let announced = self.began.and(self.end);
+        let new = || TrackState::new(track.clone(), self.floor, announced);
+        let state = self.tracks.entry(track.id).or_insert_with(new);
+        if state.track != track {
+            if state.track.codec != track.codec {
+                state.grid = None;
             }
-            lane.track = track.clone();
+            state.track = track.clone();
         }
         out.push(Item::Track(track));
     }
 
-    /// Lays a frame on the timeline. A frame of a track that was not announced is ignored, as is one that is empty or
-    /// comes twice.
+    /// Maps a frame to the timeline. Ignores frames of a track that was not announced, and discards frames that are empty or
+    /// come twice.
     pub fn frame(&mut self, frame: Frame, out: &mut Vec<Item>) {
-        let Some(lane) = self.lanes.get_mut(&frame.track) else { return };
-        if frame.payload.is_empty() || lane.comes_again(&frame) {
-            self.repairs.void_frames += 1;
+        let Some(state) = self.tracks.get_mut(&frame.track) else { return };
+        if frame.payload.is_empty() || state.is_repeat(&frame) {
+            self.stats.void_frames += 1;
             out.push(Item::Fault(FaultReport::new(Fault::DamagedFrames, Some(frame.track))));
             return;
         }
-        if self.change_at(&frame, out) {
+        if self.waits_for_header(&frame, out) {
             return;
         }
-        let (before, track) = (self.repairs, frame.track);
-        self.lay(frame, out);
-        self.stand_in(out);
+        let (before, track) = (self.stats, frame.track);
+        self.place(frame, out);
+        self.insert_stand_ins(out);
         self.report(before, track, out);
         self.fill_silence(out);
     }
 
-    fn lay(&mut self, frame: Frame, out: &mut Vec<Item>) {
+    fn place(&mut self, frame: Frame, out: &mut Vec<Item>) {
         let end = self.end.unwrap_or(Timestamp::ZERO + ORIGIN);
-        let Some(lane) = self.lanes.get_mut(&frame.track) else { return };
-        let mut offset = lane.settle(&frame, end, &mut self.offset, &mut self.repairs);
-        let early = lane.track.kind() == Kind::Video && lane.newest.is_none();
-        if early && self.floor.is_some_and(|floor| frame.dts + offset < floor - BACKWARD) {
-            // The pictures begin before the sound that came first: all of the contribution moves to where they fit.
+        let Some(state) = self.tracks.get_mut(&frame.track) else { return };
+        let mut offset = state.choose_offset(&frame, end, &mut self.offset, &mut self.stats);
+        let is_first_video = state.track.kind() == Kind::Video && state.newest.is_none();
+        if is_first_video && self.floor.is_some_and(|floor| frame.dts + offset < floor - MAX_DISORDER) {
+            // The video begins before the audio that came first, so the whole contribution moves to where the video fits.
             offset = end - frame.dts;
             self.offset = Some(offset);
-            self.lanes.values_mut().filter(|lane| lane.offset.is_some()).for_each(|lane| lane.offset = self.offset);
+            let placed = self.tracks.values_mut().filter(|state| state.offset.is_some());
+            placed.for_each(|state| state.offset = self.offset);
         }
         let at = frame.dts + offset;
         let began = *self.began.get_or_insert(at);
-        let Some(lane) = self.lanes.get_mut(&frame.track) else { return };
-        lane.offset = Some(offset);
-        lane.newest = Some(at);
-        lane.is_stand_in = false;
-        let lane_end = match lane.track.kind() {
-            Kind::Audio => lane.lay_sound(frame, at, began, end, &mut self.repairs, out),
-            Kind::Video => lane.lay_picture(frame, at, offset, &mut self.repairs, out),
+        let Some(state) = self.tracks.get_mut(&frame.track) else { return };
+        state.offset = Some(offset);
+        state.newest = Some(at);
+        state.is_stand_in = false;
+        let track_end = match state.track.kind() {
+            Kind::Audio => state.place_audio(frame, Position { at, began, end }, &mut self.stats, out),
+            Kind::Video => state.place_video(frame, at, offset, &mut self.stats, out),
         };
-        self.end = Some(end.max(lane_end));
+        self.end = Some(end.max(track_end));
     }
 
     /// Reports what was repaired since `before` for a frame of `track`.
     fn report(&self, before: SpliceStats, track: TrackId, out: &mut Vec<Item>) {
-        let now = &self.repairs;
+        let now = &self.stats;
         let faults = [
-            (Fault::TimestampJump, now.jumps - before.jumps),
-            (Fault::MissingMedia, now.holes - before.holes),
+            (Fault::TimestampJump, now.timestamp_jumps - before.timestamp_jumps),
+            (Fault::MissingMedia, now.audio_gaps - before.audio_gaps),
             (Fault::StalledTimestamps, now.reordered_frames - before.reordered_frames),
             (Fault::BacklogDropped, now.late_frames - before.late_frames),
         ];
@@ -243,31 +251,31 @@ impl Splice {
         out.extend(reports.map(|(fault, count)| Item::Fault(FaultReport::new(fault, Some(track)).times(count))));
     }
 
-    /// Dates metadata on the programme's timeline; none where the contribution has no frame yet, or none near it.
+    /// Maps metadata to the programme's timeline; `None` if the contribution has no frame yet, or none near it.
     pub fn metadata(&self, metadata: Metadata) -> Option<Metadata> {
-        let (end, offsets) = (self.end?, self.lanes.values().map(|lane| lane.offset).chain([self.offset]));
-        let dated = offsets.flatten().map(|offset| metadata.pts + offset);
-        let pts = dated.min_by_key(|at| (*at - end).abs()).filter(|at| (*at - end).abs() <= JUMP)?;
+        let (end, offsets) = (self.end?, self.tracks.values().map(|state| state.offset).chain([self.offset]));
+        let mapped = offsets.flatten().map(|offset| metadata.pts + offset);
+        let pts = mapped.min_by_key(|at| (*at - end).abs()).filter(|at| (*at - end).abs() <= MIN_JUMP)?;
         Some(Metadata { pts, ..metadata })
     }
 
-    /// Tracks of sound that do not keep up are silent: a viewer's player waits for every track that it plays.
+    /// Fills audio tracks that do not keep up with silence, because a player waits for every track that it plays.
     fn fill_silence(&mut self, out: &mut Vec<Item>) {
         let (Some(end), Some(began)) = (self.end, self.began) else { return };
-        for lane in self.lanes.values_mut().filter(|lane| lane.track.kind() == Kind::Audio) {
-            let silent = lane.fill_silence(began, end, lane.patience, out);
-            self.repairs.silent_frames += silent;
+        for state in self.tracks.values_mut().filter(|state| state.track.kind() == Kind::Audio) {
+            let silent = state.fill_silence(began, end, state.timeout, out);
+            self.stats.silent_frames += silent;
             // Audio is expected to begin a little late.
-            let counts = lane.heard || end - began > AUDIO_TIMEOUT;
-            if counts && silent > 0 && !lane.is_stand_in && lane.next.is_none() {
-                self.repairs.holes += 1;
-                out.push(Item::Fault(FaultReport::new(Fault::MissingMedia, Some(lane.track.id))));
+            let is_gap = state.has_audio || end - began > AUDIO_TIMEOUT;
+            if is_gap && silent > 0 && !state.is_stand_in && state.pending_header.is_none() {
+                self.stats.audio_gaps += 1;
+                out.push(Item::Fault(FaultReport::new(Fault::MissingMedia, Some(state.track.id))));
             }
         }
     }
 
-    fn announce_break(&mut self, out: &mut Vec<Item>) {
-        if std::mem::take(&mut self.broken) {
+    fn announce_discontinuity(&mut self, out: &mut Vec<Item>) {
+        if std::mem::take(&mut self.discontinuity_due) {
             out.push(Item::Discontinuity);
         }
     }

@@ -1,11 +1,10 @@
-//! Timestamps of all kinds, against the arrival of their frames.
+//! Timestamps of all kinds, checked against the arrival of their frames.
 #![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
 use std::ops::Range;
 
 use bytes::Bytes;
-use media::codec::{aac, avc};
-use media::{Access, CodecConfig, Fault, Frame, TimeDelta, Timestamp, Track, TrackId};
+use media::{Access, Fault, Frame, TimeDelta, Timestamp, Track, TrackId};
 use slate::{Intake, Item};
 
 const VIDEO: TrackId = TrackId(1);
@@ -17,19 +16,11 @@ fn ms(n: i64) -> TimeDelta {
 }
 
 fn tracks() -> [Track; 3] {
-    // x264, baseline, 320x240.
-    const SPS: &[u8] = &[
-        0x67, 0x42, 0xc0, 0x0d, 0xd9, 0x01, 0x41, 0xfb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x03,
-        0x03, 0x20, 0xf1, 0x42, 0xa4, 0x80,
-    ];
-    const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
-    let avc = avc::Config::from_parameter_sets(&[Bytes::from_static(SPS)], &[Bytes::from_static(PPS)]).unwrap();
-    let aac = aac::Config::new(2, 48_000, 2).unwrap();
-    let [audio, other] = [AUDIO, OTHER_AUDIO].map(|id| Track::new(id, CodecConfig::Aac(aac.clone())));
-    [Track::new(VIDEO, CodecConfig::Avc(avc)), audio, other]
+    use media::fixtures::{audio, video};
+    [video(VIDEO), audio(AUDIO), audio(OTHER_AUDIO)]
 }
 
-/// A frame in milliseconds: when it was captured, what time it carries, and when it arrives.
+/// Capture time, timestamp and arrival time of a frame, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     track: TrackId,
@@ -38,7 +29,7 @@ struct Sent {
     arrives: i64,
 }
 
-/// Video at 25 frames a second and AAC, right in every way.
+/// Returns video at 25 frames per second and AAC, without any fault.
 fn sent(time: Range<i64>) -> Vec<Sent> {
     let of = |track, at| Sent { track, captured: at, dated: at, arrives: at + 20 };
     let video = time.clone().step_by(40).map(|at| of(VIDEO, at));
@@ -48,7 +39,7 @@ fn sent(time: Range<i64>) -> Vec<Sent> {
     all
 }
 
-/// What becomes of them: how far each frame is from when it was captured, and the faults.
+/// Repairs the frames. Returns how far each is from its capture time, and the faults.
 fn repaired(sent: &[Sent]) -> (Vec<(Sent, i64)>, Vec<Fault>) {
     let (mut intake, mut out) = (Intake::default(), Vec::new());
     tracks().iter().for_each(|track| intake.track(track));
@@ -65,26 +56,26 @@ fn repaired(sent: &[Sent]) -> (Vec<(Sent, i64)>, Vec<Fault>) {
         let at = |(sent, off): &(Sent, i64)| (sent.track == track).then_some(sent.captured + off);
         let times: Vec<_> = repaired.iter().filter_map(at).collect();
         assert!(times.windows(2).all(|two| two[0] < two[1]), "{track:?} {times:?}");
-        assert!(times.windows(2).skip(25).all(|two| two[1] - two[0] >= 3), "{track:?} is piled up: {times:?}");
+        assert!(times.windows(2).skip(25).all(|two| two[1] - two[0] >= 3), "{track:?} is bunched up: {times:?}");
     }
     let faults =
         out.into_iter().filter_map(|item| if let Item::Fault(report) = item { Some(report.fault) } else { None });
     (repaired, faults.collect())
 }
 
-/// The least and the most that frames are off after `from`.
+/// Returns the least and the greatest error after `from`.
 fn off(repaired: &[(Sent, i64)], from: i64) -> (i64, i64) {
     let off = || repaired.iter().filter(|(sent, _)| sent.captured >= from).map(|(_, off)| *off);
     (off().min().unwrap(), off().max().unwrap())
 }
 
 #[test]
-fn what_is_right_or_merely_late_stays_as_it_is() {
+fn timestamps_that_are_right_or_merely_late_are_not_changed() {
     let right = sent(0..20_000);
     let mut late = right.clone();
-    // The network stands still; everything comes at once.
+    // The network stalls, then everything arrives at once.
     late.iter_mut().filter(|sent| (5_000..11_000).contains(&sent.captured)).for_each(|sent| sent.arrives = 11_000);
-    // An encoder drops video while the network is bad, and goes on behind that.
+    // An encoder drops video while the network is bad, and continues after that.
     let mut lossy = late.clone();
     lossy.retain(|sent| sent.track == AUDIO || !(6_000..10_000).contains(&sent.captured));
     // Audio is sent a second early, or late.
@@ -107,7 +98,7 @@ fn what_is_right_or_merely_late_stays_as_it_is() {
 }
 
 #[test]
-fn tracks_that_are_dated_apart_are_aligned_by_their_arrival() {
+fn tracks_with_timestamps_apart_are_aligned_by_their_arrival() {
     for by in [-3_600_000, -30_000, -3_000, -1_700, 1_700, 3_000, 30_000, 3_600_000] {
         for begins in [0, 4_000] {
             let mut all = sent(0..12_000);
@@ -142,7 +133,7 @@ fn a_clock_that_jumps_is_rebased_where_the_frame_arrives() {
         assert!(least > -60 && most < 60, "{by}: {least} {most}");
         assert_eq!(faults, [Fault::TimestampJump; 2], "{by}");
     }
-    // It was away meanwhile, too.
+    // With a gap before the jump.
     let mut all = sent(0..20_000);
     all.retain(|sent| !(6_000..12_000).contains(&sent.captured));
     all.iter_mut().filter(|sent| sent.captured >= 12_000).for_each(|sent| sent.dated -= 12_000);
@@ -151,7 +142,7 @@ fn a_clock_that_jumps_is_rebased_where_the_frame_arrives() {
 }
 
 #[test]
-fn timestamps_that_stand_still_are_spaced() {
+fn stalled_timestamps_are_interpolated() {
     type Change = fn(&mut Sent);
     let standing: [(&str, Change); 5] = [
         ("both", |sent| sent.dated = sent.dated.min(2_000)),
@@ -167,7 +158,7 @@ fn timestamps_that_stand_still_are_spaced() {
         let (least, most) = off(&repaired, 0);
         assert!(least > -450 && most < 450, "{name}: {least} {most}");
         assert!(faults.iter().all(|fault| *fault == Fault::StalledTimestamps) && faults.len() > 100, "{name}");
-        // It goes on behind that, in step and in time.
+        // Afterwards it continues, in sync and on time.
         let mut all = sent(0..30_000);
         all.iter_mut().filter(|sent| sent.captured < 15_000).for_each(change);
         let (least, most) = off(&self::repaired(&all).0, 20_000);
@@ -175,9 +166,9 @@ fn timestamps_that_stand_still_are_spaced() {
     }
 }
 
-/// Fifty fields a second, of which two have the timestamp of their frame.
+/// Fifty fields per second, of which two have the timestamp of their frame.
 #[test]
-fn video_whose_timestamps_come_in_pairs_keeps_its_pace() {
+fn video_with_timestamps_in_pairs_keeps_its_frame_timing() {
     let mut all = sent(0..30_000);
     let frames: Vec<_> = all.iter().copied().filter(|sent| sent.track == VIDEO).collect();
     all.extend(frames.iter().map(|sent| Sent { captured: sent.captured + 20, arrives: sent.arrives + 20, ..*sent }));
@@ -188,7 +179,7 @@ fn video_whose_timestamps_come_in_pairs_keeps_its_pace() {
 }
 
 #[test]
-fn a_timestamp_that_comes_twice_before_the_rate_rises_leaves_nothing_behind() {
+fn a_repeated_timestamp_before_the_rate_rises_has_no_lasting_effect() {
     let mut all = sent(0..20_000);
     all.retain(|sent| sent.track == AUDIO || sent.captured % 1_000 == 0 || sent.captured >= 10_000);
     all.iter_mut().filter(|sent| sent.track == VIDEO && sent.captured == 10_040).for_each(|sent| sent.dated = 10_000);
@@ -210,7 +201,7 @@ fn audio_that_drifts_from_the_video_is_aligned_though_it_agrees_with_other_audio
 }
 
 #[test]
-fn a_timestamp_that_comes_twice_leaves_nothing_behind() {
+fn a_repeated_timestamp_has_no_lasting_effect() {
     let mut all = sent(0..4_000);
     all.iter_mut().filter(|sent| sent.track == VIDEO && sent.captured == 2_000).for_each(|sent| sent.dated = 1_960);
     let (repaired, faults) = repaired(&all);

@@ -1,8 +1,8 @@
-//! Tracks that change on a connection, and those that a contribution comes without.
+//! Tracks that change on a connection, and tracks that a contribution lacks.
 #![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
 use bytes::Bytes;
-use media::codec::{aac, ac3, avc};
+use media::codec::{aac, ac3};
 use media::{Access, CodecConfig, Fault, Frame, TimeDelta, Timescale, Timestamp, Track, TrackId};
 use slate::{Item, Splice};
 
@@ -10,14 +10,7 @@ const VIDEO: TrackId = TrackId(1);
 const AUDIO: TrackId = TrackId(2);
 
 fn video() -> Track {
-    // x264, baseline, 320x240.
-    const SPS: &[u8] = &[
-        0x67, 0x42, 0xc0, 0x0d, 0xd9, 0x01, 0x41, 0xfb, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x03,
-        0x03, 0x20, 0xf1, 0x42, 0xa4, 0x80,
-    ];
-    const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
-    let config = avc::Config::from_parameter_sets(&[Bytes::from_static(SPS)], &[Bytes::from_static(PPS)]);
-    Track::new(VIDEO, CodecConfig::Avc(config.unwrap()))
+    media::fixtures::video(VIDEO)
 }
 
 fn audio(rate: u32, channels: u8) -> Track {
@@ -34,7 +27,7 @@ fn frame(track: TrackId, at: i64, access: Access) -> Frame {
     Frame { track, dts: at, pts: at, access, payload: Bytes::from_static(b"live") }
 }
 
-/// A splice with what came out of it.
+/// A splice and its output.
 struct Programme {
     splice: Splice,
     out: Vec<Item>,
@@ -52,7 +45,7 @@ impl Programme {
         tracks.iter().for_each(|track| self.splice.track(track.clone(), &mut self.out));
     }
 
-    /// Frames of the tracks from `from` to `to`, a key frame every two seconds.
+    /// Feeds frames of the tracks from `from` to `to`, with a key frame every two seconds.
     fn flow(&mut self, tracks: &[Track], from: i64, to: i64) {
         let samples = |track: &Track| i64::from(track.codec.samples_per_frame().unwrap_or(0)) * 1_000_000;
         let step = |track: &Track| track.codec.sample_rate().map_or(40_000, |rate| samples(track) / i64::from(rate));
@@ -76,10 +69,10 @@ impl Programme {
         self.out.iter().filter_map(fault).collect()
     }
 
-    /// What follows the `n`th discontinuity, the tracks and then the first frame.
-    fn after_break(&self, n: usize) -> (Vec<Track>, Frame) {
-        let breaks = self.out.iter().enumerate().filter(|(_, item)| **item == Item::Discontinuity);
-        let at = breaks.map(|(at, _)| at).nth(n).unwrap();
+    /// Returns the tracks and the first frame after the `n`th discontinuity.
+    fn after_discontinuity(&self, n: usize) -> (Vec<Track>, Frame) {
+        let discontinuities = self.out.iter().enumerate().filter(|(_, item)| **item == Item::Discontinuity);
+        let at = discontinuities.map(|(at, _)| at).nth(n).unwrap();
         let tracks = self.out[at + 1..].iter().map_while(|item| match item {
             Item::Track(track) => Some(track.clone()),
             _ => None,
@@ -90,7 +83,7 @@ impl Programme {
         (tracks, frame.unwrap())
     }
 
-    /// The frames of a track, in milliseconds, and whether they are real.
+    /// Returns the times (ms) of a track's frames, and whether they are real.
     fn frames(&self, track: TrackId) -> Vec<(i64, bool)> {
         let of = |item: &Item| match item {
             Item::Frame(f) if f.track == track => Some((Timescale::MILLIS.ticks(f.dts), f.payload.as_ref() == b"live")),
@@ -99,13 +92,13 @@ impl Programme {
         self.out.iter().filter_map(of).collect()
     }
 
-    fn breaks(&self) -> usize {
+    fn discontinuities(&self) -> usize {
         self.out.iter().filter(|item| **item == Item::Discontinuity).count()
     }
 }
 
 #[test]
-fn another_audio_header_holds_from_the_next_key_frame_on() {
+fn another_audio_header_applies_from_the_next_key_frame() {
     for (at, other) in
         [(4_040, audio(44_100, 1)), (5_000, audio(44_100, 2)), (5_960, audio(48_000, 1)), (4_000, dolby())]
     {
@@ -114,47 +107,47 @@ fn another_audio_header_holds_from_the_next_key_frame_on() {
         programme.flow(&before, 0, at);
         programme.splice.track(other.clone(), &mut programme.out);
         programme.flow(&after, at, 10_000);
-        assert_eq!((programme.breaks(), programme.faults()), (1, vec![Fault::HeaderChange]), "{at}");
-        let (tracks, first) = programme.after_break(0);
+        assert_eq!((programme.discontinuities(), programme.faults()), (1, vec![Fault::HeaderChange]), "{at}");
+        let (tracks, first) = programme.after_discontinuity(0);
         assert_eq!(tracks, [video(), other]);
         assert!(first.track == VIDEO && first.access == Access::Independent);
-        // Silence up to there, and the new audio within a frame of it.
-        let cut = Timescale::MILLIS.ticks(first.dts);
-        let sounds = programme.frames(AUDIO);
-        assert!(sounds.windows(2).all(|two| (20..=50).contains(&(two[1].0 - two[0].0))), "{at} {sounds:?}");
-        let silent = sounds.iter().filter(|(_, real)| !real).map(|(at, _)| *at);
-        assert!(silent.clone().all(|at| at < cut + 70), "{at} {cut} {sounds:?}");
-        let videos = programme.frames(VIDEO);
-        assert!(videos.windows(2).all(|two| (39..=62).contains(&(two[1].0 - two[0].0))), "{at} {videos:?}");
+        // Silence up to the key frame, and the new audio within a frame of it.
+        let boundary = Timescale::MILLIS.ticks(first.dts);
+        let audio_frames = programme.frames(AUDIO);
+        assert!(audio_frames.windows(2).all(|two| (20..=50).contains(&(two[1].0 - two[0].0))), "{at} {audio_frames:?}");
+        let silent = audio_frames.iter().filter(|(_, real)| !real).map(|(at, _)| *at);
+        assert!(silent.clone().all(|at| at < boundary + 70), "{at} {boundary} {audio_frames:?}");
+        let video_frames = programme.frames(VIDEO);
+        assert!(video_frames.windows(2).all(|two| (39..=62).contains(&(two[1].0 - two[0].0))), "{at} {video_frames:?}");
     }
 }
 
 #[test]
-fn another_audio_header_without_video_holds_at_once() {
+fn another_audio_header_without_video_applies_at_once() {
     let mut programme = Programme::new(&[audio(48_000, 2)]);
     programme.flow(&[audio(48_000, 2)], 0, 3_000);
     programme.splice.track(audio(44_100, 1), &mut programme.out);
     programme.flow(&[audio(44_100, 1)], 3_000, 6_000);
-    assert_eq!((programme.breaks(), programme.faults()), (1, vec![Fault::HeaderChange]));
+    assert_eq!((programme.discontinuities(), programme.faults()), (1, vec![Fault::HeaderChange]));
     assert!(programme.frames(AUDIO).iter().all(|(_, real)| *real));
-    // Where video has gone, it is not waited for.
+    // The change does not wait for video that has stopped.
     let both = [video(), audio(48_000, 2)];
     let mut programme = Programme::new(&both);
     programme.flow(&both, 0, 3_000);
     programme.splice.track(audio(44_100, 1), &mut programme.out);
     programme.flow(&[audio(44_100, 1)], 3_000, 9_000);
-    assert_eq!(programme.breaks(), 1);
+    assert_eq!(programme.discontinuities(), 1);
 }
 
 #[test]
-fn a_header_that_is_taken_back_changes_nothing() {
+fn a_header_that_is_withdrawn_changes_nothing() {
     let tracks = [video(), audio(48_000, 2)];
     let mut programme = Programme::new(&tracks);
     programme.flow(&tracks, 0, 3_000);
     programme.splice.track(audio(44_100, 2), &mut programme.out);
     programme.splice.track(audio(48_000, 2), &mut programme.out);
     programme.flow(&tracks, 3_000, 6_000);
-    assert_eq!(programme.breaks(), 0);
+    assert_eq!(programme.discontinuities(), 0);
     assert!(programme.frames(AUDIO).iter().all(|(_, real)| *real));
 }
 
@@ -172,20 +165,20 @@ fn video_whose_header_changes_between_key_frames_is_reported() {
 }
 
 #[test]
-fn silence_stands_in_for_audio_that_does_not_come_back() {
-    for (codec, stands_in) in [(audio(44_100, 1), audio(44_100, 1)), (dolby(), audio(48_000, 2))] {
+fn silence_replaces_audio_that_does_not_return() {
+    for (codec, stand_in) in [(audio(44_100, 1), audio(44_100, 1)), (dolby(), audio(48_000, 2))] {
         let mut programme = Programme::new(&[video(), codec.clone()]);
         programme.flow(&[video(), codec], 0, 4_000);
         programme.contribution(&[video()]);
         programme.out.clear();
         programme.flow(&[video()], 0, 5_000);
         assert_eq!(programme.faults(), [Fault::MissingTrack]);
-        assert!(programme.out.contains(&Item::Track(stands_in)));
-        let (videos, sounds) = (programme.frames(VIDEO), programme.frames(AUDIO));
-        assert!(sounds.windows(2).all(|two| (21..=24).contains(&(two[1].0 - two[0].0))), "{sounds:?}");
-        assert!((sounds[0].0 - videos[0].0).abs() < 25 && !sounds.iter().any(|(_, real)| *real));
-        assert!(videos[124].0 - sounds[sounds.len() - 1].0 < 1_050);
-        // And the next one that has it is heard.
+        assert!(programme.out.contains(&Item::Track(stand_in)));
+        let (video_frames, audio_frames) = (programme.frames(VIDEO), programme.frames(AUDIO));
+        assert!(audio_frames.windows(2).all(|two| (21..=24).contains(&(two[1].0 - two[0].0))), "{audio_frames:?}");
+        assert!((audio_frames[0].0 - video_frames[0].0).abs() < 25 && !audio_frames.iter().any(|(_, real)| *real));
+        assert!(video_frames[124].0 - audio_frames[audio_frames.len() - 1].0 < 1_050);
+        // The next contribution with audio is presented.
         programme.contribution(&[video(), audio(48_000, 2)]);
         programme.out.clear();
         programme.flow(&[video(), audio(48_000, 2)], 0, 2_000);
@@ -195,7 +188,7 @@ fn silence_stands_in_for_audio_that_does_not_come_back() {
 }
 
 #[test]
-fn the_last_key_frame_stands_in_for_video_that_does_not_come_back() {
+fn the_last_key_frame_replaces_video_that_does_not_return() {
     let tracks = [video(), audio(48_000, 2)];
     let mut programme = Programme::new(&tracks);
     programme.flow(&tracks, 0, 4_000);
@@ -205,17 +198,17 @@ fn the_last_key_frame_stands_in_for_video_that_does_not_come_back() {
     programme.flow(&tracks[1..], 0, 5_000);
     assert_eq!(programme.faults(), [Fault::MissingTrack]);
     assert!(programme.out.contains(&Item::Track(video())));
-    let (videos, sounds) = (programme.frames(VIDEO), programme.frames(AUDIO));
-    assert_eq!((videos.len(), videos[0].0), (1, sounds[0].0));
-    // Video that comes later takes over.
+    let (video_frames, audio_frames) = (programme.frames(VIDEO), programme.frames(AUDIO));
+    assert_eq!((video_frames.len(), video_frames[0].0), (1, audio_frames[0].0));
+    // Video that arrives later takes over.
     programme.splice.track(video(), &mut programme.out);
     programme.flow(&tracks, 6_000, 8_000);
-    let videos = programme.frames(VIDEO);
-    assert!(videos.len() == 51 && videos.windows(2).all(|two| two[0].0 < two[1].0));
+    let video_frames = programme.frames(VIDEO);
+    assert!(video_frames.len() == 51 && video_frames.windows(2).all(|two| two[0].0 < two[1].0));
 }
 
 #[test]
-fn a_contribution_that_brings_nothing_is_not_the_one_before() {
+fn a_contribution_without_frames_is_not_the_previous_one() {
     let tracks = [video(), audio(48_000, 2)];
     let mut programme = Programme::new(&tracks);
     programme.flow(&tracks, 0, 4_000);

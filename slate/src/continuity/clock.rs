@@ -1,66 +1,68 @@
-//! The clock that the output is measured by, and goes on by when media stays away.
+//! The clock that paces the output, and drives it while media is absent.
 
 use media::{TimeDelta, Timestamp};
 
 use super::VIDEO_TIMEOUT;
-use super::ticks::FLICKS;
 
-/// While the output goes on by the clock it keeps this far behind it, so that media which is back is not late at once.
-pub(super) const CUSHION: TimeDelta = TimeDelta::from_millis(100);
-/// Media may be this far behind the clock, or ahead of it, before the clock follows: an encoder's quartz is not ours.
-const FOLLOW_BEHIND: TimeDelta = TimeDelta::from_millis(200);
-const FOLLOW_AHEAD: TimeDelta = TimeDelta::from_millis(600);
-/// The clock follows by this part of the time that passes, 250 parts of a million; quartz is off by less than 100.
-const FOLLOW_PART: i64 = 4_096;
-/// A step of following covers no more than this, so that a gap does not count as one.
-const FOLLOW_STEP: TimeDelta = TimeDelta::from_millis(500);
+/// Distance that the output keeps behind the clock while the clock drives it, so that media which returns is not late at
+/// once.
+pub(super) const CLOCK_MARGIN: TimeDelta = TimeDelta::from_millis(100);
+/// Tolerated distance of media behind or ahead of the clock before [`Clock::correct_drift`] adjusts the clock, because the
+/// encoder's oscillator is not ours.
+const MAX_LAG: TimeDelta = TimeDelta::from_millis(200);
+const MAX_LEAD: TimeDelta = TimeDelta::from_millis(600);
+/// Fraction of the elapsed time by which the clock is adjusted: about 250 parts per million. Oscillators are off by less
+/// than 100.
+const ADJUST_PART: i64 = 4_096;
+/// Maximum elapsed time that one adjustment covers, so that a gap does not count as one.
+const MAX_ADJUST_STEP: TimeDelta = TimeDelta::from_millis(500);
 
-/// Where the output should be.
+/// Maps the clock to the output's timeline.
 #[derive(Debug)]
 pub(super) struct Clock {
     /// Output time when the clock was zero.
     anchor: Timestamp,
-    /// Media is away and the output goes on by the clock.
-    leads: bool,
-    followed: TimeDelta,
+    /// Whether media is absent and the clock drives the output.
+    drives: bool,
+    adjusted_at: TimeDelta,
 }
 
 impl Clock {
-    /// A clock by which it is `at` on the output's timeline `now`.
+    /// Creates a clock that is at output time `at` when the time is `now`.
     pub(super) fn new(at: Timestamp, now: TimeDelta) -> Self {
-        Self { anchor: at - now, leads: false, followed: now }
+        Self { anchor: at - now, drives: false, adjusted_at: now }
     }
 
-    /// Where the output should be `now`.
+    /// Returns the output time that corresponds to `now`.
     pub(super) fn at(&self, now: TimeDelta) -> Timestamp {
         self.anchor + now
     }
 
-    /// When what belongs to `at` leaves without its media.
+    /// Returns when output for `at` is produced without its media.
     pub(super) fn due(&self, at: Timestamp) -> TimeDelta {
-        (at - self.anchor) + if self.leads { CUSHION } else { VIDEO_TIMEOUT }
+        (at - self.anchor) + if self.drives { CLOCK_MARGIN } else { VIDEO_TIMEOUT }
     }
 
-    /// Whether what belongs to `at` has to leave now; from then on the clock leads.
-    pub(super) fn passes(&mut self, at: Timestamp, now: TimeDelta) -> bool {
-        let passes = now >= self.due(at);
-        self.leads |= passes;
-        passes
+    /// Whether output for `at` must be produced now, see [`Clock::due`]. From then on the clock drives the output.
+    pub(super) fn expires(&mut self, at: Timestamp, now: TimeDelta) -> bool {
+        let expires = now >= self.due(at);
+        self.drives |= expires;
+        expires
     }
 
-    /// Media is back: it leads.
-    pub(super) fn yields(&mut self) {
-        self.leads = false;
+    /// Lets the media drive the output again, because it has returned.
+    pub(super) fn follow_media(&mut self) {
+        self.drives = false;
     }
 
-    /// Goes a little with media that keeps ahead or behind; `position` is where it is now.
-    pub(super) fn follow(&mut self, position: Timestamp, now: TimeDelta) {
-        let step = FLICKS.delta((now - self.followed).min(FOLLOW_STEP).flicks() / FOLLOW_PART);
-        self.followed = now;
+    /// Adjusts the clock a little towards media that stays ahead or behind. `position` is where the media is now.
+    pub(super) fn correct_drift(&mut self, position: Timestamp, now: TimeDelta) {
+        let step = (now - self.adjusted_at).min(MAX_ADJUST_STEP).part(ADJUST_PART);
+        self.adjusted_at = now;
         let ahead = position - self.at(now);
-        if ahead > FOLLOW_AHEAD {
+        if ahead > MAX_LEAD {
             self.anchor += step;
-        } else if ahead < -FOLLOW_BEHIND {
+        } else if ahead < -MAX_LAG {
             self.anchor = self.anchor - step;
         }
     }
@@ -71,25 +73,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_patient_once_in_a_gap() {
+    fn the_timeout_applies_once_in_a_gap() {
         let ms = TimeDelta::from_millis;
         let mut clock = Clock::new(Timestamp::ZERO, ms(50));
-        assert!(!clock.passes(Timestamp::ZERO, ms(349)));
-        assert!(clock.passes(Timestamp::ZERO, ms(350)));
-        assert!(clock.passes(Timestamp::ZERO + ms(200), ms(350)));
-        assert!(!clock.passes(Timestamp::ZERO + ms(201), ms(350)));
-        clock.yields();
-        assert!(!clock.passes(Timestamp::ZERO + ms(201), ms(450)));
+        assert!(!clock.expires(Timestamp::ZERO, ms(349)));
+        assert!(clock.expires(Timestamp::ZERO, ms(350)));
+        assert!(clock.expires(Timestamp::ZERO + ms(200), ms(350)));
+        assert!(!clock.expires(Timestamp::ZERO + ms(201), ms(350)));
+        clock.follow_media();
+        assert!(!clock.expires(Timestamp::ZERO + ms(201), ms(450)));
     }
 
     #[test]
-    fn it_goes_with_a_quartz_that_is_off() {
+    fn the_clock_follows_an_oscillator_that_is_off() {
         let mut clock = Clock::new(Timestamp::ZERO, TimeDelta::ZERO);
         let step = TimeDelta::from_millis(40);
         let mut position = Timestamp::ZERO;
         for n in 0..25 * 3_600 * 5 {
-            position += step - FLICKS.delta(step.flicks() / 10_000);
-            clock.follow(position, step.times(n));
+            position += step - step.part(10_000);
+            clock.correct_drift(position, step.times(n));
         }
         assert!((position - clock.at(step.times(25 * 3_600 * 5))).abs() < VIDEO_TIMEOUT);
     }

@@ -1,34 +1,35 @@
-//! Tracks that the programme has and its current contribution does not: something stands in for them.
+//! Stand-ins for tracks that the programme has and its current contribution lacks.
 
 use bytes::Bytes;
 use media::codec::aac;
 use media::{Access, CodecConfig, Fault, FaultReport, Frame, Kind, TimeDelta, Track, TrackId};
 
-use super::{Item, Lane, Splice};
-use crate::audio;
+use super::track_state::TrackState;
+use super::{Item, Splice};
+use crate::sample_grid;
 
-/// A contribution that does not announce a track for so much of its media comes without it.
+/// Amount of a contribution's media after which a track that it has not announced counts as absent.
 const ABSENT_AFTER: TimeDelta = TimeDelta::from_millis(300);
-/// AAC-LC that stands in for audio of a coding whose silence is not known.
+/// AAC-LC that stands in for audio of a codec without a built-in silent frame.
 const STAND_IN_RATE: u32 = 48_000;
 const STAND_IN_CHANNELS: u8 = 2;
 
-/// A track of the contribution before.
+/// A track of the previous contribution.
 #[derive(Debug)]
-pub(super) struct Absent {
+pub(super) struct AbsentTrack {
     track: Track,
-    /// Of video the newest key frame, which is shown on.
+    /// For video the newest key frame, which is repeated.
     key_frame: Option<Bytes>,
 }
 
-impl Absent {
-    /// The stand-in for a track; `None` if nothing of it was there.
-    fn of(lane: Lane) -> Option<Self> {
-        let Lane { mut track, key_frame, .. } = lane;
+impl AbsentTrack {
+    /// Returns the stand-in for a track; `None` for video that never sent a key frame.
+    fn of(state: TrackState) -> Option<Self> {
+        let TrackState { mut track, key_frame, .. } = state;
         match track.kind() {
             Kind::Video => Some(Self { track, key_frame: Some(key_frame?) }),
             Kind::Audio => {
-                if audio::silence(&track.codec).is_none() {
+                if sample_grid::silence(&track.codec).is_none() {
                     track.codec = CodecConfig::Aac(aac::Config::new(2, STAND_IN_RATE, STAND_IN_CHANNELS).ok()?);
                 }
                 Some(Self { track, key_frame: None })
@@ -38,53 +39,53 @@ impl Absent {
 }
 
 impl Splice {
-    /// Remembers the tracks of the contribution that ends. Those of one that never brought a frame do not count.
+    /// Remembers the tracks of the contribution that ends, unless it never sent a frame.
     pub(super) fn remember_tracks(&mut self) {
-        let lanes = std::mem::take(&mut self.lanes);
-        if self.stands_in && self.began.is_some() {
-            self.absent = lanes.into_values().filter_map(Absent::of).collect();
+        let tracks = std::mem::take(&mut self.tracks);
+        if self.passthrough && self.began.is_some() {
+            self.absent = tracks.into_values().filter_map(AbsentTrack::of).collect();
         }
     }
 
-    /// A track is announced: it takes the place of an absent one, or of what stands in for that.
-    pub(super) fn is_present(&mut self, track: &Track) {
-        let alike = |absent: &Track| {
+    /// Lets an announced track take the place of an [`AbsentTrack`], or of the stand-in for one.
+    pub(super) fn replace_absent(&mut self, track: &Track) {
+        let similarity = |absent: &Track| {
             let rank = u8::from(absent.language == track.language) + 2 * u8::from(absent.id == track.id);
             (absent.kind() == track.kind()).then_some(rank)
         };
-        let absent = self.absent.iter().enumerate().filter_map(|(n, absent)| Some((alike(&absent.track)?, n)));
+        let absent = self.absent.iter().enumerate().filter_map(|(n, absent)| Some((similarity(&absent.track)?, n)));
         if let Some((_, n)) = absent.max_by_key(|(rank, n)| (*rank, std::cmp::Reverse(*n))) {
             self.absent.remove(n);
             return;
         }
         let replaced = self
-            .lanes
+            .tracks
             .iter()
-            .find(|(id, lane)| lane.is_stand_in && lane.track.kind() == track.kind() && **id != track.id);
-        if let Some(id) = replaced.map(|(id, _)| *id).filter(|_| !self.lanes.contains_key(&track.id)) {
-            self.lanes.remove(&id);
+            .find(|(id, state)| state.is_stand_in && state.track.kind() == track.kind() && **id != track.id);
+        if let Some(id) = replaced.map(|(id, _)| *id).filter(|_| !self.tracks.contains_key(&track.id)) {
+            self.tracks.remove(&id);
         }
     }
 
-    /// Puts stand-ins into the programme once the contribution has gone on without their tracks.
-    pub(super) fn stand_in(&mut self, out: &mut Vec<Item>) {
+    /// Inserts stand-ins for absent tracks once the contribution has continued without them for [`ABSENT_AFTER`].
+    pub(super) fn insert_stand_ins(&mut self, out: &mut Vec<Item>) {
         let (Some(end), Some(began)) = (self.end, self.began) else { return };
         if self.absent.is_empty() || end - began < ABSENT_AFTER {
             return;
         }
-        for Absent { track, key_frame } in std::mem::take(&mut self.absent) {
-            let taken = self.lanes.contains_key(&track.id);
-            let unused = || self.lanes.keys().max().map_or(track.id, |id| TrackId(id.0.saturating_add(1)));
+        for AbsentTrack { track, key_frame } in std::mem::take(&mut self.absent) {
+            let taken = self.tracks.contains_key(&track.id);
+            let unused = || self.tracks.keys().max().map_or(track.id, |id| TrackId(id.0.saturating_add(1)));
             let id = if taken { unused() } else { track.id };
             let track = Track { id, ..track };
-            let mut lane = Lane::new(track.clone(), self.floor, Some(began));
-            lane.is_stand_in = true;
+            let mut state = TrackState::new(track.clone(), self.floor, Some(began));
+            state.is_stand_in = true;
             out.push(Item::Fault(FaultReport::new(Fault::MissingTrack, Some(id))));
             out.push(Item::Track(track));
             if let Some(payload) = key_frame {
-                // The packager shows it on, as it does where video stays away while audio goes on.
-                lane.key_frame = Some(payload.clone());
-                lane.last = Some(began);
+                // The packager repeats it, as it does when video is absent and audio continues.
+                state.key_frame = Some(payload.clone());
+                state.last = Some(began);
                 out.push(Item::Frame(Frame {
                     track: id,
                     dts: began,
@@ -93,7 +94,7 @@ impl Splice {
                     payload,
                 }));
             }
-            self.lanes.insert(id, lane);
+            self.tracks.insert(id, state);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Decoded media that comes and goes, and the output that does not, in virtual time.
+//! Uninterrupted output of decoded media that comes and goes, in virtual time.
 #![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
-mod chance;
+mod audio_tracks;
 mod flow;
 mod gaps;
-mod sounds;
+mod random;
+mod simulation;
 mod spliced;
-mod stage;
