@@ -2,9 +2,10 @@
 
 use packager::uri;
 
-use crate::range::Range;
-use crate::request::{Head, Request};
-use crate::route::{Directives, Route};
+use crate::http::range::Range;
+use crate::http::request::{Head, Request};
+use crate::playback::directives::Directives;
+use crate::playback::route::Route;
 
 /// Reads `data` as a request's head, as its path and query, and as a `Range`. A head ends where it says whatever follows,
 /// what is a path of playback has no other spelling, and a range never reaches past the end.
@@ -24,7 +25,7 @@ pub fn request_path(data: &[u8]) {
         assert!(directives.part.is_none() || directives.msn.is_some());
     }
     for total in [0, 1, 1_000, u64::MAX] {
-        if let Some((first, len)) = Range::parse(&text).and_then(|range| range.of(total)) {
+        if let Some((first, len)) = Range::parse(&text).and_then(|range| range.resolve(total)) {
             assert!(len > 0 && first.checked_add(len).is_some_and(|end| end <= total));
         }
     }

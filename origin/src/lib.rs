@@ -12,38 +12,21 @@
 //! Invariants: a payload byte is never copied on its way to the socket; nothing about a reader is ever waited for by the
 //! writer; no connection has a timer, and none that is plain HTTP/1.1 a buffer, of its own.
 
-mod answer;
-mod body;
-mod broadcast;
+mod api;
 mod config;
-mod connection;
-mod cork;
-mod directory;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
-mod gate;
-mod host;
-mod playlists;
-mod pulse;
-mod range;
-mod rendered;
-mod reply;
-mod request;
-mod rewind;
-mod route;
+mod http;
+mod playback;
 mod server;
-mod service;
 mod stats;
-mod watch;
 mod worker;
 
-pub use body::{BoxError, FallbackBody};
-pub use broadcast::{Broadcast, BroadcastStats};
+pub use api::{ALPN_PROTOCOLS, BoxError, Fallback, FallbackBody, PeerAddress, TlsProvider};
 pub use config::Config;
-pub use connection::ALPN_PROTOCOLS;
-pub use directory::{Playback, PlaybackResolver};
 pub use error::Error;
-pub use server::{Listener, Server, TlsProvider};
-pub use service::{Fallback, PeerAddress};
+pub use playback::broadcast::{Broadcast, BroadcastStats};
+pub use playback::resolver::{Playback, PlaybackResolver};
+pub use server::{Listener, Server};
 pub use stats::{RouteKind, STATUS_CLASSES, Stats};

@@ -8,16 +8,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::{Fallback, TlsProvider};
 use crate::config::Config;
-use crate::directory::PlaybackResolver;
 use crate::error::Error;
-use crate::service::Fallback;
+use crate::playback::resolver::PlaybackResolver;
 use crate::stats::Stats;
-use crate::worker::{Door, Shared, Worker};
-
-/// Gives the TLS settings for the next connection, so that a renewed certificate needs no restart. The settings must
-/// offer [`crate::ALPN_PROTOCOLS`], or every connection speaks HTTP/1.1.
-pub type TlsProvider = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
+use crate::worker::context::Shared;
+use crate::worker::{Admission, Worker, WorkerListener};
 
 /// A bound socket to serve.
 pub struct Listener {
@@ -37,10 +34,10 @@ impl Listener {
     }
 
     /// The same socket for one more worker; needs a runtime around it.
-    fn door(&self) -> std::io::Result<Door> {
+    fn for_worker(&self) -> std::io::Result<WorkerListener> {
         let socket = self.socket.try_clone()?;
         socket.set_nonblocking(true)?;
-        Ok(Door { socket: tokio::net::TcpListener::from_std(socket)?, tls: self.tls.clone() })
+        Ok(WorkerListener { socket: tokio::net::TcpListener::from_std(socket)?, tls: self.tls.clone() })
     }
 }
 
@@ -56,7 +53,7 @@ impl Server {
     /// `fallback`, on the worker's own single-threaded runtime.
     pub fn start(
         config: Config,
-        directory: Arc<dyn PlaybackResolver>,
+        resolver: Arc<dyn PlaybackResolver>,
         fallback: Arc<dyn Fallback>,
         listeners: Vec<Listener>,
         stop: CancellationToken,
@@ -65,19 +62,22 @@ impl Server {
         let stats = Stats::new(count);
         let workers = TaskTracker::new();
         let permits = |number: usize| Arc::new(Semaphore::new(number.min(Semaphore::MAX_PERMITS)));
-        let viewers = permits(config.max_connections);
-        // Each worker takes one for each listener while it waits for a connection there.
-        let spare = permits(config.spare_connections.saturating_add(count.saturating_mul(listeners.len())));
-        let shared = Arc::new(Shared { config, directory, fallback, viewers, spare });
+        let admission = Admission {
+            viewers: permits(config.max_connections),
+            // Each worker takes one for each listener while it waits for a connection there.
+            spare: permits(config.spare_connections.saturating_add(count.saturating_mul(listeners.len()))),
+        };
+        let shared = Arc::new(Shared { config, resolver, fallback });
         for (number, counters) in stats.workers().iter().enumerate() {
-            let worker = Worker::new(Arc::clone(&shared), Arc::clone(counters), stop.clone());
+            let worker = Worker::new(Arc::clone(&shared), Arc::clone(counters), admission.clone(), stop.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Worker)?;
             let inside = runtime.enter();
-            let doors = listeners.iter().map(Listener::door).collect::<Result<Vec<_>, _>>().map_err(Error::Listen)?;
+            let listeners =
+                listeners.iter().map(Listener::for_worker).collect::<Result<Vec<_>, _>>().map_err(Error::Listen)?;
             drop(inside);
             let alive = workers.token();
             let serve = move || {
-                runtime.block_on(worker.run(doors));
+                runtime.block_on(worker.run(listeners));
                 drop(alive);
             };
             thread::Builder::new().name(format!("playback-{number}")).spawn(serve).map_err(Error::Worker)?;

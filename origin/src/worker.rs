@@ -1,7 +1,11 @@
-//! One worker: a thread with its own runtime that accepts connections and serves them to their end.
+//! A worker: a thread with its own runtime that accepts connections and serves each of them to its end.
 //!
-//! All workers accept from the same sockets, so whoever has time takes the next connection; from then on nothing of the
-//! connection leaves its thread.
+//! All workers accept from the same sockets, so that an idle one takes the next connection. From then on, everything about
+//! the connection stays on that worker's thread, except for requests that a [`Fallback`](crate::api::Fallback) moves.
+
+pub(crate) mod activity;
+pub(crate) mod context;
+pub(crate) mod wait;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,87 +18,91 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::TlsProvider;
 use crate::config::Config;
-use crate::connection;
-use crate::directory::PlaybackResolver;
-use crate::gate::Pump;
-use crate::pulse::{Limits, Pulse, Ward};
-use crate::server::TlsProvider;
-use crate::service::Fallback;
+use crate::http::connection;
 use crate::stats::Counters;
+use crate::worker::activity::{ConnectionActivity, ConnectionTracker, Limits};
+use crate::worker::context::{Shared, WorkerContext};
 
-/// How long accepting rests after the machine had no descriptor or memory left.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
-/// How often a stopping worker looks for connections that came to rest.
-const DRAIN_STEP: Duration = Duration::from_millis(20);
+/// Pause before the next accept after the machine ran out of file descriptors or memory.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Interval at which a stopping worker closes connections that have become idle.
+const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What all workers of a server share.
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) directory: Arc<dyn PlaybackResolver>,
-    pub(crate) fallback: Arc<dyn Fallback>,
-    /// Places of viewers.
+/// Permits for connections, shared by all workers of a server.
+#[derive(Clone)]
+pub(crate) struct Admission {
+    /// Permits of viewers.
     pub(crate) viewers: Arc<Semaphore>,
-    /// Places for what is not playback when there are as many viewers as may be.
+    /// Permits of connections beyond those. They serve the fallback while the server has its maximum of viewers.
     pub(crate) spare: Arc<Semaphore>,
 }
 
-/// What the connections of one worker share.
+/// Accepts connections and closes those that exceed a timeout.
 pub(crate) struct Worker {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) pump: Arc<Pump>,
-    pub(crate) counters: Arc<Counters>,
-    ward: Ward,
+    context: Arc<WorkerContext>,
+    admission: Admission,
+    connections: ConnectionTracker,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
-/// A listening socket of one worker.
-pub(crate) struct Door {
+/// Listening socket as one [`Worker`] sees it.
+pub(crate) struct WorkerListener {
     pub(crate) socket: TcpListener,
     pub(crate) tls: Option<TlsProvider>,
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, counters: Arc<Counters>, stop: CancellationToken) -> Arc<Self> {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        counters: Arc<Counters>,
+        admission: Admission,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            shared,
-            pump: Arc::default(),
-            counters,
-            ward: Ward::default(),
+            context: Arc::new(WorkerContext { shared, waker: Arc::default(), counters }),
+            admission,
+            connections: ConnectionTracker::default(),
             tasks: TaskTracker::new(),
             stop,
         })
     }
 
-    /// Serves until told to stop, and then until the answers in flight are out, bounded by the configuration's drain.
-    pub(crate) async fn run(self: Arc<Self>, doors: Vec<Door>) {
-        let pump = Arc::clone(&self.pump);
-        let waking = tokio::spawn(async move { pump.run().await });
-        for door in doors {
-            self.tasks.spawn(Arc::clone(&self).accept(door));
+    /// Serves until `stop` is cancelled, and then until all answers in flight are sent or [`Config::drain`] has passed.
+    pub(crate) async fn run(self: Arc<Self>, listeners: Vec<WorkerListener>) {
+        let waker = Arc::clone(&self.context.waker);
+        let waking = tokio::spawn(async move { waker.run().await });
+        for listener in listeners {
+            self.tasks.spawn(Arc::clone(&self).accept(listener));
         }
-        self.make_rounds().await;
-        self.pump.stop();
+        self.run_clock().await;
+        self.context.waker.stop();
         self.tasks.close();
-        if timeout(self.shared.config.drain, self.drain()).await.is_err() {
-            tracing::info!("answers still in flight after the drain time are cut off");
-            self.ward.dismiss_all();
+        if timeout(self.config().drain, self.drain()).await.is_err() {
+            tracing::info!("closing connections whose answers are still in flight after the drain time");
+            self.connections.close_all();
             self.tasks.wait().await;
         }
         waking.abort();
     }
 
-    async fn make_rounds(&self) {
-        let limits = Limits::new(&self.shared.config);
-        let mut clock = interval(self.shared.config.tick());
+    fn config(&self) -> &Config {
+        &self.context.shared.config
+    }
+
+    /// Advances the coarse clock and enforces the timeouts of waiting readers and of connections.
+    async fn run_clock(&self) {
+        let limits = Limits::new(self.config());
+        let mut clock = interval(self.config().tick());
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 _ = clock.tick() => {
-                    self.pump.tick();
-                    self.ward.round(self.pump.now(), limits, &self.counters);
+                    self.context.waker.tick();
+                    self.connections.close_timed_out(self.context.waker.now(), limits, &self.context.counters);
                 }
             }
         }
@@ -102,21 +110,21 @@ impl Worker {
 
     async fn drain(&self) {
         loop {
-            self.ward.dismiss_idle();
+            self.connections.close_idle();
             tokio::select! {
                 () = self.tasks.wait() => return,
-                () = sleep(DRAIN_STEP) => {}
+                () = sleep(DRAIN_POLL_INTERVAL) => {}
             }
         }
     }
 
-    async fn accept(self: Arc<Self>, door: Door) {
+    async fn accept(self: Arc<Self>, listener: WorkerListener) {
         let mut failing = false;
         loop {
-            // Admission comes before accept: at the bound a connection waits in the kernel's queue.
+            // The permit comes before the accept: at the bound, a connection waits in the kernel's queue.
             let next = async {
-                let spare = Arc::clone(&self.shared.spare).acquire_owned().await.map_err(io::Error::other)?;
-                Ok::<_, io::Error>((spare, door.socket.accept().await?))
+                let spare = Arc::clone(&self.admission.spare).acquire_owned().await.map_err(io::Error::other)?;
+                Ok::<_, io::Error>((spare, listener.socket.accept().await?))
             };
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -125,15 +133,15 @@ impl Worker {
             match accepted {
                 Ok((spare, (stream, peer))) => {
                     failing = false;
-                    self.admit(stream, peer, door.tls.clone(), spare);
+                    self.admit(stream, peer, listener.tls.clone(), spare);
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     if !failing {
-                        tracing::warn!(%error, "cannot accept connections, trying on");
+                        tracing::warn!(%error, "cannot accept connections; retrying");
                     }
                     failing = true;
-                    sleep(ACCEPT_REST).await;
+                    sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
@@ -146,15 +154,17 @@ impl Worker {
         tls: Option<TlsProvider>,
         spare: OwnedSemaphorePermit,
     ) {
-        let viewer = Arc::clone(&self.shared.viewers).try_acquire_owned().ok();
-        let pulse = Pulse::new(Arc::clone(&self.pump), Arc::clone(&self.counters), viewer.is_none());
-        // One place is enough, and the spare ones are few.
-        let place = viewer.unwrap_or(spare);
-        let serving = connection::serve(stream, peer, Arc::clone(&pulse), Arc::clone(self), tls, self.stop.clone());
+        let context = Arc::clone(&self.context);
+        let viewer = Arc::clone(&self.admission.viewers).try_acquire_owned().ok();
+        let activity =
+            ConnectionActivity::new(Arc::clone(&context.waker), Arc::clone(&context.counters), viewer.is_none());
+        // A viewer needs one permit only, and the spare ones are few.
+        let permit = viewer.unwrap_or(spare);
+        let serving = connection::serve(stream, peer, Arc::clone(&activity), context, tls, self.stop.clone());
         let task = self.tasks.spawn(async move {
             serving.await;
-            drop(place);
+            drop(permit);
         });
-        self.ward.admit(&pulse, task.abort_handle());
+        self.connections.track(&activity, task.abort_handle());
     }
 }

@@ -1,6 +1,6 @@
-//! Writes the answer to a plain request (RFC 9112 §4).
+//! Writes the answers to plain HTTP/1.1 requests (RFC 9112 §4).
 //!
-//! Ten thousand readers may wait for one part. Each answer costs a head, which is a few hundred bytes, and one write.
+//! Ten thousand readers may wait for one part. Each answer costs a head of a few hundred bytes and one write.
 
 use std::cell::RefCell;
 use std::io;
@@ -9,29 +9,30 @@ use std::time::{Duration, SystemTime};
 use bytes::{Buf, Bytes};
 use http::header::{self, CONNECTION, CONTENT_LENGTH};
 use http::response::Parts;
-use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use crate::answer::{Answer, Playlist};
+use crate::http::response::{Answer, Playlist, playlist_head};
+use crate::playback::rendered::{Rendered, Variant};
 
-/// Room for a head, so that it is written without growing.
-const HEAD: usize = 512;
+/// Initial capacity for a head, so that it is written without reallocation.
+const HEAD_CAPACITY: usize = 512;
 
 thread_local! {
-    /// The newest `Date` and the second it is of.
+    /// Text of the newest `Date`, and the second it names.
     static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 
-/// Writes `answer`; true if another request may follow on the connection.
-pub(crate) async fn write<T: AsyncWrite + Unpin>(io: &mut T, answer: Answer) -> io::Result<bool> {
+/// Writes `answer`. Returns true if another request may follow on the connection.
+pub(crate) async fn write_answer<T: AsyncWrite + Unpin>(io: &mut T, answer: Answer) -> io::Result<bool> {
     let (parts, mut body) = match answer {
         Answer::Response(response) => response.into_parts(),
-        Answer::Playlist(Playlist { rendered, reload, gzip, busy }) => {
-            let _busy = busy.sending();
-            let bytes = rendered.reply(reload, gzip);
-            // The bytes last, and the playlist may be an old one by the time a slow reader has taken them.
+        Answer::Playlist(Playlist { rendered, reload, gzip, guard }) => {
+            let _guard = guard.sending();
+            let bytes = playlist(&rendered, reload, gzip);
+            // A slow reader needs the bytes only. By the time it has taken them, the playlist may be outdated.
             drop(rendered);
             io.write_all(&bytes).await?;
             io.flush().await?;
@@ -39,7 +40,7 @@ pub(crate) async fn write<T: AsyncWrite + Unpin>(io: &mut T, answer: Answer) -> 
         }
     };
     let head = head(&parts, body.size_hint().exact());
-    // Answers of the window are one chunk or none.
+    // The body of an answer from the window is one chunk or empty.
     match body.frame().await.transpose().map_err(io::Error::other)?.and_then(|frame| frame.into_data().ok()) {
         Some(chunk) => io.write_all_buf(&mut (&head[..]).chain(chunk)).await?,
         None => io.write_all(&head).await?,
@@ -48,20 +49,24 @@ pub(crate) async fn write<T: AsyncWrite + Unpin>(io: &mut T, answer: Answer) -> 
     Ok(!parts.headers.contains_key(CONNECTION))
 }
 
-/// An answer in one piece.
-pub(crate) fn whole(head: Response<()>, body: &[u8]) -> Bytes {
-    let mut out = self::head(&head.into_parts().0, Some(body.len() as u64));
-    out.extend_from_slice(body);
-    out.into()
+/// Returns the whole answer with a playlist, head and text in one piece, shared by all readers within a second.
+fn playlist(rendered: &Rendered, reload: bool, gzip: bool) -> Bytes {
+    let text = rendered.text(gzip);
+    rendered.http1(Variant { reload, zipped: text.zipped }, unix_second(), || {
+        let head = playlist_head(rendered, reload, text.zipped);
+        let mut out = self::head(&head.into_parts().0, Some(text.bytes.len() as u64));
+        out.extend_from_slice(text.bytes);
+        out.into()
+    })
 }
 
-/// The second that a `Date` of now names.
-pub(crate) fn second() -> u64 {
+/// Returns the second that a `Date` of now names.
+fn unix_second() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn head(parts: &Parts, length: Option<u64>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(HEAD);
+    let mut out = Vec::with_capacity(HEAD_CAPACITY);
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(parts.status.as_str().as_bytes());
     out.push(b' ');
@@ -79,7 +84,7 @@ fn head(parts: &Parts, length: Option<u64>) -> Vec<u8> {
 }
 
 fn date(out: &mut Vec<u8>) {
-    let second = second();
+    let second = unix_second();
     DATE.with_borrow_mut(|(of, text)| {
         if *of != second || text.is_empty() {
             (*of, *text) = (second, httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(second)));
@@ -102,7 +107,7 @@ fn needs_length(headers: &HeaderMap, status: StatusCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use http::{HeaderValue, Response};
 
     fn lines(status: StatusCode, length: Option<u64>) -> Vec<String> {
         let mut answer = Response::new(());

@@ -13,26 +13,26 @@ use packager::playlist::{self, MediaOptions, MultivariantOptions};
 use packager::uri::Query;
 use packager::window::Window;
 
-use crate::rendered::Rendered;
+use crate::playback::rendered::Rendered;
 
 /// Playlists kept: each rendition's with and without parts and history. Beyond that the first one is rendered again.
-const MAX_KEPT: usize = 64;
+const MAX_CACHED: usize = 64;
 /// Seconds that a cache may keep what cannot change any more but may go.
-const ENDED_KEEP_SECS: u32 = 86_400;
+const ENDED_MAX_AGE_SECS: u32 = 86_400;
 /// Target durations that the answer to a blocking reload may be kept: it goes on holding what was asked for.
-const RELOAD_KEEP_TARGETS: u32 = 6;
+const RELOAD_MAX_AGE_TARGETS: u32 = 6;
 
 /// Which playlist.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Shape {
+pub(crate) enum PlaylistKey {
     Multivariant { playback: PlaybackId, parts: bool },
     Media { rendition: RenditionId, parts: bool, skip: bool },
 }
 
 /// The newest version that was asked for of each playlist.
 #[derive(Debug, Default)]
-pub(crate) struct Playlists {
-    kept: Vec<(Shape, Arc<Slot>)>,
+pub(crate) struct PlaylistCache {
+    cached: Vec<(PlaylistKey, Arc<Slot>)>,
 }
 
 /// A playlist of one version, or the place where it is being rendered.
@@ -43,54 +43,54 @@ struct Slot {
     rendered: OnceLock<Option<Arc<Rendered>>>,
 }
 
-/// What [`Playlists::find`] gives.
+/// What [`PlaylistCache::find`] gives.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum CacheLookup {
     /// The playlist.
     Rendered(Arc<Rendered>),
     /// Nobody has rendered it yet.
-    Due(Due),
+    NotRendered(RenderJob),
 }
 
 /// A playlist to be rendered, with all that it depends on; the lock of the broadcast is not needed for it.
 #[derive(Debug)]
-pub(crate) struct Due {
-    shape: Shape,
+pub(crate) struct RenderJob {
+    key: PlaylistKey,
     slot: Arc<Slot>,
     window: Arc<Window>,
 }
 
-impl Playlists {
+impl PlaylistCache {
     /// The playlist of `shape` in this version of the window.
-    pub(crate) fn find(&mut self, shape: Shape, window: &Arc<Window>, version: u64) -> Found {
-        let place = self.kept.iter().position(|(known, _)| *known == shape);
-        let known = place.and_then(|place| self.kept.get(place)).filter(|(_, slot)| slot.version == version);
+    pub(crate) fn find(&mut self, key: PlaylistKey, window: &Arc<Window>, version: u64) -> CacheLookup {
+        let place = self.cached.iter().position(|(known, _)| *known == key);
+        let known = place.and_then(|place| self.cached.get(place)).filter(|(_, slot)| slot.version == version);
         let slot = match known {
             Some((_, slot)) => match slot.rendered.get() {
-                Some(Some(rendered)) => return Found::Rendered(Arc::clone(rendered)),
+                Some(Some(rendered)) => return CacheLookup::Rendered(Arc::clone(rendered)),
                 _ => Arc::clone(slot),
             },
-            None => self.begin(place, &shape, version),
+            None => self.begin(place, &key, version),
         };
-        Found::Due(Due { shape, slot, window: Arc::clone(window) })
+        CacheLookup::NotRendered(RenderJob { key, slot, window: Arc::clone(window) })
     }
 
     /// Makes a slot for a new version, in the stead of the one at `place`.
-    fn begin(&mut self, place: Option<usize>, shape: &Shape, version: u64) -> Arc<Slot> {
+    fn begin(&mut self, place: Option<usize>, key: &PlaylistKey, version: u64) -> Arc<Slot> {
         let slot = Arc::new(Slot { version, rendered: OnceLock::new() });
-        if place.is_some() || self.kept.len() >= MAX_KEPT {
-            self.kept.swap_remove(place.unwrap_or(0));
+        if place.is_some() || self.cached.len() >= MAX_CACHED {
+            self.cached.swap_remove(place.unwrap_or(0));
         }
-        self.kept.push((shape.clone(), Arc::clone(&slot)));
+        self.cached.push((key.clone(), Arc::clone(&slot)));
         slot
     }
 }
 
-impl Due {
+impl RenderJob {
     /// Renders the playlist, or waits for whoever does; `None` if the window has no such playlist. Counts into `renders`.
     pub(crate) fn render(&self, broadcast: &BroadcastId, renders: &AtomicU64) -> Option<Arc<Rendered>> {
         let rendered = self.slot.rendered.get_or_init(|| {
-            let rendered = render(&self.shape, &self.window, self.slot.version, broadcast)?;
+            let rendered = render(&self.key, &self.window, self.slot.version, broadcast)?;
             renders.fetch_add(1, Ordering::Relaxed);
             Some(Arc::new(rendered))
         });
@@ -103,29 +103,29 @@ impl Due {
     }
 }
 
-fn render(shape: &Shape, window: &Window, version: u64, broadcast: &BroadcastId) -> Option<Rendered> {
+fn render(key: &PlaylistKey, window: &Window, version: u64, broadcast: &BroadcastId) -> Option<Rendered> {
     let query = |parts| Query { low_latency: parts, extra: "" };
-    let (text, keep, reload) = match shape {
-        Shape::Multivariant { playback, parts } => {
+    let (text, max_age, reload) = match key {
+        PlaylistKey::Multivariant { playback, parts } => {
             let text =
                 playlist::multivariant(window, &MultivariantOptions { playback, broadcast, query: query(*parts) });
             // The multivariant playlist may be another broadcast's after that.
-            let keep = window.targets().map_or(1, |targets| targets.segment_secs / 2);
-            (text, keep, keep)
+            let max_age = window.targets().map_or(1, |targets| targets.segment_secs / 2);
+            (text, max_age, max_age)
         }
-        Shape::Media { rendition, parts, skip } => {
+        PlaylistKey::Media { rendition, parts, skip } => {
             let text = playlist::media(window, *rendition, &MediaOptions { skip: *skip, query: query(*parts) })?;
-            let (keep, reload) = media_keep(window, *parts);
-            (text, keep, reload)
+            let (max_age, reload) = media_keep(window, *parts);
+            (text, max_age, reload)
         }
     };
-    Some(Rendered::new(text, version, broadcast.as_str(), keep, reload))
+    Some(Rendered::new(text, version, broadcast.as_str(), max_age, reload))
 }
 
 /// Seconds that a media playlist may be kept, got by a plain request and by a blocking reload.
 fn media_keep(window: &Window, parts: bool) -> (u32, u32) {
     if window.has_ended() {
-        return (ENDED_KEEP_SECS, ENDED_KEEP_SECS);
+        return (ENDED_MAX_AGE_SECS, ENDED_MAX_AGE_SECS);
     }
     let Some(targets) = window.targets() else { return (0, 0) };
     // It is true until the next part or segment, and a reader may be half of that late.
@@ -133,5 +133,5 @@ fn media_keep(window: &Window, parts: bool) -> (u32, u32) {
         Some(part) => u32::try_from(part.whole(TimeDelta::from_secs(1))).unwrap_or(0),
         None => targets.segment_secs / 2,
     };
-    (plain, targets.segment_secs.saturating_mul(RELOAD_KEEP_TARGETS))
+    (plain, targets.segment_secs.saturating_mul(RELOAD_MAX_AGE_TARGETS))
 }

@@ -8,12 +8,8 @@ use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 use packager::log::Payload;
 
-use crate::pulse::InFlight;
-
-/// What the fallback's bodies may fail with.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-/// The body of a fallback's answer.
-pub type FallbackBody = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
+use crate::api::{BoxError, FallbackBody};
+use crate::worker::activity::RequestGuard;
 
 /// One or many pieces of shared memory that read as one buffer, so that a whole part goes out by one vectored write.
 #[derive(Debug)]
@@ -25,7 +21,7 @@ pub(crate) struct Chunk {
     offset: usize,
     remaining: usize,
     /// Goes with the bytes, because hyper lets go of a body before the last of them are out.
-    busy: Option<InFlight>,
+    guard: Option<RequestGuard>,
 }
 
 /// Bytes to answer with, shared with whoever published them: a clone is one reference, whatever the number of pieces.
@@ -74,7 +70,7 @@ impl Chunk {
             offset -= bytes.len();
             piece += 1;
         }
-        Self { source, piece, offset, remaining, busy: None }
+        Self { source, piece, offset, remaining, guard: None }
     }
 
     fn get(&self, piece: usize) -> &[u8] {
@@ -85,7 +81,7 @@ impl Chunk {
 impl From<Bytes> for Chunk {
     fn from(bytes: Bytes) -> Self {
         let remaining = bytes.len();
-        Self { source: Source::One(bytes), piece: 0, offset: 0, remaining, busy: None }
+        Self { source: Source::One(bytes), piece: 0, offset: 0, remaining, guard: None }
     }
 }
 
@@ -137,7 +133,7 @@ impl Buf for Chunk {
 #[derive(Debug)]
 pub(crate) struct Body {
     content: Content,
-    busy: Option<InFlight>,
+    guard: Option<RequestGuard>,
 }
 
 #[derive(Debug)]
@@ -148,16 +144,16 @@ enum Content {
 }
 
 impl Body {
-    pub(crate) fn empty(busy: InFlight) -> Self {
-        Self { content: Content::Nothing, busy: Some(busy) }
+    pub(crate) fn empty(guard: RequestGuard) -> Self {
+        Self { content: Content::Nothing, guard: Some(guard) }
     }
 
-    pub(crate) fn once(chunk: impl Into<Chunk>, busy: InFlight) -> Self {
-        Self { content: Content::Once(chunk.into()), busy: Some(busy.sending()) }
+    pub(crate) fn once(chunk: impl Into<Chunk>, guard: RequestGuard) -> Self {
+        Self { content: Content::Once(chunk.into()), guard: Some(guard.sending()) }
     }
 
-    pub(crate) fn streamed(body: FallbackBody, busy: InFlight) -> Self {
-        Self { content: Content::Streamed(body), busy: Some(busy.sending()) }
+    pub(crate) fn streamed(body: FallbackBody, guard: RequestGuard) -> Self {
+        Self { content: Content::Streamed(body), guard: Some(guard.sending()) }
     }
 }
 
@@ -173,7 +169,7 @@ impl http_body::Body for Body {
             }
             Content::Once(_) => match std::mem::replace(&mut self.content, Content::Nothing) {
                 Content::Once(mut chunk) if chunk.has_remaining() => {
-                    chunk.busy = self.busy.take();
+                    chunk.guard = self.guard.take();
                     Poll::Ready(Some(Ok(Frame::data(chunk))))
                 }
                 _ => Poll::Ready(None),

@@ -1,4 +1,4 @@
-//! One connection, from accept to close: TLS if told, HTTP/1.1 or HTTP/2, then requests.
+//! One connection, from accept to close: TLS if configured, HTTP/1.1 or HTTP/2, then requests.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -14,26 +14,25 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::Answer;
+use crate::api::TlsProvider;
 use crate::config::Config;
-use crate::cork::Cork;
-use crate::pulse::{Pulse, Socket};
-use crate::reply;
-use crate::rewind::Rewind;
-use crate::server::TlsProvider;
-use crate::service::{Outcome, Parked, Visitor};
-use crate::worker::Worker;
-
-/// The protocols to offer in a TLS handshake (ALPN), the better one first.
-pub const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+use crate::http::cork::Cork;
+use crate::http::http1::write_answer;
+use crate::http::prefixed::Prefixed;
+use crate::http::response::Answer;
+use crate::http::socket::Socket;
+use crate::playback::request::{BlockedRequest, Outcome};
+use crate::playback::service::ConnectionService;
+use crate::worker::activity::ConnectionActivity;
+use crate::worker::context::WorkerContext;
 
 /// How an HTTP/2 connection with prior knowledge begins (RFC 9113 §3.4); no HTTP/1.1 method does.
-const HTTP2_BEGINNING: &[u8; 3] = b"PRI";
+const HTTP2_PREFACE_START: &[u8; 3] = b"PRI";
 
 /// Bytes an HTTP/1.1 connection may buffer of what it reads.
 const H1_BUFFER: usize = 64 * 1024;
 /// Bytes kept of what a peer sends while its request waits.
-const EARLY: usize = H1_BUFFER;
+const MAX_EARLY_BYTES: usize = H1_BUFFER;
 /// Bytes an HTTP/2 stream may buffer of what it sends, besides the shared pieces.
 const H2_SEND_BUFFER: usize = 256 * 1024;
 
@@ -41,19 +40,19 @@ const H2_SEND_BUFFER: usize = 256 * 1024;
 pub(crate) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    pulse: Arc<Pulse>,
-    worker: Arc<Worker>,
+    activity: Arc<ConnectionActivity>,
+    context: Arc<WorkerContext>,
     tls: Option<TlsProvider>,
     stop: CancellationToken,
 ) {
     // Parts are small and urgent, and a failure to say so only makes them late.
     let _ = stream.set_nodelay(true);
-    let socket = Socket::new(stream, Arc::clone(&pulse));
-    let visitor = Visitor::new(worker, pulse, peer);
+    let socket = Socket::new(stream, Arc::clone(&activity));
+    let service = ConnectionService::new(context, activity, peer);
     // The rarer ways are boxed, so that the many plain connections stay small.
     let ended = match tls {
-        Some(provider) => Box::pin(secure(socket, visitor, provider, stop)).await,
-        None => clear(Rewind::new(socket), visitor, stop).await,
+        Some(provider) => Box::pin(serve_tls(socket, service, provider, stop)).await,
+        None => serve_cleartext(Prefixed::new(socket), service, stop).await,
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a viewer's connection ended");
@@ -62,72 +61,85 @@ pub(crate) async fn serve(
 
 /// How a connection ended badly.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+enum ConnectionError {
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("{0}")]
     Http(#[from] hyper::Error),
 }
 
-async fn clear(mut socket: Rewind<Socket>, visitor: Visitor, stop: CancellationToken) -> Result<(), Ended> {
-    if socket.begins_with(HTTP2_BEGINNING).await? {
-        Box::pin(multiplexed(socket, visitor, stop)).await
+async fn serve_cleartext(
+    mut socket: Prefixed<Socket>,
+    service: ConnectionService,
+    stop: CancellationToken,
+) -> Result<(), ConnectionError> {
+    if socket.begins_with(HTTP2_PREFACE_START).await? {
+        Box::pin(serve_http2(socket, service, stop)).await
     } else {
-        sequential(socket, visitor).await
+        serve_http1(socket, service).await
     }
 }
 
-async fn secure(socket: Socket, visitor: Visitor, provider: TlsProvider, stop: CancellationToken) -> Result<(), Ended> {
+async fn serve_tls(
+    socket: Socket,
+    service: ConnectionService,
+    provider: TlsProvider,
+    stop: CancellationToken,
+) -> Result<(), ConnectionError> {
     let stream = TlsAcceptor::from(provider()).accept(socket).await?;
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        multiplexed(stream, visitor, stop).await
+        serve_http2(stream, service, stop).await
     } else {
-        sequential(Rewind::new(stream), visitor).await
+        serve_http1(Prefixed::new(stream), service).await
     }
 }
 
 /// Serves HTTP/1.1: plain requests here, the connection from the first other one on by hyper. So a reader that waits
 /// holds its request and a place at a gate, and no buffer.
-async fn sequential<T>(mut io: Rewind<T>, visitor: Visitor) -> Result<(), Ended>
+async fn serve_http1<T>(mut io: Prefixed<T>, service: ConnectionService) -> Result<(), ConnectionError>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
-        let answer = match poll_fn(|cx| io.poll_take(cx, |bytes| visitor.take(bytes))).await? {
+        let answer = match poll_fn(|cx| io.poll_parse(cx, |bytes| service.answer_plain(bytes))).await? {
             None => return Ok(()),
-            Some(None) => return hyper1(io, visitor).await,
+            Some(None) => return serve_with_hyper(io, service).await,
             Some(Some(Outcome::Answer(answer))) => answer,
-            Some(Some(Outcome::Parked(parked))) => match wait(&mut io, &visitor, parked).await {
+            Some(Some(Outcome::Blocked(blocked))) => match wait(&mut io, &service, blocked).await {
                 None => return Ok(()),
                 Some(answer) => answer,
             },
         };
-        if !reply::write(&mut io, answer).await? {
+        if !write_answer(&mut io, answer).await? {
             return Ok(io.shutdown().await?);
         }
     }
 }
 
 /// Waits for the answer to a parked request; `None` if the peer leaves before.
-async fn wait<T: AsyncRead + Unpin>(io: &mut Rewind<T>, visitor: &Visitor, parked: Parked) -> Option<Answer> {
-    let mut waiting = Box::pin(parked.wait(visitor.worker()));
+async fn wait<T: AsyncRead + Unpin>(
+    io: &mut Prefixed<T>,
+    service: &ConnectionService,
+    blocked: BlockedRequest,
+) -> Option<Answer> {
+    let mut waiting = Box::pin(blocked.wait(service.context()));
     let answered = poll_fn(|cx| match waiting.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
-        Poll::Pending => io.poll_left(cx, EARLY).map(|()| None),
+        Poll::Pending => io.poll_disconnect(cx, MAX_EARLY_BYTES).map(|()| None),
     });
     answered.await
 }
 
 /// Serves the rest of an HTTP/1.1 connection with requests of any kind.
-async fn hyper1<T>(io: Rewind<T>, visitor: Visitor) -> Result<(), Ended>
+async fn serve_with_hyper<T>(io: Prefixed<T>, service: ConnectionService) -> Result<(), ConnectionError>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     // Boxed, so that the many plain connections stay small.
-    Ok(Box::pin(http1(visitor.config()).serve_connection(TokioIo::new(io), visitor.clone())).await?)
+    Ok(Box::pin(http1_builder(service.config()).serve_connection(TokioIo::new(io), service.clone())).await?)
 }
 
-fn http1(limits: &Config) -> http1::Builder {
+fn http1_builder(config: &Config) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .keep_alive(true)
@@ -135,44 +147,44 @@ fn http1(limits: &Config) -> http1::Builder {
         .writev(true)
         // The worker's rounds keep this time for all connections at once.
         .header_read_timeout(None)
-        .max_header_size(limits.max_head_bytes)
-        .max_headers(limits.max_headers)
+        .max_header_size(config.max_head_bytes)
+        .max_headers(config.max_headers)
         .max_buf_size(H1_BUFFER);
     builder
 }
 
-async fn multiplexed(
+async fn serve_http2(
     io: impl AsyncRead + AsyncWrite + Unpin,
-    visitor: Visitor,
+    service: ConnectionService,
     stop: CancellationToken,
-) -> Result<(), Ended> {
-    visitor.set_multiplexed();
-    let limits = visitor.config();
-    let head = u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX);
-    let streams = limits.max_h2_streams;
-    let pulse = visitor.pulse();
+) -> Result<(), ConnectionError> {
+    service.set_multiplexed();
+    let config = service.config();
+    let head = u32::try_from(config.max_head_bytes).unwrap_or(u32::MAX);
+    let streams = config.max_h2_streams;
+    let activity = service.activity();
     let (io, cork) = Cork::pair(io);
-    let connection = http2::Builder::new(Attempting)
+    let connection = http2::Builder::new(InlineExecutor)
         .timer(TokioTimer::new())
         .max_concurrent_streams(streams)
         .max_header_list_size(head)
         .max_send_buf_size(H2_SEND_BUFFER)
-        .serve_connection(TokioIo::new(io), visitor);
+        .serve_connection(TokioIo::new(io), service);
     tokio::pin!(connection);
     let mut stopping = pin!(stop.cancelled());
-    let mut told = false;
+    let mut shutting_down = false;
     poll_fn(|cx| {
         loop {
-            if !told && (pulse.is_used_up() || stopping.as_mut().poll(cx).is_ready()) {
-                told = true;
+            if !shutting_down && (activity.is_used_up() || stopping.as_mut().poll(cx).is_ready()) {
+                shutting_down = true;
                 connection.as_mut().graceful_shutdown();
             }
             return match connection.as_mut().poll(cx) {
-                Poll::Ready(ended) => Poll::Ready(ended.map_err(Ended::from)),
+                Poll::Ready(ended) => Poll::Ready(ended.map_err(ConnectionError::from)),
                 // Its first request has just come.
-                Poll::Pending if !told && pulse.is_used_up() => continue,
+                Poll::Pending if !shutting_down && activity.is_used_up() => continue,
                 // Answers that could not go out are waited for by the cork, on behalf of this task.
-                Poll::Pending => match cork.poll_pull(cx) {
+                Poll::Pending => match cork.poll_uncork(cx) {
                     Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
                     Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
                 },
@@ -185,9 +197,9 @@ async fn multiplexed(
 /// Runs the streams of an HTTP/2 connection: those that are answered at once within the connection's own task, and each
 /// that has to wait in a task of its own.
 #[derive(Clone, Debug)]
-struct Attempting;
+struct InlineExecutor;
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Attempting {
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for InlineExecutor {
     fn execute(&self, stream: F) {
         let mut stream = Box::pin(stream);
         // Whatever waits is polled again in its task, so no wake-up is lost with this waker.

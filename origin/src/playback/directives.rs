@@ -1,49 +1,4 @@
-//! What a request asks for: its path and its query, read without a clock or a look-up.
-
-use media::id::PlaybackId;
-use packager::uri;
-
-use crate::watch;
-
-/// Longest path that is looked at; beyond, it names nothing.
-const MAX_PATH: usize = 2_048;
-/// How the files of playback end; a path that ends so and is none of them is nobody else's either.
-const OWN_ENDINGS: [&str; 3] = [".m3u8", ".m4s", ".mp4"];
-
-/// What a path names.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Route {
-    /// A playlist or media.
-    Playback(uri::Route),
-    /// The page with a player; `None` where no playback id can be.
-    Watch(Option<PlaybackId>),
-    /// A file that the page loads.
-    Asset(&'static watch::Asset),
-    /// Nothing.
-    Unknown,
-    /// Somebody else's: the fallback's.
-    Other,
-}
-
-impl Route {
-    /// Reads an absolute path without its query.
-    pub(crate) fn parse(path: &str) -> Self {
-        if path.len() > MAX_PATH {
-            return Self::Unknown;
-        }
-        if let Some(id) = path.strip_prefix("/watch/") {
-            return Self::Watch(id.parse().ok());
-        }
-        if let Some(name) = path.strip_prefix("/assets/") {
-            return watch::asset(name).map_or(Self::Unknown, Self::Asset);
-        }
-        match uri::Route::parse(path) {
-            Some(route) => Self::Playback(route),
-            None if OWN_ENDINGS.iter().any(|ending| path.ends_with(ending)) => Self::Unknown,
-            None => Self::Other,
-        }
-    }
-}
+//! Delivery directives of a playlist request (rfc8216bis §6.2.5).
 
 /// The delivery directives of a playlist's query (rfc8216bis §6.2.5), and whether parts are wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,38 +68,6 @@ fn number(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_kind_of_path_finds_its_owner() {
-        assert!(matches!(Route::parse("/abc.m3u8"), Route::Playback(uri::Route::Multivariant(_))));
-        assert!(matches!(Route::parse("/abc/def/video-1.2.m4s"), Route::Playback(uri::Route::File(..))));
-        assert_eq!(Route::parse("/watch/abc"), Route::Watch(Some("abc".parse().unwrap())));
-        for other in ["/watch/", "/watch/a/b", "/watch/a%20b"] {
-            assert_eq!(Route::parse(other), Route::Watch(None), "{other}");
-        }
-        assert!(matches!(Route::parse(watch::HLS_JS_PATH.as_str()), Route::Asset(_)));
-        for other in ["/", "*", "", "/healthz", "/metrics", "/video/v1/live-streams/abc", "/openapi.json", "/watch"] {
-            assert_eq!(Route::parse(other), Route::Other, "{other:?}");
-        }
-    }
-
-    #[test]
-    fn what_only_looks_like_playback_names_nothing() {
-        let long = format!("/{}", "a".repeat(MAX_PATH));
-        for path in [
-            "/../etc/passwd.m3u8",
-            "/%2e%2e/abc.m3u8",
-            "/abc/def/../video.m3u8",
-            "/abc/def/video-01.m4s",
-            "/abc//video.m3u8",
-            "/assets/",
-            "/assets/../hls.js",
-            "/\u{0}.m3u8",
-            &long,
-        ] {
-            assert_eq!(Route::parse(path), Route::Unknown, "{path:?}");
-        }
-    }
 
     #[test]
     fn directives_are_read() {

@@ -1,7 +1,7 @@
 //! Gates: where readers wait for what is not there yet.
 //!
-//! A [`Gate`] belongs to one awaited position of one broadcast on one worker; all that worker's readers of the position
-//! wait at it. The writer of a broadcast only hands opened gates to their [`Pump`]s, whatever the number of readers;
+//! A [`WaitPoint`] belongs to one awaited position of one broadcast on one worker; all that worker's readers of the position
+//! wait at it. The writer of a broadcast only hands opened gates to their [`Waker`]s, whatever the number of readers;
 //! each pump then wakes its readers on their own thread, where a wake-up is a push on a local queue. Deadlines are kept
 //! by the gate, on the pump's coarse clock, so a waiting reader has no timer.
 
@@ -17,18 +17,18 @@ const NEVER: u32 = u32::MAX;
 
 /// Readers of one worker that wait for the same position.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct WaitPoint {
     notify: Arc<Notify>,
     /// The earliest deadline of those who wait.
     deadline: AtomicU32,
 }
 
-impl Gate {
+impl WaitPoint {
     /// Joins those who wait; whoever holds the ticket from here on misses no wake-up.
-    pub(crate) fn ticket(&self, deadline: u32) -> OwnedNotified {
-        let ticket = Arc::clone(&self.notify).notified_owned();
+    pub(crate) fn subscribe(&self, deadline: u32) -> OwnedNotified {
+        let subscription = Arc::clone(&self.notify).notified_owned();
         self.deadline.fetch_min(deadline, Ordering::Relaxed);
-        ticket
+        subscription
     }
 
     fn wake(&self) {
@@ -39,35 +39,35 @@ impl Gate {
 
 /// Wakes the readers of one worker, on that worker's thread, and keeps its coarse clock.
 #[derive(Debug, Default)]
-pub(crate) struct Pump {
-    opened: Mutex<Vec<Arc<Gate>>>,
-    bell: Notify,
+pub(crate) struct Waker {
+    ready: Mutex<Vec<Arc<WaitPoint>>>,
+    signal: Notify,
     /// Every gate of this worker that somebody may wait at. Bounded by the positions that may be asked for.
-    gates: Mutex<Vec<Weak<Gate>>>,
+    wait_points: Mutex<Vec<Weak<WaitPoint>>>,
     now: AtomicU32,
     stopping: AtomicBool,
 }
 
-impl Pump {
+impl Waker {
     /// A new closed gate of this worker.
-    pub(crate) fn gate(&self) -> Arc<Gate> {
-        let gate = Arc::new(Gate { notify: Arc::default(), deadline: AtomicU32::new(NEVER) });
-        self.gates.lock().push(Arc::downgrade(&gate));
-        gate
+    pub(crate) fn new_wait_point(&self) -> Arc<WaitPoint> {
+        let point = Arc::new(WaitPoint { notify: Arc::default(), deadline: AtomicU32::new(NEVER) });
+        self.wait_points.lock().push(Arc::downgrade(&point));
+        point
     }
 
     /// Has the readers at `gate` woken, soon; called by the writer of a broadcast.
-    pub(crate) fn open(&self, gate: Arc<Gate>) {
-        self.opened.lock().push(gate);
-        self.bell.notify_one();
+    pub(crate) fn wake_soon(&self, point: Arc<WaitPoint>) {
+        self.ready.lock().push(point);
+        self.signal.notify_one();
     }
 
     /// Wakes readers as gates open; runs for as long as the worker.
     pub(crate) async fn run(&self) {
         loop {
-            self.bell.notified().await;
-            let opened = std::mem::take(&mut *self.opened.lock());
-            opened.iter().for_each(|gate| gate.wake());
+            self.signal.notified().await;
+            let ready = std::mem::take(&mut *self.ready.lock());
+            ready.iter().for_each(|point| point.wake());
         }
     }
 
@@ -79,25 +79,25 @@ impl Pump {
     /// The clock makes a step: readers past their deadline are woken to see it.
     pub(crate) fn tick(&self) {
         let now = self.now.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        self.gates.lock().retain(|gate| {
-            let Some(gate) = gate.upgrade() else { return false };
-            if gate.deadline.load(Ordering::Relaxed) <= now {
-                gate.wake();
+        self.wait_points.lock().retain(|point| {
+            let Some(point) = point.upgrade() else { return false };
+            if point.deadline.load(Ordering::Relaxed) <= now {
+                point.wake();
             }
             true
         });
     }
 
     /// True once the worker stops; nobody may wait any more.
-    pub(crate) fn stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
     /// Sends everybody who waits home.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        let gates: Vec<_> = self.gates.lock().iter().filter_map(Weak::upgrade).collect();
-        gates.iter().for_each(|gate| gate.wake());
+        let wait_points: Vec<_> = self.wait_points.lock().iter().filter_map(Weak::upgrade).collect();
+        wait_points.iter().for_each(|point| point.wake());
     }
 }
 
@@ -107,43 +107,43 @@ mod tests {
 
     #[tokio::test]
     async fn an_open_gate_wakes_all_who_hold_a_ticket() {
-        let pump = Arc::new(Pump::default());
-        let gate = pump.gate();
-        let tickets: Vec<_> = (0..3).map(|_| gate.ticket(NEVER)).collect();
+        let waker = Arc::new(Waker::default());
+        let point = waker.new_wait_point();
+        let subscriptions: Vec<_> = (0..3).map(|_| point.subscribe(NEVER)).collect();
         let runner = tokio::spawn({
-            let pump = Arc::clone(&pump);
-            async move { pump.run().await }
+            let waker = Arc::clone(&waker);
+            async move { waker.run().await }
         });
-        pump.open(gate);
-        for ticket in tickets {
-            ticket.await;
+        waker.wake_soon(point);
+        for subscription in subscriptions {
+            subscription.await;
         }
         runner.abort();
     }
 
     #[tokio::test]
     async fn the_clock_wakes_at_the_earliest_deadline() {
-        let pump = Pump::default();
-        let gate = pump.gate();
-        let (late, early) = (gate.ticket(9), gate.ticket(2));
+        let waker = Waker::default();
+        let point = waker.new_wait_point();
+        let (late, early) = (point.subscribe(9), point.subscribe(2));
         tokio::pin!(late);
-        pump.tick();
+        waker.tick();
         assert!(futures_util::poll!(&mut late).is_pending());
-        pump.tick();
+        waker.tick();
         early.await;
         late.await;
     }
 
     #[tokio::test]
     async fn a_stop_wakes_and_a_dropped_gate_is_forgotten() {
-        let pump = Pump::default();
-        let gate = pump.gate();
-        let ticket = gate.ticket(NEVER);
-        drop(pump.gate());
-        pump.stop();
-        ticket.await;
-        assert!(pump.stopping());
-        pump.tick();
-        assert_eq!(pump.gates.lock().len(), 1);
+        let waker = Waker::default();
+        let point = waker.new_wait_point();
+        let subscription = point.subscribe(NEVER);
+        drop(waker.new_wait_point());
+        waker.stop();
+        subscription.await;
+        assert!(waker.is_stopping());
+        waker.tick();
+        assert_eq!(waker.wait_points.lock().len(), 1);
     }
 }

@@ -15,38 +15,39 @@ const HEAD_READ: usize = 4 * 1_024;
 
 /// A stream and what comes before it.
 #[derive(Debug)]
-pub(crate) struct Rewind<T> {
-    ahead: BytesMut,
+pub(crate) struct Prefixed<T> {
+    prefix: BytesMut,
     inner: T,
 }
 
-impl<T: AsyncRead + Unpin> Rewind<T> {
+impl<T: AsyncRead + Unpin> Prefixed<T> {
     pub(crate) fn new(inner: T) -> Self {
-        Self { ahead: BytesMut::new(), inner }
+        Self { prefix: BytesMut::new(), inner }
     }
 
     /// Reads ahead until the first bytes are `expected` (true), or cannot become it (false).
     pub(crate) async fn begins_with<const N: usize>(&mut self, expected: &[u8; N]) -> io::Result<bool> {
-        while self.ahead.len() < N && expected.starts_with(&self.ahead) {
+        while self.prefix.len() < N && expected.starts_with(&self.prefix) {
             let mut room = [0; N];
-            let missing = N.saturating_sub(self.ahead.len());
+            let missing = N.saturating_sub(self.prefix.len());
             let n = self.inner.read(room.get_mut(..missing).unwrap_or_default()).await?;
             if n == 0 {
                 return Ok(false);
             }
-            self.ahead.extend_from_slice(room.get(..n).unwrap_or_default());
+            self.prefix.extend_from_slice(room.get(..n).unwrap_or_default());
         }
-        Ok(self.ahead.starts_with(expected))
+        Ok(self.prefix.starts_with(expected))
     }
 
     /// Reads on until `take` finds something in what is ahead, and drops the bytes that it says it took; `None` if the
     /// peer leaves before. `take` sees all bytes again each time, so it is to end the reading at a bound of its own.
-    pub(crate) fn poll_take<R>(
+    pub(crate) fn poll_parse<R>(
         &mut self,
         cx: &mut Context<'_>,
         mut take: impl FnMut(&[u8]) -> Option<(usize, R)>,
     ) -> Poll<io::Result<Option<R>>> {
-        if let Some((n, taken)) = Some(&self.ahead).filter(|ahead| !ahead.is_empty()).and_then(|ahead| take(ahead)) {
+        if let Some((n, taken)) = Some(&self.prefix).filter(|prefix| !prefix.is_empty()).and_then(|prefix| take(prefix))
+        {
             self.skip(n);
             return Poll::Ready(Ok(Some(taken)));
         }
@@ -59,15 +60,15 @@ impl<T: AsyncRead + Unpin> Rewind<T> {
                 return Poll::Ready(Ok(None));
             }
             // Most requests come whole and alone, and then nothing is kept.
-            if self.ahead.is_empty() {
+            if self.prefix.is_empty() {
                 if let Some((n, taken)) = take(bytes) {
-                    self.ahead.extend_from_slice(bytes.get(n..).unwrap_or_default());
+                    self.prefix.extend_from_slice(bytes.get(n..).unwrap_or_default());
                     return Poll::Ready(Ok(Some(taken)));
                 }
-                self.ahead.extend_from_slice(bytes);
+                self.prefix.extend_from_slice(bytes);
             } else {
-                self.ahead.extend_from_slice(bytes);
-                if let Some((n, taken)) = take(&self.ahead) {
+                self.prefix.extend_from_slice(bytes);
+                if let Some((n, taken)) = take(&self.prefix) {
                     self.skip(n);
                     return Poll::Ready(Ok(Some(taken)));
                 }
@@ -77,15 +78,15 @@ impl<T: AsyncRead + Unpin> Rewind<T> {
 
     /// Drops bytes that are ahead, and the memory with the last of them.
     fn skip(&mut self, n: usize) {
-        self.ahead.advance(n.min(self.ahead.len()));
-        if self.ahead.is_empty() {
-            self.ahead = BytesMut::new();
+        self.prefix.advance(n.min(self.prefix.len()));
+        if self.prefix.is_empty() {
+            self.prefix = BytesMut::new();
         }
     }
 
     /// Keeps what the peer sends before it is asked for, up to `most` bytes; ready when the peer leaves.
-    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
-        while self.ahead.len() < most {
+    pub(crate) fn poll_disconnect(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
+        while self.prefix.len() < most {
             if !ready!(self.poll_early(cx)) {
                 return Poll::Ready(());
             }
@@ -98,19 +99,19 @@ impl<T: AsyncRead + Unpin> Rewind<T> {
         let mut room = [0; EARLY_READ];
         let mut buf = ReadBuf::new(&mut room);
         let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf));
-        self.ahead.extend_from_slice(buf.filled());
+        self.prefix.extend_from_slice(buf.filled());
         Poll::Ready(read.is_ok() && !buf.filled().is_empty())
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Rewind<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for Prefixed<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.ahead.is_empty() {
+        if this.prefix.is_empty() {
             return Pin::new(&mut this.inner).poll_read(cx, buf);
         }
-        let n = this.ahead.len().min(buf.remaining());
-        buf.put_slice(this.ahead.get(..n).unwrap_or_default());
+        let n = this.prefix.len().min(buf.remaining());
+        buf.put_slice(this.prefix.get(..n).unwrap_or_default());
         this.skip(n);
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
@@ -123,7 +124,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Rewind<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Rewind<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Prefixed<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
@@ -154,13 +155,13 @@ mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt;
 
-    async fn over(text: &[u8]) -> Rewind<tokio::io::DuplexStream> {
+    async fn over(text: &[u8]) -> Prefixed<tokio::io::DuplexStream> {
         let (mut writer, reader) = tokio::io::duplex(1_024);
         writer.write_all(text).await.unwrap();
-        Rewind::new(reader)
+        Prefixed::new(reader)
     }
 
-    async fn rest(mut io: Rewind<tokio::io::DuplexStream>) -> Vec<u8> {
+    async fn rest(mut io: Prefixed<tokio::io::DuplexStream>) -> Vec<u8> {
         let mut rest = Vec::new();
         io.read_to_end(&mut rest).await.unwrap();
         rest
@@ -182,18 +183,18 @@ mod tests {
         let line = |bytes: &[u8]| bytes.iter().position(|b| *b == b';').map(|end| (end + 1, bytes[..end].to_vec()));
         let mut io = over(b"ab;cd;ef").await;
         for want in [b"ab", b"cd"] {
-            assert_eq!(std::future::poll_fn(|cx| io.poll_take(cx, line)).await.unwrap(), Some(want.to_vec()));
+            assert_eq!(std::future::poll_fn(|cx| io.poll_parse(cx, line)).await.unwrap(), Some(want.to_vec()));
         }
-        assert_eq!(std::future::poll_fn(|cx| io.poll_take(cx, line)).await.unwrap(), None, "the peer left");
+        assert_eq!(std::future::poll_fn(|cx| io.poll_parse(cx, line)).await.unwrap(), None, "the peer left");
         assert_eq!(rest(io).await, b"ef");
     }
 
     #[tokio::test]
     async fn what_comes_early_is_kept_up_to_the_bound_and_leaving_is_noticed() {
         let mut io = over(&[7; 1_000]).await;
-        assert!(futures_util::poll!(std::future::poll_fn(|cx| io.poll_left(cx, 600))).is_pending());
-        assert_eq!(io.ahead.len(), 1_000, "reads are of {EARLY_READ} bytes");
-        std::future::poll_fn(|cx| io.poll_left(cx, 2_000)).await;
+        assert!(futures_util::poll!(std::future::poll_fn(|cx| io.poll_disconnect(cx, 600))).is_pending());
+        assert_eq!(io.prefix.len(), 1_000, "reads are of {EARLY_READ} bytes");
+        std::future::poll_fn(|cx| io.poll_disconnect(cx, 2_000)).await;
         assert_eq!(rest(io).await.len(), 1_000);
     }
 }

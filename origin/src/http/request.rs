@@ -9,12 +9,12 @@ use http::header::{ACCEPT_ENCODING, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderName, Method, Version};
 use httparse::{Header, Status};
 
-use crate::host;
+use crate::http::host;
 
 /// Header fields of a plain request; one with more is not plain.
-const FIELDS: usize = 32;
+const MAX_FIELDS: usize = 32;
 /// Fields that change how a connection goes on, or announce a body.
-const EXTRAORDINARY: [&str; 6] = ["content-length", "transfer-encoding", "expect", "upgrade", "trailer", "te"];
+const UNSUPPORTED_FIELDS: [&str; 6] = ["content-length", "transfer-encoding", "expect", "upgrade", "trailer", "te"];
 
 /// A request as playback sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,7 +45,7 @@ pub(crate) enum Head<'a> {
 impl<'a> Request<'a> {
     /// Reads a head (RFC 9112 §2).
     pub(crate) fn parse(bytes: &'a [u8]) -> Head<'a> {
-        let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; FIELDS];
+        let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
         let mut head = httparse::Request::new(&mut []);
         let length = match head.parse_with_uninit_headers(bytes, &mut fields) {
             Ok(Status::Complete(length)) => length,
@@ -98,7 +98,7 @@ impl<'a> Request<'a> {
         if is("connection") {
             return field.value.eq_ignore_ascii_case(b"keep-alive");
         }
-        if EXTRAORDINARY.into_iter().any(is) {
+        if UNSUPPORTED_FIELDS.into_iter().any(is) {
             return false;
         }
         let place = if is("accept-encoding") {
@@ -193,7 +193,7 @@ mod tests {
         for field in ["Connection: close", "Content-Length: 0", "Transfer-Encoding: chunked", "Expect: 100-continue"] {
             assert_eq!(plain(&format!("GET / HTTP/1.1\r\nHost: h\r\n{field}\r\n\r\n")), None, "{field}");
         }
-        let many = format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "A: b\r\n".repeat(FIELDS));
+        let many = format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "A: b\r\n".repeat(MAX_FIELDS));
         assert_eq!(Request::parse(many.as_bytes()), Head::Other);
     }
 }

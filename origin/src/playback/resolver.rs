@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use media::id::BroadcastId;
 
-use crate::broadcast::Broadcast;
+use crate::playback::broadcast::Broadcast;
 
 /// What a playback id stands for now.
 #[derive(Clone, Debug)]

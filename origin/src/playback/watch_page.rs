@@ -10,25 +10,26 @@ use http::header::{
 use http::{HeaderValue, Response, StatusCode};
 use media::id::PlaybackId;
 
-use crate::answer::{self, FOR_EVER, MEDIA_ETAG, Refusal, Taste};
-use crate::body::Body;
-use crate::pulse::InFlight;
+use crate::http::body::Body;
+use crate::http::refusal::Refusal;
+use crate::http::response::{self, ClientPreferences, IMMUTABLE, MEDIA_ETAG};
+use crate::worker::activity::RequestGuard;
 
-const PAGE: &str = include_str!("../web/watch.html");
-const NO_PAGE: &str = include_str!("../web/refusal.html");
+const PAGE: &str = include_str!("../../web/watch.html");
+const REFUSAL_PAGE: &str = include_str!("../../web/refusal.html");
 /// The title of a live stream that has none.
 const UNTITLED: &str = "Live";
-const STYLE: &str = include_str!("../web/watch.css");
-const SCRIPT: &str = include_str!("../web/watch.js");
+const STYLE: &str = include_str!("../../web/watch.css");
+const SCRIPT: &str = include_str!("../../web/watch.js");
 const PLAYER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hls.js"));
 const PLAYER_GZIP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hls.js.gz"));
 /// Scripts and styles from here only; hls.js makes its worker and its media out of blobs.
-const POLICY: HeaderValue = HeaderValue::from_static(
+const CONTENT_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self' blob:; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; \
      connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'",
 );
 /// The page changes with the program only, but its URL does not.
-const KEEP_PAGE: HeaderValue = HeaderValue::from_static("public, max-age=60");
+const PAGE_MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
 /// Where hls.js is served.
 pub(crate) static HLS_JS_PATH: LazyLock<String> = LazyLock::new(|| format!("/assets/{}", PLAYER_ASSET.name));
@@ -67,7 +68,12 @@ pub(crate) fn asset(name: &str) -> Option<&'static Asset> {
 }
 
 /// The page for one playback id, whose live stream may have a title.
-pub(crate) fn page(playback: &PlaybackId, title: Option<&str>, taste: Taste, busy: InFlight) -> Response<Body> {
+pub(crate) fn page(
+    playback: &PlaybackId,
+    title: Option<&str>,
+    preferences: ClientPreferences,
+    guard: RequestGuard,
+) -> Response<Body> {
     let title = title.filter(|title| !title.trim().is_empty()).unwrap_or(UNTITLED);
     let page = PAGE
         .replace("{{hls.js}}", &HLS_JS_PATH)
@@ -76,12 +82,12 @@ pub(crate) fn page(playback: &PlaybackId, title: Option<&str>, taste: Taste, bus
         .replace("{{playback_id}}", playback.as_str())
         // Last, because a title may look like one of the names above.
         .replace("{{title}}", &escaped(title));
-    html(StatusCode::OK, page, KEEP_PAGE, taste, busy)
+    html(StatusCode::OK, page, PAGE_MAX_AGE, preferences, guard)
 }
 
-/// The page that stands in for the player, and says why.
-pub(crate) fn no_page(why: Refusal, taste: Taste, busy: InFlight) -> Response<Body> {
-    let (heading, text) = match why {
+/// The page that stands in for the player, and says refusal.
+pub(crate) fn refusal(refusal: Refusal, preferences: ClientPreferences, guard: RequestGuard) -> Response<Body> {
+    let (heading, text) = match refusal {
         Refusal::Protected => (
             "This stream is not public",
             "It needs a token, and this server does not play with tokens yet. Its owner can give it a public playback ID.",
@@ -91,11 +97,11 @@ pub(crate) fn no_page(why: Refusal, taste: Taste, busy: InFlight) -> Response<Bo
             "No live stream has the playback ID in this address. Check the link, or ask whoever gave it to you.",
         ),
     };
-    let page = NO_PAGE
+    let page = REFUSAL_PAGE
         .replace("{{watch.css}}", &format!("/assets/{}", STYLE_ASSET.name))
         .replace("{{heading}}", heading)
         .replace("{{text}}", text);
-    html(why.status(), page, why.keep(), taste, busy)
+    html(refusal.status(), page, refusal.max_age(), preferences, guard)
 }
 
 /// `text` as the text of an element or an attribute.
@@ -114,29 +120,40 @@ fn escaped(text: &str) -> String {
     out
 }
 
-fn html(status: StatusCode, page: String, keep: HeaderValue, taste: Taste, busy: InFlight) -> Response<Body> {
-    let mut answer = answer::whole(status, Bytes::from(page).into(), taste.head_only, busy);
+fn html(
+    status: StatusCode,
+    page: String,
+    max_age: HeaderValue,
+    preferences: ClientPreferences,
+    guard: RequestGuard,
+) -> Response<Body> {
+    let mut answer = response::whole(status, Bytes::from(page).into(), preferences.head_only, guard);
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
-    headers.insert(CACHE_CONTROL, keep);
+    headers.insert(CONTENT_SECURITY_POLICY, CONTENT_POLICY);
+    headers.insert(CACHE_CONTROL, max_age);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     answer
 }
 
 /// A file of the page.
-pub(crate) fn file(asset: &Asset, taste: Taste, if_none_match: Option<&str>, busy: InFlight) -> Response<Body> {
-    let zipped = asset.gzip.as_ref().filter(|_| taste.gzip);
+pub(crate) fn file(
+    asset: &Asset,
+    preferences: ClientPreferences,
+    if_none_match: Option<&str>,
+    guard: RequestGuard,
+) -> Response<Body> {
+    let zipped = asset.gzip.as_ref().filter(|_| preferences.gzip);
     let bytes = zipped.unwrap_or(&asset.plain).clone();
-    let mut answer = if answer::is_known(if_none_match, &MEDIA_ETAG) {
-        answer::bare(StatusCode::NOT_MODIFIED, Body::empty(busy))
+    let mut answer = if response::is_known(if_none_match, &MEDIA_ETAG) {
+        response::bare(StatusCode::NOT_MODIFIED, Body::empty(guard))
     } else {
-        answer::whole(StatusCode::OK, bytes.into(), taste.head_only, busy)
+        response::whole(StatusCode::OK, bytes.into(), preferences.head_only, guard)
     };
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, asset.content_type.clone());
-    headers.insert(CACHE_CONTROL, FOR_EVER);
+    headers.insert(CACHE_CONTROL, IMMUTABLE);
     headers.insert(ETAG, MEDIA_ETAG);
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -159,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_page_names_no_other_host() {
-        for text in [PAGE, NO_PAGE, STYLE, SCRIPT] {
+        for text in [PAGE, REFUSAL_PAGE, STYLE, SCRIPT] {
             assert!(!text.contains("http://") && !text.contains("https://") && !text.contains("//cdn"));
         }
     }
@@ -172,7 +189,7 @@ mod tests {
         }
         assert!(super::asset("hls.js").is_none());
         assert_eq!(PAGE.matches("{{").count(), 6);
-        assert_eq!(NO_PAGE.matches("{{").count(), 4);
+        assert_eq!(REFUSAL_PAGE.matches("{{").count(), 4);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Range {
     /// From the first to the last byte given, both counted in; the last may lie past the end.
-    Span(u64, u64),
+    FromTo(u64, u64),
     /// That many of the last bytes.
     Last(u64),
 }
@@ -19,13 +19,13 @@ impl Range {
         }
         let first = number(first)?;
         let last = if last.is_empty() { u64::MAX } else { number(last)? };
-        (first <= last).then_some(Self::Span(first, last))
+        (first <= last).then_some(Self::FromTo(first, last))
     }
 
     /// The first byte and the number of bytes it means of `total`; `None` if it means none of them.
-    pub(crate) fn of(self, total: u64) -> Option<(u64, u64)> {
+    pub(crate) fn resolve(self, total: u64) -> Option<(u64, u64)> {
         match self {
-            Self::Span(first, last) if first < total => {
+            Self::FromTo(first, last) if first < total => {
                 let end = last.saturating_add(1).min(total);
                 Some((first, end.saturating_sub(first)))
             }
@@ -50,8 +50,8 @@ mod tests {
 
     #[test]
     fn single_ranges_are_read() {
-        assert_eq!(Range::parse("bytes=0-99"), Some(Range::Span(0, 99)));
-        assert_eq!(Range::parse("bytes=5-"), Some(Range::Span(5, u64::MAX)));
+        assert_eq!(Range::parse("bytes=0-99"), Some(Range::FromTo(0, 99)));
+        assert_eq!(Range::parse("bytes=5-"), Some(Range::FromTo(5, u64::MAX)));
         assert_eq!(Range::parse("bytes=-5"), Some(Range::Last(5)));
         for odd in ["", "bytes", "bytes=", "bytes=-", "bytes=2-1", "bytes=0-1,3-4", "items=0-1", "bytes=a-b"] {
             assert_eq!(Range::parse(odd), None, "{odd:?}");
@@ -60,12 +60,12 @@ mod tests {
 
     #[test]
     fn ranges_are_cut_to_what_there_is() {
-        assert_eq!(Range::Span(0, 99).of(10), Some((0, 10)));
-        assert_eq!(Range::Span(9, u64::MAX).of(10), Some((9, 1)));
-        assert_eq!(Range::Span(10, 10).of(10), None);
-        assert_eq!(Range::Last(3).of(10), Some((7, 3)));
-        assert_eq!(Range::Last(30).of(10), Some((0, 10)));
-        assert_eq!(Range::Last(0).of(10), None);
-        assert_eq!(Range::Last(1).of(0), None);
+        assert_eq!(Range::FromTo(0, 99).resolve(10), Some((0, 10)));
+        assert_eq!(Range::FromTo(9, u64::MAX).resolve(10), Some((9, 1)));
+        assert_eq!(Range::FromTo(10, 10).resolve(10), None);
+        assert_eq!(Range::Last(3).resolve(10), Some((7, 3)));
+        assert_eq!(Range::Last(30).resolve(10), Some((0, 10)));
+        assert_eq!(Range::Last(0).resolve(10), None);
+        assert_eq!(Range::Last(1).resolve(0), None);
     }
 }

@@ -20,12 +20,12 @@ const RECORD: usize = 16 * 1_024;
 /// A write from here on is media: going through costs less than a copy.
 const LARGE: usize = RECORD / 2;
 /// Pieces that go through at once; more take another turn.
-const PIECES: usize = 64;
+const MAX_PIECES: usize = 64;
 
 thread_local! {
     /// A buffer that no connection of this worker has. Almost all give theirs back within the same poll, so that one is
     /// enough; a connection that finds none makes its own.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SPARE_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// A stream that gathers what is written to it until it is pulled, or full.
@@ -53,7 +53,7 @@ impl<T> Cork<T> {
 
 impl<T: AsyncWrite + Unpin> Cork<T> {
     /// Sends off what was gathered.
-    pub(crate) fn poll_pull(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_uncork(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.lock().poll_send(cx)
     }
 }
@@ -68,7 +68,7 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
             self.sent += n;
             self.unflushed = true;
         }
-        self.empty();
+        self.release_buffer();
         if self.unflushed {
             ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
             self.unflushed = false;
@@ -87,7 +87,7 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
             ready!(self.poll_send(cx))?;
         }
         if self.bytes.capacity() == 0 {
-            self.bytes = SPARE.take();
+            self.bytes = SPARE_BUFFER.take();
             self.bytes.reserve_exact(MAX_GATHERED);
         }
         bufs.iter().for_each(|buf| self.bytes.extend_from_slice(buf));
@@ -95,14 +95,19 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
     }
 
     /// Passes on what was gathered and `bufs` behind it, as far as whole records go, without a copy. What is left is small.
-    fn poll_through(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>], total: usize) -> Poll<io::Result<usize>> {
+    fn poll_pass_through(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        total: usize,
+    ) -> Poll<io::Result<usize>> {
         loop {
             let gathered = self.waiting();
             let mut left = (gathered + total) / RECORD * RECORD;
             if left == 0 {
                 return self.poll_gather(cx, bufs, total);
             }
-            let mut pieces = [IoSlice::new(&[]); PIECES];
+            let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
             let rest = self.bytes.get(self.sent..).unwrap_or_default();
             let mut filled = 0;
             for (piece, buf) in pieces.iter_mut().zip(std::iter::once(rest).chain(bufs.iter().map(|buf| &**buf))) {
@@ -119,7 +124,7 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
             self.unflushed = true;
             self.sent += n.min(gathered);
             if self.waiting() == 0 {
-                self.empty();
+                self.release_buffer();
             }
             if n > gathered {
                 return Poll::Ready(Ok(n - gathered));
@@ -128,11 +133,11 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
     }
 
     /// Gives the buffer back, all bytes of which were sent.
-    fn empty(&mut self) {
+    fn release_buffer(&mut self) {
         if self.bytes.capacity() > 0 {
             self.bytes.clear();
             self.sent = 0;
-            SPARE.set(std::mem::take(&mut self.bytes));
+            SPARE_BUFFER.set(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -149,7 +154,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Cork<T> {
     ) -> Poll<io::Result<usize>> {
         let mut gathered = self.0.lock();
         let total = bufs.iter().map(|buf| buf.len()).sum();
-        if total < LARGE { gathered.poll_gather(cx, bufs, total) } else { gathered.poll_through(cx, bufs, total) }
+        if total < LARGE { gathered.poll_gather(cx, bufs, total) } else { gathered.poll_pass_through(cx, bufs, total) }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -191,7 +196,7 @@ mod tests {
         }
         let mut room = [0; 8];
         assert!(poll!(Box::pin(peer.read(&mut room))).is_pending());
-        poll_fn(|cx| cork.poll_pull(cx)).await.unwrap();
+        poll_fn(|cx| cork.poll_uncork(cx)).await.unwrap();
         assert_eq!(peer.read(&mut room).await.unwrap(), 4);
         assert_eq!(&room[..4], b"abcd");
         assert_eq!(cork.0.lock().bytes.capacity(), 0, "an idle connection holds no buffer");
@@ -206,7 +211,7 @@ mod tests {
             assert_eq!(io.write(&line).await.unwrap(), line.len());
         }
         assert!(poll!(Box::pin(io.write(b"x"))).is_pending());
-        assert!(poll!(poll_fn(|cx| cork.poll_pull(cx))).is_pending());
+        assert!(poll!(poll_fn(|cx| cork.poll_uncork(cx))).is_pending());
         let closing = async {
             io.write_all(b"end").await.unwrap();
             io.shutdown().await.unwrap();

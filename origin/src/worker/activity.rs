@@ -1,0 +1,253 @@
+//! The life signs of a connection, and the socket that takes them.
+//!
+//! No connection has a timer. Each notes on its worker's coarse clock since when it waits for what, and once a step the
+//! worker looks at all of them and closes the dead. All notes are taken on the worker's own thread.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+
+use crate::config::Config;
+use crate::stats::{Counters, add};
+use crate::worker::wait::Waker;
+
+/// A note that is not taken.
+const UNSET: u32 = u32::MAX;
+
+/// What a connection waits for, and since which step of the clock.
+#[derive(Debug)]
+pub(crate) struct ConnectionActivity {
+    waker: Arc<Waker>,
+    counters: Arc<Counters>,
+    /// Requests whose answers are not handed over to the socket yet.
+    in_flight: AtomicU32,
+    /// Since when there is no request.
+    idle_since: AtomicU32,
+    /// When the first byte of a request, or the connection, came.
+    head_since: AtomicU32,
+    /// Since when the peer takes no byte.
+    stalled_since: AtomicU32,
+    /// Answers with bytes left to hand over.
+    sending: AtomicU32,
+    /// When the last byte went out, or a first answer began to.
+    last_sent: AtomicU32,
+    /// Beyond the bound of viewers: playback is refused here.
+    spare: bool,
+    /// A request has come.
+    had_request: AtomicBool,
+    /// HTTP/2, where bytes outside requests are usual and a head's time says nothing.
+    multiplexed: AtomicBool,
+}
+
+impl ConnectionActivity {
+    pub(crate) fn new(waker: Arc<Waker>, counters: Arc<Counters>, spare: bool) -> Arc<Self> {
+        let now = waker.now();
+        add(&counters.connections, 1);
+        add(&counters.accepted, 1);
+        Arc::new(Self {
+            waker,
+            counters,
+            spare,
+            had_request: AtomicBool::new(false),
+            in_flight: AtomicU32::new(0),
+            idle_since: AtomicU32::new(now),
+            head_since: AtomicU32::new(now),
+            stalled_since: AtomicU32::new(UNSET),
+            sending: AtomicU32::new(0),
+            last_sent: AtomicU32::new(now),
+            multiplexed: AtomicBool::new(false),
+        })
+    }
+
+    /// True if the connection has a place that is not a viewer's.
+    pub(crate) fn is_spare(&self) -> bool {
+        self.spare
+    }
+
+    /// Takes note of a request.
+    pub(crate) fn note_request(&self) {
+        self.had_request.store(true, Ordering::Relaxed);
+    }
+
+    /// True if the connection has to be given back: its place is not a viewer's, and it has had a request.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.spare && self.had_request.load(Ordering::Relaxed)
+    }
+
+    fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Relaxed)
+    }
+
+    /// True if nothing is asked, and nothing waits to go out.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0 && self.is_flushed()
+    }
+
+    /// True if all that was written went out.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.stalled_since.load(Ordering::Relaxed) == UNSET
+    }
+
+    /// True if the peer took no byte for `limit` steps, though there were some for it.
+    fn is_stalled(&self, now: u32, limit: u32) -> bool {
+        // An HTTP/2 peer may stall by giving no window, and then the socket is never full.
+        let no_window = self.is_multiplexed() && self.sending.load(Ordering::Relaxed) > 0;
+        has_passed(&self.stalled_since, now, limit) || (no_window && has_passed(&self.last_sent, now, limit))
+    }
+
+    pub(crate) fn set_multiplexed(&self) {
+        self.multiplexed.store(true, Ordering::Relaxed);
+        self.head_since.store(UNSET, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_received(&self, n: usize) {
+        add(&self.counters.bytes_received, n as u64);
+        let between_requests = self.in_flight.load(Ordering::Relaxed) == 0 && !self.is_multiplexed();
+        if between_requests && self.head_since.load(Ordering::Relaxed) == UNSET {
+            self.head_since.store(self.waker.now(), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn note_write(&self, result: &Poll<io::Result<usize>>) {
+        match result {
+            Poll::Ready(Ok(n)) => {
+                add(&self.counters.bytes_sent, *n as u64);
+                self.stalled_since.store(UNSET, Ordering::Relaxed);
+                self.last_sent.store(self.waker.now(), Ordering::Relaxed);
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending if self.stalled_since.load(Ordering::Relaxed) == UNSET => {
+                self.stalled_since.store(self.waker.now(), Ordering::Relaxed);
+            }
+            Poll::Pending => {}
+        }
+    }
+}
+
+/// True if the note `since` was taken `limit` steps ago or more.
+fn has_passed(since: &AtomicU32, now: u32, limit: u32) -> bool {
+    match since.load(Ordering::Relaxed) {
+        UNSET => false,
+        since => now.saturating_sub(since) >= limit,
+    }
+}
+
+impl Drop for ConnectionActivity {
+    fn drop(&mut self) {
+        self.counters.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request under way; its connection is not idle for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct RequestGuard {
+    activity: Arc<ConnectionActivity>,
+    sending: bool,
+}
+
+impl RequestGuard {
+    pub(crate) fn new(activity: &Arc<ConnectionActivity>) -> Self {
+        activity.in_flight.fetch_add(1, Ordering::Relaxed);
+        activity.head_since.store(UNSET, Ordering::Relaxed);
+        Self { activity: Arc::clone(activity), sending: false }
+    }
+
+    /// Its answer begins to go out.
+    pub(crate) fn sending(mut self) -> Self {
+        if self.activity.sending.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.activity.last_sent.store(self.activity.waker.now(), Ordering::Relaxed);
+        }
+        self.sending = true;
+        self
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        if self.sending {
+            self.activity.sending.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.activity.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.activity.idle_since.store(self.activity.waker.now(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The timeouts of a connection in steps of the clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    head: u32,
+    idle: u32,
+    stall: u32,
+}
+
+impl Limits {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            head: config.ticks(config.header_timeout),
+            idle: config.ticks(config.idle_timeout),
+            stall: config.ticks(config.write_stall),
+        }
+    }
+}
+
+impl Limits {
+    /// A spare place is not kept for somebody who asks nothing.
+    fn idle_limit(&self, activity: &ConnectionActivity) -> u32 {
+        if activity.spare { self.head.min(self.idle) } else { self.idle }
+    }
+}
+
+/// The connections of one worker. Bounded by the server's permits, plus those that ended since the last step.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionTracker {
+    connections: Mutex<Vec<(Weak<ConnectionActivity>, AbortHandle)>>,
+}
+
+impl ConnectionTracker {
+    pub(crate) fn track(&self, activity: &Arc<ConnectionActivity>, task: AbortHandle) {
+        self.connections.lock().push((Arc::downgrade(activity), task));
+    }
+
+    /// Closes the connections that are past a limit.
+    pub(crate) fn close_timed_out(&self, now: u32, limits: Limits, counters: &Counters) {
+        self.connections.lock().retain(|(activity, task)| {
+            let Some(activity) = activity.upgrade() else { return false };
+            if activity.is_stalled(now, limits.stall) {
+                add(&counters.stall_closes, 1);
+                tracing::debug!("a reader took no byte for too long, its connection is closed");
+            } else if activity.is_idle()
+                && (has_passed(&activity.head_since, now, limits.head)
+                    || has_passed(&activity.idle_since, now, limits.idle_limit(&activity)))
+            {
+                add(&counters.timeout_closes, 1);
+            } else {
+                return true;
+            }
+            task.abort();
+            false
+        });
+    }
+
+    /// Closes the connections with nothing under way.
+    pub(crate) fn close_idle(&self) {
+        self.connections.lock().retain(|(activity, task)| {
+            let Some(activity) = activity.upgrade() else { return false };
+            // HTTP/2 says farewell by itself.
+            if activity.is_idle() && !activity.is_multiplexed() {
+                task.abort();
+                return false;
+            }
+            true
+        });
+    }
+
+    /// Closes all that are left.
+    pub(crate) fn close_all(&self) {
+        self.connections.lock().drain(..).for_each(|(_, task)| task.abort());
+    }
+}
