@@ -1,11 +1,11 @@
 #!/bin/bash
-# From nothing to a playing low-latency stream: builds the server, starts it, creates a live stream through the API,
-# pushes a generated programme into it, prints the page to watch it on, and runs until Ctrl-C.
+# Starts a low-latency live stream from scratch: builds and starts the server, creates a live stream through the API, pushes a
+# generated programme into it, prints the address of its watch page, and runs until Ctrl-C.
 # programs: cargo cat curl date dirname ffmpeg grep jq kill mktemp rm seq sleep tail
 #
-#   DEMO_SECONDS=20    end by itself after this time, and fail if the stream did not play
-#   DEMO_HTTP_PORT, DEMO_RTMP_PORT, DEMO_SRT_PORT    other ports than 8080, 1935 and 6001
-#   DEMO_BINARY    a server that is already built
+#   DEMO_SECONDS=20    stop after this time, and fail if the stream did not play
+#   DEMO_HTTP_PORT, DEMO_RTMP_PORT, DEMO_SRT_PORT    ports in place of 8080, 1935 and 6001
+#   DEMO_BINARY    a server binary to use, instead of building one
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,7 +23,7 @@ fi
 
 folder=$(mktemp -d)
 server= encoder=
-# Ends a program and waits for it; what has not gone by itself after 12 s is killed.
+# Ends a program and waits for it. A program that has not ended after 12 s is killed.
 end() {
     kill "$1" 2>/dev/null || true
     for _ in $(seq 120); do
@@ -34,7 +34,7 @@ end() {
     wait "$1" 2>/dev/null || true
 }
 clean_up() {
-    # Another Ctrl-C must not cut this short: it reaches the server by itself.
+    # Another Ctrl-C must not interrupt this. The server receives it as well.
     trap '' INT TERM HUP
     trap - EXIT
     [ -z "$encoder" ] || end "$encoder"
@@ -51,7 +51,7 @@ fail() {
 }
 
 # Tries a command until it succeeds, for at most 20 s.
-patiently() {
+retry() {
     for _ in $(seq 200); do
         "$@" && return 0
         kill -0 "$server" 2>/dev/null || fail "the server ended"
@@ -60,14 +60,14 @@ patiently() {
     return 1
 }
 
-# Its own token and folder, so that it neither finds nor leaves anything.
+# An own token and folder, so that the demo is independent of other data and leaves none behind.
 export WEIR_API_TOKEN_ID=demo WEIR_API_TOKEN_SECRET=demo
 WEIR_DATA_DIR=$folder/data WEIR_HTTP_LISTEN=0.0.0.0:$http WEIR_RTMP_LISTEN=0.0.0.0:$rtmp \
     WEIR_SRT_LISTEN=0.0.0.0:$srt \
     "$binary" serve >"$folder/server.log" 2>&1 &
 server=$!
 healthy() { curl -sf -o /dev/null "$base/healthz"; }
-patiently healthy || fail "the server did not come up"
+retry healthy || fail "the server did not start"
 
 stream=$(curl -sS --fail-with-body -u demo:demo "$base/video/v1/live-streams" -H 'content-type: application/json' \
     -d '{"playback_policies":["public"],"latency_mode":"low","reconnect_window":20,"passthrough":"demo"}') ||
@@ -75,7 +75,7 @@ stream=$(curl -sS --fail-with-body -u demo:demo "$base/video/v1/live-streams" -H
 key=$(jq -r .data.stream_key <<<"$stream")
 playback=$(jq -r '.data.playback_ids[0].id' <<<"$stream")
 
-# A picture with a running clock and a tone that beeps each second; keyframes once a second, as low latency wants them.
+# Video with a running clock and a beep each second. Key frames are a second apart, as low latency needs.
 ffmpeg -hide_banner -nostdin -loglevel warning -re \
     -f lavfi -i "testsrc2=size=1280x720:rate=30" \
     -f lavfi -i "sine=frequency=330:beep_factor=3:sample_rate=48000" \
@@ -85,7 +85,7 @@ ffmpeg -hide_banner -nostdin -loglevel warning -re \
 encoder=$!
 
 plays() { curl -sf -o /dev/null "$base/$playback.m3u8"; }
-patiently plays || fail "no playlist"
+retry plays || fail "no playlist"
 
 cat <<TEXT
 
@@ -94,10 +94,10 @@ Playlist:  $base/$playback.m3u8
 API:       curl -u demo:demo $base/video/v1/live-streams
 Reference: $base/docs
 
-Your own encoder instead: make another stream as README.md shows, or push to this one, which takes over:
+To use your own encoder, create another stream (see README.md), or push to this one, which replaces the demo's encoder:
   server rtmp://localhost:$rtmp/app   stream key $key
 
-Ctrl-C ends it.
+Press Ctrl-C to stop.
 TEXT
 
 if [ -z "${DEMO_SECONDS:-}" ]; then
@@ -105,7 +105,7 @@ if [ -z "${DEMO_SECONDS:-}" ]; then
     fail "the server ended"
 fi
 
-# What a player does, in short: the newest playlist has parts, and more of them later.
+# Check what a player needs: the playlist has parts, and newer ones later.
 media=$(curl -sf "$base/$playback.m3u8" | grep -v '^#' | grep m3u8 | tail -n 1)
 case $media in http*) ;; /*) media=$base$media ;; *) media=$base/$media ;; esac
 newest() { curl -sf "$media" | grep '^#EXT-X-PART:' | tail -n 1; }
@@ -116,7 +116,7 @@ while [ "$(date +%s)" -lt "$end" ]; do
     kill -0 "$encoder" 2>/dev/null || fail "the encoder ended"
     sleep 0.5
 done
-last=$(newest) || fail "no parts in the playlist any more"
-[ "$first" != "$last" ] || fail "the stream stood still"
-ffmpeg -hide_banner -nostdin -loglevel error -xerror -i "$base/$playback.m3u8" -t 2 -f null - || fail "it cannot be decoded"
+last=$(newest) || fail "the playlist has no parts any more"
+[ "$first" != "$last" ] || fail "the stream stalled"
+ffmpeg -hide_banner -nostdin -loglevel error -xerror -i "$base/$playback.m3u8" -t 2 -f null - || fail "the stream cannot be decoded"
 echo "demo: played for $DEMO_SECONDS s"

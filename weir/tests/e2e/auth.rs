@@ -1,4 +1,4 @@
-//! Who is turned away, and whether they are told why.
+//! Encoders that are refused, and the reason that they receive.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,16 +8,16 @@ use serde_json::json;
 
 use crate::support::{Clip, Encoder, Server, clip, shared, until};
 
-/// ffmpeg prints the description of an RTMP `onStatus` error behind these words.
-const TOLD: &str = "Server error:";
+/// The text before the description of an RTMP `onStatus` error in the output of ffmpeg.
+const SERVER_ERROR: &str = "Server error:";
 
-/// Pushes and expects to be refused with a reason that has this word in it.
+/// Pushes, and expects to be refused with a reason that contains `word`.
 fn assert_refused(url: &str, word: &str) {
     let mut encoder = Encoder::push_copy(&clip(&Clip::plain(8)), url);
     let status = encoder.wait();
     let output = encoder.output();
-    assert!(!status.success(), "the encoder was let in:\n{output}");
-    let reason = output.split_once(TOLD).unwrap_or_else(|| panic!("no reason given:\n{output}")).1;
+    assert!(!status.success(), "the encoder was admitted:\n{output}");
+    let reason = output.split_once(SERVER_ERROR).unwrap_or_else(|| panic!("no reason given:\n{output}")).1;
     let reason = reason.lines().next().unwrap_or_default();
     assert!(reason.to_lowercase().contains(word), "the reason has no `{word}`: {reason}");
 }
@@ -47,7 +47,7 @@ fn a_disabled_stream_is_refused_with_a_reason_until_it_is_enabled() {
     assert!(!server.log().contains(&stream.key), "a stream key is in the log");
 }
 
-/// Bytes that look random but are the same in each run.
+/// Returns pseudo-random bytes, the same in each run.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -59,22 +59,22 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-/// Sends bytes and reads until the server hangs up or our half is closed and answered.
-fn throw(port: u16, bytes: &[u8]) {
+/// Sends bytes, closes the sending side, and reads until the server closes the connection.
+fn send(port: u16, bytes: &[u8]) {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("the port is open");
-    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
-    // It may hang up in the middle: that is one of the right answers.
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    // The server may close the connection earlier, which is valid as well.
     let _ = socket.write_all(bytes);
     let _ = socket.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
     let _ = socket.read_to_end(&mut answer);
 }
 
-/// Few, because an address that fails again and again has to wait longer each time.
-const NOISES: u64 = 8;
+/// Rounds of noise. Few, because an address that fails repeatedly has to wait longer each time.
+const ROUNDS: u64 = 8;
 
 #[test]
-fn noise_on_every_port_harms_nobody() {
+fn noise_on_every_port_does_not_disturb_the_programme() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({}));
@@ -82,12 +82,12 @@ fn noise_on_every_port_harms_nobody() {
     let main = server.playback(&stream).main();
     let before = main.wait_for("a segment", |list| !list.segments.is_empty());
 
-    for seed in 0..NOISES {
+    for seed in 0..ROUNDS {
         let mut bytes = noise(seed, 1 << (2 * seed + 3));
-        throw(server.http_port(), &bytes);
-        // The version byte of RTMP in front, so that the handshake begins.
+        send(server.http_port(), &bytes);
+        // Starts with the version byte of RTMP, so that the handshake begins.
         bytes.insert(0, 3);
-        throw(server.rtmp_port(), &bytes);
+        send(server.rtmp_port(), &bytes);
     }
     let last = before.first + before.segments.len() as u64;
     main.wait_for("the programme to go on", |list| list.first + list.segments.len() as u64 > last + 1);
@@ -97,7 +97,7 @@ fn noise_on_every_port_harms_nobody() {
 }
 
 #[test]
-fn a_new_key_makes_the_old_one_unknown() {
+fn the_old_key_is_unknown_after_a_reset() {
     let _machine = shared();
     let server = Server::start();
     let api = server.api();

@@ -1,38 +1,38 @@
-//! Encoders that come back as another one: by another protocol, with another codec, in another size. In passthrough the
-//! playlists go on behind a discontinuity, with the header of the newcomer.
+//! Encoders that reconnect with another protocol, codec or size. In passthrough the playlists continue after a
+//! discontinuity, with an init section of the new encoder.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::players::{assert_content, seconds, watch};
+use crate::players::{assert_success, seconds, watch};
 use crate::support::{
     Encoder, Fragment, Rendition, Segment, Server, Stream, alone, encode, ffmpeg9, fragments, kept, shared, timescale,
     until,
 };
 
-/// A picture may stand for so long while one encoder takes over from another, in milliseconds.
-const HAND_OVER: &str = "4000";
-/// Rounding of seconds.
-const ROUNDED: f64 = 0.001;
-/// Segments of each encoder that are looked at.
+/// Longest freeze of the video while one encoder takes over from another, in milliseconds.
+const MAX_FREEZE_MS: &str = "4000";
+/// Tolerance for rounding, in seconds.
+const ROUNDING: f64 = 0.001;
+/// Segments of each encoder to check.
 const ENOUGH: usize = 2;
 
-/// How an encoder pushes.
+/// The protocol of an encoder.
 #[derive(Clone, Copy)]
 pub(crate) enum By {
     Rtmp,
     Srt,
 }
 
-/// One of the encoders that follow each other.
+/// One of several encoders that follow each other.
 pub(crate) struct Turn {
     pub by: By,
     pub size: &'static str,
-    /// What ffmpeg encodes with.
+    /// Encoder options for ffmpeg.
     pub encoder: &'static str,
-    /// How CODECS begins.
+    /// Beginning of CODECS.
     pub codec: &'static str,
 }
 
@@ -50,17 +50,17 @@ const TURNS: [Turn; 4] = [
 ];
 
 impl Turn {
-    /// Four seconds of picture and tone, encoded once.
+    /// Returns a clip of four seconds with video and a tone, which is encoded once.
     pub(crate) fn file(&self) -> PathBuf {
-        let words = format!(
+        let arguments = format!(
             "-f lavfi -i testsrc2=size={}:rate=30 -f lavfi -i sine=frequency=440:sample_rate=48000 -t 4 -pix_fmt yuv420p \
              -c:v {} -g 30 -b:v 1500k -c:a aac -b:a 96k -ac 2 -f matroska",
             self.size, self.encoder
         );
-        kept(&format!("rejoin-{}-{}mkv", self.size, self.codec), |draft| encode(ffmpeg9(), &words, draft))
+        kept(&format!("rejoin-{}-{}mkv", self.size, self.codec), |draft| encode(ffmpeg9(), &arguments, draft))
     }
 
-    /// Pushes it over and over.
+    /// Pushes the clip in a loop.
     pub(crate) fn push(&self, server: &Server, stream: &Stream) -> Encoder {
         self.push_to(&match self.by {
             By::Rtmp => server.rtmp_url(&stream.key),
@@ -68,10 +68,10 @@ impl Turn {
         })
     }
 
-    /// The same to another address: that of a relay.
+    /// Pushes the clip in a loop to another address, such as that of a relay.
     pub(crate) fn push_to(&self, url: &str) -> Encoder {
         let file = self.file();
-        // The static build has no SRT, and Debian's no AV1 in RTMP.
+        // The static build of ffmpeg lacks SRT, and Debian's lacks AV1 in RTMP.
         let (program, format) = match self.by {
             By::Rtmp => (ffmpeg9(), "flv"),
             By::Srt => ("ffmpeg", "mpegts"),
@@ -82,14 +82,14 @@ impl Turn {
     }
 }
 
-/// Everything that a media playlist ever listed.
+/// Every segment that a media playlist has listed.
 pub(crate) struct Record {
     pub rendition: Rendition,
     frozen: (f64, Option<f64>, Option<String>),
     pub segments: Vec<Listed>,
 }
 
-/// A segment with what is in it.
+/// A segment and its contents.
 pub(crate) struct Listed {
     pub segment: Segment,
     timescale: f64,
@@ -97,7 +97,7 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    /// Where it begins on the decode timeline, in seconds.
+    /// Returns the start on the decode timeline, in seconds.
     pub(crate) fn start(&self) -> f64 {
         self.fragments[0].decode_time as f64 / self.timescale
     }
@@ -109,7 +109,7 @@ impl Record {
         Self { rendition, frozen, segments: Vec::new() }
     }
 
-    /// Adds what is new; what was listed before must be as it was.
+    /// Adds new segments. Those that were listed before must not have changed.
     pub(crate) fn reload(&mut self) {
         let list = self.rendition.playlist();
         assert_eq!(list.frozen(), self.frozen, "the targets are frozen");
@@ -126,19 +126,20 @@ impl Record {
         }
     }
 
-    /// The runs between discontinuities.
-    pub(crate) fn runs(&self) -> Vec<&[Listed]> {
+    /// Returns the periods between discontinuities.
+    pub(crate) fn periods(&self) -> Vec<&[Listed]> {
         self.segments.chunk_by(|_, next| !next.segment.discontinuity).collect()
     }
 
-    /// Inside a run each fragment begins where the one before ended; from run to run, time does not go back.
+    /// Checks that each fragment of a period begins where the previous one ends, and that time does not go back between
+    /// periods.
     pub(crate) fn assert_continuous(&self) {
         let mut end = 0.0;
-        for run in self.runs() {
-            let first = run[0].fragments[0].decode_time as f64 / run[0].timescale;
-            assert!(first >= end - ROUNDED, "{} begins at {first}, before {end}", run[0].segment.uri);
+        for period in self.periods() {
+            let first = period[0].fragments[0].decode_time as f64 / period[0].timescale;
+            assert!(first >= end - ROUNDING, "{} begins at {first}, before {end}", period[0].segment.uri);
             let mut next = None;
-            for listed in run {
+            for listed in period {
                 for fragment in &listed.fragments {
                     let next = next.replace(fragment.decode_time + fragment.duration);
                     assert_eq!(next.unwrap_or(fragment.decode_time), fragment.decode_time, "{}", listed.segment.uri);
@@ -148,25 +149,25 @@ impl Record {
         }
     }
 
-    /// Where the runs begin.
-    fn breaks(&self) -> Vec<u64> {
+    /// Returns the numbers of the segments with a discontinuity.
+    fn discontinuities(&self) -> Vec<u64> {
         self.segments.iter().filter(|listed| listed.segment.discontinuity).map(|listed| listed.segment.number).collect()
     }
 }
 
 #[test]
-fn playlists_go_on_with_any_protocol_and_codec() {
+fn playlists_continue_with_any_protocol_and_codec() {
     let _machine = shared();
     let server = Server::start();
-    // There is no slate in this mode unless it is asked for; see `slates.rs` for those.
+    // This mode has no slate by default; `slates.rs` tests slates.
     let stream = server.api().create("standard", json!({ "reconnect_window": 60 }));
     let playback = server.playback(&stream);
     let mut records: Vec<Record> = Vec::new();
     let mut encoder: Option<Encoder> = None;
     for (before, turn) in TURNS.iter().enumerate() {
         let file = turn.file();
-        if let Some(mut gone) = encoder.take() {
-            gone.kill();
+        if let Some(mut previous) = encoder.take() {
+            previous.kill();
         }
         encoder = Some(turn.push(&server, &stream));
         if records.is_empty() {
@@ -174,31 +175,31 @@ fn playlists_go_on_with_any_protocol_and_codec() {
         }
         until(&format!("segments of {}", file.display()), || {
             records.iter_mut().for_each(Record::reload);
-            let there = |record: &Record| record.runs().get(before).is_some_and(|run| run.len() >= ENOUGH);
-            records.iter().all(there).then_some(())
+            let is_listed = |record: &Record| record.periods().get(before).is_some_and(|period| period.len() >= ENOUGH);
+            records.iter().all(is_listed).then_some(())
         });
         let multivariant = playback.answer().text();
         assert!(multivariant.contains(turn.codec), "{} is not in {multivariant}", turn.codec);
         assert!(multivariant.contains(&format!("RESOLUTION={}", turn.size)), "{} is not in {multivariant}", turn.size);
         assert_eq!(playback.renditions().len(), records.len(), "{multivariant}");
     }
-    assert_eq!(records.len(), 2, "pictures and sound");
-    assert_eq!(records[0].breaks(), records[1].breaks(), "a discontinuity stands in both at once");
+    assert_eq!(records.len(), 2, "video and audio");
+    assert_eq!(records[0].discontinuities(), records[1].discontinuities(), "both have the same discontinuities");
     for record in &records {
-        assert_eq!(record.runs().len(), TURNS.len());
+        assert_eq!(record.periods().len(), TURNS.len());
         record.assert_continuous();
     }
-    let video = records.iter().find(|record| record.rendition.kind == "video").expect("pictures");
-    let mut headers = BTreeSet::new();
-    for run in video.runs() {
-        let maps: BTreeSet<_> = run.iter().map(|listed| &listed.segment.map).collect();
-        assert_eq!(maps.len(), 1, "a run has one header");
-        assert!(maps.into_iter().all(|map| headers.insert(map)), "each run has a header of its own");
+    let video = records.iter().find(|record| record.rendition.kind == "video").expect("a video rendition");
+    let mut init_sections = BTreeSet::new();
+    for period in video.periods() {
+        let maps: BTreeSet<_> = period.iter().map(|listed| &listed.segment.map).collect();
+        assert_eq!(maps.len(), 1, "a period has one init section");
+        assert!(maps.into_iter().all(|map| init_sections.insert(map)), "each period has its own init section");
     }
 }
 
 #[test]
-fn hls_js_plays_on_when_an_encoder_comes_back_by_srt_in_another_size() {
+fn hls_js_plays_on_when_an_encoder_reconnects_over_srt_in_another_size() {
     let _machine = alone();
     let (server, turns) = (Server::start(), [SMALLER, LARGER]);
     turns.iter().for_each(|turn| drop(turn.file()));
@@ -206,10 +207,10 @@ fn hls_js_plays_on_when_an_encoder_comes_back_by_srt_in_another_size() {
     let mut first = turns[0].push(&server, &stream);
     let main = server.playback(&stream).main();
     main.wait_for("three target durations", |list| list.segments.len() >= 3);
-    let mut player = watch(&server, &stream, seconds(), &[HAND_OVER]);
+    let mut player = watch(&server, &stream, seconds(), &[MAX_FREEZE_MS]);
     first.kill();
     let _second = turns[1].push(&server, &stream);
     main.wait_for("the change", |list| list.segments.iter().any(|segment| segment.discontinuity));
-    assert_content(&mut player);
-    assert!(player.output().contains("\"height\":1080"), "the larger picture was shown:\n{}", player.output());
+    assert_success(&mut player);
+    assert!(player.output().contains("\"height\":1080"), "the larger video was played:\n{}", player.output());
 }

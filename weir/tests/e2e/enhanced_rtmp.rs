@@ -1,5 +1,4 @@
-//! Enhanced RTMP from ffmpeg 9: what is played is what was pushed, whatever it is coded with; what cannot be carried is
-//! said.
+//! Enhanced RTMP from ffmpeg 9: every pushed frame is played, for all codecs, and unsupported codecs are reported.
 
 use std::path::{Path, PathBuf};
 
@@ -15,30 +14,31 @@ const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -keyint_
 const AVC: &str = "-c:v libx264 -preset veryfast -g 30 -sc_threshold 0 -bf 2";
 pub(crate) const AAC: &str = "-c:a aac -b:a 96k -ac 2";
 
-/// A programme of eight seconds with one video track and `tones` audio tracks, encoded once.
+/// Returns a clip of eight seconds with one video track and an audio track for each of `tones`, encoded once.
 pub(crate) fn programme(name: &str, tones: &[&str], encoders: &str) -> PathBuf {
     programme_of(8, name, tones, encoders)
 }
 
 fn programme_of(seconds: u64, name: &str, tones: &[&str], encoders: &str) -> PathBuf {
-    let mut words = "-f lavfi -i testsrc2=size=640x360:rate=30".to_owned();
+    let mut arguments = "-f lavfi -i testsrc2=size=640x360:rate=30".to_owned();
     for tone in tones {
-        words.push_str(&format!(" -f lavfi -i sine=frequency={tone}:sample_rate=48000"));
+        arguments.push_str(&format!(" -f lavfi -i sine=frequency={tone}:sample_rate=48000"));
     }
-    (0..=tones.len()).for_each(|input| words.push_str(&format!(" -map {input}")));
-    words.push_str(&format!(" -t {seconds} -pix_fmt yuv420p {encoders} -f matroska"));
-    kept(&format!("enhanced-{name}-{seconds}.mkv"), |draft| encode(ffmpeg9(), &words, draft))
+    (0..=tones.len()).for_each(|input| arguments.push_str(&format!(" -map {input}")));
+    arguments.push_str(&format!(" -t {seconds} -pix_fmt yuv420p {encoders} -f matroska"));
+    kept(&format!("enhanced-{name}-{seconds}.mkv"), |draft| encode(ffmpeg9(), &arguments, draft))
 }
 
 /// Pushes a file as it is, in real time.
 fn push(file: &Path, url: &str) -> Encoder {
     let file = file.to_str().expect("a UTF-8 path");
-    let words =
+    let arguments =
         ["-hide_banner", "-nostdin", "-nostats", "-re", "-i", file, "-map", "0", "-c", "copy", "-f", "flv", url];
-    Encoder::run(ffmpeg9(), &words)
+    Encoder::run(ffmpeg9(), &arguments)
 }
 
-/// Pushes a programme and compares the pictures decoded and the packets of each audio track; `codecs` are in CODECS.
+/// Pushes a clip, and compares the decoded video frames and the packets of each audio track. `codecs` must be in
+/// CODECS.
 fn assert_carried(file: &Path, audio_tracks: usize, codecs: &[&str]) {
     let _machine = shared();
     let server = Server::start();
@@ -51,7 +51,7 @@ fn assert_carried(file: &Path, audio_tracks: usize, codecs: &[&str]) {
         assert!(multivariant.contains(codec), "{codec} is not in {multivariant}");
     }
     let audio: Vec<_> = renditions.iter().filter(|rendition| rendition.kind == "audio").collect();
-    // One codec of sound makes one variant, so the pictures may be listed more than once.
+    // There is one variant per audio codec, so the video may be listed more than once.
     assert_eq!(audio.len(), audio_tracks, "{multivariant}");
     encoder.wait_for_success();
     for rendition in &renditions {
@@ -61,9 +61,9 @@ fn assert_carried(file: &Path, audio_tracks: usize, codecs: &[&str]) {
     }
 
     let pushed = file.to_str().expect("a UTF-8 path");
-    let pictures = ["-map", "0:v:0", "-fps_mode", "passthrough"];
+    let video = ["-map", "0:v:0", "-fps_mode", "passthrough"];
     let played = server.playlist_url(&stream);
-    assert_eq!(hashes(ffmpeg9(), &played, &pictures), hashes(ffmpeg9(), pushed, &pictures));
+    assert_eq!(hashes(ffmpeg9(), &played, &video), hashes(ffmpeg9(), pushed, &video));
     for (track, rendition) in audio.iter().enumerate() {
         let played = format!("{}{}", server.base(), rendition.path);
         let selected = format!("0:a:{track}");
@@ -116,15 +116,15 @@ fn several_audio_tracks() {
 }
 
 #[test]
-fn what_cannot_be_carried_is_said() {
+fn an_unsupported_codec_is_reported() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({}));
     let source = "-hide_banner -nostdin -nostats -re -f lavfi -i testsrc2=size=320x180:rate=30 -t 60";
     let url = server.rtmp_url(&stream.key);
-    let words: Vec<_> = source.split(' ').chain("-c:v flv -f flv".split(' ')).chain([&*url]).collect();
-    let mut encoder = Encoder::run(ffmpeg9(), &words);
-    assert!(!encoder.wait().success(), "the encoder is told to end");
+    let arguments: Vec<_> = source.split(' ').chain("-c:v flv -f flv".split(' ')).chain([&*url]).collect();
+    let mut encoder = Encoder::run(ffmpeg9(), &arguments);
+    assert!(!encoder.wait().success(), "the encoder is disconnected");
     assert!(encoder.output().contains("Sorenson H.263"), "{}", encoder.output());
-    until("the server's word", || server.log().contains("video track 0 (Sorenson H.263) is left out").then_some(()));
+    until("the log message", || server.log().contains("video track 0 (Sorenson H.263) is left out").then_some(()));
 }

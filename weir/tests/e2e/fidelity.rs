@@ -1,4 +1,4 @@
-//! What is played is what was pushed, and the playlists say the truth about it (laws 1 to 3).
+//! Every frame that was pushed is played, and the playlists are correct (laws 1 to 3).
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use crate::support::{
     video_hashes,
 };
 
-/// EXTINF is printed with a few decimals; this is more than rounding can be off by.
-const PRINTED: f64 = 0.002;
+/// EXTINF has only a few decimals. Rounding errors are smaller than this, in seconds.
+const EXTINF_ROUNDING: f64 = 0.002;
 
-/// Pushes a clip, waits for the end of the broadcast, and compares all that was pushed with all that is played.
-fn assert_same_frames(clip_of: Clip, latency_mode: &str) {
+/// Pushes a clip, waits for the end of the broadcast, and compares all pushed frames with all played frames.
+fn assert_same_frames(source: Clip, latency_mode: &str) {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create(latency_mode, json!({ "reconnect_window": 0 }));
-    let file = clip(&clip_of);
+    let file = clip(&source);
     let mut encoder = Encoder::push_copy(&file, &server.rtmp_url(&stream.key));
     let renditions = server.playback(&stream).renditions();
     let before: Vec<_> = renditions.iter().map(|rendition| rendition.playlist().frozen()).collect();
@@ -33,15 +33,15 @@ fn assert_same_frames(clip_of: Clip, latency_mode: &str) {
         assert_continuous(rendition, &whole);
     }
     let (pushed, played) = (file.display().to_string(), server.playlist_url(&stream));
-    if clip_of.video {
+    if source.video {
         assert_eq!(video_hashes(&played), video_hashes(&pushed));
     }
-    if clip_of.audio {
+    if source.audio {
         assert_eq!(audio_hashes(&played), audio_hashes(&pushed));
     }
 }
 
-/// `tfdt(n+1) = tfdt(n) + duration(n)` through all segments, each as long as its EXTINF says.
+/// Checks that `tfdt(n+1) = tfdt(n) + duration(n)` in all segments, and that each is as long as its EXTINF.
 fn assert_continuous(rendition: &Rendition, list: &MediaPlaylist) {
     let mut scales = BTreeMap::new();
     let mut next = None;
@@ -62,32 +62,32 @@ fn assert_continuous(rendition: &Rendition, list: &MediaPlaylist) {
             next = Some(fragment.decode_time + fragment.duration);
         }
         let seconds = found.iter().map(|fragment| fragment.duration).sum::<u64>() as f64 / scale;
-        assert!((seconds - segment.duration).abs() < PRINTED, "EXTINF {} but {seconds} s", segment.duration);
+        assert!((seconds - segment.duration).abs() < EXTINF_ROUNDING, "EXTINF {} but {seconds} s", segment.duration);
     }
 }
 
 #[test]
-fn low_latency_gives_back_every_frame() {
+fn every_frame_is_played_in_low() {
     assert_same_frames(Clip::plain(10), "low");
 }
 
 #[test]
-fn standard_latency_gives_back_every_frame() {
+fn every_frame_is_played_in_standard() {
     assert_same_frames(Clip::plain(10), "standard");
 }
 
 #[test]
-fn b_frames_survive() {
+fn every_frame_is_played_with_b_frames() {
     assert_same_frames(Clip { b_frames: 3, ..Clip::plain(10) }, "low");
 }
 
 #[test]
-fn video_alone_survives() {
+fn every_frame_is_played_without_audio() {
     assert_same_frames(Clip { audio: false, ..Clip::plain(8) }, "low");
 }
 
 #[test]
-fn audio_alone_survives() {
+fn every_frame_is_played_without_video() {
     assert_same_frames(Clip { video: false, ..Clip::plain(8) }, "low");
 }
 
@@ -101,7 +101,7 @@ fn irregular_keyframes_keep_the_targets_frozen_without_parts() {
     assert_same_frames(Clip { gop: 600, keyframes: Some("0,0.5,1.5,1.9,6,6.5,12"), ..Clip::plain(14) }, "reduced");
 }
 
-/// Collects the parts of `wanted` whole segments as they come, then compares bytes.
+/// Fetches the parts of complete segments and compares them with the segments.
 #[test]
 fn parts_concatenated_are_the_segment() {
     let _machine = shared();
@@ -109,8 +109,8 @@ fn parts_concatenated_are_the_segment() {
     let stream = server.api().create("low", json!({}));
     let _encoder = Encoder::push_loop(&clip(&Clip::plain(8)), &server.rtmp_url(&stream.key));
     for rendition in server.playback(&stream).renditions() {
-        let first = rendition.wait_for("a segment with its parts", |list| whole_with_parts(list) > 0);
-        let list = rendition.wait_for("more of them", |list| whole_with_parts(list) > 2);
+        let first = rendition.wait_for("a segment with its parts", |list| segments_with_parts(list) > 0);
+        let list = rendition.wait_for("more of them", |list| segments_with_parts(list) > 2);
         assert_eq!(first.frozen(), list.frozen(), "targets are frozen");
         let part_target = list.part_target.expect("PART-INF");
         for segment in list.segments.iter().filter(|segment| !segment.parts.is_empty()) {
@@ -119,29 +119,32 @@ fn parts_concatenated_are_the_segment() {
             assert_eq!(parts.concat(), whole, "{}", segment.uri);
             assert_eq!(rendition.fetch(&segment.uri).body, whole, "a segment never changes");
             for part in &segment.parts {
-                assert!(part.duration <= part_target + PRINTED, "{part:?}");
+                assert!(part.duration <= part_target + EXTINF_ROUNDING, "{part:?}");
             }
             // rfc8216bis: all but the last part of a segment are at least 85 % of the target.
             for part in &segment.parts[..segment.parts.len() - 1] {
-                assert!(part.duration >= 0.85 * part_target - PRINTED, "{part:?} of target {part_target}");
+                assert!(part.duration >= 0.85 * part_target - EXTINF_ROUNDING, "{part:?} of target {part_target}");
             }
             let sum: f64 = segment.parts.iter().map(|part| part.duration).sum();
-            let rounding = PRINTED * segment.parts.len() as f64;
+            let rounding = EXTINF_ROUNDING * segment.parts.len() as f64;
             assert!((sum - segment.duration).abs() < rounding, "parts last {sum} s, EXTINF {}", segment.duration);
             assert!(segment.parts[0].independent, "a segment starts with an independent part");
             let date_time = segment.date_time.as_deref();
-            assert!(date_time.is_some_and(|text| text.contains('T')), "a segment has its wall time: {date_time:?}");
+            assert!(
+                date_time.is_some_and(|text| text.contains('T')),
+                "a segment has a PROGRAM-DATE-TIME: {date_time:?}"
+            );
         }
         assert_continuous(&rendition, &list);
         assert!(list.open_parts.len() <= 12, "the open segment is bounded");
     }
 }
 
-fn whole_with_parts(list: &MediaPlaylist) -> usize {
+fn segments_with_parts(list: &MediaPlaylist) -> usize {
     list.segments.iter().filter(|segment| !segment.parts.is_empty()).count()
 }
 
-/// Law 1: the same sequence number starts at the same programme time in each rendition.
+/// Law 1: segments with the same sequence number start at the same programme time in each rendition.
 #[test]
 fn audio_and_video_segments_start_together() {
     let _machine = shared();
@@ -159,7 +162,10 @@ fn audio_and_video_segments_start_together() {
     assert!(common.len() >= 3, "{starts:?}");
     for (number, start, twin) in common {
         // One video frame at 30 frames a second: the longer of the two kinds of frame.
-        assert!((start - twin).abs() <= 1.0 / 30.0 + PRINTED, "segment {number} starts at {start} and at {twin}");
+        assert!(
+            (start - twin).abs() <= 1.0 / 30.0 + EXTINF_ROUNDING,
+            "segment {number} starts at {start} and at {twin}"
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! Encoders that come, go, come back or are replaced; servers that end well or badly.
+//! Encoders that connect, disconnect, reconnect or are replaced, and servers that are stopped or killed.
 
 use std::time::{Duration, Instant};
 
@@ -7,19 +7,19 @@ use serde_json::json;
 
 use crate::support::{Clip, Encoder, MediaPlaylist, Server, clip, shared, until};
 
-/// The contract: a drained server is gone within this time.
+/// Documented time limit of the shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
 
 fn end(list: &MediaPlaylist) -> u64 {
     list.first + list.segments.len() as u64
 }
 
-fn breaks(list: &MediaPlaylist) -> usize {
+fn discontinuities(list: &MediaPlaylist) -> usize {
     list.segments.iter().filter(|segment| segment.discontinuity).count()
 }
 
 #[test]
-fn a_second_publisher_takes_over() {
+fn a_second_publisher_replaces_the_first() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({}));
@@ -30,14 +30,16 @@ fn a_second_publisher_takes_over() {
 
     let mut second = Encoder::push_loop(&file, &server.rtmp_url(&stream.key));
     let status = first.wait();
-    assert!(!status.success(), "the first publisher was let go in peace:\n{}", first.output());
-    main.wait_for("the same list to go on behind a discontinuity", |list| breaks(list) == 1 && !list.ended);
+    assert!(!status.success(), "the first publisher was not disconnected with an error:\n{}", first.output());
+    main.wait_for("the same playlist to continue after a discontinuity", |list| {
+        discontinuities(list) == 1 && !list.ended
+    });
     assert_eq!(server.api().status(&stream), "active");
     assert!(second.exit_status().is_none(), "the second publisher is gone:\n{}", second.output());
 }
 
 #[test]
-fn a_publisher_that_went_silent_is_replaced() {
+fn a_publisher_that_stopped_sending_is_replaced() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({}));
@@ -48,12 +50,12 @@ fn a_publisher_that_went_silent_is_replaced() {
     first.freeze();
 
     let _second = Encoder::push_loop(&file, &server.rtmp_url(&stream.key));
-    let joined = main.wait_for("the discontinuity", |list| breaks(list) == 1);
+    let joined = main.wait_for("the discontinuity", |list| discontinuities(list) == 1);
     main.wait_for("the programme to go on", |list| end(list) > end(&joined) + 1);
 }
 
 #[test]
-fn an_encoder_that_comes_back_in_time_continues_the_playlists() {
+fn an_encoder_that_reconnects_in_time_continues_the_playlists() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({ "reconnect_window": 30 }));
@@ -64,13 +66,14 @@ fn an_encoder_that_comes_back_in_time_continues_the_playlists() {
     first.kill();
 
     let _second = Encoder::push_loop(&file, &server.rtmp_url(&stream.key));
-    let after = main.wait_for("the same list to go on", |list| breaks(list) >= 1 && end(list) > end(&before) + 3);
+    let after = main
+        .wait_for("the same playlist to continue", |list| discontinuities(list) >= 1 && end(list) > end(&before) + 3);
     assert!(!after.ended);
     assert_eq!(after.frozen(), before.frozen(), "targets are frozen over a reconnect");
     let kept = after.segments.iter().find(|segment| segment.number == before.first).expect("the window is long enough");
-    assert_eq!(kept.uri, before.segments[0].uri, "what is published never changes");
+    assert_eq!(kept.uri, before.segments[0].uri, "published segments never change");
     let date_times: Vec<_> = after.segments.iter().filter_map(|segment| segment.date_time.clone()).collect();
-    assert!(date_times.is_sorted(), "wall time runs on: {date_times:?}");
+    assert!(date_times.is_sorted(), "wall time does not go back: {date_times:?}");
     assert_eq!(server.api().status(&stream), "active");
 }
 
@@ -87,18 +90,18 @@ fn after_the_reconnect_window_the_broadcast_is_over() {
     main.wait_for("ENDLIST", |list| list.ended);
     api.wait_for(&stream, "idle");
 
-    let _again = Encoder::push_loop(&clip(&Clip::plain(8)), &server.rtmp_url(&stream.key));
+    let _next = Encoder::push_loop(&clip(&Clip::plain(8)), &server.rtmp_url(&stream.key));
     api.wait_for(&stream, "active");
     let fresh = until("the next broadcast", || {
         let list = server.playback(&stream).main().playlist();
         (!list.ended && !list.segments.is_empty()).then_some(list)
     });
-    assert_eq!(breaks(&fresh), 0, "a new broadcast begins clean");
-    assert!(main.playlist().ended, "who watched the last broadcast still sees its end");
+    assert_eq!(discontinuities(&fresh), 0, "a new broadcast starts without a discontinuity");
+    assert!(main.playlist().ended, "viewers of the last broadcast still see its end");
 }
 
 #[test]
-fn complete_ends_the_broadcast_now() {
+fn complete_ends_the_broadcast_at_once() {
     let _machine = shared();
     let server = Server::start();
     let api = server.api();
@@ -128,7 +131,7 @@ fn disabling_a_live_stream_ends_it() {
 }
 
 #[test]
-fn deleting_a_live_stream_ends_it_and_forgets_it() {
+fn deleting_a_live_stream_ends_and_removes_it() {
     let _machine = shared();
     let server = Server::start();
     let api = server.api();
@@ -143,7 +146,7 @@ fn deleting_a_live_stream_ends_it_and_forgets_it() {
 }
 
 #[test]
-fn a_killed_server_comes_back_with_its_resources() {
+fn a_killed_server_restarts_with_its_live_streams() {
     let _machine = shared();
     let mut server = Server::start();
     let api = server.api();
@@ -159,19 +162,19 @@ fn a_killed_server_comes_back_with_its_resources() {
 
     assert_eq!(api.get(&disabled).json(), before);
     assert_eq!(api.get(&live).json()["data"]["stream_key"], json!(live.key));
-    let _again = Encoder::push_loop(&clip(&Clip::plain(8)), &server.rtmp_url(&live.key));
+    let _next = Encoder::push_loop(&clip(&Clip::plain(8)), &server.rtmp_url(&live.key));
     api.wait_for(&live, "active");
     server.playback(&live).main().wait_for("segments", |list| list.segments.len() >= 2 && !list.ended);
 }
 
-fn assert_drains(signal: Signal) {
+fn assert_shuts_down(signal: Signal) {
     let _machine = shared();
     let mut server = Server::start();
     let stream = server.api().create("low", json!({}));
     let mut encoder = Encoder::push_loop(&clip(&Clip::plain(8)), &server.rtmp_url(&stream.key));
     let main = server.playback(&stream).main();
     let list = main.wait_for("a segment", |list| !list.segments.is_empty());
-    // A reader that is blocked on a part to come must not hold the server up.
+    // A request that waits for a future part must not delay the shutdown.
     let path = format!("{}?_HLS_msn={}&_HLS_part=1", main.path, end(&list) + 1);
     let client = server.client();
     let reader = std::thread::spawn(move || client.try_get(&path).is_some());
@@ -179,18 +182,18 @@ fn assert_drains(signal: Signal) {
     let start = Instant::now();
     server.signal(signal);
     let status = until("the end of the server", || server.exit_status());
-    assert!(start.elapsed() < DRAIN, "it took {:?}", start.elapsed());
-    assert!(status.success(), "it ended with {status}");
+    assert!(start.elapsed() < DRAIN, "the shutdown took {:?}", start.elapsed());
+    assert!(status.success(), "the server ended with {status}");
     encoder.wait();
-    reader.join().expect("the reader came back");
+    reader.join().expect("the request ended");
 }
 
 #[test]
-fn sigterm_drains() {
-    assert_drains(Signal::TERM);
+fn sigterm_shuts_down() {
+    assert_shuts_down(Signal::TERM);
 }
 
 #[test]
-fn sigint_drains() {
-    assert_drains(Signal::INT);
+fn sigint_shuts_down() {
+    assert_shuts_down(Signal::INT);
 }

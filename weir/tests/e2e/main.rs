@@ -1,6 +1,6 @@
-//! End to end: the real binary, real encoders, real players. Each test is a scenario that a user meets.
+//! End-to-end tests with the real binary, real encoders and real players. Each test is a scenario of a user.
 
-#![allow(clippy::print_stderr, reason = "a failing scenario shows what the server and the encoder said")]
+#![allow(clippy::print_stderr, reason = "a failing test shows the output of the server and of the encoder")]
 
 mod auth;
 mod commands;

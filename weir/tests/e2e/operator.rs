@@ -1,4 +1,4 @@
-//! What a server says to those who run it and to those who only have an address of it.
+//! Responses of a server to its operator, and to clients that only know its address.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,18 +8,18 @@ use serde_json::json;
 
 use crate::support::{Answer, Client, Clip, Encoder, OPEN_FILES, Server, clip, prometheus, shared, until};
 
-/// Sends a request as it is, and gives all that comes back until the server closes.
+/// Sends a request unchanged, and returns everything until the server closes the connection.
 fn raw(server: &Server, request: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", server.http_port())).expect("the server listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
     stream.write_all(request.as_bytes()).expect("the server reads");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("text, and its end");
+    stream.read_to_string(&mut answer).expect("a response in UTF-8");
     answer
 }
 
 #[test]
-fn a_live_server_answers_whoever_asks_and_forgets_a_deleted_stream() {
+fn a_live_server_answers_all_kinds_of_requests_and_ends_a_deleted_stream() {
     let _machine = shared();
     let server = Server::start();
     let stream =
@@ -31,7 +31,7 @@ fn a_live_server_answers_whoever_asks_and_forgets_a_deleted_stream() {
     prometheus::assert_clean(&client.get("/metrics").text());
     assert!(client.get("/").text().contains("/openapi.json"));
     assert!(client.get(&format!("/watch/{}", stream.playback_id)).text().contains("<h1>Tea &lt;&amp;&gt; talk</h1>"));
-    let page = client.get("/watch/nobody");
+    let page = client.get("/watch/unknown");
     assert_eq!((page.status, page.header("content-type")), (404, Some("text/html; charset=utf-8")));
 
     let signed = server.api().create("low", json!({ "playback_policies": ["signed"] }));
@@ -50,7 +50,7 @@ fn a_live_server_answers_whoever_asks_and_forgets_a_deleted_stream() {
     }
 
     server.api().delete(&stream);
-    until("the encoder to be let go", || {
+    until("the encoder to be disconnected", || {
         client.get("/metrics").text().contains("weir_ingest_connections 0").then_some(())
     });
     drop(encoder);
@@ -59,7 +59,7 @@ fn a_live_server_answers_whoever_asks_and_forgets_a_deleted_stream() {
 }
 
 #[test]
-fn guesses_of_the_token_are_slowed_and_foreign_forms_refused() {
+fn token_guesses_are_slowed_down_and_cross_site_forms_refused() {
     let _machine = shared();
     let server = Server::start();
     let form = raw(
@@ -74,23 +74,23 @@ fn guesses_of_the_token_are_slowed_and_foreign_forms_refused() {
     assert_eq!(statuses, [401, 401, 401]);
     let slowed = ask();
     assert_eq!((slowed.status, slowed.header("retry-after")), (429, Some("1")));
-    until("the right token to be let in again", || {
+    until("the right token to be accepted again", || {
         let right = Client::new(server.base(), Some("Basic ZTJlLXRva2VuOmUyZS1zZWNyZXQ=".to_owned()));
         (right.get("/system/v1/whoami").status == 200).then_some(())
     });
 }
 
-/// A limit that leaves room for 32 viewers or so.
+/// A limit that leaves room for about 32 viewers.
 const FEW_FILES: u64 = 300;
 
 #[test]
-fn viewers_never_shut_out_encoders_and_the_api() {
+fn viewers_never_crowd_out_encoders_and_the_api() {
     let _machine = shared();
     let server = Server::start_with(&[(OPEN_FILES, &FEW_FILES.to_string())]);
     assert!(server.log().contains("the limit of open files is 300"), "{}", server.log());
     let stream = server.api().create("low", json!({}));
     let request = format!("GET /{}.m3u8 HTTP/1.1\r\nHost: a\r\n\r\n", stream.playback_id);
-    // More than there are files. Each asks, so that it is there for good, and stays.
+    // More than the limit of open files. Each sends a request, so that the server has accepted it, and stays connected.
     let viewers: Vec<_> = (0..2 * FEW_FILES)
         .map(|_| {
             let mut viewer =

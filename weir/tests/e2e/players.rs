@@ -1,4 +1,4 @@
-//! Players that people use, each on a live stream, without a stall. `WEIR_E2E_SECONDS` says for how long.
+//! Common players, each on a live stream, without a stall. `WEIR_E2E_SECONDS` sets for how long.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::{BOUND, Clip, Encoder, Server, Stream, alone, clip, until, until_within};
 
-/// What the players are made of, apart from what npm installs.
+/// Files of the player pages, besides those that npm installs.
 const PLAYER_FILES: [&str; 9] = [
     "package.json",
     "package-lock.json",
@@ -21,7 +21,7 @@ const PLAYER_FILES: [&str; 9] = [
     "pages/shaka.html",
     "pages/videojs.html",
 ];
-/// Enough to see a stall at a segment boundary; a full run takes 60.
+/// Enough to see a stall at a segment boundary. A full run takes 60.
 const DEFAULT_SECONDS: u64 = 15;
 
 pub(crate) fn seconds() -> u64 {
@@ -29,20 +29,20 @@ pub(crate) fn seconds() -> u64 {
     asked.map_or(DEFAULT_SECONDS, |text| text.parse().expect("WEIR_E2E_SECONDS is a number"))
 }
 
-/// A live programme in this latency mode, picture and tone with a keyframe each second, that has been on for long enough
-/// to keep the distance to its live edge that the playlist asks of players.
+/// Starts a live programme with video, a tone and a key frame each second. Returns once it has run for long enough that
+/// players can keep the distance to the live edge that the playlist asks for.
 fn live(latency_mode: &str) -> (Server, Stream, Encoder) {
     let server = Server::start();
     let stream = server.api().create(latency_mode, json!({}));
     let encoder = Encoder::push_loop(&clip(&Clip::plain(120)), &server.rtmp_url(&stream.key));
     server.playback(&stream).main().wait_for("three target durations", |list| {
-        let there: f64 = list.segments.iter().map(|segment| segment.duration).sum();
-        there >= 3.0 * list.target_duration
+        let listed: f64 = list.segments.iter().map(|segment| segment.duration).sum();
+        listed >= 3.0 * list.target_duration
     });
     (server, stream, encoder)
 }
 
-/// The player pages with what they need from npm, in a folder of the build.
+/// Returns a folder of the build with the player pages and their npm packages.
 pub(crate) fn player_folder() -> String {
     static INSTALLED: Once = Once::new();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/players");
@@ -50,7 +50,7 @@ pub(crate) fn player_folder() -> String {
     INSTALLED.call_once(|| {
         let read = |path: &Path| std::fs::read(path).ok();
         let lock = read(&source.join("package-lock.json"));
-        // npm writes this file last, so an interrupted installation is done again.
+        // Written last, so that an interrupted installation is repeated.
         let marker = folder.join("node_modules/.installed-lock");
         let fresh = read(&marker) == lock;
         std::fs::create_dir_all(folder.join("pages")).expect("a folder for the players");
@@ -61,13 +61,14 @@ pub(crate) fn player_folder() -> String {
             let arguments = ["ci", "--no-audit", "--no-fund", "--silent"];
             let npm = Command::new("npm").args(arguments).current_dir(&folder).output().expect("npm runs");
             assert!(npm.status.success(), "npm ci: {}", String::from_utf8_lossy(&npm.stderr));
-            std::fs::write(&marker, lock.expect("the lock file is in the tree")).expect("the marker");
+            std::fs::write(&marker, lock.expect("the lock file is in the repository")).expect("the marker");
         }
     });
     folder.to_str().expect("a UTF-8 path").to_owned()
 }
 
-/// Opens the watch page for so many seconds, and waits until it plays. `play.mjs` judges, and takes `more`.
+/// Opens the watch page for `seconds`, and waits until it plays. `more` are further arguments of `play.mjs`, which
+/// checks playback.
 pub(crate) fn watch(server: &Server, stream: &Stream, seconds: u64, more: &[&str]) -> Encoder {
     let (script, url) = (format!("{}/play.mjs", player_folder()), server.watch_url(stream));
     let player = Encoder::run("node", &[&[&script, "watch", &url, &seconds.to_string()], more].concat());
@@ -75,20 +76,20 @@ pub(crate) fn watch(server: &Server, stream: &Stream, seconds: u64, more: &[&str
     player
 }
 
-/// The player comes to its end, and nothing was wrong.
-pub(crate) fn assert_content(player: &mut Encoder) {
+/// Waits for the end of the player, and checks that nothing was wrong.
+pub(crate) fn assert_success(player: &mut Encoder) {
     let time = BOUND + Duration::from_secs(seconds());
     let status = until_within(time, "the player to end", || player.exit_status());
     assert!(status.success(), "{}", player.output());
 }
 
-/// Plays in Chromium. `play.mjs` judges; its answer is the message of a failure.
+/// Plays in Chromium. `play.mjs` checks playback, and its output is the message of a failure.
 pub(crate) fn assert_plays_in_chromium(player: &str, url: &str) {
     let script = format!("{}/play.mjs", player_folder());
     let run = Command::new("node").args([&script, player, url, &seconds().to_string()]).output().expect("node runs");
-    let said = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
-    assert!(run.status.success(), "{player}: {said}");
-    eprintln!("{}", said.trim());
+    let output = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{player}: {output}");
+    eprintln!("{}", output.trim());
 }
 
 fn assert_hls_js_plays(latency_mode: &str) {
@@ -112,11 +113,12 @@ fn hls_js_plays_low() {
     assert_hls_js_plays("low");
 }
 
-/// hls.js with its defaults and the others, each opened with the first answer of a stream and a little later, in each mode.
-/// One mode after another: the pages share two cores, and the buffers of players in `low` last for less time than it takes to
-/// start eight of them there.
+/// Opens hls.js with its defaults and other players at the first response of a stream and a little later, in each mode.
+///
+/// The modes run one after another, because the pages share two cores. Starting eight players there takes longer than
+/// their buffers last in `low`.
 #[test]
-fn players_join_at_the_first_answer() {
+fn players_join_at_the_first_response() {
     let _machine = alone();
     let server = Server::start();
     let video = clip(&Clip::plain(120));
@@ -129,15 +131,15 @@ fn players_join_at_the_first_answer() {
         let pages: Vec<_> = players.map(|(player, at)| json!({ "player": player, "at": at, "url": url })).collect();
         let arguments = ["join", &seconds().to_string(), &json!(pages).to_string()];
         let run = Command::new("node").arg(&script).args(arguments).output().expect("node runs");
-        let said = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
-        assert!(run.status.success(), "{mode}: {said}");
-        eprintln!("{mode}: {}", said.trim());
+        let output = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        assert!(run.status.success(), "{mode}: {output}");
+        eprintln!("{mode}: {}", output.trim());
     }
 }
 
-/// The watch page says that a stream has ended, whichever way that came about, and shows the next broadcast.
+/// The watch page shows that a stream has ended, however it ended, and plays the next broadcast.
 #[test]
-fn the_watch_page_sees_the_end_and_the_next_show() {
+fn the_watch_page_shows_the_end_and_the_next_broadcast() {
     let _machine = alone();
     let server = Server::start();
     let api = server.api();
@@ -154,22 +156,22 @@ fn the_watch_page_sees_the_end_and_the_next_show() {
     let pages: Vec<_> = streams.iter().map(|stream| json!({ "url": server.watch_url(stream) })).collect();
     let script = format!("{}/shows.mjs", player_folder());
     let viewers = Encoder::run("node", &[&script, "follow", &(4 * seconds()).to_string(), &json!(pages).to_string()]);
-    // Lines are `page: badge`.
-    let all_say = |badge: &str, times: usize| {
-        until(&format!("all pages to say {badge:?}"), || {
-            let said = viewers.output();
-            let count = |n: usize| said.lines().filter(|line| *line == format!("{n}: {badge}")).count();
+    // Lines of the output are `page: badge`.
+    let wait_for_all = |badge: &str, times: usize| {
+        until(&format!("all pages to show {badge:?}"), || {
+            let output = viewers.output();
+            let count = |n: usize| output.lines().filter(|line| *line == format!("{n}: {badge}")).count();
             (0..streams.len()).all(|n| count(n) >= times).then_some(())
         });
     };
-    all_say("Live", 1);
+    wait_for_all("Live", 1);
     api.put(&streams[2], "complete");
     encoders.iter_mut().for_each(Encoder::kill);
-    all_say("Ended", 1);
-    let _again = push();
-    all_say("Live", 2);
-    let said = viewers.output();
-    assert!(!said.contains("wrong"), "{said}");
+    wait_for_all("Ended", 1);
+    let _next = push();
+    wait_for_all("Live", 2);
+    let output = viewers.output();
+    assert!(!output.contains("wrong"), "{output}");
 }
 
 #[test]
@@ -186,7 +188,7 @@ fn video_js_plays_low() {
     assert_plays_in_chromium("videojs", &server.playlist_url(&stream));
 }
 
-/// Decodes in real time, stops at the first fault, and has to come out with all the pictures of the time played.
+/// Decodes in real time, stops at the first error, and has to decode all video frames of the time played.
 #[test]
 fn ffmpeg_plays_low() {
     let _machine = alone();
@@ -196,12 +198,12 @@ fn ffmpeg_plays_low() {
     let tail = ["-map", "0:v:0", "-map", "0:a:0", "-fps_mode", "passthrough", "-f", "null", "-progress", "-", "-"];
     let mut player = Encoder::ffmpeg(&[head.as_slice(), &tail].concat());
     let status = until_within(playtime(), "ffmpeg to play its time", || player.exit_status());
-    let said = player.output();
-    assert!(status.success(), "ffmpeg ended with {status}:\n{said}");
-    let pictures = said.lines().filter_map(|line| line.strip_prefix("frame=")).next_back().expect("a progress report");
-    let pictures: u64 = pictures.trim().parse().expect("a number of pictures");
-    assert!(pictures + FRAME_RATE >= seconds() * FRAME_RATE, "{pictures} pictures in {time} s:\n{said}");
-    let complaint = said.lines().find(|line| !line.contains('='));
+    let output = player.output();
+    assert!(status.success(), "ffmpeg ended with {status}:\n{output}");
+    let frames = output.lines().filter_map(|line| line.strip_prefix("frame=")).next_back().expect("a progress report");
+    let frames: u64 = frames.trim().parse().expect("a number of frames");
+    assert!(frames + FRAME_RATE >= seconds() * FRAME_RATE, "{frames} frames in {time} s:\n{output}");
+    let complaint = output.lines().find(|line| !line.contains('='));
     assert_eq!(complaint, None, "ffmpeg complained");
 }
 
@@ -212,47 +214,51 @@ fn gstreamer_hlsdemux2_plays_low() {
     let uri = format!("uri={}", server.playlist_url(&stream));
     let video = "video-sink=fpsdisplaysink text-overlay=false video-sink=fakesink sync=true";
     let mut player = Encoder::run("gst-launch-1.0", &["-v", "playbin3", &uri, video, "audio-sink=fakesink sync=true"]);
-    let said = until_within(playtime(), "GStreamer to play its time", || {
-        let said = player.output();
+    let output = until_within(playtime(), "GStreamer to play its time", || {
+        let output = player.output();
         let ended = player.exit_status().is_some();
-        (ended || shown(&said).last().is_some_and(|last| last.rendered >= seconds() * FRAME_RATE)).then_some(said)
+        (ended || reports(&output).last().is_some_and(|last| last.rendered >= seconds() * FRAME_RATE)).then_some(output)
     });
-    assert!(player.exit_status().is_none(), "it gave up:\n{said}");
-    assert!(said.contains("GstHLSDemux2"), "another demuxer played:\n{said}");
-    assert!(!said.contains("ERROR"), "{said}");
-    let shown = shown(&said);
-    assert_eq!(shown.last().map(|last| last.dropped), Some(0), "pictures came too late:\n{said}");
-    for one in shown.iter().skip(SETTLING) {
-        assert!(one.rate >= FRAME_RATE as f64 / 2.0, "it stood still, {one:?}:\n{said}");
+    assert!(player.exit_status().is_none(), "GStreamer ended early:\n{output}");
+    assert!(output.contains("GstHLSDemux2"), "another demuxer played:\n{output}");
+    assert!(!output.contains("ERROR"), "{output}");
+    let reports = reports(&output);
+    assert_eq!(
+        reports.last().map(|last| last.dropped),
+        Some(0),
+        "frames were dropped because they were late:\n{output}"
+    );
+    for one in reports.iter().skip(SETTLING) {
+        assert!(one.rate >= FRAME_RATE as f64 / 2.0, "playback stalled, {one:?}:\n{output}");
     }
 }
 
 const FRAME_RATE: u64 = 30;
-/// Reports (two a second) in which the live edge is found and buffers fill.
+/// Reports, two per second, during which the player finds the live edge and fills its buffers.
 const SETTLING: usize = 4;
 
-/// A player is given its time, as much again to start, and what a loaded machine may cost.
+/// Timeout of a player: its playing time, as much again to start, and a margin for a loaded machine.
 fn playtime() -> Duration {
     BOUND + 2 * Duration::from_secs(seconds())
 }
 
 /// One report of `fpsdisplaysink`.
 #[derive(Clone, Copy, Debug)]
-struct Shown {
+struct Report {
     rendered: u64,
     dropped: u64,
     rate: f64,
 }
 
 /// Reads `rendered: 31, dropped: 0, current: 30.01, average: 30.20`.
-fn shown(said: &str) -> Vec<Shown> {
+fn reports(output: &str) -> Vec<Report> {
     let field = |line: &str, name: &str| -> Option<f64> {
         let after = line.split_once(name)?.1;
         after.split(',').next()?.trim().parse().ok()
     };
     let report = |line: &str| {
         let (rendered, dropped) = (field(line, "rendered:")?, field(line, "dropped:")?);
-        Some(Shown { rendered: rendered as u64, dropped: dropped as u64, rate: field(line, "current:")? })
+        Some(Report { rendered: rendered as u64, dropped: dropped as u64, rate: field(line, "current:")? })
     };
-    said.lines().filter(|line| line.contains("last-message")).filter_map(report).collect()
+    output.lines().filter(|line| line.contains("last-message")).filter_map(report).collect()
 }

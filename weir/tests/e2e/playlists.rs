@@ -1,64 +1,70 @@
-//! Playlists against rfc8216bis for whole broadcasts, their first ten seconds included: publishers kind and hostile, in every
-//! latency mode, watched by a strict reader while they send at real speed.
+//! Playlists of whole broadcasts, including their first ten seconds, checked against rfc8216bis: regular and irregular
+//! publishers, in every latency mode, with a strict reader while they send in real time.
 
 use std::thread;
 
 use serde_json::json;
 
 use crate::malformed_input::publisher::{Tag, VIDEO, publish, tags};
-use crate::malformed_input::{changed, made, other_size, plain};
+use crate::malformed_input::{changed, encode_clip, other_size, plain};
 use crate::support::{Encoder, Seen, Server, Stream, Watcher, shared};
 
 const MODES: [&str; 3] = ["low", "reduced", "standard"];
-/// Segments of some rendition after which enough of an SRT contribution was seen.
-const SEEN: usize = 3;
+/// Segments of a rendition after which a test with SRT ends.
+const ENOUGH: usize = 3;
 
-/// A contribution, and what the playlists may show of it.
+/// A contribution, and the effects that it may have on the playlists.
 struct Case {
     name: &'static str,
     tags: fn() -> Vec<Tag>,
-    /// A hint may turn out wrong, and goes away at once then: what ends the segment could not be foreseen.
+    /// True if a preload hint may turn out wrong and be withdrawn at once, because the end of the segment could not be
+    /// predicted.
     surprises: bool,
-    /// The bit rate grows by more than can be foreseen.
+    /// True if the bit rate grows by more than can be predicted.
     grows: bool,
-    /// The highest frame rate.
+    /// The maximum frame rate.
     rate: f64,
 }
 
-const KIND: Case = Case { name: "", tags: plain, surprises: false, grows: false, rate: 30.0 };
+const REGULAR: Case = Case { name: "", tags: plain, surprises: false, grows: false, rate: 30.0 };
 
 fn cases() -> Vec<Case> {
     vec![
-        Case { name: "a regular stream", ..KIND },
+        Case { name: "a regular stream", ..REGULAR },
         Case {
             name: "reordered frames",
-            tags: || tags(&made("playlists-b.flv", &format!("{SOURCE} {REORDERED}"))),
-            ..KIND
+            tags: || tags(&encode_clip("playlists-b.flv", &format!("{SOURCE} {REORDERED}"))),
+            ..REGULAR
         },
-        Case { name: "30, 10 and 2 frames a second", tags: || rates("drops", "30", DROPS), ..KIND },
+        Case { name: "30, 10 and 2 frames a second", tags: || rates("drops", "30", DROPS), ..REGULAR },
         Case {
-            name: "a screen share of 1 that becomes 60",
+            name: "a screen share of 1 frame a second that changes to 60",
             tags: || rates("screen", "60", SCREEN),
             surprises: true,
             grows: true,
             rate: 60.0,
         },
-        Case { name: "60 frames a second that become 5", tags: || rates("slower", "60", SLOWER), rate: 60.0, ..KIND },
-        Case { name: "irregular key frames", tags: || tags(&irregular("flv")), ..KIND },
-        Case { name: "a GOP of 4 and one of 8 s", tags: || gops("playlists-long.flv", "0,4"), ..KIND },
+        Case {
+            name: "60 frames a second that change to 5",
+            tags: || rates("slower", "60", SLOWER),
+            rate: 60.0,
+            ..REGULAR
+        },
+        Case { name: "irregular key frames", tags: || tags(&irregular("flv")), ..REGULAR },
+        Case { name: "a GOP of 4 and one of 8 s", tags: || gops("playlists-long.flv", "0,4"), ..REGULAR },
         Case { name: "another size", tags: other_size, surprises: true, grows: true, rate: 25.0 },
         Case {
             name: "audio that stops for a while",
             tags: || changed(|tag| tag.kind == VIDEO || !(4_000..7_000).contains(&tag.at)),
             surprises: true,
-            ..KIND
+            ..REGULAR
         },
         Case {
             name: "video that stops for a while",
             tags: || changed(|tag| tag.kind != VIDEO || !(4_000..7_500).contains(&tag.at)),
             surprises: true,
             grows: true,
-            ..KIND
+            ..REGULAR
         },
     ]
 }
@@ -74,7 +80,7 @@ const ENCODED: &str = "-c:v libx264 -preset ultrafast -tune zerolatency -pix_fmt
 
 /// Frames at rates that jump, with a key frame each second.
 fn rates(name: &str, rate: &str, select: &str) -> Vec<Tag> {
-    tags(&made(&format!("playlists-{name}.flv"), &varying(rate, select)))
+    tags(&encode_clip(&format!("playlists-{name}.flv"), &varying(rate, select)))
 }
 
 fn varying(rate: &str, select: &str) -> String {
@@ -85,15 +91,15 @@ fn varying(rate: &str, select: &str) -> String {
 }
 
 fn irregular(format: &str) -> std::path::PathBuf {
-    made_with_keys(&format!("playlists-irregular.{format}"), "0,1,4.7,5.2,7.5,8.3,11.2")
+    encode_with_keys(&format!("playlists-irregular.{format}"), "0,1,4.7,5.2,7.5,8.3,11.2")
 }
 
 fn gops(name: &str, keys: &str) -> Vec<Tag> {
-    tags(&made_with_keys(name, keys))
+    tags(&encode_with_keys(name, keys))
 }
 
-fn made_with_keys(name: &str, keys: &str) -> std::path::PathBuf {
-    made(name, &format!("{SOURCE} {ENCODED} -g 9999 -sc_threshold 0 -force_key_frames {keys}"))
+fn encode_with_keys(name: &str, keys: &str) -> std::path::PathBuf {
+    encode_clip(name, &format!("{SOURCE} {ENCODED} -g 9999 -sc_threshold 0 -force_key_frames {keys}"))
 }
 
 fn assert_seen(latency_mode: &str, case: &Case, seen: &Seen) {
@@ -107,7 +113,7 @@ fn assert_seen(latency_mode: &str, case: &Case, seen: &Seen) {
 }
 
 #[test]
-fn publishers_of_all_kinds_keep_the_standard() {
+fn playlists_of_all_publishers_conform() {
     let _machine = shared();
     let server = Server::start();
     for latency_mode in MODES {
@@ -128,11 +134,11 @@ fn publishers_of_all_kinds_keep_the_standard() {
 }
 
 #[test]
-fn srt_publishers_keep_the_standard() {
+fn playlists_of_srt_publishers_conform() {
     let _machine = shared();
     let server = Server::start();
     let files = [
-        ("rates that jump", made("playlists-rates.mkv", &varying("30", DROPS)), 30.0),
+        ("rates that jump", encode_clip("playlists-rates.mkv", &varying("30", DROPS)), 30.0),
         ("irregular key frames", irregular("mkv"), 30.0),
     ];
     let push = |stream: &Stream, file: &std::path::Path| {
@@ -148,9 +154,9 @@ fn srt_publishers_keep_the_standard() {
         }
     }
     for (latency_mode, name, rate, watcher, encoder) in watched {
-        watcher.wait_for(SEEN);
+        watcher.wait_for(ENOUGH);
         let seen = watcher.finish(&format!("SRT, {latency_mode}, {name}"));
         drop(encoder);
-        assert_seen(latency_mode, &Case { name, rate: *rate, surprises: true, ..KIND }, &seen);
+        assert_seen(latency_mode, &Case { name, rate: *rate, surprises: true, ..REGULAR }, &seen);
     }
 }

@@ -1,13 +1,13 @@
-//! Every encoder that can push, pushes, and what comes out can be decoded.
+//! Common encoders publish, and the result can be decoded.
 
 use serde_json::json;
 
 use crate::support::{Clip, Encoder, Server, Stream, Watcher, clip, shared};
 
-/// Segments to wait for before a decoder is let at the playlist.
+/// Segments to wait for before a decoder starts.
 const ENOUGH: usize = 3;
 
-/// Waits for segments of each kind named and has ffmpeg decode some of what is live. All playlists are watched meanwhile.
+/// Waits for renditions of these kinds and decodes some seconds with ffmpeg, while a [`Watcher`] checks all playlists.
 pub(crate) fn assert_plays(server: &Server, stream: &Stream, kinds: &[&str]) {
     let watcher = Watcher::start(server, stream);
     let renditions = server.playback(stream).renditions();
@@ -18,13 +18,13 @@ pub(crate) fn assert_plays(server: &Server, stream: &Stream, kinds: &[&str]) {
         rendition.wait_for("segments", |list| list.segments.len() >= ENOUGH);
     }
     let url = server.playlist_url(stream);
-    // Times are compared in the stream's own ticks: in those of the usual frame rate two pictures of an encoder that stumbled
-    // fall on one.
+    // Compares times in the ticks of the stream. In those of the nominal frame rate, two frames of a jittery encoder
+    // may get the same time.
     let ticks = ["-enc_time_base:v", "-1"];
-    let words = [&["-v", "error", "-xerror", "-i", &url, "-t", "3"][..], &ticks, &["-f", "null", "-"]].concat();
-    let mut decoder = Encoder::ffmpeg(&words);
+    let arguments = [&["-v", "error", "-xerror", "-i", &url, "-t", "3"][..], &ticks, &["-f", "null", "-"]].concat();
+    let mut decoder = Encoder::ffmpeg(&arguments);
     decoder.wait_for_success();
-    assert_eq!(decoder.output(), "", "ffmpeg had something to complain about");
+    assert_eq!(decoder.output(), "", "ffmpeg printed a warning");
     assert_eq!(server.api().status(stream), "active");
     let seen = watcher.finish("its playlists");
     assert!(seen.outgrown.is_empty(), "{seen:?}");
@@ -45,9 +45,9 @@ fn ffmpeg_encodes() {
     let server = Server::start();
     let stream = server.api().create("reduced", json!({}));
     let url = server.rtmp_url(&stream.key);
-    let words = "-re -f lavfi -i testsrc2=size=640x360:rate=30 -f lavfi -i sine=sample_rate=44100 -c:v libx264 \
+    let arguments = "-re -f lavfi -i testsrc2=size=640x360:rate=30 -f lavfi -i sine=sample_rate=44100 -c:v libx264 \
                  -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 30 -c:a aac -f flv";
-    let arguments: Vec<_> = words.split_whitespace().chain([url.as_str()]).collect();
+    let arguments: Vec<_> = arguments.split_whitespace().chain([url.as_str()]).collect();
     let _encoder = Encoder::ffmpeg(&arguments);
     assert_plays(&server, &stream, &["audio", "video"]);
 }
@@ -86,7 +86,7 @@ fn ffmpeg_pushes_over_tls() {
 }
 
 #[test]
-fn any_application_name_and_a_query_behind_the_key_will_do() {
+fn any_application_name_and_a_query_after_the_key_are_accepted() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({}));
@@ -116,7 +116,7 @@ fn audio_alone_plays() {
 }
 
 #[test]
-fn a_stream_made_for_audio_drops_the_picture() {
+fn an_audio_only_stream_drops_video() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({ "audio_only": true }));

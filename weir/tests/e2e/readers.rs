@@ -1,4 +1,4 @@
-//! Viewers that are early, late, slow, or want no parts.
+//! HTTP clients that are early, late, slow, or want no parts.
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -8,16 +8,16 @@ use serde_json::json;
 use crate::support::{Clip, Encoder, MediaPlaylist, Rendition, Server, clip, shared, until};
 
 #[test]
-fn idle_and_unknown_are_told_apart() {
+fn idle_and_unknown_playback_ids_have_different_responses() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({}));
     let idle = server.playback(&stream).answer();
     assert_eq!(idle.status, 412, "{}", idle.text());
-    assert!(!idle.body.is_empty(), "it says why");
-    let unknown = server.client().get("/nobodyknowsthisplaybackid.m3u8");
+    assert!(!idle.body.is_empty(), "the response has a reason");
+    let unknown = server.client().get("/thisplaybackidisunknown.m3u8");
     assert_eq!(unknown.status, 404, "{}", unknown.text());
-    assert!(!unknown.body.is_empty(), "it says why");
+    assert!(!unknown.body.is_empty(), "the response has a reason");
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn low_latency_false_is_the_same_programme_without_parts() {
 }
 
 #[test]
-fn a_reload_is_held_until_what_was_asked_for_is_there() {
+fn a_blocking_reload_waits_for_the_requested_part() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({}));
@@ -54,16 +54,16 @@ fn a_reload_is_held_until_what_was_asked_for_is_there() {
 
     let answer = server.client().get(&format!("{}?_HLS_msn={next}&_HLS_part=0", main.path));
     assert_eq!(answer.status, 200);
-    let held = MediaPlaylist::parse(&answer.text());
-    let (end, open) = (held.first + held.segments.len() as u64, held.open_parts.len());
-    assert!(end > next || (end == next && open > 0), "segment {next} has no part in {}", held.text);
+    let reloaded = MediaPlaylist::parse(&answer.text());
+    let (end, open) = (reloaded.first + reloaded.segments.len() as u64, reloaded.open_parts.len());
+    assert!(end > next || (end == next && open > 0), "segment {next} has no part in {}", reloaded.text);
 
     let too_far = server.client().get(&format!("{}?_HLS_msn={}", main.path, next + 50));
     assert_eq!(too_far.status, 400, "{}", too_far.text());
 }
 
 #[test]
-fn answers_may_be_cached_as_long_as_they_are_true() {
+fn responses_can_be_cached_while_they_are_valid() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({}));
@@ -71,17 +71,17 @@ fn answers_may_be_cached_as_long_as_they_are_true() {
     let main = server.playback(&stream).main();
     let list = main.wait_for("a segment", |list| !list.segments.is_empty());
     let segment = main.fetch(&list.segments[0].uri);
-    let kept = segment.header("cache-control").expect("a segment says how long it keeps");
+    let kept = segment.header("cache-control").expect("a segment has Cache-Control");
     assert!(kept.contains("immutable"), "{kept}");
     assert_eq!(segment.header("access-control-allow-origin"), Some("*"));
     let reload = server.client().get(&main.path);
-    assert!(reload.header("cache-control").is_some(), "a playlist says how long it keeps");
+    assert!(reload.header("cache-control").is_some(), "a playlist has Cache-Control");
     assert_eq!(reload.header("access-control-allow-origin"), Some("*"));
 }
 
-/// Asks for far more than the sockets can hold and reads nothing.
+/// Requests far more than the socket buffers can hold, and reads nothing.
 #[test]
-fn a_reader_that_does_not_read_is_cut_off_and_holds_up_nobody() {
+fn a_client_that_does_not_read_is_disconnected_and_delays_no_other() {
     let _machine = shared();
     let server = Server::start_with(&[("WEIR_HTTP_WRITE_STALL", "2")]);
     let stream = server.api().create("low", json!({}));
@@ -90,16 +90,16 @@ fn a_reader_that_does_not_read_is_cut_off_and_holds_up_nobody() {
     let list = main.wait_for("a segment", |list| !list.segments.is_empty());
 
     let mut slow = TcpStream::connect(("127.0.0.1", server.http_port())).expect("the port is open");
-    slow.set_nonblocking(true).expect("a socket that does not wait");
+    slow.set_nonblocking(true).expect("a nonblocking socket");
     let folder = &main.path[..main.path.rfind('/').expect("an absolute path") + 1];
     let uri = &list.segments[0].uri;
     let path = if uri.starts_with('/') { uri.clone() } else { format!("{folder}{uri}") };
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    until("the slow reader to be cut off", || match slow.write_all(request.as_bytes()) {
+    until("the slow client to be disconnected", || match slow.write_all(request.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::WouldBlock => Some(()),
         _ => slow.take_error().expect("the state of the socket").map(drop),
     });
     let before = main.playlist();
-    main.wait_for("the programme to go on", |list| list.first + list.segments.len() as u64 > before.first + 1);
+    main.wait_for("the programme to continue", |list| list.first + list.segments.len() as u64 > before.first + 1);
     assert!(!main.playlist().ended);
 }

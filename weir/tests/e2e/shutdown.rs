@@ -1,4 +1,4 @@
-//! Every way out of the server ends, in time and with the right exit code, whatever its threads are doing.
+//! The server always ends in time and with the right exit code, whatever its threads are doing.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -12,17 +12,18 @@ use serde_json::json;
 
 use crate::support::{Clip, Encoder, Server, clip, free_ports, shared, until, until_within};
 
-/// The contract: a server that was told to go down is gone within this time.
-const GONE: Duration = Duration::from_secs(10);
-/// Servers at once, and how many one after another.
-const LANES: usize = 5;
+/// Documented time limit of the shutdown.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+/// Servers that run in parallel.
+const PARALLEL: usize = 5;
+/// Servers that run one after another.
 const ROUNDS: usize = 10;
 const PAIRS: [[Signal; 2]; 3] = [[Signal::INT, Signal::INT], [Signal::TERM, Signal::TERM], [Signal::TERM, Signal::INT]];
-/// Between the two signals: together, as a terminal and a script send them, up to when the drain is nearly over.
+/// Time between the two signals: from none, as a terminal and a script send them, to nearly the whole shutdown.
 const GAPS_MS: [u64; 5] = [0, 2, 10, 40, 150];
 
-/// One server with an RTMP and an SRT encoder on the air, and two signals.
-fn two_signals(round: usize, file: &Path) {
+/// Sends two signals to a server with an RTMP and an SRT encoder.
+fn assert_ends_after_two_signals(round: usize, file: &Path) {
     let mut server = Server::start();
     let api = server.api();
     let (first, second) = (api.create("low", json!({})), api.create("low", json!({})));
@@ -33,14 +34,14 @@ fn two_signals(round: usize, file: &Path) {
     api.wait_for(&second, "active");
 
     let ([one, two], gap) = (PAIRS[round % PAIRS.len()], GAPS_MS[round % GAPS_MS.len()]);
-    let told = Instant::now();
+    let signalled_at = Instant::now();
     server.signal(one);
     thread::sleep(Duration::from_millis(gap));
     server.signal(two);
     let what = format!("round {round}: the server to end after {one:?}, {gap} ms and {two:?}");
-    let status = until_within(GONE, &what, || server.exit_status());
-    assert_eq!(status.code(), Some(0), "{what}: it ended with {status}");
-    assert!(told.elapsed() < GONE, "{what}: it took {:?}", told.elapsed());
+    let status = until_within(SHUTDOWN_LIMIT, &what, || server.exit_status());
+    assert_eq!(status.code(), Some(0), "{what}: ended with {status}");
+    assert!(signalled_at.elapsed() < SHUTDOWN_LIMIT, "{what}: took {:?}", signalled_at.elapsed());
 }
 
 #[test]
@@ -48,21 +49,24 @@ fn two_signals_end_a_busy_server_fifty_times() {
     let _machine = shared();
     let file = clip(&Clip::plain(8));
     thread::scope(|scope| {
-        for lane in 0..LANES {
+        for group in 0..PARALLEL {
             let file = &file;
-            scope.spawn(move || (0..ROUNDS).for_each(|round| two_signals(lane * ROUNDS + round, file)));
+            scope.spawn(move || {
+                (0..ROUNDS).for_each(|round| assert_ends_after_two_signals(group * ROUNDS + round, file))
+            });
         }
     });
 }
 
-/// What the pipe of a log takes, and how much is in it when the next line does not fit.
+/// Size of the pipe of the log, in bytes.
 const PIPE: usize = 4_096;
-const LINES: u64 = 3_900;
+/// Bytes in the pipe above which the next line may not fit.
+const FULL: u64 = 3_900;
 
-/// A server that nobody reads the log of: every thread of it that has something to say stands still.
-struct Stuck(Child);
+/// A server whose log is not read: every thread that writes to the log blocks.
+struct BlockedServer(Child);
 
-impl Stuck {
+impl BlockedServer {
     fn start(folder: &Path) -> Self {
         let [http, rtmp, srt] = free_ports();
         let child = Command::new(env!("CARGO_BIN_EXE_weir"))
@@ -78,59 +82,58 @@ impl Stuck {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the server starts");
-        let stuck = Self(child);
-        let log = stuck.0.stderr.as_ref().expect("its log");
+        let server = Self(child);
+        let log = server.0.stderr.as_ref().expect("its log");
         rustix::pipe::fcntl_setpipe_size(log, PIPE).expect("a short pipe");
-        until_within(GONE, "the log to be full", || {
-            // Whether it answers is no matter: asking makes it talk.
+        until_within(SHUTDOWN_LIMIT, "the log to be full", || {
+            // The response does not matter: any connection makes the server log.
             let _ = std::net::TcpStream::connect(("127.0.0.1", http)).map(drop);
-            let log = stuck.0.stderr.as_ref().expect("its log");
-            (rustix::io::ioctl_fionread(log).expect("the length of the log") > LINES).then_some(())
+            let log = server.0.stderr.as_ref().expect("its log");
+            (rustix::io::ioctl_fionread(log).expect("the length of the log") > FULL).then_some(())
         });
-        stuck
+        server
     }
 
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).expect("the server is there to be signalled");
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the server, and checks its exit code.
     fn assert_ends(&mut self, within: Duration) {
-        let status =
-            until_within(within, "the end of a server that stands still", || self.0.try_wait().expect("its state"));
-        assert_eq!(status.code(), Some(0), "it ended with {status}");
+        let status = until_within(within, "the end of a blocked server", || self.0.try_wait().expect("its state"));
+        assert_eq!(status.code(), Some(0), "the server ended with {status}");
     }
 }
 
-impl Drop for Stuck {
+impl Drop for BlockedServer {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Fails if the server has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
 #[test]
-fn a_server_that_stands_still_ends_by_a_second_signal_or_when_its_time_is_over() {
+fn a_blocked_server_ends_after_a_second_signal_or_at_the_time_limit() {
     let _machine = shared();
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
-    let [mut waited_for, mut hurried] = folders.each_ref().map(|folder| Stuck::start(folder.path()));
-    waited_for.signal(Signal::TERM);
-    let told = Instant::now();
-    hurried.signal(Signal::INT);
-    hurried.signal(Signal::TERM);
-    hurried.assert_ends(Duration::from_secs(5));
-    waited_for.assert_ends(GONE.saturating_sub(told.elapsed()));
+    let [mut slow, mut fast] = folders.each_ref().map(|folder| BlockedServer::start(folder.path()));
+    slow.signal(Signal::TERM);
+    let signalled_at = Instant::now();
+    fast.signal(Signal::INT);
+    fast.signal(Signal::TERM);
+    fast.assert_ends(Duration::from_secs(5));
+    slow.assert_ends(SHUTDOWN_LIMIT.saturating_sub(signalled_at.elapsed()));
 }
 
-/// The programs of a process group that run, by name.
+/// Returns the names of the running programs of a process group.
 fn running(group: u32) -> Vec<String> {
     let processes = fs::read_dir("/proc").expect("the list of processes").filter_map(Result::ok);
     let stats = processes.filter_map(|process| fs::read_to_string(process.path().join("stat")).ok());
     let of_group = |stat: String| {
         let (name, fields) = stat.rsplit_once(") ")?;
         let mut fields = fields.split(' ');
-        // What has ended and nobody has asked after runs no more.
+        // A zombie does not run any more.
         let runs = fields.next()? != "Z";
         let _parent = fields.next()?;
         (runs && fields.next()?.parse() == Ok(group)).then(|| name.to_owned())
@@ -139,13 +142,14 @@ fn running(group: u32) -> Vec<String> {
 }
 
 #[test]
-fn ctrl_c_ends_the_demo_with_all_that_it_started() {
+fn ctrl_c_ends_the_demo_and_all_its_programs() {
     let _machine = shared();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let output = folder.path().join("output");
     let log = File::create(&output).expect("an output file");
     let [http, rtmp, srt] = free_ports();
-    // A test that runs in the background of a shell has SIGINT ignored, and bash cannot trap what it finds ignored.
+    // A test that runs in the background of a shell ignores SIGINT, and bash cannot trap a signal that is ignored at
+    // its start.
     let mut demo = Command::new("env")
         .arg("--default-signal=INT")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/demo.sh"))
@@ -159,18 +163,18 @@ fn ctrl_c_ends_the_demo_with_all_that_it_started() {
         .process_group(0)
         .spawn()
         .expect("the demo starts");
-    let said = || fs::read_to_string(&output).unwrap_or_default();
+    let printed = || fs::read_to_string(&output).unwrap_or_default();
     until("the demo to play", || {
-        assert!(demo.try_wait().expect("its state").is_none(), "the demo ended:\n{}", said());
-        said().contains("Ctrl-C ends it").then_some(())
+        assert!(demo.try_wait().expect("its state").is_none(), "the demo ended:\n{}", printed());
+        printed().contains("Press Ctrl-C to stop").then_some(())
     });
-    // As a terminal does, to all at once; and again by someone in a hurry.
+    // Signal the whole group, as a terminal does, and once more, as an impatient user does.
     let group = Pid::from_child(&demo);
     for pause in [50, 0] {
         kill_process_group(group, Signal::INT).expect("the demo is there");
         thread::sleep(Duration::from_millis(pause));
     }
     let status = until("the end of the demo", || demo.try_wait().expect("its state"));
-    assert_eq!(status.code(), Some(0), "{}", said());
+    assert_eq!(status.code(), Some(0), "{}", printed());
     assert_eq!(running(demo.id()), Vec::<String>::new(), "left behind");
 }

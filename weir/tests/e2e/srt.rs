@@ -1,14 +1,14 @@
-//! SRT from the programs that people use: what they push plays, and who must not is told why.
+//! SRT from common programs: their streams play, and unauthorized encoders are refused.
 
 use serde_json::json;
 
 use crate::publish::assert_plays;
 use crate::support::{Clip, Encoder, Server, clip, prometheus, shared, until};
 
-/// What ffmpeg says when a listener refuses it.
+/// Output of ffmpeg when a listener refuses it.
 const REFUSED: &str = "Input/output error";
 
-/// Pushes a clip over and over as a transport stream.
+/// Pushes a clip in a loop as a transport stream.
 fn push(url: &str, more: &[&str]) -> Encoder {
     let file = clip(&Clip::plain(8));
     let file = file.to_str().expect("a UTF-8 path");
@@ -23,7 +23,7 @@ fn ffmpeg_pushes_a_transport_stream() {
     let stream = server.api().create("low", json!({}));
     let _encoder = push(&server.srt_url(&stream), &[]);
     assert_plays(&server, &stream, &["audio", "video"]);
-    let metrics = until("figures of the link", || {
+    let metrics = until("metrics of the link", || {
         let text = server.client().get("/metrics").text();
         text.contains("weir_srt_round_trip_seconds{live_stream=").then_some(text)
     });
@@ -34,7 +34,7 @@ fn ffmpeg_pushes_a_transport_stream() {
 }
 
 #[test]
-fn ffmpeg_may_use_longer_keys_and_the_words_of_access_control() {
+fn ffmpeg_may_use_longer_keys_and_the_access_control_syntax() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({}));
@@ -66,7 +66,7 @@ fn gstreamer_pushes_a_transport_stream() {
 }
 
 #[test]
-fn srt_live_transmit_pushes_what_it_gets() {
+fn srt_live_transmit_relays_a_transport_stream() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({}));
@@ -76,7 +76,7 @@ fn srt_live_transmit_pushes_what_it_gets() {
 }
 
 #[test]
-fn without_encryption_nobody_needs_a_passphrase() {
+fn no_passphrase_is_needed_without_encryption() {
     let _machine = shared();
     let server = Server::start_with(&[("WEIR_SRT_ENCRYPTION", "false")]);
     let stream = server.api().create("low", json!({}));
@@ -85,7 +85,7 @@ fn without_encryption_nobody_needs_a_passphrase() {
 }
 
 #[test]
-fn who_must_not_is_refused_and_the_owner_still_gets_in() {
+fn unauthorized_encoders_are_refused_and_the_owner_is_admitted() {
     let _machine = shared();
     let server = Server::start();
     let api = server.api();
@@ -96,13 +96,13 @@ fn who_must_not_is_refused_and_the_owner_still_gets_in() {
     let wrong = [
         format!("{base}?streamid={}&passphrase=not-the-passphrase", stream.key),
         format!("{base}?streamid={}", stream.key),
-        format!("{base}?streamid=nobody&passphrase={}", stream.srt_passphrase),
+        format!("{base}?streamid=unknown&passphrase={}", stream.srt_passphrase),
         server.srt_url(&disabled),
     ];
     for url in wrong {
         let mut encoder = push(&url, &[]);
         let status = encoder.wait();
-        assert!(!status.success() && encoder.output().contains(REFUSED), "let in:\n{}", encoder.output());
+        assert!(!status.success() && encoder.output().contains(REFUSED), "admitted:\n{}", encoder.output());
     }
     let counted = |reason: &str, count: u32| {
         let line = format!("weir_ingest_refusals_total{{reason=\"{reason}\"}} {count}");
@@ -116,7 +116,7 @@ fn who_must_not_is_refused_and_the_owner_still_gets_in() {
 }
 
 #[test]
-fn an_encoder_may_come_back_by_another_protocol() {
+fn an_encoder_may_reconnect_over_another_protocol() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({ "reconnect_window": 30 }));
@@ -126,12 +126,12 @@ fn an_encoder_may_come_back_by_another_protocol() {
     first.kill();
     let _second = push(&server.srt_url(&stream), &[]);
     let last = before.first + before.segments.len() as u64;
-    let after = main.wait_for("the programme to go on", |list| list.first + list.segments.len() as u64 > last + 3);
-    assert!(after.segments.iter().any(|segment| segment.discontinuity), "the change is told");
+    let after = main.wait_for("the programme to continue", |list| list.first + list.segments.len() as u64 > last + 3);
+    assert!(after.segments.iter().any(|segment| segment.discontinuity), "the change is signalled");
 }
 
 #[test]
-fn several_audio_tracks_do_not_disturb() {
+fn several_audio_tracks_are_accepted() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({}));

@@ -1,4 +1,4 @@
-//! The store fails and the programme goes on; servers that must not start say why.
+//! The programme continues while the store fails, and a server that must not start reports why.
 
 use std::fs;
 use std::path::Path;
@@ -11,8 +11,9 @@ use tokio::runtime::Runtime;
 
 use crate::support::{Clip, Encoder, Server, Stream, clip, shared, until};
 
-/// What the server says of its store, once when it begins to fail and once when it is back.
+/// Log message when the store starts to fail.
 const FAILS: &str = "the store fails";
+/// Log message when the store works again.
 const IS_BACK: &str = "the store takes writes again";
 
 fn push(server: &Server, stream: &Stream) -> Encoder {
@@ -25,9 +26,9 @@ fn metric(server: &Server, name: &str) -> u64 {
     value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
 }
 
-/// Waits until the server knows that its store fails, for this reason.
+/// Waits until the server reports that its store fails for this reason.
 fn wait_for_fault(server: &Server, reason: &str) {
-    until(&format!("/readyz to say: {reason}"), || {
+    until(&format!("/readyz to report: {reason}"), || {
         let answer = server.client().get("/readyz");
         (answer.status == 503 && answer.text().contains(reason)).then_some(())
     });
@@ -50,19 +51,21 @@ fn count(log: &str, line: &str) -> usize {
     log.matches(line).count()
 }
 
-/// An encoder that drops out while the store fails is let in again, and its viewers go on.
-fn assert_returns(server: &Server, stream: &Stream, first: &mut Encoder, breaks: usize) -> Encoder {
+/// Checks that an encoder that disconnects while the store fails is admitted again, and that its playlists continue.
+fn assert_reconnects(server: &Server, stream: &Stream, first: &mut Encoder, discontinuities: usize) -> Encoder {
     let main = server.playback(stream).main();
     first.kill();
-    until("the server to know of it", || (metric(server, "weir_store_queued_transitions") > 0).then_some(()));
+    until("the server to notice the disconnect", || {
+        (metric(server, "weir_store_queued_transitions") > 0).then_some(())
+    });
     let second = push(server, stream);
-    main.wait_for("the same list to go on", |list| {
-        !list.ended && list.segments.iter().filter(|segment| segment.discontinuity).count() >= breaks
+    main.wait_for("the same playlist to continue", |list| {
+        !list.ended && list.segments.iter().filter(|segment| segment.discontinuity).count() >= discontinuities
     });
     second
 }
 
-/// Holds the lock of the database, as a backup program may.
+/// Locks the database, as a backup program may.
 fn lock(runtime: &Runtime, data_dir: &Path) -> SqliteConnection {
     let options = SqliteConnectOptions::new().filename(data_dir.join("weir.db"));
     runtime.block_on(async {
@@ -73,7 +76,7 @@ fn lock(runtime: &Runtime, data_dir: &Path) -> SqliteConnection {
 }
 
 #[test]
-fn a_full_disk_and_a_locked_store_keep_no_encoder_out() {
+fn encoders_are_admitted_with_a_full_disk_and_with_a_locked_store() {
     let _machine = shared();
     let mut server = Server::start();
     let api = server.api();
@@ -83,9 +86,9 @@ fn a_full_disk_and_a_locked_store_keep_no_encoder_out() {
     main.wait_for("a segment", |list| !list.segments.is_empty());
     wait_until_ready(&server);
 
-    // Nothing can be written to any file, the log included, which must harm nobody either.
+    // No file can be written, not even the log, and the programme continues.
     server.limit_files(Some(0));
-    let mut second = assert_returns(&server, &live, &mut first, 1);
+    let mut second = assert_reconnects(&server, &live, &mut first, 1);
     wait_for_fault(&server, "disk");
     assert_eq!(api.status(&live), "active");
     server.limit_files(None);
@@ -94,15 +97,15 @@ fn a_full_disk_and_a_locked_store_keep_no_encoder_out() {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let lock = lock(&runtime, &server.data_dir());
-    let third = assert_returns(&server, &live, &mut second, 2);
+    let third = assert_reconnects(&server, &live, &mut second, 2);
     wait_for_fault(&server, "holds the lock");
     let _fourth = push(&server, &idle);
     api.wait_for(&idle, "active");
     assert!(metric(&server, "weir_store_queued_transitions") >= 3);
     assert_eq!(metric(&server, "weir_store_failures_total"), 2);
-    assert_eq!(count(&server.log(), FAILS), 1, "told once");
+    assert_eq!(count(&server.log(), FAILS), 1, "logged once");
 
-    // Killed with all that unwritten: nothing is active for ever.
+    // After a kill without these writes, no live stream stays active.
     server.kill();
     drop((third, lock));
     server.restart();
@@ -111,14 +114,14 @@ fn a_full_disk_and_a_locked_store_keep_no_encoder_out() {
 }
 
 #[test]
-fn a_folder_has_one_server_with_its_own_key_and_database() {
+fn a_data_folder_has_one_server_and_needs_its_key_and_database() {
     let _machine = shared();
     let mut server = Server::start();
     let api = server.api();
     let stream = api.create("low", json!({ "reconnect_window": 60 }));
-    let (status, said) = server.second_on_its_folder();
-    assert_eq!(status.code(), Some(1), "{said}");
-    assert!(said.contains("data_dir") && said.contains(&format!("process {}", server.pid())), "{said}");
+    let (status, output) = server.start_second_on_same_folder();
+    assert_eq!(status.code(), Some(1), "{output}");
+    assert!(output.contains("data_dir") && output.contains(&format!("process {}", server.pid())), "{output}");
     assert_eq!(server.client().get("/readyz").status, 200, "the first one does not notice");
     server.kill();
     server.restart();
@@ -126,10 +129,10 @@ fn a_folder_has_one_server_with_its_own_key_and_database() {
     let _encoder = push(&server, &stream);
     api.wait_for(&stream, "active");
     let (database, aside) = (server.data_dir().join("weir.db"), server.data_dir().join("aside"));
-    let gone = Instant::now();
+    let removed_at = Instant::now();
     fs::rename(&database, &aside).expect("the database goes");
     wait_for_fault(&server, "deleted");
-    assert!(gone.elapsed().as_secs() < 10, "it took {:?}", gone.elapsed());
+    assert!(removed_at.elapsed().as_secs() < 10, "it took {:?}", removed_at.elapsed());
     let main = server.playback(&stream).main();
     let seen = main.playlist().segments.len();
     main.wait_for("the programme to go on", |list| list.first as usize + list.segments.len() > seen + 1);
@@ -140,8 +143,8 @@ fn a_folder_has_one_server_with_its_own_key_and_database() {
     server.kill();
     let key = server.data_dir().join("secret.key");
     fs::remove_file(&key).expect("the key file goes");
-    let (status, said) = server.restart_in_vain();
-    assert_eq!(status.code(), Some(1), "{said}");
-    assert!(said.contains("secret.key is missing"), "{said}");
+    let (status, output) = server.restart_and_fail();
+    assert_eq!(status.code(), Some(1), "{output}");
+    assert!(output.contains("secret.key is missing"), "{output}");
     assert!(!key.exists());
 }

@@ -1,4 +1,4 @@
-// Headless Chromium, started so that it talks to nobody but the pages under test.
+// Headless Chromium, started so that it connects only to the pages under test.
 
 import { createServer } from 'node:http';
 import { readFile } from 'node:fs/promises';
@@ -26,7 +26,7 @@ export async function openBrowser() {
   });
 }
 
-// Serves our pages and the players out of node_modules, from another origin than Weir's: CORS is part of the test.
+// Serves the test pages and the players in node_modules. Their origin is not Weir's, so CORS is tested as well.
 export async function servePages() {
   const server = createServer(async (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, 'http://localhost').pathname));

@@ -1,10 +1,9 @@
-// Glass to glass: from the moment a picture is drawn to the moment hls.js shows it, on one machine.
+// Measures glass-to-glass delay: from the time a frame is drawn to the time hls.js shows it, on one machine.
 //
 //   node latency.mjs WEIR_BINARY [SECONDS] [watch|hls]
 //
-// Each picture carries the wall clock in a row of black and white cells. It goes through x264, RTMP, Weir in `low` mode
-// and Weir's own watch page, or hls.js with its default settings, whose video is read back cell by cell. `make latency`
-// runs both.
+// Each frame carries the wall clock as a row of black and white cells. It passes x264, RTMP, Weir in `low` mode, and Weir's own
+// watch page or hls.js with its default settings, where the cells are read from the video again. `make latency` runs both.
 
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -18,7 +17,7 @@ const HEIGHT = 360;
 const RATE = 30;
 const CELLS = 32;
 const CELL = WIDTH / CELLS;
-// Two rows: the clock, and below it the same inverted, so that a torn or blurred picture is not taken for a time.
+// Two rows: the clock, and its inverse below it, so that a torn or blurred frame is not read as a time.
 const ROW = 40;
 const SETTLE_MS = 8_000;
 
@@ -34,41 +33,41 @@ function freePort() {
   });
 }
 
-// The low 32 bits of the clock as a picture; behind it a pattern that moves, so that the encoder has work.
-function draw(picture, stamp, count) {
+// Draws the low 32 bits of the clock, and a moving pattern below them, so that the encoder has work to do.
+function draw(frame, stamp, count) {
   for (let y = 2 * ROW; y < HEIGHT; y += 1) {
-    for (let x = 0; x < WIDTH; x += 1) picture[y * WIDTH + x] = (x * 2 + y * 3 + count * 5) & 0xff;
+    for (let x = 0; x < WIDTH; x += 1) frame[y * WIDTH + x] = (x * 2 + y * 3 + count * 5) & 0xff;
   }
   for (let cell = 0; cell < CELLS; cell += 1) {
     const bit = (stamp >>> (CELLS - 1 - cell)) & 1;
     for (let y = 0; y < 2 * ROW; y += 1) {
       const value = (bit === 1) === y < ROW ? 235 : 16;
-      picture.fill(value, y * WIDTH + cell * CELL, y * WIDTH + (cell + 1) * CELL);
+      frame.fill(value, y * WIDTH + cell * CELL, y * WIDTH + (cell + 1) * CELL);
     }
   }
 }
 
-// Draws on the beat of the wall clock and drops a picture rather than queue it.
+// Draws each frame when it is due on the wall clock, and pushes it.
 function publish(url) {
   const words = `-hide_banner -loglevel error -f rawvideo -pix_fmt gray -s ${WIDTH}x${HEIGHT} -r ${RATE} -probesize 32
     -fflags nobuffer -i - -f lavfi -i sine=frequency=330:sample_rate=48000 -map 0:v -map 1:a -c:v libx264 -preset superfast
     -tune zerolatency -pix_fmt yuv420p -color_range tv -g ${RATE} -b:v 1500k -c:a aac -b:a 96k -flush_packets 1 -f flv`;
   const ffmpeg = spawn('ffmpeg', [...words.split(/\s+/), url], { stdio: ['pipe', 'inherit', 'inherit'] });
-  const picture = Buffer.alloc(WIDTH * HEIGHT);
+  const frame = Buffer.alloc(WIDTH * HEIGHT);
   const start = Date.now();
   let count = 0;
-  const beat = setInterval(() => {
+  const timer = setInterval(() => {
     while (Date.now() - start >= (count * 1000) / RATE) {
-      draw(picture, Date.now() >>> 0, count);
-      ffmpeg.stdin.write(Buffer.from(picture));
+      draw(frame, Date.now() >>> 0, count);
+      ffmpeg.stdin.write(Buffer.from(frame));
       count += 1;
     }
   }, 4);
-  ffmpeg.stdin.on('error', () => clearInterval(beat));
-  return { stop: () => { clearInterval(beat); ffmpeg.kill('SIGKILL'); } };
+  ffmpeg.stdin.on('error', () => clearInterval(timer));
+  return { stop: () => { clearInterval(timer); ffmpeg.kill('SIGKILL'); } };
 }
 
-// Runs in the page: reads each picture as it is shown.
+// Runs in the page: reads each frame when it is presented.
 function read({ cells, cell, row }) {
   const video = document.querySelector('video');
   const canvas = document.createElement('canvas');
@@ -78,7 +77,7 @@ function read({ cells, cell, row }) {
   window.delays = [];
   window.unreadable = 0;
   const scale = () => video.videoWidth / (cells * cell);
-  const look = () => {
+  const readFrame = () => {
     const now = Date.now();
     const k = scale();
     context.drawImage(video, 0, 0, cells * cell * k, 2 * row * k, 0, 0, cells * cell, 2 * row);
@@ -94,9 +93,9 @@ function read({ cells, cell, row }) {
     }
     if (whole) window.delays.push((now % 4294967296) - stamp);
     else window.unreadable += 1;
-    video.requestVideoFrameCallback(look);
+    video.requestVideoFrameCallback(readFrame);
   };
-  video.requestVideoFrameCallback(look);
+  video.requestVideoFrameCallback(readFrame);
 }
 
 async function untilHealthy(base) {
@@ -105,7 +104,7 @@ async function untilHealthy(base) {
     if (answer?.ok) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error('the server did not come up');
+  throw new Error('the server did not start');
 }
 
 function percentile(sorted, share) {
@@ -149,13 +148,13 @@ try {
   if (player === 'watch') {
     await page.goto(`${base}/watch/${id}`);
   } else {
-    // It gives up where there is nothing to play yet.
+    // hls.js gives up if there is nothing to play yet, so wait for the playlist.
     while (!(await fetch(`${base}/${id}.m3u8`)).ok) await new Promise((resolve) => setTimeout(resolve, 50));
     pages = await servePages();
     await page.goto(`${pages.base}/pages/${player}.html?source=${encodeURIComponent(`${base}/${id}.m3u8`)}`);
   }
   await page.waitForFunction(() => document.querySelector('video')?.played.length > 0, null, { timeout: 30_000 });
-  // The player catches up with the live edge first.
+  // Wait until the player has caught up with the live edge.
   await page.waitForTimeout(SETTLE_MS);
   await page.evaluate(read, { cells: CELLS, cell: CELL, row: ROW });
   await page.waitForTimeout(seconds * 1000);
@@ -164,11 +163,11 @@ try {
     unreadable: window.unreadable,
     own: window.weir?.stats?.() ?? null,
   }));
-  if (delays.length < (seconds * RATE) / 3) throw new Error(`only ${delays.length} pictures read, ${unreadable} unreadable`);
+  if (delays.length < (seconds * RATE) / 3) throw new Error(`only ${delays.length} frames read, ${unreadable} unreadable`);
   const sorted = [...delays].sort((one, other) => one - other);
-  console.log(`glass to glass, ${player}, ${delays.length} pictures in ${seconds} s: p50 ${percentile(sorted, 0.5)} ms, ` +
+  console.log(`glass to glass, ${player}, ${delays.length} frames in ${seconds} s: p50 ${percentile(sorted, 0.5)} ms, ` +
     `p90 ${percentile(sorted, 0.9)} ms, max ${sorted.at(-1)} ms (${unreadable} unreadable)`);
-  if (own) console.log(`the player says: ${JSON.stringify(own)}`);
+  if (own) console.log(`stats of the player: ${JSON.stringify(own)}`);
   code = 0;
 } catch (error) {
   console.error(String(error.message ?? error));

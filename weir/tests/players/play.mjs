@@ -1,24 +1,23 @@
-// Plays a live stream in one player and says whether it ran through.
+// Plays a live stream in one player, and checks that it plays without a stall.
 //
 //   node play.mjs watch   WATCH_PAGE_URL SECONDS
 //   node play.mjs shaka   PLAYLIST_URL   SECONDS
 //   node play.mjs videojs PLAYLIST_URL   SECONDS
 //
-// A fourth argument says how many milliseconds a picture may stand, where the encoder changes under way.
-// Says `playing` when it does.
-// Prints one line of JSON; exit code 0 when nothing froze and nothing failed.
+// The optional fourth argument is the maximum freeze in milliseconds, for tests in which the encoder changes.
+// Prints `playing` when it plays, and a line of JSON in the end. The exit code is 0 if nothing froze and nothing failed.
 
 import { openBrowser, servePages } from './browser.mjs';
 
 const START_TIMEOUT_MS = 30_000;
 
-// A picture that stands this long is a stall.
+// A freeze of this length is a stall.
 const STALL_MS = 500;
 
-const [player, url, seconds, standing] = process.argv.slice(2);
-const FROZEN_MS = Number(standing ?? STALL_MS);
+const [player, url, seconds, maxFreeze] = process.argv.slice(2);
+const FROZEN_MS = Number(maxFreeze ?? STALL_MS);
 
-// Runs in the page, from the first frame on: watches currentTime as a viewer would.
+// Runs in the page from the first frame on: observes currentTime, as a viewer would.
 function watch({ frozenMs }) {
   const video = document.querySelector('video');
   const state = { waiting: 0, freezes: [], begun: performance.now(), from: video.currentTime, longest: 0 };
@@ -59,7 +58,7 @@ function report() {
   };
 }
 
-function verdict(result) {
+function findFaults(result) {
   const wrong = [...result.fatal];
   if (result.mediaError) wrong.push(`media error: ${result.mediaError}`);
   if (result.own?.fatal?.length) wrong.push(`fatal: ${JSON.stringify(result.own.fatal)}`);
@@ -74,27 +73,27 @@ const browser = await openBrowser();
 let code = 1;
 try {
   const page = await browser.newPage();
-  const said = [];
-  page.on('console', (message) => said.push(message.text()));
-  page.on('pageerror', (error) => said.push(`page error: ${error.message}`));
+  const messages = [];
+  page.on('console', (message) => messages.push(message.text()));
+  page.on('pageerror', (error) => messages.push(`page error: ${error.message}`));
   const source = player === 'watch' ? url : `${pages.base}/pages/${player}.html?source=${encodeURIComponent(url)}`;
   await page.goto(source);
-  // Half a second of play: the jump to the live edge lies behind it.
+  // After half a second of playback, the jump to the live edge is over.
   const playing = () => { const video = document.querySelector('video'); return video?.played.length > 0 && !video.paused
     && video.played.end(video.played.length - 1) - video.played.start(video.played.length - 1) > 0.5; };
   try {
     await page.waitForFunction(playing, null, { timeout: START_TIMEOUT_MS, polling: 50 });
   } catch (error) {
     const fatal = await page.evaluate(() => window.fatal ?? window.weir?.stats?.() ?? null);
-    throw new Error(`it never began to play: ${JSON.stringify(fatal)}\n${said.join('\n')}\n${error.message}`);
+    throw new Error(`playback never started: ${JSON.stringify(fatal)}\n${messages.join('\n')}\n${error.message}`);
   }
   await page.evaluate(watch, { frozenMs: FROZEN_MS });
   console.log('playing');
   await page.waitForTimeout(Number(seconds) * 1000);
   const result = await page.evaluate(report);
-  const wrong = verdict(result);
+  const wrong = findFaults(result);
   console.log(JSON.stringify({ player, ...result, wrong }));
-  if (wrong.length) console.log(said.join('\n'));
+  if (wrong.length) console.log(messages.join('\n'));
   code = wrong.length ? 1 : 0;
 } catch (error) {
   console.log(String(error.message ?? error));

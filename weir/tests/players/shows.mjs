@@ -1,10 +1,10 @@
-// The beginnings and the ends of shows, several pages in one browser.
+// Tests of the start and the end of broadcasts, with several pages in one browser.
 //
 //   node shows.mjs join   SECONDS '[{ "player": "hls" | "shaka" | "videojs", "url": PLAYLIST_URL, "at": 3 }, …]'
 //   node shows.mjs follow SECONDS '[{ "url": WATCH_PAGE_URL }, …]'
 //
-// `join` opens each page so many seconds after the first answer, and lets it play: exit code 0 if none failed or stood.
-// `follow` opens watch pages and prints what their badges say whenever that changes, `0: Live`.
+// `join` opens each page `at` seconds after the first response and lets it play. The exit code is 0 if none failed or stalled.
+// `follow` opens watch pages and prints the text of each badge whenever it changes: `0: Live`.
 
 import { openBrowser, servePages } from './browser.mjs';
 
@@ -15,11 +15,11 @@ const [what, seconds, list] = process.argv.slice(2);
 const jobs = JSON.parse(list);
 const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
-// Runs in the page: watches currentTime from the first half second of play on.
+// Runs in the page: observes currentTime after the first half second of playback.
 function watch({ stallMs }) {
   const state = { begun: null, from: 0, stalls: [] };
   let [last, moved] = [-1, 0];
-  const played = ({ played: runs }) => runs.length > 0 && runs.end(runs.length - 1) - runs.start(runs.length - 1) > 0.5;
+  const played = ({ played: ranges }) => ranges.length > 0 && ranges.end(ranges.length - 1) - ranges.start(ranges.length - 1) > 0.5;
   setInterval(() => {
     const video = document.querySelector('video');
     const now = performance.now();
@@ -33,19 +33,19 @@ function watch({ stallMs }) {
     [last, moved] = [video.currentTime, now];
   }, 20);
   window.watched = state;
-  state.standing = () => (state.begun === null ? Infinity : performance.now() - moved);
+  state.stalledFor = () => (state.begun === null ? Infinity : performance.now() - moved);
 }
 
 function report() {
-  const { begun, from, stalls, standing } = window.watched;
+  const { begun, from, stalls, stalledFor } = window.watched;
   const video = document.querySelector('video');
-  return { began: begun !== null, stalls, standing: Math.round(standing()), advanced: video.currentTime - from,
+  return { began: begun !== null, stalls, stalledFor: Math.round(stalledFor()), advanced: video.currentTime - from,
     passed: (performance.now() - begun) / 1000, fatal: window.fatal, mediaError: video.error?.message ?? null };
 }
 
 async function join(browser, pages) {
   for (const { url } of jobs) {
-    // Held by the server until there is something to play.
+    // The server answers 200 once there is something to play.
     for (let status = 0; status !== 200; status = (await fetch(url)).status) await sleep(50);
   }
   const begun = Date.now();
@@ -58,9 +58,9 @@ async function join(browser, pages) {
     await sleep(begun + (at + Number(seconds)) * 1000 - Date.now());
     const result = await page.evaluate(report);
     const wrong = [...result.fatal];
-    if (!result.began) wrong.push('it never began to play');
+    if (!result.began) wrong.push('playback never started');
     if (result.mediaError) wrong.push(`media error: ${result.mediaError}`);
-    if (result.stalls.length || result.standing > STALL_MS) wrong.push('it stood still');
+    if (result.stalls.length || result.stalledFor > STALL_MS) wrong.push('playback stalled');
     console.log(JSON.stringify({ index, player, at, ...result, wrong }));
     return wrong.length === 0;
   }));

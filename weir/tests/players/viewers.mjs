@@ -1,44 +1,44 @@
-// Watches live streams in the watch page, several at once, each taken through the steps of its script.
+// Watches live streams in the watch page, several at the same time. Each viewer follows the steps of its script.
 //
 //   node viewers.mjs SECONDS '[{ "url": WATCH_PAGE_URL, "steps": [STEP, …] }, …]'
 //
 // A step is one of
-//   { "sees": "live" | "held" | "slate" }  waits until that is shown, behind what the steps before it saw
-//   { "height": 720 }                      waits until the picture is so high, and says so: `0: 720p`
-//   { "below": 720 }                       waits until it is less high
-//   { "sounds": 2 }                        waits until the sound came from so many renditions, one after another
-//   { "kbps": 900 }                        narrows the network from here on; 0 widens it again
-//   { "cap": 480 }                         takes no higher level any more, as players in a small window do
-//   { "seconds": 2 }                       plays on
-// Says `playing` when all do. Prints one line of JSON for each; exit code 0 when all steps were done within SECONDS, and
-// nothing stalled, jumped or failed.
+//   { "sees": "live" | "repeated" | "slate" }  waits until this is shown, after what earlier steps saw
+//   { "height": 720 }                          waits until the video has this height, and prints it: `0: 720p`
+//   { "below": 720 }                           waits until the video is lower
+//   { "audioTracks": 2 }                       waits until audio came from this many renditions, one after another
+//   { "kbps": 900 }                            limits the bandwidth from here on; 0 removes the limit
+//   { "cap": 480 }                             limits the player to lower levels from here on, as a small window does
+//   { "seconds": 2 }                           plays on
+// Prints `playing` when all viewers play, then a line for each step, and in the end a line of JSON for each viewer. The exit code
+// is 0 if all steps were done within SECONDS and nothing stalled, jumped or failed.
 
 import { openBrowser } from './browser.mjs';
 
 const START_TIMEOUT_MS = 30_000;
 const STALL_MS = 500;
-// How long the last picture is held before the slate, in seconds of media: half a second, and what coding adds.
-const HELD = [0.3, 0.8];
+// How long the last frame is repeated before the slate, in seconds of media: half a second, and encoding delay.
+const REPEATED = [0.3, 0.8];
 
 const [seconds, script] = process.argv.slice(2);
 const deadline = () => Number(seconds) * 1000 - (Date.now() - begun);
 let begun = Date.now();
 
-// Runs in the page: watches currentTime, and what is on the screen, as a viewer would.
+// Runs in the page: observes currentTime and the video on the screen, as a viewer would.
 function watch({ stallMs }) {
-  // A step of currentTime may be so much longer than the time that passed.
+  // Tolerance of a step of currentTime, beyond the time that passed.
   const JUMP_S = 0.3;
   const STILL_S = 0.25;
   const [WIDTH, HEIGHT] = [32, 18];
   const video = document.querySelector('video');
   const now = performance.now();
-  const state = { begun: now, from: video.currentTime, longest: 0, stalls: [], jumps: [], shown: [], heights: [], sounds: [] };
-  let [last, moved, looked] = [video.currentTime, now, now];
+  const state = { begun: now, from: video.currentTime, longest: 0, stalls: [], jumps: [], shown: [], heights: [], audioTracks: [] };
+  let [last, moved, checked] = [video.currentTime, now, now];
   setInterval(() => {
     const at = performance.now();
     const step = video.currentTime - last;
-    const passed = (at - looked) / 1000;
-    looked = at;
+    const passed = (at - checked) / 1000;
+    checked = at;
     if (step < 0 || step > video.playbackRate * passed + JUMP_S) state.jumps.push({ from: last, to: video.currentTime, passed });
     if (state.heights.at(-1) !== video.videoHeight) state.heights.push(video.videoHeight);
     state.longest = Math.max(state.longest, at - moved);
@@ -51,19 +51,19 @@ function watch({ stallMs }) {
   const { hls } = window.weir;
   hls.on(window.Hls.Events.FRAG_BUFFERED, (_event, { frag, part }) => {
     const [rendition] = (part ?? frag).url.split('/').at(-1).split('-');
-    if (frag.type === 'audio' && state.sounds.at(-1) !== rendition) state.sounds.push(rendition);
+    if (frag.type === 'audio' && state.audioTracks.at(-1) !== rendition) state.audioTracks.push(rendition);
   });
 
   const context = new OffscreenCanvas(WIDTH, HEIGHT).getContext('2d', { willReadFrequently: true });
   let before = null;
   let still = null;
   const show = (kind, at) => {
-    const run = state.shown.at(-1);
-    if (run?.kind === kind) run.to = at;
+    const current = state.shown.at(-1);
+    if (current?.kind === kind) current.to = at;
     else state.shown.push({ kind, from: at, to: at });
   };
-  const look = (_now, { mediaTime: at }) => {
-    video.requestVideoFrameCallback(look);
+  const inspect = (_now, { mediaTime: at }) => {
+    video.requestVideoFrameCallback(inspect);
     context.drawImage(video, 0, 0, WIDTH, HEIGHT);
     const { data } = context.getImageData(0, 0, WIDTH, HEIGHT);
     const sum = [0, 0, 0];
@@ -84,24 +84,24 @@ function watch({ stallMs }) {
     if (slate) show('slate', at);
     else if (still === null) show('live', at);
     else if (at - still >= STILL_S) {
-      // It began when the picture stopped.
-      if (state.shown.at(-1)?.kind !== 'held') show('held', still);
-      show('held', at);
+      // The repetition began with the first frame that did not change.
+      if (state.shown.at(-1)?.kind !== 'repeated') show('repeated', still);
+      show('repeated', at);
     }
   };
-  video.requestVideoFrameCallback(look);
+  video.requestVideoFrameCallback(inspect);
   window.watched = state;
 }
 
 function report() {
   const video = document.querySelector('video');
-  const { begun: start, from, longest, stalls, jumps, shown, heights, sounds } = window.watched;
+  const { begun: start, from, longest, stalls, jumps, shown, heights, audioTracks } = window.watched;
   const own = window.weir.stats();
   const passed = (performance.now() - start) / 1000;
   const ahead = own.buffered;
-  const standing = longest > 500 && !stalls.length ? [{ at: video.currentTime, ms: Math.round(longest) }] : stalls;
-  return { advanced: video.currentTime - from, passed, longestMs: Math.round(longest), stalls: standing, jumps, shown, heights,
-    sounds, ahead, latency: own.latency, errors: own.errors, fatal: own.fatal, mediaError: video.error?.message ?? null };
+  const allStalls = longest > 500 && !stalls.length ? [{ at: video.currentTime, ms: Math.round(longest) }] : stalls;
+  return { advanced: video.currentTime - from, passed, longestMs: Math.round(longest), stalls: allStalls, jumps, shown, heights,
+    audioTracks, ahead, latency: own.latency, errors: own.errors, fatal: own.fatal, mediaError: video.error?.message ?? null };
 }
 
 // Runs in the page: true, or a number, once a step is done.
@@ -109,22 +109,22 @@ function arrived({ kind, value, from }) {
   const height = document.querySelector('video').videoHeight;
   if (kind === 'height') return height === value;
   if (kind === 'below') return height < value;
-  if (kind === 'sounds') return window.watched.sounds.length >= value;
-  const at = window.watched.shown.findIndex((run, n) => n >= from && run.kind === value);
+  if (kind === 'audioTracks') return window.watched.audioTracks.length >= value;
+  const at = window.watched.shown.findIndex((period, n) => n >= from && period.kind === value);
   return at < 0 ? 0 : at + 1;
 }
 
 class Viewer {
   constructor(index, { url, steps }) {
-    Object.assign(this, { index, url, steps, said: [], wrong: [], seen: 0 });
+    Object.assign(this, { index, url, steps, messages: [], wrong: [], seen: 0 });
   }
 
   async start(browser) {
     this.page = await browser.newPage();
-    this.page.on('console', (message) => this.said.push(message.text()));
-    this.page.on('pageerror', (error) => this.said.push(`page error: ${error.message}`));
+    this.page.on('console', (message) => this.messages.push(message.text()));
+    this.page.on('pageerror', (error) => this.messages.push(`page error: ${error.message}`));
     await this.page.goto(this.url);
-    // Half a second of play: the jump to the live edge lies behind it.
+    // After half a second of playback, the jump to the live edge is over.
     const playing = () => {
       const { played, paused } = document.querySelector('video');
       return played.length > 0 && !paused && played.end(played.length - 1) - played.start(played.length - 1) > 0.5;
@@ -148,19 +148,19 @@ class Viewer {
 
   async take(kind, value) {
     if (kind === 'seconds') await this.page.waitForTimeout(value * 1000);
-    else if (kind === 'kbps') await this.narrow(value);
-    else if (kind === 'cap') await this.page.evaluate((most) => {
+    else if (kind === 'kbps') await this.limitBandwidth(value);
+    else if (kind === 'cap') await this.page.evaluate((maxHeight) => {
       const { hls } = window.weir;
-      hls.autoLevelCapping = hls.levels.findLastIndex(({ height }) => height <= most);
+      hls.autoLevelCapping = hls.levels.findLastIndex(({ height }) => height <= maxHeight);
     }, value);
     else {
-      const patience = { timeout: Math.max(deadline(), 1), polling: 50 };
-      const found = await this.page.waitForFunction(arrived, { kind, value, from: this.seen }, patience);
+      const options = { timeout: Math.max(deadline(), 1), polling: 50 };
+      const found = await this.page.waitForFunction(arrived, { kind, value, from: this.seen }, options);
       if (kind === 'sees') this.seen = await found.jsonValue();
     }
   }
 
-  async narrow(kbps) {
+  async limitBandwidth(kbps) {
     this.session ??= await this.page.context().newCDPSession(this.page);
     await this.session.send('Network.enable');
     const bytes = kbps ? (kbps * 1000) / 8 : -1;
@@ -178,11 +178,11 @@ class Viewer {
     if (result.advanced < 0.9 * result.passed) wrong.push(`advanced ${result.advanced} s in ${result.passed} s`);
     result.shown.forEach(({ kind, from }, n) => {
       const next = result.shown[n + 1];
-      const held = next ? next.from - from : 0;
-      if (kind === 'held' && next?.kind === 'slate' && (held < HELD[0] || held > HELD[1])) wrong.push(`held for ${held} s`);
+      const duration = next ? next.from - from : 0;
+      if (kind === 'repeated' && next?.kind === 'slate' && (duration < REPEATED[0] || duration > REPEATED[1])) wrong.push(`repeated for ${duration} s`);
     });
     console.log(JSON.stringify({ viewer: this.index, ...result, wrong }));
-    if (wrong.length) console.log(this.said.join('\n'));
+    if (wrong.length) console.log(this.messages.join('\n'));
     return wrong.length === 0;
   }
 }

@@ -1,47 +1,47 @@
-//! Encoders that are away for nearly as long as the reconnect window, behind networks that say nothing.
+//! Encoders that are disconnected for nearly the whole reconnect window, on networks that do not close connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::json;
 
-use super::{BACK, FIRST, encoded, figure, grows};
+use super::{FIRST, LIVE_FRAMES, ladder_metric, transcoded, wait_for_growth};
 use crate::encoder_change::Record;
 use crate::support::{Relay, Server, shared, until};
 
-/// Seconds.
+/// The reconnect window, in seconds.
 const WINDOW: u64 = 12;
-/// Pictures of the slate in eleven seconds, the first half of one being held.
+/// Video frames of the slate in eleven seconds. The last frame is repeated during the first half second.
 const LAST_MOMENT: u64 = 315;
-/// When the encoder that is to return is started: its beginning waits in the network for the moment.
+/// Frames of the slate after which the returning encoder starts. Its connection waits in the relay until then.
 const EARLIER: u64 = 240;
 
 #[test]
-fn an_encoder_returns_in_the_last_moment_of_its_window() {
+fn an_encoder_reconnects_at_the_end_of_its_window() {
     let _machine = shared();
     let server = Server::start();
-    let stream = encoded(&server, "low", json!({ "reconnect_window": WINDOW }));
+    let stream = transcoded(&server, "low", json!({ "reconnect_window": WINDOW }));
     let relay = Relay::start(SocketAddr::from((Ipv4Addr::LOCALHOST, server.rtmp_port()))).expect("a relay");
     let mut first = FIRST.push(&server, &stream);
     let mut records: Vec<_> = server.playback(&stream).renditions().into_iter().map(Record::new).collect();
-    grows(&server, &stream, "live_pictures_total", BACK);
+    wait_for_growth(&server, &stream, "live_pictures_total", LIVE_FRAMES);
     relay.hold();
     first.kill();
-    let mut slates = |most: u64| {
-        until(&format!("{most} pictures of the slate"), || {
+    let mut wait_for_slate = |count: u64| {
+        until(&format!("{count} frames of the slate"), || {
             records.iter_mut().for_each(Record::reload);
             assert_eq!(server.api().status(&stream), "active");
-            (figure(&server, &stream, "slate_pictures_total") >= most).then_some(())
+            (ladder_metric(&server, &stream, "slate_pictures_total") >= count).then_some(())
         });
     };
-    slates(EARLIER);
+    wait_for_slate(EARLIER);
     let _second = FIRST.push_to(&format!("rtmp://{}/app/{}", relay.address(), stream.key));
-    slates(LAST_MOMENT);
+    wait_for_slate(LAST_MOMENT);
     relay.release();
-    grows(&server, &stream, "live_pictures_total", BACK);
+    wait_for_growth(&server, &stream, "live_pictures_total", LIVE_FRAMES);
     assert_eq!(server.api().status(&stream), "active");
     for record in &mut records {
         record.reload();
-        assert_eq!(record.runs().len(), 1, "{} breaks", record.rendition.path);
+        assert_eq!(record.periods().len(), 1, "{} has a discontinuity", record.rendition.path);
         record.assert_continuous();
     }
     let log = server.log();

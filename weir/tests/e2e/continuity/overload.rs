@@ -1,4 +1,5 @@
-//! More than the machine can carry: rungs are shed, nothing stands still, and everything comes back.
+//! More load than the machine can handle: renditions are shed, no programme stalls, and everything is restored
+//! afterwards.
 
 use std::fs;
 use std::sync::Arc;
@@ -11,21 +12,22 @@ use rustix::thread::{CpuSet, gettid, sched_setaffinity};
 use serde_json::json;
 
 use super::viewers::{HEIGHTS, LADDER, Viewers, premium, three_segments};
-use super::{encoded, figure};
+use super::{ladder_metric, transcoded};
 use crate::encoder_change::{AVC, By, Turn};
 use crate::support::{MediaPlaylist, Server, Stream, alone, until};
 
-/// Four of these ladders are more than two processors can carry.
+/// Four of these ladders are more than two processor cores can handle.
 const HEAVY: Turn = Turn { by: By::Rtmp, size: "1920x1080", encoder: AVC, codec: "avc1." };
-/// The newest part of a stream is never older than this, in seconds: what waits in front of decoders and encoders.
-const OLDEST: f64 = 3.0;
-/// Threads that burn time, how nice they are to all others, and how nice their victim is: it gets a twentieth of what they
-/// have.
+/// Maximum age of the newest part of a stream, in seconds. It is the time that media waits for decoders and encoders.
+const MAX_AGE: f64 = 3.0;
+/// Number of threads that only consume CPU time.
 const BURNERS: usize = 4;
-const NICE: i32 = 10;
-const NICER: i32 = 17;
+/// Nice value of these threads.
+const BURNER_NICE: i32 = 10;
+/// Nice value of the thread that they compete with, which gets a twentieth of their share.
+const VICTIM_NICE: i32 = 17;
 
-/// Threads that take one processor from a thread of the server.
+/// Threads that take CPU time from one thread of the server.
 struct Burners {
     ended: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -35,14 +37,14 @@ impl Burners {
     fn start(victim: Pid) -> Self {
         let mut first = CpuSet::new();
         first.set(0);
-        sched_setaffinity(Some(victim), &first).expect("the thread is bound to a processor");
-        setpriority_process(Some(victim), NICER).expect("the thread is nice");
+        sched_setaffinity(Some(victim), &first).expect("binding the thread to a core");
+        setpriority_process(Some(victim), VICTIM_NICE).expect("setting the nice value");
         let ended = Arc::new(AtomicBool::new(false));
         let burn = |_| {
             let ended = Arc::clone(&ended);
             thread::spawn(move || {
-                sched_setaffinity(None, &first).expect("a processor");
-                setpriority_process(Some(gettid()), NICE).expect("a nice thread");
+                sched_setaffinity(None, &first).expect("binding to the core");
+                setpriority_process(Some(gettid()), BURNER_NICE).expect("setting the nice value");
                 while !ended.load(Ordering::Relaxed) {
                     std::hint::spin_loop();
                 }
@@ -55,13 +57,14 @@ impl Burners {
 impl Drop for Burners {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
-        // They cannot fail once they burn.
+        // The threads cannot fail once they run.
         self.threads.drain(..).for_each(|thread| drop(thread.join()));
     }
 }
 
-/// The threads of encoders, the leader's first: GStreamer numbers the sources that feed them.
-fn encoder_threads(server: &Server, rungs: usize) -> Vec<Pid> {
+/// Returns the threads of the encoders, that of the reference rendition first. GStreamer numbers the sources that feed
+/// them.
+fn encoder_threads(server: &Server, renditions: usize) -> Vec<Pid> {
     let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).expect("the server's threads");
     let mut sources: Vec<(u32, i32)> = tasks
         .filter_map(|task| {
@@ -72,16 +75,16 @@ fn encoder_threads(server: &Server, rungs: usize) -> Vec<Pid> {
         })
         .collect();
     sources.sort_unstable();
-    assert!(sources.len() >= rungs, "{sources:?}");
-    sources.into_iter().rev().take(rungs).rev().filter_map(|(_, id)| Pid::from_raw(id)).collect()
+    assert!(sources.len() >= renditions, "{sources:?}");
+    sources.into_iter().rev().take(renditions).rev().filter_map(|(_, id)| Pid::from_raw(id)).collect()
 }
 
-/// Rungs of a stream that are shed.
+/// Returns the number of renditions of a stream that are shed.
 fn shed(server: &Server, stream: &Stream) -> u64 {
-    figure(server, stream, "shed_rungs")
+    ladder_metric(server, stream, "shed_rungs")
 }
 
-/// How old the newest part is, in seconds.
+/// Returns the age of the newest part, in seconds.
 fn age(list: &MediaPlaylist) -> f64 {
     const DAY: f64 = 86_400.0;
     let newest = list.segments.last().expect("a segment");
@@ -90,70 +93,74 @@ fn age(list: &MediaPlaylist) -> f64 {
         time.trim_end_matches('Z').split(':').map(|field| field.parse().expect("a number")).collect();
     let began = fields.iter().fold(0.0, |sum, field| sum * 60.0 + field);
     let parts: f64 = list.open_parts.iter().map(|part| part.duration).sum();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time of this century").as_secs_f64();
-    // Half a day off is nonsense; a day off is midnight.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs_f64();
+    // The date has no day here, so a difference of a day means that midnight has passed.
     (now - (began + newest.duration + parts) + DAY / 2.0).rem_euclid(DAY) - DAY / 2.0
 }
 
 #[test]
-fn rungs_are_shed_and_nothing_stands_still() {
+fn renditions_are_shed_and_no_programme_stalls() {
     let _machine = alone();
     let server = Server::start();
-    let streams: Vec<_> = (0..4).map(|_| encoded(&server, "low", json!({ "reconnect_window": 0 }))).collect();
+    let streams: Vec<_> = (0..4).map(|_| transcoded(&server, "low", json!({ "reconnect_window": 0 }))).collect();
     let mut encoders = vec![HEAVY.push(&server, &streams[0])];
-    let rungs = server.playback(&streams[0]).renditions().len();
+    let renditions = server.playback(&streams[0]).renditions().len();
     encoders.extend(streams[1..].iter().map(|stream| HEAVY.push(&server, stream)));
-    let oldest = |streams: &[Stream]| {
+    let assert_fresh = |streams: &[Stream]| {
         for stream in streams {
             let age = age(&server.playback(stream).main().playlist());
-            assert!(age <= OLDEST, "the newest part is {age} s old");
+            assert!(age <= MAX_AGE, "the newest part is {age} s old");
         }
     };
-    until("every ladder to shed a rung", || {
-        oldest(&streams[..1]);
+    until("every ladder to shed a rendition", || {
+        assert_fresh(&streams[..1]);
         streams.iter().all(|stream| shed(&server, stream) > 0).then_some(())
     });
-    oldest(&streams);
+    assert_fresh(&streams);
     let log = server.log();
     assert!(log.contains("video.live_stream.warning"), "{log}");
     encoders.truncate(1);
-    until("everything to come back", || {
-        oldest(&streams[..1]);
+    until("all renditions to be restored", || {
+        assert_fresh(&streams[..1]);
         (shed(&server, &streams[0]) == 0).then_some(())
     });
-    until("all rungs to be listed", || (server.playback(&streams[0]).renditions().len() == rungs).then_some(()));
+    until("all renditions to be listed", || {
+        (server.playback(&streams[0]).renditions().len() == renditions).then_some(())
+    });
 }
 
-/// One who plays a rung is not left behind on it.
-fn assert_moves_on(latency_mode: &str) {
+/// Checks that a player on a rendition that is shed switches to another one.
+fn assert_switches(latency_mode: &str) {
     let _machine = alone();
     let server = Server::start();
-    let stream = encoded(&server, latency_mode, premium());
+    let stream = transcoded(&server, latency_mode, premium());
     let _encoder = LADDER.push(&server, &stream);
     three_segments(&server, &stream);
-    // What the start was too much for comes back first; players learn of no rung that comes later.
-    let pictures =
+    // Waits until renditions that were shed at the start are restored, because players do not learn of renditions that
+    // are added later.
+    let video_renditions =
         || server.playback(&stream).renditions().iter().filter(|rendition| rendition.kind == "video").count();
-    until("all rungs to be listed", || (pictures() == HEIGHTS.len()).then_some(()));
-    let [_, middle, least] = HEIGHTS;
-    // In a small window players take no level that is larger.
-    let steps = json!([{ "cap": middle }, { "height": middle }, { "height": least }, { "seconds": 2 }]);
+    until("all renditions to be listed", || (video_renditions() == HEIGHTS.len()).then_some(()));
+    let [_, middle, lowest] = HEIGHTS;
+    // Caps the level of the player, as a small window would.
+    let steps = json!([{ "cap": middle }, { "height": middle }, { "height": lowest }, { "seconds": 2 }]);
     let viewers = Viewers::start(&server, &[(&stream, steps)]);
     viewers.wait_for(&format!("0: {middle}p"));
-    let [_, encoder, _] = encoder_threads(&server, HEIGHTS.len())[..] else { panic!("three rungs") };
+    let [_, encoder, _] = encoder_threads(&server, HEIGHTS.len())[..] else { panic!("three renditions") };
     let burners = Burners::start(encoder);
-    until("the rung to be shed", || (shed(&server, &stream) > 0).then_some(()));
+    until("the rendition to be shed", || (shed(&server, &stream) > 0).then_some(()));
     drop(burners);
-    viewers.assert_content();
+    viewers.assert_success();
 }
 
 #[test]
-fn hls_js_moves_on_from_a_rung_that_is_shed_in_standard() {
-    assert_moves_on("standard");
+fn hls_js_switches_from_a_rendition_that_is_shed_in_standard() {
+    assert_switches("standard");
 }
 
-/// Its player has less than a second in hand, and the encoder was behind for half a second before its rung is shed.
+/// The player has less than a second buffered, and an encoder may be late for half a second before its rendition is
+/// shed.
 #[test]
-fn hls_js_moves_on_from_a_rung_that_is_shed_in_low() {
-    assert_moves_on("low");
+fn hls_js_switches_from_a_rendition_that_is_shed_in_low() {
+    assert_switches("low");
 }

@@ -1,4 +1,4 @@
-//! Bytes and headers against the rules of FLV and MPEG-TS: viewers see and hear all that can be made of them.
+//! Bytes and headers that break the rules of FLV and MPEG-TS. Viewers get all media that can be recovered.
 
 use std::net::UdpSocket;
 use std::path::Path;
@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::made;
+use super::encode_clip;
 use super::publisher::{AUDIO, Tag, VIDEO, publish, tags};
 use crate::support::{Clip, Encoder, Server, Stream, attribute, clip, kept, shared};
 
-/// Bytes of an FLV tag in front of NAL units.
+/// Bytes of an FLV tag before its NAL units.
 const HEAD: usize = 5;
 /// Bytes of a transport stream packet.
 const PACKET: usize = 188;
 /// Packets of an SRT message.
 const MESSAGE: usize = 7 * PACKET;
 
-/// A contribution of twelve seconds, what is reported of it, and whether its audio is played.
+/// A contribution of twelve seconds, the fault that is reported for it, and whether its audio is played.
 struct Case {
     name: &'static str,
     tags: fn() -> Vec<Tag>,
@@ -30,42 +30,42 @@ fn plain() -> Vec<Tag> {
     tags(&clip(&Clip::plain(12)))
 }
 
-/// Six seconds with slices of CABAC, and six of CAVLC: another picture parameter set under the same sequence parameter set.
+/// Six seconds of CABAC slices and six of CAVLC: the PPS changes while the SPS stays the same.
 fn other_pps() -> Vec<Tag> {
     let part = |cabac: u32| {
-        let words = format!(
+        let arguments = format!(
             "testsrc2=size=320x180:rate=30 -f lavfi -i sine=sample_rate=48000 -t 6 -c:v libx264 -profile:v main \
              -preset veryfast -tune zerolatency -pix_fmt yuv420p -g 30 -x264-params cabac={cabac}:weightp={}:bframes=0 \
              -c:a aac -ac 2",
             1 - cabac
         );
-        tags(&made(&format!("bad-cabac-{cabac}.flv"), &words))
+        tags(&encode_clip(&format!("bad-cabac-{cabac}.flv"), &arguments))
     };
-    let later = part(0).into_iter().map(|tag| Tag { at: tag.at + 6_000, comes: tag.comes + 6_000, ..tag });
+    let later = part(0).into_iter().map(|tag| Tag { at: tag.at + 6_000, sent_at: tag.sent_at + 6_000, ..tag });
     part(1).into_iter().filter(|tag| !(tag.kind == VIDEO && tag.body[1] == 2)).chain(later).collect()
 }
 
-/// The NAL units of a video tag, each with its length.
+/// Returns the NAL units of a video tag, each with its length field.
 fn units(tag: &Tag) -> Vec<&[u8]> {
     let (mut rest, mut units) = (&tag.body[HEAD..], Vec::new());
     while let Some(length) = rest.first_chunk() {
-        let (unit, behind) = rest.split_at(4 + u32::from_be_bytes(*length) as usize);
+        let (unit, following) = rest.split_at(4 + u32::from_be_bytes(*length) as usize);
         units.push(unit);
-        rest = behind;
+        rest = following;
     }
     units
 }
 
-/// The tags with those that hold frames changed.
+/// Replaces the tags that contain frames.
 fn with_frames(tags: Vec<Tag>, change: impl Fn(Tag) -> Vec<Tag>) -> Vec<Tag> {
     tags.into_iter().flat_map(|tag| if tag.is_header() || tag.body[1] == 2 { vec![tag] } else { change(tag) }).collect()
 }
 
-/// Pictures of four slices, each NAL unit in a message of its own.
+/// Frames of four slices, with each NAL unit in a message of its own.
 fn nal_unit_per_message() -> Vec<Tag> {
-    let words = "testsrc2=size=320x180:rate=30 -f lavfi -i sine=sample_rate=48000 -t 12 -c:v libx264 -preset veryfast \
+    let arguments = "testsrc2=size=320x180:rate=30 -f lavfi -i sine=sample_rate=48000 -t 12 -c:v libx264 -preset veryfast \
                  -tune zerolatency -pix_fmt yuv420p -g 30 -x264-params slices=4 -c:a aac -ac 2";
-    with_frames(tags(&made("bad-slices.flv", words)), |tag| match tag.kind {
+    with_frames(tags(&encode_clip("bad-slices.flv", arguments)), |tag| match tag.kind {
         VIDEO => {
             let alone = |unit: &&[u8]| Tag { body: [&tag.body[..HEAD], unit].concat(), ..tag.clone() };
             units(&tag).iter().map(alone).collect()
@@ -98,12 +98,12 @@ fn with_adts_headers_only() -> Vec<Tag> {
     with_adts_headers().into_iter().filter(|tag| tag.kind == VIDEO || !tag.is_header()).collect()
 }
 
-/// ffmpeg tells the channels in an order that only a program config element can tell.
+/// Audio in a channel order of ffmpeg that only a program config element can describe.
 fn program_config_element() -> Vec<Tag> {
-    let words = "testsrc2=size=320x180:rate=30 -f lavfi -i sine=sample_rate=48000 -t 12 -c:v libx264 -preset veryfast \
+    let arguments = "testsrc2=size=320x180:rate=30 -f lavfi -i sine=sample_rate=48000 -t 12 -c:v libx264 -preset veryfast \
                  -tune zerolatency -pix_fmt yuv420p -g 30 -filter:a \
                  pan=5.1(side)|FL=c0|FR=c0|FC=c0|LFE=c0|SL=c0|SR=c0 -c:a aac";
-    tags(&made("bad-5.1.flv", words))
+    tags(&encode_clip("bad-5.1.flv", arguments))
 }
 
 fn cases() -> [Case; 6] {
@@ -128,7 +128,7 @@ fn cases() -> [Case; 6] {
 }
 
 #[test]
-fn odd_flv_is_seen_and_heard() {
+fn nonstandard_flv_is_played() {
     let _machine = shared();
     let server = Server::start();
     for case in cases() {
@@ -140,12 +140,12 @@ fn odd_flv_is_seen_and_heard() {
         let rate = attribute(text.lines().find(|line| line.contains("FRAME-RATE")).expect("a variant"), "FRAME-RATE");
         assert_eq!(rate.as_deref(), Some("30.000"), "{}: {text}", case.name);
         assert_eq!(text.contains("mp4a"), case.audio, "{}: {text}", case.name);
-        assert_eq!(decoded_pictures(&server, &stream), 360, "{}", case.name);
+        assert_eq!(decoded_frames(&server, &stream), 360, "{}", case.name);
         assert_reported(&server, &stream, case.fault);
     }
 }
 
-/// The faults in the metrics, each with a line of the log.
+/// Checks that the fault, and no other, is logged once for the stream.
 fn assert_reported(server: &Server, stream: &Stream, fault: Option<&str>) {
     let counted = server.log().lines().filter(|line| line.contains(&stream.id) && line.contains("fault=")).count();
     assert_eq!(counted, fault.iter().count(), "{}", server.log());
@@ -153,17 +153,19 @@ fn assert_reported(server: &Server, stream: &Stream, fault: Option<&str>) {
     assert!(fault.is_none_or(|fault| line(format!("fault=\"{fault}\""))), "{}", server.log());
 }
 
-/// Pictures that ffmpeg decodes of the whole programme, without an error.
-fn decoded_pictures(server: &Server, stream: &Stream) -> usize {
+/// Counts the video frames of the whole programme that ffmpeg decodes. Fails on any decoding error.
+fn decoded_frames(server: &Server, stream: &Stream) -> usize {
     let url = server.playlist_url(stream);
-    let words = ["-v", "error", "-xerror", "-nostdin", "-live_start_index", "0", "-i", &url];
-    let run = Command::new("ffmpeg").args(words).args(["-map", "0:v", "-f", "framecrc", "-"]).output().expect("ffmpeg");
-    let said = String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success() && said.is_empty(), "{said}");
+    let arguments = ["-v", "error", "-xerror", "-nostdin", "-live_start_index", "0", "-i", &url];
+    let run =
+        Command::new("ffmpeg").args(arguments).args(["-map", "0:v", "-f", "framecrc", "-"]).output().expect("ffmpeg");
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success() && errors.is_empty(), "{errors}");
     String::from_utf8_lossy(&run.stdout).lines().filter(|line| !line.starts_with('#')).count()
 }
 
-/// The packets from the second second on, every PES packet three bytes shorter than it says: no key frame for the next three.
+/// The packets from the second second on, in which every PES packet is three bytes shorter than its length field. The
+/// next key frame is three seconds later.
 fn joined_in_mid_gop() -> Vec<u8> {
     let file = kept("bad-gop-4s.ts", encode_ts);
     let bytes = std::fs::read(file).expect("the clip can be read");
@@ -173,7 +175,7 @@ fn joined_in_mid_gop() -> Vec<u8> {
     };
     let first = bytes.chunks(PACKET).find_map(clock).expect("a clock reference");
     let from = bytes.chunks(PACKET).position(|packet| clock(packet).is_some_and(|at| at >= first + 90_000));
-    let mut rest = bytes[from.expect("a second") * PACKET..].to_vec();
+    let mut rest = bytes[from.expect("a packet of the second second") * PACKET..].to_vec();
     for packet in rest.chunks_mut(PACKET).filter(|packet| packet[1] & 0x40 != 0) {
         let payload = if packet[3] & 0x20 != 0 { 5 + usize::from(packet[4]) } else { 4 };
         if let Some([0, 0, 1, 0xc0..=0xef, high, low, ..]) = packet.get_mut(payload..) {
@@ -185,14 +187,14 @@ fn joined_in_mid_gop() -> Vec<u8> {
 }
 
 fn encode_ts(draft: &Path) {
-    let words = "-f lavfi -i testsrc2=size=320x180:rate=30 -f lavfi -i sine=sample_rate=48000 -t 14 -c:v libx264 -preset \
+    let arguments = "-f lavfi -i testsrc2=size=320x180:rate=30 -f lavfi -i sine=sample_rate=48000 -t 14 -c:v libx264 -preset \
                  veryfast -tune zerolatency -pix_fmt yuv420p -g 120 -sc_threshold 0 -c:a aac -ac 2 -omit_video_pes_length 0 \
                  -f mpegts";
-    crate::support::encode("ffmpeg", words, draft);
+    crate::support::encode("ffmpeg", arguments, draft);
 }
 
 #[test]
-fn srt_joined_between_key_frames_with_wrong_lengths_begins_with_video() {
+fn srt_that_starts_in_mid_gop_with_wrong_pes_lengths_begins_with_video() {
     let _machine = shared();
     let server = Server::start();
     let bytes = joined_in_mid_gop();
@@ -205,7 +207,7 @@ fn srt_joined_between_key_frames_with_wrong_lengths_begins_with_video() {
         let renditions = server.playback(&stream).renditions();
         let text = server.playback(&stream).answer().text();
         assert!(renditions.iter().any(|rendition| rendition.kind == "video"), "{mode}, {quality}: {text}");
-        sender.join().expect("all is sent");
+        sender.join().expect("everything is sent");
         drop(relay);
         let metrics = server.client().get("/metrics").text();
         for fault in ["frames_before_key_frame", "wrong_headers"] {
@@ -216,14 +218,14 @@ fn srt_joined_between_key_frames_with_wrong_lengths_begins_with_video() {
     }
 }
 
-/// Sends the packets of thirteen seconds at their pace.
+/// Sends the packets, which last thirteen seconds, in real time.
 fn send(port: u16, packets: &[u8]) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let messages = packets.chunks(MESSAGE);
-    let pace = Duration::from_secs(13).div_f64(messages.len() as f64);
+    let interval = Duration::from_secs(13).div_f64(messages.len() as f64);
     let began = Instant::now();
     for (n, message) in (0..).zip(messages) {
-        std::thread::sleep((began + pace * n).saturating_duration_since(Instant::now()));
+        std::thread::sleep((began + interval * n).saturating_duration_since(Instant::now()));
         socket.send_to(message, ("127.0.0.1", port)).expect("the relay takes it");
     }
 }

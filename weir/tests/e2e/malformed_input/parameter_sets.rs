@@ -1,17 +1,18 @@
-//! Parameter sets of H.264 put where they may stand as well: in front of the pictures that need them.
+//! Moves the parameter sets of H.264 from the header into the key frames that need them, where they are allowed as
+//! well.
 
 use super::publisher::{Tag, VIDEO};
 
-/// Bytes of an FLV video tag in front of its payload.
+/// Bytes of an FLV video tag before its payload.
 const HEAD: usize = 5;
-/// Bytes of an `avcC` in front of its number of sequence parameter sets.
+/// Bytes of an `avcC` before its number of sequence parameter sets.
 const RECORD: usize = 5;
 
 fn is_header(tag: &Tag) -> bool {
     tag.kind == VIDEO && tag.is_header()
 }
 
-/// The sets of an `avcC`, each behind a length of four bytes.
+/// Returns the sets of an `avcC`, each after a length of four bytes.
 fn sets(record: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = &record[RECORD..];
@@ -19,17 +20,18 @@ fn sets(record: &[u8]) -> Vec<u8> {
         let count = rest[0] & mask;
         rest = &rest[1..];
         for _ in 0..count {
-            let (set, behind) = rest[2..].split_at(usize::from(u16::from_be_bytes([rest[0], rest[1]])));
+            let (set, following) = rest[2..].split_at(usize::from(u16::from_be_bytes([rest[0], rest[1]])));
             out.extend((set.len() as u32).to_be_bytes());
             out.extend(set);
-            rest = behind;
+            rest = following;
         }
     }
     out
 }
 
-/// Each key frame begins with the sets of the header before it; headers stay as long as `keep` says, by their number.
-fn moved(tags: Vec<Tag>, keep: impl Fn(usize) -> bool) -> Vec<Tag> {
+/// Copies the sets of the last header to the beginning of each key frame, and keeps the headers whose number `keep`
+/// accepts.
+fn move_in_band(tags: Vec<Tag>, keep: impl Fn(usize) -> bool) -> Vec<Tag> {
     let (mut current, mut headers, mut out) = (Vec::new(), 0, Vec::new());
     for mut tag in tags {
         if is_header(&tag) {
@@ -48,12 +50,12 @@ fn moved(tags: Vec<Tag>, keep: impl Fn(usize) -> bool) -> Vec<Tag> {
     out
 }
 
-/// No header, sets in the pictures only.
+/// Removes all headers, so that all parameter sets are in-band.
 pub(crate) fn in_band(tags: Vec<Tag>) -> Vec<Tag> {
-    moved(tags, |_| false)
+    move_in_band(tags, |_| false)
 }
 
-/// The first `headers` of them only: what changes behind is in the pictures.
+/// Keeps the first `headers` headers only, so that later changes are in-band.
 pub(crate) fn changed_in_band(tags: Vec<Tag>, headers: usize) -> Vec<Tag> {
-    moved(tags, |number| number < headers)
+    move_in_band(tags, |number| number < headers)
 }

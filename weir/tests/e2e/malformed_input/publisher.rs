@@ -1,5 +1,5 @@
-//! A publisher that sends what it is told to: the tags of an FLV file with any times, at any moment. Real encoders mend
-//! their timestamps before they send them; bad ones do not.
+//! An RTMP publisher that sends the tags of an FLV file with any timestamps, at any time. ffmpeg would repair the
+//! timestamps before it sends them; faulty encoders do not.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,21 +17,21 @@ pub(crate) const VIDEO: u8 = 9;
 #[derive(Clone, Debug)]
 pub(crate) struct Tag {
     pub kind: u8,
-    /// Its timestamp, in milliseconds.
+    /// Timestamp, in milliseconds.
     pub at: u32,
-    /// When it is sent, in milliseconds from the start.
-    pub comes: u32,
+    /// Time of sending, in milliseconds from the start.
+    pub sent_at: u32,
     pub body: Vec<u8>,
 }
 
 impl Tag {
-    /// True for a codec header, which has no place in time.
+    /// Returns true for a codec header, which is not part of the timeline.
     pub(crate) fn is_header(&self) -> bool {
         self.body.get(1) == Some(&0)
     }
 }
 
-/// The tags of a file, each to be sent at its own time.
+/// Returns the tags of a file, each to be sent at its timestamp.
 pub(crate) fn tags(file: &Path) -> Vec<Tag> {
     let bytes = std::fs::read(file).expect("the clip can be read");
     let mut rest = &bytes[13..];
@@ -40,16 +40,17 @@ pub(crate) fn tags(file: &Path) -> Vec<Tag> {
         let size = u32::from_be_bytes([0, rest[1], rest[2], rest[3]]) as usize;
         let at = u32::from_be_bytes([rest[7], rest[4], rest[5], rest[6]]);
         if matches!(rest[0], AUDIO | VIDEO) && size > 1 {
-            found.push(Tag { kind: rest[0], at, comes: at, body: rest[11..11 + size].to_vec() });
+            found.push(Tag { kind: rest[0], at, sent_at: at, body: rest[11..11 + size].to_vec() });
         }
         rest = &rest[11 + size + 4..];
     }
     found
 }
 
-/// Publishes the tags in the order in which they come, `paced` at their moments or else as fast as they are taken.
+/// Publishes the tags in the order of their [`Tag::sent_at`]: in real time if `paced`, else as fast as the server
+/// reads.
 pub(crate) fn publish(port: u16, key: &str, mut tags: Vec<Tag>, paced: bool) {
-    tags.sort_by_key(|tag| tag.comes);
+    tags.sort_by_key(|tag| tag.sent_at);
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
     handshake(&mut stream);
     command(&mut stream, 0, |body| {
@@ -81,12 +82,12 @@ pub(crate) fn publish(port: u16, key: &str, mut tags: Vec<Tag>, paced: bool) {
     for tag in tags {
         if paced {
             std::thread::sleep(
-                (began + Duration::from_millis(tag.comes.into())).saturating_duration_since(Instant::now()),
+                (began + Duration::from_millis(tag.sent_at.into())).saturating_duration_since(Instant::now()),
             );
         }
         let csid = if tag.kind == AUDIO { 4 } else { 6 };
         if stream.write_all(&message(csid, tag.kind, tag.at, 1, &tag.body)).is_err() {
-            // The server may end a contribution; what it makes of it is for the scenario to see.
+            // The server may end the contribution. The test checks what follows from that.
             break;
         }
     }
@@ -100,7 +101,7 @@ pub(crate) fn publish(port: u16, key: &str, mut tags: Vec<Tag>, paced: bool) {
         body
     }));
     let _ = stream.shutdown(std::net::Shutdown::Write);
-    drain.join().expect("the answers are read to their end");
+    drain.join().expect("the responses are read to their end");
 }
 
 fn handshake(stream: &mut TcpStream) {
@@ -122,21 +123,21 @@ fn command(stream: &mut TcpStream, message_stream: u32, write: impl FnOnce(&mut 
 
 fn wait_for(stream: &mut TcpStream, word: &[u8]) {
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
-    let (mut said, mut some) = (Vec::new(), [0; 4_096]);
-    while !said.windows(word.len()).any(|window| window == word) {
-        let count = stream.read(&mut some).expect("the server answers");
-        assert!(count > 0, "the server closed: {}", String::from_utf8_lossy(&said));
-        said.extend_from_slice(&some[..count]);
+    let (mut received, mut buffer) = (Vec::new(), [0; 4_096]);
+    while !received.windows(word.len()).any(|window| window == word) {
+        let count = stream.read(&mut buffer).expect("the server answers");
+        assert!(count > 0, "the server closed: {}", String::from_utf8_lossy(&received));
+        received.extend_from_slice(&buffer[..count]);
     }
 }
 
-/// Reads what the server says, so that it is never stuck.
+/// Reads and discards what the server sends, so that it never blocks.
 fn drain(stream: &TcpStream) -> std::thread::JoinHandle<()> {
     let mut stream = stream.try_clone().expect("another handle");
     stream.set_read_timeout(None).expect("no timeout");
     std::thread::spawn(move || {
-        let mut some = [0; 4_096];
-        while stream.read(&mut some).is_ok_and(|count| count > 0) {}
+        let mut buffer = [0; 4_096];
+        while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
     })
 }
 

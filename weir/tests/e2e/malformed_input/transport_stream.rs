@@ -1,13 +1,13 @@
-//! Troubles of transport streams, over SRT.
+//! Faults of transport streams, over SRT.
 
 use serde_json::json;
 
-use super::{Case, SEAMLESS, assert_lawful};
+use super::{Case, SEAMLESS, assert_valid};
 use crate::support::{Clip, Encoder, Server, clip, shared};
 
-/// The 90 kHz clock of 33 bits runs over four seconds after the beginning.
+/// The 33-bit clock of 90 kHz wraps four seconds after the beginning.
 #[test]
-fn a_clock_that_wraps_over_srt_makes_a_lawful_programme() {
+fn a_clock_that_wraps_over_srt_becomes_a_valid_programme() {
     let _machine = shared();
     let server = Server::start();
     let stream = server.api().create("low", json!({ "reconnect_window": 0 }));
@@ -17,12 +17,12 @@ fn a_clock_that_wraps_over_srt_makes_a_lawful_programme() {
         Encoder::ffmpeg(&[source.as_slice(), &["-output_ts_offset", "95440", "-f", "mpegts", &url]].concat());
     let renditions = server.playback(&stream).renditions();
     encoder.wait_for_success();
-    assert_eq!(renditions.len(), 2, "pictures and sound");
-    // What was on its way when the encoder hung up is away.
-    let case = Case { name: "a clock of 33 bits that wraps", lasts: 10.5..12.3, ..SEAMLESS };
+    assert_eq!(renditions.len(), 2, "video and audio");
+    // Media in transit is lost when the encoder disconnects.
+    let case = Case { name: "a clock of 33 bits that wraps", duration: 10.5..12.3, ..SEAMLESS };
     for rendition in &renditions {
         let list = rendition.wait_for("the end of the list", |list| list.ended);
-        assert_lawful(rendition, &list, &case);
+        assert_valid(rendition, &list, &case);
     }
     assert!(!server.log().contains("jump"), "{}", server.log());
     let metrics = server.client().get("/metrics").text();

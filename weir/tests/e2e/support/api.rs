@@ -1,10 +1,10 @@
-//! The API as a client sees it.
+//! A client of the API.
 
 use serde_json::{Value, json};
 
 use super::{Answer, Client, until};
 
-/// A live stream as created.
+/// A created live stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Stream {
     pub id: String,
@@ -13,7 +13,7 @@ pub(crate) struct Stream {
     pub playback_id: String,
 }
 
-/// Calls with the token of the server under test.
+/// A client with the token of the server under test.
 #[derive(Clone)]
 pub(crate) struct Api {
     client: Client,
@@ -26,7 +26,7 @@ impl Api {
         Self { client }
     }
 
-    /// A public live stream in this latency mode, with whatever else is asked for.
+    /// Creates a public live stream in this latency mode, with further fields.
     pub(crate) fn create(&self, latency_mode: &str, more: Value) -> Stream {
         let mut body = json!({ "playback_policies": ["public"], "latency_mode": latency_mode });
         let fields = body.as_object_mut().expect("an object");
@@ -43,7 +43,7 @@ impl Api {
         }
     }
 
-    /// What the server says to a new live stream when it may say no.
+    /// Tries to create a live stream, and returns the response.
     pub(crate) fn try_create(&self) -> Answer {
         self.client.call("POST", STREAMS, Some(&json!({})))
     }
@@ -52,13 +52,13 @@ impl Api {
         self.client.get(&format!("{STREAMS}/{}", stream.id))
     }
 
-    /// `complete`, `disable`, `enable`: the PUT actions.
+    /// Performs a PUT action: `complete`, `disable` or `enable`.
     pub(crate) fn put(&self, stream: &Stream, action: &str) {
         let answer = self.client.call("PUT", &format!("{STREAMS}/{}/{action}", stream.id), None);
         assert_eq!(answer.status, 200, "{action}: {}", answer.text());
     }
 
-    /// The new stream key.
+    /// Resets the stream key, and returns the new one.
     pub(crate) fn reset_key(&self, stream: &Stream) -> String {
         let answer = self.client.call("POST", &format!("{STREAMS}/{}/reset-stream-key", stream.id), None);
         assert!((200..300).contains(&answer.status), "reset-stream-key: {}", answer.text());

@@ -1,16 +1,16 @@
-//! As much of ISO BMFF as it takes to check a fragment's place in time, read independently of the packager.
+//! A reader of ISO BMFF, independent of the packager, for the boxes that the tests check.
 
-/// One `moof`: where it starts and how long its samples are, in the track's timescale.
+/// One `moof`. Times are in the track's timescale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fragment {
     pub decode_time: u64,
     pub duration: u64,
     pub samples: u32,
-    /// It begins with a sample that decoding may start with.
+    /// True if decoding may start with its first sample.
     pub independent: bool,
 }
 
-/// The children of a box body: type and body.
+/// Returns the type and the body of each child of a box body.
 fn boxes(bytes: &[u8]) -> Vec<(&[u8], &[u8])> {
     let mut found = Vec::new();
     let mut rest = bytes;
@@ -37,31 +37,31 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
-/// The timescale of an init segment's only track.
+/// Returns the timescale of the only track of an init section.
 pub(crate) fn timescale(init: &[u8]) -> u32 {
-    let mdhd = child(init, &[b"moov", b"trak", b"mdia", b"mdhd"]).expect("an init segment has an mdhd");
+    let mdhd = child(init, &[b"moov", b"trak", b"mdia", b"mdhd"]).expect("an init section has an mdhd");
     if mdhd[0] == 1 { u32_at(mdhd, 20) } else { u32_at(mdhd, 12) }
 }
 
-/// An event message: metadata of an instant.
+/// An event message (`emsg`), which carries timed metadata.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Told {
+pub(crate) struct EventMessage {
     pub id: u32,
-    /// In seconds on the presentation timeline.
+    /// Presentation time, in seconds.
     pub at: f64,
 }
 
-/// The event messages of a part or segment, in order.
-pub(crate) fn told(bytes: &[u8]) -> Vec<Told> {
+/// Returns the event messages of a part or segment, in order.
+pub(crate) fn event_messages(bytes: &[u8]) -> Vec<EventMessage> {
     let events = boxes(bytes).into_iter().filter(|(kind, _)| *kind == b"emsg").map(|(_, event)| event);
-    let told = |event: &[u8]| {
-        assert_eq!(event[0], 1, "its time is the programme's");
-        Told { id: u32_at(event, 20), at: u64_at(event, 8) as f64 / f64::from(u32_at(event, 4)) }
+    let parse = |event: &[u8]| {
+        assert_eq!(event[0], 1, "version 1, with a time on the presentation timeline");
+        EventMessage { id: u32_at(event, 20), at: u64_at(event, 8) as f64 / f64::from(u32_at(event, 4)) }
     };
-    events.map(told).collect()
+    events.map(parse).collect()
 }
 
-/// The fragments of a part or segment, in order.
+/// Returns the fragments of a part or segment, in order.
 pub(crate) fn fragments(bytes: &[u8]) -> Vec<Fragment> {
     let moofs = boxes(bytes).into_iter().filter(|(kind, _)| *kind == b"moof");
     moofs.map(|(_, moof)| fragment(moof)).collect()
@@ -73,7 +73,7 @@ fn fragment(moof: &[u8]) -> Fragment {
     let tfdt = child(traf, &[b"tfdt"]).expect("a traf has a tfdt");
     let decode_time = if tfdt[0] == 1 { u64_at(tfdt, 4) } else { u64::from(u32_at(tfdt, 4)) };
     let default_duration = default_duration(tfhd);
-    // A fragment without samples stands for as long as it says (`duration-is-empty`).
+    // A fragment without samples has a duration of its own (`duration-is-empty`).
     let empty = u32_at(tfhd, 0) & 0x01_0000 != 0;
     let (mut duration, mut samples) = (if empty { default_duration.map_or(0, u64::from) } else { 0 }, 0);
     let first = child(traf, &[b"trun"]).and_then(|trun| first_flags(trun, default_flags(tfhd)));
@@ -89,7 +89,7 @@ fn fragment(moof: &[u8]) -> Fragment {
 /// `sample_is_non_sync_sample`.
 const NON_SYNC: u32 = 0x1_0000;
 
-/// The flags of samples without their own.
+/// Returns the default flags of samples.
 fn default_flags(tfhd: &[u8]) -> Option<u32> {
     let flags = u32_at(tfhd, 0) & 0x00ff_ffff;
     let before = [(0x1, 8), (0x2, 4), (0x8, 4), (0x10, 4)];
@@ -97,7 +97,7 @@ fn default_flags(tfhd: &[u8]) -> Option<u32> {
     (flags & 0x20 != 0).then(|| u32_at(tfhd, at))
 }
 
-/// The flags of the first sample.
+/// Returns the flags of the first sample.
 fn first_flags(trun: &[u8], default: Option<u32>) -> Option<u32> {
     let flags = u32_at(trun, 0) & 0x00ff_ffff;
     let start = 8 + if flags & 0x1 != 0 { 4 } else { 0 };
@@ -108,7 +108,8 @@ fn first_flags(trun: &[u8], default: Option<u32>) -> Option<u32> {
     if flags & 0x400 != 0 { Some(u32_at(trun, start + before)) } else { default }
 }
 
-/// The codec of an init section's only track, as CODECS has it; of other codecs than AVC the four characters alone.
+/// Returns the codec of the only track of an init section as CODECS has it; for codecs other than AVC, the sample entry
+/// alone.
 pub(crate) fn codec(init: &[u8]) -> String {
     let stsd =
         child(init, &[b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd"]).expect("an init section has an stsd");
@@ -118,10 +119,10 @@ pub(crate) fn codec(init: &[u8]) -> String {
     avcc.map_or(name, |avcc| format!("avc1.{:02X}{:02X}{:02X}", avcc[1], avcc[2], avcc[3]))
 }
 
-/// The sample duration that a `tfhd` gives to samples without one.
+/// Returns the default sample duration of a `tfhd`.
 fn default_duration(tfhd: &[u8]) -> Option<u32> {
     let flags = u32_at(tfhd, 0) & 0x00ff_ffff;
-    // base_data_offset and sample_description_index stand before it when present.
+    // base_data_offset and sample_description_index precede it if they are present.
     let at = 8 + if flags & 0x1 != 0 { 8 } else { 0 } + if flags & 0x2 != 0 { 4 } else { 0 };
     (flags & 0x8 != 0).then(|| u32_at(tfhd, at))
 }

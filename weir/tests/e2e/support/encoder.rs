@@ -1,4 +1,4 @@
-//! Encoders and decoders as child processes: each ends with the test that started it.
+//! Encoders and decoders as child processes. Each is killed when its test ends.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{free_ports, until};
 
-/// One running program. Dropped, it is killed; a failing test shows what it said.
+/// A running program. It is killed when dropped, and a failing test prints its output.
 pub(crate) struct Encoder {
     child: Child,
     folder: TempDir,
@@ -18,7 +18,7 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// Starts any program, its output kept for `output`.
+    /// Starts a program, and collects its output for [`Encoder::output`].
     pub(crate) fn run(program: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let output = File::create(output_path(&folder)).expect("an output file");
@@ -32,38 +32,39 @@ impl Encoder {
         Self { child, folder, name: program.to_owned() }
     }
 
-    /// `ffmpeg`, told nothing but what the scenario says.
+    /// Starts `ffmpeg` with the arguments of the test.
     pub(crate) fn ffmpeg(arguments: &[&str]) -> Self {
         let quiet = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "info"];
         Self::run("ffmpeg", &[&quiet, arguments].concat())
     }
 
-    /// Pushes a file as it is, in real time.
+    /// Pushes a file unchanged, in real time.
     pub(crate) fn push_copy(file: &Path, url: &str) -> Self {
         let file = file.to_str().expect("a UTF-8 path");
         Self::ffmpeg(&["-re", "-i", file, "-c", "copy", "-f", "flv", url])
     }
 
-    /// Pushes a file over and over, in real time, with timestamps that go on.
+    /// Pushes a file in a loop, in real time and with continuous timestamps.
     pub(crate) fn push_loop(file: &Path, url: &str) -> Self {
         let file = file.to_str().expect("a UTF-8 path");
         Self::ffmpeg(&["-re", "-stream_loop", "-1", "-i", file, "-c", "copy", "-f", "flv", url])
     }
 
-    /// A GStreamer pipeline.
+    /// Starts a GStreamer pipeline.
     pub(crate) fn gst(pipeline: &str) -> Self {
-        let words: Vec<_> = pipeline.split_whitespace().collect();
-        Self::run("gst-launch-1.0", &[&["-q", "-e"], words.as_slice()].concat())
+        let arguments: Vec<_> = pipeline.split_whitespace().collect();
+        Self::run("gst-launch-1.0", &[&["-q", "-e"], arguments.as_slice()].concat())
     }
 
-    /// Starts srt-live-transmit, which calls `url` and sends it the datagrams that come to the port that is given.
+    /// Starts srt-live-transmit, which connects to `url` and forwards the datagrams that it receives on the returned
+    /// port.
     pub(crate) fn srt_relay(options: &[&str], url: &str) -> (Self, u16) {
         let [port] = free_ports();
         let from = format!("udp://127.0.0.1:{port}");
         (Self::run("srt-live-transmit", &[&["-q"], options, &[&from, url]].concat()), port)
     }
 
-    /// What it wrote so far on both its outputs.
+    /// Returns the standard output and error so far.
     pub(crate) fn output(&self) -> String {
         let mut bytes = Vec::new();
         File::open(output_path(&self.folder)).and_then(|mut file| file.read_to_end(&mut bytes)).expect("its output");
@@ -85,19 +86,19 @@ impl Encoder {
         assert!(status.success(), "{} ended with {status}:\n{}", self.name, self.output());
     }
 
-    /// The network is cut: no end of stream is said.
+    /// Kills the program, as if the network were cut: it does not end its stream.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("SIGKILL");
         self.child.wait().expect("the end of the child");
     }
 
-    /// Stopped, with its connection open: the peer that went silent.
+    /// Stops the program with its connection open, so that it sends nothing.
     pub(crate) fn freeze(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("SIGSTOP");
     }
 
-    /// Goes on where it was stopped.
+    /// Lets the program continue.
     pub(crate) fn thaw(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::CONT).expect("SIGCONT");
@@ -106,11 +107,11 @@ impl Encoder {
 
 impl Drop for Encoder {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Fails if the program has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!("--- {} said\n{}", self.name, self.output());
+            eprintln!("--- output of {}\n{}", self.name, self.output());
         }
     }
 }

@@ -1,11 +1,12 @@
-//! An ffmpeg that speaks Enhanced RTMP: Debian 12's does not. It comes from PyPI's imageio-ffmpeg, by its lock file.
+//! An ffmpeg with Enhanced RTMP, which that of Debian 12 lacks. It is installed from PyPI's imageio-ffmpeg, pinned by a
+//! lock file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// The path of ffmpeg 9: the one of `WEIR_E2E_FFMPEG9`, or one that is installed into the target folder when first asked
-/// for.
+/// Returns the path of ffmpeg 9: that of `WEIR_E2E_FFMPEG9`, or one that is installed into the target folder on first
+/// use.
 pub(crate) fn ffmpeg9() -> &'static str {
     static PATH: LazyLock<String> = LazyLock::new(|| {
         let given = std::env::var("WEIR_E2E_FFMPEG9").ok();
@@ -19,8 +20,8 @@ fn install() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("encoders");
     std::fs::create_dir_all(&folder).expect("a folder for encoders");
     let venv = folder.join("venv");
-    let wanted = std::fs::read(&lock).expect("the lock file is in the tree");
-    // Written last, so an interrupted installation is done again.
+    let wanted = std::fs::read(&lock).expect("the lock file is in the repository");
+    // Written last, so that an interrupted installation is repeated.
     let marker = folder.join("installed");
     if std::fs::read(&marker).is_ok_and(|installed| installed == wanted) {
         return binary(&venv);
@@ -32,13 +33,13 @@ fn install() -> PathBuf {
     binary(&venv)
 }
 
-/// Asks the package for its program.
+/// Returns the path of the program of the package.
 fn binary(venv: &Path) -> PathBuf {
     let ask = "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())";
     PathBuf::from(run(Command::new(venv.join("bin/python")).args(["-c", ask])).trim())
 }
 
-/// Runs a program to its end and gives what it said.
+/// Runs a program to its end and returns its output.
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -1,15 +1,18 @@
-//! Flashes with beeps, and how those are found again in what is played: so it shows whether pictures and sound are
-//! together. The benchmarks include this file as well.
+//! A clip of flashes with beeps, and their detection in the played programme, to measure whether video and audio are in
+//! sync.
+//!
+//! The benchmarks include this file as well.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
-/// A picture is a flash from this brightness on, and a sound a beep from this level on.
+/// Brightness above which a frame is a flash.
 const BRIGHT: f64 = 120.0;
+/// Level above which audio is a beep.
 const LOUD_DB: f64 = -40.0;
 
-/// Makes a clip of seventy seconds with a white flash and a beep in the middle of each, both two pictures long.
+/// Encodes a clip of seventy seconds with a white flash and a beep in the middle of each second, both two frames long.
 pub(crate) fn make(path: &Path) -> io::Result<()> {
     let flash = "color=black:size=320x180:rate=30,drawbox=color=white:t=fill:enable='between(mod(n,30),15,16)'";
     let beep = "aevalsrc='0.5*sin(2*PI*1000*t)*between(mod(t,1),0.5,0.566)':sample_rate=48000";
@@ -19,39 +22,39 @@ pub(crate) fn make(path: &Path) -> io::Result<()> {
         .args(["-bf", "0", "-c:a", "aac", "-b:a", "96k", "-ac", "2", "-f", "matroska"])
         .arg(path)
         .status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other("ffmpeg makes no flashes")) }
+    if status.success() { Ok(()) } else { Err(io::Error::other("ffmpeg cannot encode the flashes")) }
 }
 
-/// What a player sees and hears, in two files.
-pub(crate) struct Witness {
-    pictures: PathBuf,
-    sound: PathBuf,
+/// Two files with the brightness of the video and the level of the audio that a player receives.
+pub(crate) struct SyncProbe {
+    brightness: PathBuf,
+    level: PathBuf,
 }
 
-impl Witness {
-    /// One that writes into `folder`.
+impl SyncProbe {
+    /// Creates a probe whose files are in `folder`.
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { pictures: folder.join("pictures"), sound: folder.join("sound") }
+        Self { brightness: folder.join("brightness"), level: folder.join("level") }
     }
 
-    /// Outputs of ffmpeg for it, behind the input.
+    /// Returns the output arguments of ffmpeg, to be placed after the input.
     pub(crate) fn outputs(&self) -> Vec<String> {
         let print = |key: &str, file: &Path| format!("mode=print:key=lavfi.{key}:file={}", file.display());
-        let video = format!("scale=16:16,signalstats,metadata={}", print("signalstats.YAVG", &self.pictures));
-        let level = print("astats.Overall.RMS_level", &self.sound);
+        let video = format!("scale=16:16,signalstats,metadata={}", print("signalstats.YAVG", &self.brightness));
+        let level = print("astats.Overall.RMS_level", &self.level);
         let audio = format!("asetnsamples=n=240,astats=metadata=1:reset=1,ametadata={level}");
-        let words = ["-map", "0:v:0", "-vf", &video, "-map", "0:a:0", "-af", &audio, "-f", "null", "-"];
-        words.map(str::to_owned).into()
+        let arguments = ["-map", "0:v:0", "-vf", &video, "-map", "0:a:0", "-af", &audio, "-f", "null", "-"];
+        arguments.map(str::to_owned).into()
     }
 
-    /// When flashes began, and when beeps did, in seconds.
+    /// Returns the start times of flashes and of beeps, in seconds.
     pub(crate) fn onsets(&self) -> io::Result<(Vec<f64>, Vec<f64>)> {
-        let of = |file, bound| Ok(rises(&fs::read_to_string(file)?, bound));
-        of(&self.pictures, BRIGHT).and_then(|flashes| Ok((flashes, of(&self.sound, LOUD_DB)?)))
+        let onsets = |file, bound| Ok(rises(&fs::read_to_string(file)?, bound));
+        onsets(&self.brightness, BRIGHT).and_then(|flashes| Ok((flashes, onsets(&self.level, LOUD_DB)?)))
     }
 }
 
-/// When a value that ffmpeg printed rises over `bound`.
+/// Returns the times at which a value that ffmpeg printed rises above `bound`.
 fn rises(printed: &str, bound: f64) -> Vec<f64> {
     let (mut at, mut over, mut rises) = (0.0, true, Vec::new());
     for line in printed.lines() {
@@ -69,7 +72,7 @@ fn rises(printed: &str, bound: f64) -> Vec<f64> {
 }
 
 #[test]
-fn rises_are_where_a_value_was_lower_before() {
+fn a_rise_needs_a_lower_value_before_it() {
     let printed = "frame:0 pts:0 pts_time:0\nk=200\nframe:1 pts:1 pts_time:0.5\nk=16\nframe:2 pts_time:1.0\nk=200\n\
         frame:3 pts_time:1.5\nk=210\nframe:4 pts_time:2\nk=-inf\nframe:5 pts_time:3\nk=130\n";
     assert_eq!(rises(printed, BRIGHT), [1.0, 3.0]);

@@ -1,10 +1,10 @@
-//! A blocking HTTP client that takes every status as an answer.
+//! A blocking HTTP client that returns responses with any status.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// A response, read to its end.
+/// A complete response.
 pub(crate) struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
@@ -25,7 +25,7 @@ impl Answer {
     }
 }
 
-/// Connections are kept open between requests, as players do.
+/// A client that keeps connections open between requests, as players do.
 #[derive(Clone)]
 pub(crate) struct Client {
     agent: ureq::Agent,
@@ -34,7 +34,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// `base` is `http://HOST:PORT`; `authorization` goes with each request.
+    /// Creates a client. `base` is `http://HOST:PORT`, and `authorization` is sent with each request.
     pub(crate) fn new(base: String, authorization: Option<String>) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -43,7 +43,7 @@ impl Client {
         Self { agent: config.into(), base, authorization }
     }
 
-    /// `None` when there was no HTTP answer at all: connection refused or broken off.
+    /// Returns `None` if there is no HTTP response, because the connection is refused or closed.
     pub(crate) fn try_get(&self, path: &str) -> Option<Answer> {
         self.send("GET", path, &[], None).ok()
     }

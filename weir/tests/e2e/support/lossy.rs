@@ -1,5 +1,6 @@
-//! A bad network: a UDP relay that loses packets and holds back the others, the same ones in each run. The benchmarks
-//! include this file as well.
+//! A lossy network: a UDP relay that drops packets and delays the others. The same packets are dropped in each run.
+//!
+//! The benchmarks include this file as well.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -11,25 +12,25 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// No packet of SRT's is longer.
+/// Maximum size of an SRT packet, in bytes.
 const DATAGRAM: usize = 1_500;
-/// Packets on their way at once; what comes on top is lost, as in a full queue of a router.
+/// Maximum number of packets in transit. Further packets are dropped, as in a full queue of a router.
 const QUEUE: usize = 50_000;
-/// How often the relay looks whether it is to end.
-const LOOK: Duration = Duration::from_millis(50);
+/// Interval at which the relay checks whether it has to end.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How bad it is, in each direction.
+/// The properties of each direction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Link {
-    /// Of a thousand packets, so many are lost.
+    /// Packets lost out of a thousand.
     pub per_mille: u64,
-    /// What every packet takes: half the round trip.
+    /// Delay of every packet, which is half the round trip.
     pub delay: Duration,
-    /// Another one loses other packets.
+    /// Selects the packets that are lost.
     pub seed: u64,
 }
 
-/// A relay to one server, for one client; it ends when dropped.
+/// A relay to one server, for one client. Stops when dropped.
 pub(crate) struct Lossy {
     address: SocketAddr,
     lost: Arc<AtomicU64>,
@@ -56,21 +57,21 @@ impl Lossy {
             queue: VecDeque::new(),
             lost: Arc::clone(&lost),
         };
-        let told = Arc::clone(&ended);
+        let stop = Arc::clone(&ended);
         let thread = thread::Builder::new().name("lossy".into()).spawn(move || {
-            while !told.load(Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
                 relay.turn();
             }
         })?;
         Ok(Self { address, lost, ended, thread: Some(thread) })
     }
 
-    /// Where the client finds the server.
+    /// Returns the address for the client to connect to.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Packets lost so far, both ways.
+    /// Returns the number of packets lost so far, in both directions.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -79,34 +80,35 @@ impl Lossy {
 impl Drop for Lossy {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
-        // A relay that panicked has said so.
+        // The panic hook has reported a thread that panicked.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-/// What the thread works with. Of each pair, the first is the client's side.
+/// The state of the thread. The first of each pair is the side of the client.
 struct Relay {
     sockets: [UdpSocket; 2],
     dice: [Dice; 2],
     link: Link,
-    /// Where the client's newest packet came from.
+    /// Source of the client's newest packet.
     peer: Option<SocketAddr>,
-    /// Packets by the time they arrive, with the side they came from: every one takes as long.
+    /// Packets with their time of delivery and the side they came from. They are in order, because all have the same
+    /// delay.
     queue: VecDeque<(Instant, usize, Vec<u8>)>,
     lost: Arc<AtomicU64>,
 }
 
 impl Relay {
-    /// Waits for packets or for the next one to arrive, and passes on what there is.
+    /// Waits for a packet or for the next delivery, and forwards all packets that are due.
     fn turn(&mut self) {
-        let due = self.queue.front().map_or(LOOK, |(due, ..)| due.saturating_duration_since(Instant::now()));
-        let wait = Timespec { tv_sec: 0, tv_nsec: due.min(LOOK).as_nanos() as i64 };
+        let due = self.queue.front().map_or(POLL_INTERVAL, |(due, ..)| due.saturating_duration_since(Instant::now()));
+        let wait = Timespec { tv_sec: 0, tv_nsec: due.min(POLL_INTERVAL).as_nanos() as i64 };
         let mut sides = self.sockets.each_ref().map(|socket| PollFd::new(socket, PollFlags::IN));
-        // A signal may cut the wait short; the next turn goes on.
+        // A signal may end the wait early. The next turn continues.
         let _ = poll(&mut sides, Some(&wait));
         (0..self.sockets.len()).for_each(|side| self.take(side));
         while let Some((_, from, packet)) = self.queue.pop_front_if(|(due, ..)| *due <= Instant::now()) {
-            // What a socket does not take is lost as well: nobody may be there yet.
+            // A packet that cannot be sent is lost as well, because the peer may not be there yet.
             let _ = match (from, self.peer) {
                 (0, _) => self.sockets[1].send(&packet),
                 (_, Some(peer)) => self.sockets[0].send_to(&packet, peer),
@@ -115,7 +117,7 @@ impl Relay {
         }
     }
 
-    /// Takes what came in from one side.
+    /// Receives the packets of one side.
     fn take(&mut self, side: usize) {
         let mut buffer = [0; DATAGRAM];
         loop {
@@ -130,7 +132,7 @@ impl Relay {
                         self.queue.push_back((Instant::now() + self.link.delay, side, buffer[..bytes].to_vec()));
                     }
                 }
-                // The other side is not there, or not any more.
+                // The other side is not there yet, or has closed its socket.
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
                 Err(_) => return,
             }
@@ -138,7 +140,7 @@ impl Relay {
     }
 }
 
-/// Pseudo-random numbers (SplitMix64): the same from the same seed.
+/// Pseudo-random numbers (SplitMix64), the same for the same seed.
 struct Dice(u64);
 
 impl Dice {
@@ -155,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_loses_its_share_and_the_same_ones_again() {
+    fn the_share_of_lost_packets_is_right_and_reproducible() {
         let losses = |seed| {
             let mut dice = Dice(seed);
             (0..20_000).filter(|_| dice.loses(50)).collect::<Vec<u32>>()
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_pass_both_ways_in_order() {
+    fn packets_are_forwarded_both_ways_in_order() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let link = Link { per_mille: 0, delay: Duration::from_millis(2), seed: 1 };
         let lossy = Lossy::start(link, server.local_addr().unwrap()).unwrap();

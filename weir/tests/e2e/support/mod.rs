@@ -1,4 +1,4 @@
-//! What the scenarios are told with: a server of their own, its API, real encoders, and a reader of what it serves.
+//! Support of the end-to-end tests: servers, a client of the API, real encoders, and a client that checks playback.
 
 mod api;
 mod boxes;
@@ -18,7 +18,7 @@ mod wait;
 mod watcher;
 
 pub(crate) use api::{Api, Stream};
-pub(crate) use boxes::{Fragment, Told, codec, fragments, timescale, told};
+pub(crate) use boxes::{EventMessage, Fragment, codec, event_messages, fragments, timescale};
 pub(crate) use clip::{Clip, audio_hashes, clip, encode, hashes, kept, video_hashes};
 pub(crate) use encoder::Encoder;
 pub(crate) use ffmpeg9::ffmpeg9;

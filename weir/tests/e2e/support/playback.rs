@@ -1,9 +1,9 @@
-//! A viewer that reads instead of showing: multivariant playlist, media playlists, segments and parts.
+//! A client of playback that fetches playlists, segments and parts, without decoding them.
 
 use super::playlist::attribute;
 use super::{Answer, Client, MediaPlaylist, until};
 
-/// Everything under one playback id.
+/// The playback of one playback id.
 #[derive(Clone)]
 pub(crate) struct Playback {
     client: Client,
@@ -32,12 +32,12 @@ impl Playback {
         self.client.get(&self.path())
     }
 
-    /// The renditions once there is a playlist.
+    /// Returns the renditions, as soon as there is a playlist.
     pub(crate) fn renditions(&self) -> Vec<Rendition> {
         self.renditions_of(&self.path())
     }
 
-    /// The same with a query, `?low_latency=false` for one.
+    /// Returns the renditions of a path with a query, such as `?low_latency=false`.
     pub(crate) fn renditions_of(&self, path: &str) -> Vec<Rendition> {
         let text = until("a multivariant playlist", || {
             let answer = self.client.get(path);
@@ -50,7 +50,7 @@ impl Playback {
             if tag == "#EXT-X-STREAM-INF" {
                 codecs = attribute(value, "CODECS").expect("a variant names its codecs");
             } else if tag == "#EXT-X-MEDIA" {
-                let uri = attribute(value, "URI").expect("a rendition of its own has a URI");
+                let uri = attribute(value, "URI").expect("an audio rendition has a URI");
                 found.push(self.rendition("audio", path, &uri));
             } else if !line.is_empty() && !line.starts_with('#') {
                 let is_video = ["avc1", "avc3", "hvc1", "av01", "vp09"].iter().any(|codec| codecs.contains(codec));
@@ -61,7 +61,7 @@ impl Playback {
         found
     }
 
-    /// The video rendition; the audio one when there is no video.
+    /// Returns the first video rendition, or an audio rendition if there is no video.
     pub(crate) fn main(&self) -> Rendition {
         let all = self.renditions();
         let video = all.iter().find(|rendition| rendition.kind == "video");
@@ -80,12 +80,12 @@ impl Rendition {
         MediaPlaylist::parse(&answer.text())
     }
 
-    /// Reloads until the playlist is as wanted.
+    /// Reloads until the playlist matches a condition.
     pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&MediaPlaylist) -> bool) -> MediaPlaylist {
         until(what, || Some(self.playlist()).filter(&wanted))
     }
 
-    /// What a URI of the playlist points to.
+    /// Fetches a URI of the playlist.
     pub(crate) fn fetch(&self, uri: &str) -> Answer {
         let answer = self.client.get(&resolve(&self.path, uri));
         assert_eq!(answer.status, 200, "{uri}: {}", answer.text());
@@ -93,7 +93,7 @@ impl Rendition {
     }
 }
 
-/// The path that a URI means in the playlist at `base`.
+/// Resolves a URI of the playlist at `base` to a path.
 pub(crate) fn resolve(base: &str, uri: &str) -> String {
     if let Some((_, rest)) = uri.split_once("://") {
         return rest.find('/').map_or_else(|| "/".to_owned(), |slash| rest[slash..].to_owned());

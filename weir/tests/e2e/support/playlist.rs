@@ -1,4 +1,4 @@
-//! A media playlist, read strictly: what a check relies on has to be there.
+//! A strict parser of media playlists: fields that a check relies on have to be present.
 
 /// A partial segment.
 #[derive(Clone, Debug, PartialEq)]
@@ -6,11 +6,11 @@ pub(crate) struct Part {
     pub uri: String,
     pub duration: f64,
     pub independent: bool,
-    /// There is nothing in it (`GAP=YES`).
+    /// True if it has no media (`GAP=YES`).
     pub gap: bool,
 }
 
-/// What a playlist says of another rendition.
+/// A rendition report: the position of another rendition.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Report {
     pub uri: String,
@@ -25,7 +25,7 @@ pub(crate) struct Segment {
     pub uri: String,
     pub duration: f64,
     pub discontinuity: bool,
-    /// There is nothing in it (`EXT-X-GAP`).
+    /// True if it has no media (`EXT-X-GAP`).
     pub gap: bool,
     pub date_time: Option<String>,
     pub map: String,
@@ -38,22 +38,22 @@ pub(crate) struct MediaPlaylist {
     pub text: String,
     pub target_duration: f64,
     pub part_target: Option<f64>,
-    /// The whole `EXT-X-SERVER-CONTROL` line.
+    /// The complete `EXT-X-SERVER-CONTROL` line.
     pub server_control: Option<String>,
     pub first: u64,
     pub segments: Vec<Segment>,
     /// Parts of the segment that is still being written.
     pub open_parts: Vec<Part>,
     pub ended: bool,
-    /// The discontinuities before the first segment.
+    /// Number of discontinuities before the first segment.
     pub discontinuity_sequence: u64,
     pub independent_segments: bool,
-    /// The part that is to come (`EXT-X-PRELOAD-HINT`).
+    /// URI of the next part (`EXT-X-PRELOAD-HINT`).
     pub hint: Option<String>,
     pub reports: Vec<Report>,
 }
 
-/// What was said since the last segment.
+/// Tags since the last segment.
 #[derive(Default)]
 struct Pending {
     duration: Option<f64>,
@@ -71,16 +71,16 @@ impl MediaPlaylist {
         let mut map = None;
         for line in text.lines().filter(|line| !line.is_empty()) {
             if !line.starts_with('#') {
-                let said = std::mem::take(&mut pending);
+                let tags = std::mem::take(&mut pending);
                 list.segments.push(Segment {
                     number: list.first + list.segments.len() as u64,
                     uri: line.to_owned(),
-                    duration: said.duration.unwrap_or_else(|| panic!("{line} has no EXTINF")),
-                    discontinuity: said.discontinuity,
-                    gap: said.gap,
-                    date_time: said.date_time,
-                    map: map.clone().unwrap_or_else(|| panic!("{line} comes before any EXT-X-MAP")),
-                    parts: said.parts,
+                    duration: tags.duration.unwrap_or_else(|| panic!("{line} has no EXTINF")),
+                    discontinuity: tags.discontinuity,
+                    gap: tags.gap,
+                    date_time: tags.date_time,
+                    map: map.clone().unwrap_or_else(|| panic!("{line} precedes the first EXT-X-MAP")),
+                    parts: tags.parts,
                 });
                 continue;
             }
@@ -114,7 +114,7 @@ impl MediaPlaylist {
         list
     }
 
-    /// What has to stay as it is for a whole broadcast.
+    /// Returns the values that must not change during a broadcast.
     pub(crate) fn frozen(&self) -> (f64, Option<f64>, Option<String>) {
         (self.target_duration, self.part_target, self.server_control.clone())
     }
@@ -133,7 +133,7 @@ fn part(value: &str) -> Part {
     }
 }
 
-/// An attribute of an attribute list, without its quotes.
+/// Returns the value of an attribute in an attribute list, without quotes.
 pub(crate) fn attribute(list: &str, name: &str) -> Option<String> {
     let mut rest = list;
     while let Some((key, after)) = rest.split_once('=') {

@@ -1,8 +1,8 @@
-//! The rules that `promtool check metrics` has for names and types, so that a scrape can be held to them without it.
+//! The rules of `promtool check metrics` for names and types, without the need for promtool.
 
 use std::collections::BTreeMap;
 
-/// Units that Prometheus knows, where they are not the base unit of what they measure.
+/// Units that Prometheus knows and that are not base units.
 const UNITS: [&str; 16] = [
     "milliseconds",
     "microseconds",
@@ -24,7 +24,7 @@ const UNITS: [&str; 16] = [
 const ABBREVIATED: [&str; 9] = ["s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb"];
 const TYPES: [&str; 5] = ["counter", "gauge", "histogram", "summary", "untyped"];
 
-/// Fails with every family of `scrape` that breaks a rule.
+/// Fails with a list of all families in `scrape` that break a rule.
 pub(crate) fn assert_clean(scrape: &str) {
     let (mut helps, mut types) = (BTreeMap::new(), BTreeMap::new());
     for line in scrape.lines() {
@@ -47,14 +47,14 @@ pub(crate) fn assert_clean(scrape: &str) {
             wrong.push(format!("{name}: counters, and no others, end with _total"));
         }
         if !matches!(kind, "histogram" | "summary") && (ends("_count") || ends("_sum") || ends("_bucket")) {
-            wrong.push(format!("{name}: ends as a part of a histogram"));
+            wrong.push(format!("{name}: has a suffix that is reserved for histograms"));
         }
         if name.chars().any(|c| c.is_ascii_uppercase() || c == ':') {
             wrong.push(format!("{name}: not in snake_case"));
         }
         for word in &words {
             if UNITS.contains(word) || ABBREVIATED.contains(word) || TYPES.contains(word) {
-                wrong.push(format!("{name}: {word} is no base unit, or a type"));
+                wrong.push(format!("{name}: {word} is not a base unit, or is a type"));
             }
         }
     }

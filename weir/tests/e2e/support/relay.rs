@@ -1,4 +1,4 @@
-//! A network that holds what it is given, or loses it, without a word to either side: a TCP relay in front of the server.
+//! A TCP relay in front of the server that delays or drops data without closing connections, as a network may.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -6,20 +6,21 @@ use std::sync::Arc;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Bytes that are passed on at once.
+/// Bytes that are forwarded at once.
 const CHUNK: usize = 16 << 10;
 
-/// What happens to bytes.
+/// The treatment of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
-    Passes,
-    /// They wait, and come all at once later on.
+    /// Data is forwarded.
+    Forwarded,
+    /// Data waits in the relay.
     Held,
-    /// They are lost for ever, and so is the news that one side is gone.
+    /// Data is lost, and so is the information that one side has closed the connection.
     Lost,
 }
 
-/// A relay to one server. Connections keep what became of them when the relay treats later ones in another way.
+/// A relay to one server.
 pub(crate) struct Relay {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -33,39 +34,39 @@ struct Shared {
 }
 
 impl Relay {
-    /// Starts a relay to `server`, which passes everything on.
+    /// Starts a relay to `server` that forwards everything.
     pub(crate) fn start(server: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let (flow, sockets) = (Mutex::new(Flow::Passes), Mutex::new(Vec::new()));
+        let (flow, sockets) = (Mutex::new(Flow::Forwarded), Mutex::new(Vec::new()));
         let shared = Arc::new(Shared { flow, changed: Condvar::new(), sockets });
         let carrier = Arc::clone(&shared);
-        // Waits for connections for as long as the test program runs; one more thread than there has to be.
+        // Waits for connections until the test program ends.
         thread::Builder::new().name("relay".into()).spawn(move || {
             for client in listener.incoming() {
-                // A server that is gone is an encoder's trouble.
+                // If the server is gone, the encoder sees a closed connection.
                 let _refused = client.and_then(|client| carrier.carry(client, TcpStream::connect(server)?));
             }
         })?;
         Ok(Self { address, shared })
     }
 
-    /// Where the encoder finds the server.
+    /// Returns the address for the encoder to connect to.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Nothing arrives any more, until `release`.
+    /// Delays all data until [`Relay::release`].
     pub(crate) fn hold(&self) {
         self.shared.set(Flow::Held);
     }
 
-    /// What was held arrives at once.
+    /// Forwards the delayed data at once.
     pub(crate) fn release(&self) {
-        self.shared.set(Flow::Passes);
+        self.shared.set(Flow::Forwarded);
     }
 
-    /// Nothing arrives ever again, and the connections stay: half-open ones, once the encoder is gone.
+    /// Drops all data from now on. Connections stay half-open after the encoder has closed them.
     pub(crate) fn lose(&self) {
         self.shared.set(Flow::Lost);
     }
@@ -75,7 +76,7 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.shared.set(Flow::Lost);
         let sockets = std::mem::take(&mut *lock(&self.shared.sockets));
-        // Those that are closed already say so.
+        // Fails for sockets that are closed already.
         sockets.iter().for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
     }
 }
@@ -89,14 +90,14 @@ impl Shared {
     fn carry(self: &Arc<Self>, client: TcpStream, server: TcpStream) -> io::Result<()> {
         for (from, to) in [(&client, &server), (&server, &client)] {
             let (from, to, shared) = (from.try_clone()?, to.try_clone()?, Arc::clone(self));
-            // It ends with its connection.
+            // The thread ends with its connection.
             thread::Builder::new().name("relay".into()).spawn(move || shared.copy(from, to))?;
         }
         lock(&self.sockets).extend([client, server]);
         Ok(())
     }
 
-    /// Carries one direction to its end.
+    /// Copies one direction until its end.
     fn copy(&self, mut from: TcpStream, mut to: TcpStream) {
         let mut buffer = vec![0; CHUNK];
         loop {
@@ -132,24 +133,24 @@ mod tests {
         (relay, client, server.accept().unwrap().0)
     }
 
-    fn hears_nothing(socket: &mut TcpStream) {
+    fn assert_receives_nothing(socket: &mut TcpStream) {
         socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         assert!(socket.read(&mut [0; 4]).is_err());
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     }
 
     #[test]
-    fn what_is_held_comes_later() {
+    fn held_data_is_forwarded_later() {
         let (relay, mut client, mut server) = pair();
         relay.hold();
         client.write_all(b"late").unwrap();
-        hears_nothing(&mut server);
+        assert_receives_nothing(&mut server);
         relay.release();
-        let mut heard = [0; 4];
-        server.read_exact(&mut heard).unwrap();
-        assert_eq!(&heard, b"late");
+        let mut received = [0; 4];
+        server.read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"late");
         drop(client);
-        assert_eq!(server.read(&mut heard).unwrap(), 0);
+        assert_eq!(server.read(&mut received).unwrap(), 0);
     }
 
     #[test]
@@ -158,7 +159,7 @@ mod tests {
         relay.lose();
         client.write_all(b"lost").unwrap();
         drop(client);
-        hears_nothing(&mut server);
+        assert_receives_nothing(&mut server);
         drop(relay);
         assert_eq!(server.read(&mut [0; 4]).unwrap(), 0);
     }

@@ -1,4 +1,4 @@
-//! `weir serve` as a child process, on free ports, in a folder that goes with it.
+//! `weir serve` as a child process, on free ports and in a temporary folder.
 
 use std::fs::{self, File, OpenOptions};
 use std::net::{TcpListener, UdpSocket};
@@ -16,10 +16,10 @@ const TOKEN_ID: &str = "e2e-token";
 /// `e2e-token:e2e-secret` in Base64.
 const AUTHORIZATION: &str = "Basic ZTJlLXRva2VuOmUyZS1zZWNyZXQ=";
 const TOKEN_SECRET: &str = "e2e-secret";
-/// What is shown of the log when a test fails.
+/// Lines of the log that a failing test prints.
 const LOG_TAIL: usize = 60;
 
-/// Among the variables of [`Server::start_with`]: the limit of open files.
+/// A variable of [`Server::start_with`] that sets the limit of open files.
 pub(crate) const OPEN_FILES: &str = "WEIR_TEST_OPEN_FILES";
 
 /// A running server. Its ports and folder stay the same over a restart.
@@ -38,7 +38,7 @@ impl Server {
         Self::start_with(&[])
     }
 
-    /// `more`: further environment variables.
+    /// Starts a server with further environment variables.
     pub(crate) fn start_with(more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let [http, rtmp, rtmps, srt] = free_ports();
@@ -49,13 +49,13 @@ impl Server {
         server
     }
 
-    /// Ends it like a power cut.
+    /// Kills the server without a shutdown, as a power cut would.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("SIGKILL");
         self.child.wait().expect("the end of the server");
     }
 
-    /// Starts it again on the same folder and ports.
+    /// Starts the server again on the same folder and ports.
     pub(crate) fn restart(&mut self) {
         self.child =
             spawn(&self.folder, &log_path(&self.folder), [self.http, self.rtmp, self.rtmps, self.srt], &self.more);
@@ -67,7 +67,7 @@ impl Server {
         kill_process(pid, signal).expect("the server is there to be signalled");
     }
 
-    /// The number of its process.
+    /// Returns the process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -100,7 +100,7 @@ impl Server {
         self.rtmp
     }
 
-    /// The address to push to.
+    /// Returns the URL to push RTMP to.
     pub(crate) fn rtmp_url(&self, key: &str) -> String {
         format!("rtmp://127.0.0.1:{}/app/{key}", self.rtmp)
     }
@@ -113,7 +113,7 @@ impl Server {
         self.srt
     }
 
-    /// The address to push a transport stream to.
+    /// Returns the URL to push SRT to.
     pub(crate) fn srt_url(&self, stream: &Stream) -> String {
         let (key, passphrase) = (&stream.key, &stream.srt_passphrase);
         format!("srt://127.0.0.1:{}?streamid={key}&passphrase={passphrase}", self.srt)
@@ -127,13 +127,13 @@ impl Server {
         format!("{}/{}.m3u8", self.base(), stream.playback_id)
     }
 
-    /// The folder with its store and keys.
+    /// Returns the folder of the store and the keys.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    /// A second server on the same folder, with other ports: how it ends, and what it says.
-    pub(crate) fn second_on_its_folder(&self) -> (ExitStatus, String) {
+    /// Starts a second server on the same folder with other ports, and returns its exit status and output.
+    pub(crate) fn start_second_on_same_folder(&self) -> (ExitStatus, String) {
         let ports = free_ports();
         let log = self.folder.path().join("second.log");
         let mut second = spawn(&self.folder, &log, ports, &self.more);
@@ -141,16 +141,16 @@ impl Server {
         (status, fs::read_to_string(log).unwrap_or_default())
     }
 
-    /// Starts it when it cannot run: how it ends, and what it says.
-    pub(crate) fn restart_in_vain(&mut self) -> (ExitStatus, String) {
-        let said = self.log().len();
+    /// Starts the server again when it cannot run, and returns its exit status and output.
+    pub(crate) fn restart_and_fail(&mut self) -> (ExitStatus, String) {
+        let start = self.log().len();
         self.child =
             spawn(&self.folder, &log_path(&self.folder), [self.http, self.rtmp, self.rtmps, self.srt], &self.more);
         let status = until("the end of the server", || self.exit_status());
-        (status, self.log().split_off(said))
+        (status, self.log().split_off(start))
     }
 
-    /// From now on no file that it writes grows over this many bytes: a disk that is full, and later has room again.
+    /// Limits the size of all files that the server writes, to simulate a full disk. `None` removes the limit.
     pub(crate) fn limit_files(&self, bytes: Option<u64>) {
         let limit = Rlimit { current: bytes, maximum: None };
         prlimit(Some(Pid::from_child(&self.child)), Resource::Fsize, limit).expect("the limit of its files");
@@ -173,14 +173,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be gone already: some scenarios end it.
+        // Fails if the test has already ended the server.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
             let log = self.log();
             let lines: Vec<_> = log.lines().collect();
             eprintln!(
-                "--- the server's log, its last lines\n{}",
+                "--- last lines of the server's log\n{}",
                 lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
             );
         }
@@ -191,30 +191,30 @@ fn log_path(folder: &TempDir) -> PathBuf {
     folder.path().join("server.log")
 }
 
-/// Ports that nobody uses now. They lie below those that the kernel gives to connections, or a connection that some other
-/// test makes could take one before its server does.
+/// Returns unused ports. They are below the ephemeral range of the kernel, because a connection of another test could
+/// otherwise take one before the server listens on it.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     const FIRST: u32 = 10_240;
     const COUNT: u32 = 20_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let free = || {
         (0..COUNT).find_map(|_| {
-            // Other test binaries that run now begin elsewhere.
+            // Other test binaries that run at the same time start at another port.
             let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(101));
             let port = u16::try_from(FIRST + step % COUNT).ok()?;
-            // Free for datagrams too; those who want them take it when the listener here is gone.
+            // Free for UDP too. The server binds it after this socket is closed.
             let _datagrams = UdpSocket::bind(("0.0.0.0", port)).ok()?;
             TcpListener::bind(("0.0.0.0", port)).ok()
         })
     };
-    // All are held until each is known, so that they differ.
+    // All listeners stay open until every port is known, so that the ports differ.
     let listeners = [(); N].map(|()| free().expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("its address").port())
 }
 
 fn spawn(folder: &TempDir, log: &Path, [http, rtmp, rtmps, srt]: [u16; 4], more: &[(String, String)]) -> Child {
     let log: File = OpenOptions::new().create(true).append(true).open(log).expect("a log file");
-    // Another build of the server may be put to the same test.
+    // Allows the same tests for another build of the server.
     let binary = std::env::var_os("WEIR_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_weir").into());
     let mut command = match more.iter().find(|(name, _)| name == OPEN_FILES) {
         Some((_, files)) => {

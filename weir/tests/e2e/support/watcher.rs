@@ -1,8 +1,8 @@
-//! A strict reader beside a scenario: it follows every playlist of a broadcast from the first answer to the end, by blocking
-//! reloads as a player does, and checks what rfc8216bis asks for and can be seen from outside.
+//! A strict client that runs beside a test. It follows every playlist of a broadcast from the first response to the
+//! end, with blocking reloads as a player does, and checks all rules of rfc8216bis that are visible to a client.
 //!
-//! One thread for each media playlist reloads, another one asks for what is hinted at, and one reads the multivariant
-//! playlist each second. What they find wrong is kept, and told when the scenario asks for it.
+//! Each media playlist has a thread that reloads it and a thread that requests preload hints. One more thread reads the
+//! multivariant playlist each second. Violations are collected, and reported by [`Watcher::finish`].
 
 mod hints;
 mod media;
@@ -17,38 +17,39 @@ use std::time::{Duration, Instant};
 
 use super::{Client, MediaPlaylist, Server, Stream, until};
 
-/// Violations that are kept; when a rule is broken for good, more of them tell nothing new.
+/// Maximum number of violations to keep. More of them add nothing.
 const MAX_FAULTS: usize = 40;
-const LOOK: Duration = Duration::from_secs(1);
+/// Interval between two requests for the multivariant playlist.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Watches a broadcast until it is finished or dropped.
+/// Checks the playlists of a broadcast until it is finished or dropped.
 pub(crate) struct Watcher {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What came to light besides violations.
+/// Observations other than violations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     /// Hints that were answered with 404.
     pub wrong_hints: usize,
-    /// Hints that came true.
+    /// Hints whose part was published.
     pub hints: usize,
-    /// How unevenly media came, in seconds, by media playlist: a player that is further behind never runs dry.
+    /// Jitter of the media in seconds, by media playlist. A player that is further behind live never runs out of media.
     pub spread: BTreeMap<String, f64>,
-    /// `PART-HOLD-BACK`, or `HOLD-BACK` where no parts are offered.
+    /// `PART-HOLD-BACK`, or `HOLD-BACK` if there are no parts.
     pub hold_back: f64,
-    /// Variants whose `BANDWIDTH` in the first multivariant playlist did not hold for what came later.
+    /// Variants whose later media exceeded their `BANDWIDTH` in the first multivariant playlist.
     pub outgrown: Vec<String>,
     /// The newest `FRAME-RATE`.
     pub frame_rate: Option<f64>,
-    /// Segments that were looked at.
+    /// Number of segments that were checked.
     pub segments: usize,
 }
 
 struct Shared {
     client: Client,
-    /// Of the multivariant playlist.
+    /// Path of the multivariant playlist.
     path: String,
     stop: AtomicBool,
     state: Mutex<State>,
@@ -63,7 +64,7 @@ struct State {
     seen: Seen,
 }
 
-/// What is known of a media playlist.
+/// The state of a media playlist.
 #[derive(Default)]
 struct List {
     newest: MediaPlaylist,
@@ -80,7 +81,7 @@ struct Measured {
 }
 
 impl Watcher {
-    /// Begins to ask for the multivariant playlist at once.
+    /// Starts to request the multivariant playlist at once.
     pub(crate) fn start(server: &Server, stream: &Stream) -> Self {
         let path = server.playback(stream).path();
         let shared = Shared { client: server.client(), path, stop: AtomicBool::new(false), state: Mutex::default() };
@@ -89,21 +90,21 @@ impl Watcher {
         Self { shared, threads: vec![thread::spawn(move || multivariant::follow(&main))] }
     }
 
-    /// Waits until so many segments of some rendition were looked at.
+    /// Waits until `segments` segments of a rendition have been checked.
     pub(crate) fn wait_for(&self, segments: usize) {
-        until("segments to be looked at", || {
+        until("segments to be checked", || {
             let state = self.shared.state.lock().expect("no thread panicked");
             state.lists.values().any(|list| list.segments.len() >= segments).then_some(())
         });
     }
 
-    /// Ends it, and fails if anything was wrong.
+    /// Stops, and fails if there was any violation.
     pub(crate) fn finish(mut self, what: &str) -> Seen {
         self.stop();
         let mut state = self.shared.state.lock().expect("no thread panicked");
-        assert!(state.faults.is_empty(), "{what}: against rfc8216bis:\n{}", state.faults.join("\n"));
+        assert!(state.faults.is_empty(), "{what}: violations of rfc8216bis:\n{}", state.faults.join("\n"));
         state.seen.segments = state.lists.values().map(|list| list.segments.len()).sum();
-        assert!(state.seen.segments > 0, "{what}: nothing was seen");
+        assert!(state.seen.segments > 0, "{what}: no segment was checked");
         state.seen.clone()
     }
 
@@ -135,7 +136,7 @@ impl Shared {
         }
     }
 
-    /// Sleeps, but for no longer than the scenario lasts.
+    /// Sleeps, but no longer than until the watcher stops.
     fn pause(&self, time: Duration) {
         let until = Instant::now() + time;
         while !self.stopping() && Instant::now() < until {
@@ -144,11 +145,11 @@ impl Shared {
     }
 }
 
-/// Seconds since 1970 of a date as playlists have it, in UTC.
+/// Converts a UTC date of a playlist to seconds since 1970.
 fn unix_seconds(date: &str) -> Option<f64> {
     let number = |from: usize, to: usize| date.get(from..to)?.parse::<i64>().ok();
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    // Years begin in March, so that leap days are at their ends.
+    // Years start in March, so that a leap day is the last day of its year.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 719_469;
     let seconds: f64 = date.get(17..)?.strip_suffix('Z')?.parse().ok()?;
@@ -156,7 +157,7 @@ fn unix_seconds(date: &str) -> Option<f64> {
 }
 
 #[test]
-fn dates_are_read() {
+fn dates_are_converted() {
     assert_eq!(unix_seconds("1970-01-01T00:00:00.000Z"), Some(0.0));
     assert_eq!(unix_seconds("2026-11-21T08:00:00.250Z"), Some(1_795_248_000.25));
     assert_eq!(unix_seconds("2024-02-29T23:59:59.000Z"), Some(1_709_251_199.0));

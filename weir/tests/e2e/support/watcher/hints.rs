@@ -1,4 +1,5 @@
-//! Asks for what playlists hint at, as players do: it comes, or the answer is 404 as soon as the hint has gone.
+//! Requests the preload hints of playlists, as players do. Each is answered with the part, or with 404 as soon as it is
+//! withdrawn.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,9 +10,9 @@ use std::time::{Duration, Instant};
 use super::super::{MediaPlaylist, resolve};
 use super::Shared;
 
-/// The answer to a hint that has gone may come this late behind the playlist that has another one; nothing but a busy machine
-/// takes longer, and what waits for the next part or segment does.
-const AT_ONCE: Duration = Duration::from_millis(150);
+/// Maximum time from a playlist with another hint to the 404 for the withdrawn one. Allows for a busy machine, and is
+/// shorter than the time to the next part or segment.
+const MAX_404_DELAY: Duration = Duration::from_millis(150);
 
 struct Answered {
     uri: String,
@@ -20,17 +21,17 @@ struct Answered {
     at: Instant,
 }
 
-/// The hints of one media playlist.
+/// The preload hints of one media playlist.
 pub(super) struct Hints {
     ask: Option<Sender<String>>,
     answers: Receiver<Answered>,
     thread: Option<JoinHandle<()>>,
     current: Option<String>,
-    /// When a playlist came that hinted at another part without having this one.
-    gone: BTreeMap<String, Instant>,
-    /// Answered with 404 while the newest playlist that was read hinted at them.
+    /// Time of the first playlist that neither hinted at this part nor listed it.
+    withdrawn: BTreeMap<String, Instant>,
+    /// Hints that were answered with 404 while the newest playlist still had them.
     refused: BTreeMap<String, Instant>,
-    /// The bytes of parts that came.
+    /// The bytes of received parts.
     pub(super) parts: BTreeMap<String, Vec<u8>>,
 }
 
@@ -41,9 +42,12 @@ impl Hints {
         let (shared, path) = (Arc::clone(shared), path.to_owned());
         let thread = thread::spawn(move || {
             for uri in &asked {
-                // A server that is gone ends the scenario.
-                let Some(got) = shared.client.try_get(&resolve(&path, &uri)) else { break };
-                if answer.send(Answered { uri, status: got.status, body: got.body, at: Instant::now() }).is_err() {
+                // The test ends without the server.
+                let Some(response) = shared.client.try_get(&resolve(&path, &uri)) else { break };
+                if answer
+                    .send(Answered { uri, status: response.status, body: response.body, at: Instant::now() })
+                    .is_err()
+                {
                     break;
                 }
             }
@@ -53,13 +57,13 @@ impl Hints {
             answers,
             thread: Some(thread),
             current: None,
-            gone: BTreeMap::new(),
+            withdrawn: BTreeMap::new(),
             refused: BTreeMap::new(),
             parts: BTreeMap::new(),
         }
     }
 
-    /// Takes the next playlist.
+    /// Processes the next playlist.
     pub(super) fn follow(&mut self, list: &MediaPlaylist, shared: &Shared) {
         let now = Instant::now();
         if self.current != list.hint {
@@ -67,13 +71,13 @@ impl Hints {
                 let parts = list.segments.iter().flat_map(|segment| &segment.parts).chain(&list.open_parts);
                 parts.into_iter().any(|part| part.uri == *uri)
             };
-            if let Some(gone) = self.current.take().filter(|uri| !listed(uri) && !list.ended) {
-                self.refused.remove(&gone);
-                self.gone.insert(gone, now);
+            if let Some(withdrawn) = self.current.take().filter(|uri| !listed(uri) && !list.ended) {
+                self.refused.remove(&withdrawn);
+                self.withdrawn.insert(withdrawn, now);
             }
             self.current.clone_from(&list.hint);
             if let (Some(ask), Some(uri)) = (&self.ask, &list.hint) {
-                // The thread ends with the server.
+                // Fails once the thread has ended with the server.
                 let _ = ask.send(uri.clone());
             }
         }
@@ -94,9 +98,12 @@ impl Hints {
             if status != 404 {
                 shared.fault(format!("the hint {uri} is answered with {status}"));
             }
-            match self.gone.remove(&uri) {
-                Some(gone) if at > gone + AT_ONCE => {
-                    shared.fault(format!("the hint {uri} is answered with {status} {:?} after it had gone", at - gone));
+            match self.withdrawn.remove(&uri) {
+                Some(withdrawn) if at > withdrawn + MAX_404_DELAY => {
+                    shared.fault(format!(
+                        "the hint {uri} is answered with {status} {:?} after it was withdrawn",
+                        at - withdrawn
+                    ));
                 }
                 Some(_) => {}
                 None => drop(self.refused.insert(uri, at)),
@@ -104,11 +111,11 @@ impl Hints {
         }
     }
 
-    /// Waits for the last answers.
+    /// Waits for the last responses.
     pub(super) fn end(mut self) {
         self.ask = None;
         if let Some(thread) = self.thread.take() {
-            // It has nothing to say but answers.
+            // The thread returns no result.
             let _ = thread.join();
         }
     }

@@ -10,11 +10,12 @@ use super::hints::Hints;
 use super::rules::{self, position};
 use super::{Measured, Shared};
 
-/// EXTINF is printed with a few decimals; this is more than rounding can be off by.
-const PRINTED: f64 = 0.002;
-/// Delta updates and the reports of other renditions are looked at with each so many reloads.
-const SAMPLED: usize = 9;
-const AGAIN: Duration = Duration::from_millis(100);
+/// EXTINF has only a few decimals. Rounding errors are smaller than this, in seconds.
+const EXTINF_ROUNDING: f64 = 0.002;
+/// Number of reloads between two checks of delta updates and rendition reports.
+const CHECK_EVERY: usize = 9;
+/// Pause before a request is repeated.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 struct Follower {
     shared: Arc<Shared>,
@@ -24,15 +25,15 @@ struct Follower {
     inits: BTreeMap<String, (f64, String)>,
     /// Segments that do not begin with a key frame.
     dependent: BTreeMap<u64, String>,
-    /// Where the decode timeline has come to, in seconds, behind this segment.
+    /// The last segment and its end on the decode timeline, in seconds.
     end: Option<(u64, f64)>,
     began: Instant,
-    /// Media that came since the first reload, and when that was, in seconds.
+    /// Duration of media received since the first reload, and the time of that reload, in seconds.
     flow: Option<(f64, f64)>,
     reloads: usize,
 }
 
-/// Reloads until the playlist ends, the server is gone or the scenario is over.
+/// Reloads until the playlist ends, the server is gone or the watcher stops.
 pub(super) fn follow(shared: &Arc<Shared>, path: &str) {
     let hints = Hints::start(shared, path);
     let mut follower = Follower {
@@ -52,7 +53,7 @@ pub(super) fn follow(shared: &Arc<Shared>, path: &str) {
 }
 
 impl Follower {
-    /// Reloads once; false when there is nothing more to come.
+    /// Reloads once. Returns false at the end of the playlist.
     fn reload(&mut self) -> bool {
         let wanted = self.last.as_ref().map(|last| (position(last).0, last.part_target.map(|_| position(last).1)));
         let query = match wanted {
@@ -62,33 +63,34 @@ impl Follower {
         };
         let Some(answer) = self.shared.client.try_get(&format!("{}{query}", self.path)) else { return false };
         if answer.status != 200 {
-            // The encoder is away for longer than a reload may wait, or its broadcast is over and forgotten.
+            // The encoder is disconnected for longer than a reload may wait, or its broadcast has ended and was
+            // removed.
             if answer.status != 503 || self.last.is_none() {
                 self.last = None;
             }
-            self.shared.pause(AGAIN);
+            self.shared.pause(RETRY_DELAY);
             return answer.status == 503;
         }
         let list = MediaPlaylist::parse(&answer.text());
         let reached = wanted.is_none_or(|(msn, part)| match part {
-            None => rules::holds(&list, msn, None),
+            None => rules::contains(&list, msn, None),
             Some(part) => position(&list) > (msn, part),
         });
         if !reached && !list.ended {
-            self.fault(format!("{query} is answered with what ends at {:?}", position(&list)));
+            self.fault(format!("{query} is answered with a playlist that ends at {:?}", position(&list)));
         }
-        self.look(&list);
+        self.check(&list);
         let ended = list.ended;
         self.last = Some(list);
         !ended
     }
 
-    fn look(&mut self, list: &MediaPlaylist) {
+    fn check(&mut self, list: &MediaPlaylist) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs_f64();
         let mut faults = rules::check(list, now);
         if let Some(last) = self.last.take() {
             faults.extend(rules::compare(&last, list));
-            self.arrives(&last, list);
+            self.measure_jitter(&last, list);
             self.last = Some(last);
         }
         faults.into_iter().for_each(|fault| self.fault(fault));
@@ -106,14 +108,14 @@ impl Follower {
         state.lists.entry(self.path.clone()).or_default().newest.clone_from(list);
         drop(state);
         self.reloads += 1;
-        if self.reloads.is_multiple_of(SAMPLED) && !list.ended {
+        if self.reloads.is_multiple_of(CHECK_EVERY) && !list.ended {
             self.reports(list);
             self.delta(list);
         }
     }
 
-    /// How evenly media comes, once there is a playlist.
-    fn arrives(&mut self, last: &MediaPlaylist, list: &MediaPlaylist) {
+    /// Measures the jitter of the media since the first playlist.
+    fn measure_jitter(&mut self, last: &MediaPlaylist, list: &MediaPlaylist) {
         let media = |list: &MediaPlaylist, from: u64| -> f64 {
             let closed = list.segments.iter().filter(|segment| segment.number >= from).map(|segment| segment.duration);
             closed.chain(list.open_parts.iter().map(|part| part.duration)).sum()
@@ -128,13 +130,14 @@ impl Follower {
         let (total, first) = self.flow.unwrap_or((0.0, at));
         let total = total + new;
         self.flow = Some((total, first));
-        // Seconds that the media is late by against an even flow from the first reload on.
+        // Delay of the media in seconds, compared with a constant flow since the first reload.
         let lateness = at - first - total;
         let spread = state.seen.spread.entry(self.path.clone()).or_insert(lateness);
         *spread = spread.max(lateness);
     }
 
-    /// A segment is the concatenation of its parts, lasts for as long as it says, and begins where the one before it ended.
+    /// Checks that a segment is the concatenation of its parts, has the duration of its EXTINF, and begins at the end
+    /// of the previous segment.
     fn segment(&mut self, segment: &Segment) {
         let Some(init) = self.init(&segment.map) else { return };
         let answer = self.shared.client.try_get(&resolve(&self.path, &segment.uri));
@@ -145,15 +148,15 @@ impl Follower {
         let (scale, codec) = init;
         let found = fragments(&answer.body);
         let lasts = found.iter().map(|fragment| fragment.duration).sum::<u64>() as f64 / scale;
-        if (lasts - segment.duration).abs() > PRINTED {
+        if (lasts - segment.duration).abs() > EXTINF_ROUNDING {
             self.fault(format!("{} lasts {lasts} s, EXTINF says {}", segment.uri, segment.duration));
         }
         let mut end =
             self.end.filter(|(number, _)| number + 1 == segment.number && !segment.discontinuity).map(|(_, end)| end);
         for fragment in &found {
             let start = fragment.decode_time as f64 / scale;
-            if let Some(off) = end.map(|end| start - end).filter(|off| off.abs() > PRINTED / 10.0) {
-                self.fault(format!("tfdt leaps by {off} s in {}", segment.uri));
+            if let Some(off) = end.map(|end| start - end).filter(|off| off.abs() > EXTINF_ROUNDING / 10.0) {
+                self.fault(format!("tfdt jumps by {off} s in {}", segment.uri));
             }
             end = Some(start + fragment.duration as f64 / scale);
         }
@@ -177,7 +180,7 @@ impl Follower {
                 let answer = self.shared.client.try_get(&resolve(&self.path, &part.uri));
                 answer.filter(|answer| answer.status == 200).map(|answer| answer.body)
             });
-            let Some(body) = body else { return self.fault(format!("{} is listed and cannot be had", part.uri)) };
+            let Some(body) = body else { return self.fault(format!("{} is listed but cannot be fetched", part.uri)) };
             joined.extend(body);
         }
         if !segment.parts.is_empty() && joined != whole {
@@ -199,27 +202,27 @@ impl Follower {
         Some(init)
     }
 
-    /// What is said of other renditions is there.
+    /// Checks that other renditions have what the rendition reports name.
     fn reports(&self, list: &MediaPlaylist) {
         for report in &list.reports {
             let Some(answer) = self.shared.client.try_get(&resolve(&self.path, &report.uri)) else { return };
-            let there = answer.status == 200 && {
+            let exists = answer.status == 200 && {
                 let other = MediaPlaylist::parse(&answer.text());
-                report.msn < other.first || rules::holds(&other, report.msn, report.part)
+                report.msn < other.first || rules::contains(&other, report.msn, report.part)
             };
-            if !there && !self.shared.stopping() {
-                self.fault(format!("{report:?} names what is not there"));
+            if !exists && !self.shared.stopping() {
+                self.fault(format!("{report:?} names a segment or part that does not exist"));
             }
         }
     }
 
     fn delta(&self, list: &MediaPlaylist) {
         let get = |query: &str| {
-            // What is there already is not waited for.
+            // Asks for a segment that exists already, so that the request does not block.
             let path = format!("{}?_HLS_msn={}{query}", self.path, list.first);
             self.shared.client.try_get(&path).map(|answer| answer.text())
         };
-        // The playlist may grow in between; at the third attempt there was time enough.
+        // The playlist may grow in between, so try several times.
         for _ in 0..5 {
             let (Some(before), Some(delta), Some(after)) = (get(""), get("&_HLS_skip=YES"), get("")) else { return };
             if before == after {

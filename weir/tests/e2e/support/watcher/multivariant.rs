@@ -1,4 +1,5 @@
-//! Reads the multivariant playlist each second: bandwidths hold, and codecs name what is in the window.
+//! Reads the multivariant playlist each second, and checks that bandwidths are not exceeded and that CODECS names all
+//! codecs of the window.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,10 +7,10 @@ use std::thread;
 
 use super::super::playlist::attribute;
 use super::super::resolve;
-use super::{LOOK, List, Measured, Shared, media};
+use super::{List, Measured, POLL_INTERVAL, Shared, media};
 
-/// AVERAGE-BANDWIDTH may be off by this share: the newest segments may be counted or not.
-const AVERAGE: f64 = 0.15;
+/// Tolerance of AVERAGE-BANDWIDTH as a share, because the newest segments may or may not be counted.
+const AVERAGE_TOLERANCE: f64 = 0.15;
 
 struct Variant {
     bandwidth: f64,
@@ -17,11 +18,11 @@ struct Variant {
     codecs: Vec<String>,
     frame_rate: Option<f64>,
     main: String,
-    /// The media playlists that may be played with it.
+    /// Media playlists of its audio group.
     others: Vec<String>,
 }
 
-/// Reads until the scenario is over, and has each media playlist followed that it finds.
+/// Reads until the watcher stops, and starts a thread for each media playlist.
 pub(super) fn follow(shared: &Arc<Shared>) {
     let (mut threads, mut first) = (Vec::new(), None);
     while !shared.stopping() {
@@ -37,13 +38,14 @@ pub(super) fn follow(shared: &Arc<Shared>) {
                 }
             }
             if text.contains("#EXT-X-INDEPENDENT-SEGMENTS") {
-                shared
-                    .fault("the multivariant playlist promises INDEPENDENT-SEGMENTS for all that may come".to_owned());
+                shared.fault(
+                    "the multivariant playlist promises INDEPENDENT-SEGMENTS for all future segments".to_owned(),
+                );
             }
             variants.iter().for_each(|variant| check(shared, variant, &before));
             first.get_or_insert(variants);
         }
-        shared.pause(LOOK);
+        shared.pause(POLL_INTERVAL);
     }
     for thread in threads {
         if thread.join().is_err() {
@@ -52,14 +54,14 @@ pub(super) fn follow(shared: &Arc<Shared>) {
     }
     let mut state = shared.state.lock().expect("no thread panicked");
     for variant in first.iter().flatten() {
-        let peak = needs(variant, &state.lists, peak);
+        let peak = bit_rate(variant, &state.lists, peak);
         if peak > variant.bandwidth {
             state.seen.outgrown.push(format!("{}: {} of {peak}", variant.main, variant.bandwidth));
         }
     }
 }
 
-/// The segments that were looked at before a multivariant playlist was asked for.
+/// Returns the segments that were checked before a multivariant playlist is requested.
 fn known(shared: &Shared) -> BTreeMap<String, List> {
     let state = shared.state.lock().expect("no thread panicked");
     let copy = |(path, list): (&String, &List)| {
@@ -100,17 +102,19 @@ fn parse(path: &str, text: &str) -> Vec<Variant> {
 
 fn check(shared: &Shared, variant: &Variant, before: &BTreeMap<String, List>) {
     let now = known(shared);
-    let (peak, average) = (needs(variant, before, peak), needs(variant, before, average));
+    let (peak, average) = (bit_rate(variant, before, peak), bit_rate(variant, before, average));
     if peak > variant.bandwidth {
         shared.fault(format!("BANDWIDTH {} of {} is below the peak {peak:.0}", variant.bandwidth, variant.main));
     }
     let whole = before.get(&variant.main).is_some_and(|list| list.segments.len() > 5 && list.segments.contains_key(&0));
-    if let Some(told) = variant.average.filter(|told| whole && (told - average).abs() > average * AVERAGE) {
-        shared.fault(format!("AVERAGE-BANDWIDTH {told} of {} is not {average:.0}", variant.main));
+    if let Some(declared) =
+        variant.average.filter(|declared| whole && (declared - average).abs() > average * AVERAGE_TOLERANCE)
+    {
+        shared.fault(format!("AVERAGE-BANDWIDTH {declared} of {} is not {average:.0}", variant.main));
     }
     for path in variant.others.iter().chain([&variant.main]) {
         let (Some(old), Some(new)) = (before.get(path), now.get(path)) else { continue };
-        // In the window before and after the multivariant playlist was read.
+        // Segments that were in the window both before and after the multivariant playlist was read.
         let listed = old.newest.segments.iter().filter(|segment| segment.number >= new.newest.first);
         for measured in listed.filter_map(|segment| old.segments.get(&segment.number)) {
             let named = variant.codecs.iter().any(|codec| codec.starts_with(&measured.codec));
@@ -124,30 +128,31 @@ fn check(shared: &Shared, variant: &Variant, before: &BTreeMap<String, List>) {
     state.seen.frame_rate = variant.frame_rate.or(state.seen.frame_rate);
 }
 
-/// What a variant takes with the most demanding of its other renditions.
-fn needs(variant: &Variant, lists: &BTreeMap<String, List>, of: fn(&List) -> f64) -> f64 {
+/// Returns the bit rate of a variant together with that of its largest audio rendition.
+fn bit_rate(variant: &Variant, lists: &BTreeMap<String, List>, of: fn(&List) -> f64) -> f64 {
     let one = |path: &String| lists.get(path).map_or(0.0, of);
     one(&variant.main) + variant.others.iter().map(one).fold(0.0, f64::max)
 }
 
-/// Peak segment bit rate (rfc8216bis §4.4.6.2): of any contiguous segments that last 0.5 to 1.5 target durations.
+/// Returns the peak segment bit rate (rfc8216bis §4.4.6.2): the maximum over contiguous segments of 0.5 to 1.5 target
+/// durations.
 fn peak(list: &List) -> f64 {
     let target = list.newest.target_duration;
     let mut peak = 0.0_f64;
     for first in list.segments.keys() {
-        let (mut bits, mut lasts) = (0.0, 0.0);
+        let (mut bits, mut duration_sum) = (0.0, 0.0);
         for number in *first.. {
             let Some(Measured { bytes, duration, .. }) = list.segments.get(&number).filter(|segment| !segment.gap)
             else {
                 break;
             };
             bits += *bytes as f64 * 8.0;
-            lasts += duration;
-            if lasts > target * 1.5 {
+            duration_sum += duration;
+            if duration_sum > target * 1.5 {
                 break;
             }
-            if lasts >= target * 0.5 {
-                peak = peak.max(bits / lasts);
+            if duration_sum >= target * 0.5 {
+                peak = peak.max(bits / duration_sum);
             }
         }
     }
@@ -155,8 +160,8 @@ fn peak(list: &List) -> f64 {
 }
 
 fn average(list: &List) -> f64 {
-    let there = || list.segments.values().filter(|segment| !segment.gap);
-    let lasts: f64 = there().map(|segment| segment.duration).sum();
-    let bits: f64 = there().map(|segment| segment.bytes as f64 * 8.0).sum();
-    if lasts > 0.0 { bits / lasts } else { 0.0 }
+    let with_media = || list.segments.values().filter(|segment| !segment.gap);
+    let duration: f64 = with_media().map(|segment| segment.duration).sum();
+    let bits: f64 = with_media().map(|segment| segment.bytes as f64 * 8.0).sum();
+    if duration > 0.0 { bits / duration } else { 0.0 }
 }

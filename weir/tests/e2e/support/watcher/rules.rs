@@ -1,18 +1,19 @@
-//! What one media playlist must be, and what it may become.
+//! The rules for one media playlist, and for its changes.
 
 use super::super::{MediaPlaylist, Part, Segment};
 use super::unix_seconds;
 
-/// Printed durations are rounded to ten microseconds, and parts are written as much longer.
-const PRINTED: f64 = 0.000_02;
-/// Rounding of dates, which are in milliseconds, and of a segment that begins within a frame of another one's.
-const DATES: f64 = 0.06;
-/// A date may be this far in the future: clocks of encoders are not exact, and a frame is published before it is over.
-const FUTURE: f64 = 0.5;
-/// The least share of PART-TARGET.
-const FULL: f64 = 0.85;
+/// Durations are rounded to ten microseconds, and those of parts are rounded up.
+const ROUNDING: f64 = 0.000_02;
+/// Tolerance of dates: they are in milliseconds, and a segment may begin within a frame of that of another rendition.
+const DATE_TOLERANCE: f64 = 0.06;
+/// Maximum distance of a date in the future. Clocks of encoders are not exact, and a frame is published before its
+/// duration is over.
+const MAX_FUTURE: f64 = 0.5;
+/// Minimum share of PART-TARGET.
+const MIN_PART: f64 = 0.85;
 
-/// Broken rules of a playlist that was read at `now`, in seconds since 1970.
+/// Returns the violations of a playlist that was read at `now`, in seconds since 1970.
 pub(super) fn check(list: &MediaPlaylist, now: f64) -> Vec<String> {
     let mut faults = Vec::new();
     for segment in &list.segments {
@@ -21,7 +22,7 @@ pub(super) fn check(list: &MediaPlaylist, now: f64) -> Vec<String> {
         }
         let sum: f64 = segment.parts.iter().map(|part| part.duration).sum();
         let excess = sum - segment.duration;
-        if !segment.parts.is_empty() && !(-PRINTED..=PRINTED * (segment.parts.len() + 1) as f64).contains(&excess) {
+        if !segment.parts.is_empty() && !(-ROUNDING..=ROUNDING * (segment.parts.len() + 1) as f64).contains(&excess) {
             faults.push(format!("{} lasts {} s, its parts {sum} s", segment.uri, segment.duration));
         }
         parts(&segment.parts, list.part_target, &mut faults);
@@ -32,7 +33,7 @@ pub(super) fn check(list: &MediaPlaylist, now: f64) -> Vec<String> {
         faults.push(format!("INDEPENDENT-SEGMENTS before {}", list.open_parts[0].uri));
     }
     if list.ended && list.hint.is_some() {
-        faults.push("a hint behind ENDLIST".to_owned());
+        faults.push("a hint after ENDLIST".to_owned());
     }
     faults
 }
@@ -41,7 +42,7 @@ fn parts(parts: &[Part], target: Option<f64>, faults: &mut Vec<String>) {
     let Some(target) = target.filter(|_| !parts.is_empty()) else { return };
     for (part, next) in parts.iter().zip(parts.iter().skip(1).map(Some).chain([None])) {
         let excused = part.gap || next.is_none_or(|next| next.gap);
-        if part.duration > target + PRINTED || part.duration < target * FULL - PRINTED && !excused {
+        if part.duration > target + ROUNDING || part.duration < target * MIN_PART - ROUNDING && !excused {
             faults.push(format!("{} lasts {} s of {target}", part.uri, part.duration));
         }
     }
@@ -55,19 +56,19 @@ fn dates(list: &MediaPlaylist, now: f64, faults: &mut Vec<String>) {
             continue;
         };
         if let Some(off) = end.map(|end| date - end)
-            && (off < -DATES || off > DATES && !segment.discontinuity)
+            && (off < -DATE_TOLERANCE || off > DATE_TOLERANCE && !segment.discontinuity)
         {
-            faults.push(format!("{} is dated {off} s off the end of the one before", segment.uri));
+            faults.push(format!("{} is dated {off} s off the end of the previous segment", segment.uri));
         }
         end = Some(date + segment.duration);
     }
     let open: f64 = list.open_parts.iter().map(|part| part.duration).sum();
-    if let Some(ahead) = end.map(|end| end + open - now).filter(|ahead| *ahead > FUTURE) {
+    if let Some(ahead) = end.map(|end| end + open - now).filter(|ahead| *ahead > MAX_FUTURE) {
         faults.push(format!("PROGRAM-DATE-TIME is {ahead} s in the future"));
     }
 }
 
-/// What was changed that must not be.
+/// Returns the changes that are not allowed.
 pub(super) fn compare(before: &MediaPlaylist, list: &MediaPlaylist) -> Vec<String> {
     let mut faults = Vec::new();
     if before.frozen() != list.frozen() {
@@ -82,8 +83,8 @@ pub(super) fn compare(before: &MediaPlaylist, list: &MediaPlaylist) -> Vec<Strin
             list.first
         ));
     }
-    let gone = before.segments.iter().filter(|segment| segment.number < list.first && segment.discontinuity).count();
-    let sequence = before.discontinuity_sequence + gone as u64;
+    let removed = before.segments.iter().filter(|segment| segment.number < list.first && segment.discontinuity).count();
+    let sequence = before.discontinuity_sequence + removed as u64;
     if sequence != list.discontinuity_sequence {
         faults.push(format!("DISCONTINUITY-SEQUENCE is {}, not {sequence}", list.discontinuity_sequence));
     }
@@ -104,13 +105,13 @@ pub(super) fn compare(before: &MediaPlaylist, list: &MediaPlaylist) -> Vec<Strin
     faults
 }
 
-/// The segment that is being written, and its parts so far.
+/// Returns the number of the open segment, and its number of parts so far.
 pub(super) fn position(list: &MediaPlaylist) -> (u64, usize) {
     (list.first + list.segments.len() as u64, list.open_parts.len())
 }
 
-/// True if the playlist holds this segment, or this part of it.
-pub(super) fn holds(list: &MediaPlaylist, msn: u64, part: Option<usize>) -> bool {
+/// Returns true if the playlist contains this segment, or this part of it.
+pub(super) fn contains(list: &MediaPlaylist, msn: u64, part: Option<usize>) -> bool {
     let (open, parts) = position(list);
     let whole = |segment: &&Segment| segment.number == msn;
     match part {
@@ -123,7 +124,7 @@ pub(super) fn holds(list: &MediaPlaylist, msn: u64, part: Option<usize>) -> bool
     }
 }
 
-/// A delta update is the full playlist without the segments that it skips.
+/// Checks that a delta update is the full playlist without the segments that it skips.
 pub(super) fn is_delta_of(delta: &str, full: &str) -> Result<(), String> {
     let skipped = delta.lines().find_map(|line| line.strip_prefix("#EXT-X-SKIP:SKIPPED-SEGMENTS="));
     let Some(skipped) = skipped else {
@@ -140,7 +141,7 @@ pub(super) fn is_delta_of(delta: &str, full: &str) -> Result<(), String> {
     let rest: Vec<_> =
         delta.lines().filter(|line| !line.starts_with("#EXT-X-SKIP") && !line.starts_with("#EXT-X-MAP")).collect();
     let full: Vec<_> = full.lines().filter(|line| !line.starts_with("#EXT-X-MAP")).collect();
-    // The lines of the skipped segments stand between the head and the rest.
+    // The lines of the skipped segments are between the head and the rest.
     let head = rest.iter().zip(&full).take_while(|(one, other)| one == other).count();
     let tail = rest.len() - head;
     let uris = full[head..full.len() - tail].iter().filter(|line| !line.starts_with('#')).count();
