@@ -1,7 +1,7 @@
-//! The clip that is pushed: made once with ffmpeg, cut so that it loops without a seam, chunked once for RTMP.
+//! The clip that publishers push: encoded once with ffmpeg, cut to a seamless loop, and chunked once for RTMP.
 //!
-//! Messages carry timestamp deltas (chunk type 1), so the same bytes serve each publisher and each turn of the loop,
-//! and pushing costs one `write` a frame.
+//! Messages carry timestamp deltas (chunk type 1), so all publishers and all repetitions of the loop share the same
+//! bytes, and pushing costs one `write` per frame.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,15 +11,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Pictures in a second.
+/// Video frames per second.
 pub(crate) const FPS: u64 = 30;
-/// Pictures in a turn of the loop: 16 s, which is a whole number of AAC frames as well.
+/// Video frames of the loop, which lasts 16 s. This is a whole number of AAC frames as well.
 pub(crate) const LOOP_FRAMES: usize = 480;
 const LOOP_AUDIO: usize = 750;
 const LOOP_MS: u64 = 16_000;
 const SAMPLE_RATE: u64 = 48_000;
 const AAC_FRAME: u64 = 1_024;
-/// OBS's chunk size.
+/// The chunk size of OBS.
 pub(crate) const CHUNK_SIZE: usize = 4_096;
 const AUDIO_CSID: u8 = 4;
 const VIDEO_CSID: u8 = 6;
@@ -28,21 +28,22 @@ const VIDEO_TYPE: u8 = 9;
 /// Bytes of an FLV video tag before the AVCC payload.
 const AVC_TAG_HEADER: usize = 5;
 
-/// What a publisher sends, ready for the socket.
+/// The bytes that a publisher sends.
 pub(crate) struct Schedule {
-    /// Sequence headers, for the head of a publication.
+    /// Sequence header of the video, for the start of a publication.
     video_header: Bytes,
+    /// Sequence header of the audio, for the start of a publication.
     audio_header: Bytes,
-    /// The bytes that go out with each picture of the loop: the audio due since the one before, then the picture.
+    /// Bytes to send with each video frame of the loop: the audio that is due since the last one, then the frame.
     ticks: Vec<Bytes>,
-    /// Size of each picture as an MP4 sample.
+    /// Size of each video frame as an MP4 sample.
     pub(crate) sample_sizes: Vec<u32>,
 }
 
 /// The quality of a clip.
 #[derive(Clone, Copy)]
 pub(crate) struct Quality {
-    /// Name of its file.
+    /// Name of the file, without its extension.
     name: &'static str,
     size: &'static str,
     video_kbps: u32,
@@ -51,16 +52,16 @@ pub(crate) struct Quality {
 impl Quality {
     /// 1080p30 at 5 Mbit/s.
     pub(crate) const FULL_HD: Self = Self { name: "1080p30-5000k", size: "1920x1080", video_kbps: 5_000 };
-    /// 360p30 at 0.8 Mbit/s, where many viewers share the machine with the server.
+    /// 360p30 at 0.8 Mbit/s, for benchmarks with many viewers on the machine of the server.
     pub(crate) const SMALL: Self = Self { name: "360p30-800k", size: "640x360", video_kbps: 800 };
 }
 
 impl Schedule {
-    /// Reads the clip.
+    /// Loads the clip.
     pub(crate) fn load(quality: Quality) -> Result<Self> {
         let path = file(quality)?;
         Self::from_flv(&fs::read(&path)?)
-            .with_context(|| format!("{}; delete it to have it made again", path.display()))
+            .with_context(|| format!("{}; delete it to have it encoded again", path.display()))
     }
 
     fn from_flv(flv: &[u8]) -> Result<Self> {
@@ -83,41 +84,41 @@ impl Schedule {
         Ok(Self { video_header, audio_header, ticks: chunk(&video, &audio), sample_sizes })
     }
 
-    /// The sequence headers, chunked for message stream `stream`.
+    /// Returns the sequence headers, chunked for message stream `stream`.
     pub(crate) fn prologue(&self, stream: u32) -> BytesMut {
         let mut out = BytesMut::new();
-        // The first deltas of the loop lead from here to the same instant for picture and sound.
+        // With these timestamps, the first deltas of the loop lead to the same time for video and audio.
         let lag = video_ms(LOOP_FRAMES) - video_ms(LOOP_FRAMES - 1) - (LOOP_MS - audio_ms(LOOP_AUDIO - 1));
         message(&mut out, VIDEO_CSID, VIDEO_TYPE, Timing::Absolute(0, stream), &self.video_header);
         message(&mut out, AUDIO_CSID, AUDIO_TYPE, Timing::Absolute(lag as u32, stream), &self.audio_header);
         out
     }
 
-    /// The AVC decoder configuration record.
+    /// Returns the AVC decoder configuration record.
     pub(crate) fn avc_record(&self) -> Bytes {
         self.video_header.slice(AVC_TAG_HEADER.min(self.video_header.len())..)
     }
 
-    /// What goes out with picture `n` of a publication.
+    /// Returns the bytes to send with video frame `n` of a publication.
     pub(crate) fn tick(&self, n: u64) -> &Bytes {
         &self.ticks[(n % LOOP_FRAMES as u64) as usize]
     }
 
-    /// When picture `n` is due after the start of its publication.
+    /// Returns the time at which video frame `n` is due, after the start of its publication.
     pub(crate) fn due(n: u64) -> Duration {
         Duration::from_nanos(n * 1_000_000_000 / FPS)
     }
 }
 
-/// The clip as an FLV file, made first where it is not there yet.
+/// Returns the clip as an FLV file. Encodes it first if it does not exist.
 pub(crate) fn file(quality: Quality) -> Result<PathBuf> {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/clips"));
     let path = folder.join(format!("{}.flv", quality.name));
     if !path.exists() {
         fs::create_dir_all(&folder)?;
-        let making = folder.join(format!("{}.making.flv", quality.name));
-        encode(quality, &making)?;
-        fs::rename(&making, &path)?;
+        let draft = folder.join(format!("{}.draft.flv", quality.name));
+        encode(quality, &draft)?;
+        fs::rename(&draft, &path)?;
     }
     Ok(path)
 }
@@ -134,12 +135,12 @@ fn encode(quality: Quality, path: &std::path::Path) -> Result<()> {
         .args(["-sc_threshold", "0", "-c:a", "aac", "-ac", "2", "-b:a", "128k", "-f", "flv"])
         .arg(path)
         .status()
-        .context("ffmpeg does not start")?;
+        .context("starting ffmpeg")?;
     ensure!(status.success(), "ffmpeg failed");
     Ok(())
 }
 
-/// The tags of an FLV file: type and body.
+/// Returns the type and the body of each tag of an FLV file.
 fn flv_tags(flv: &[u8]) -> Vec<(u8, Bytes)> {
     let mut tags = Vec::new();
     let mut rest = flv.get(13..).unwrap_or_default();
@@ -160,29 +161,29 @@ fn audio_ms(n: usize) -> u64 {
     (n as u64 * AAC_FRAME * 1_000 + SAMPLE_RATE / 2) / SAMPLE_RATE
 }
 
-/// The loop as chunks, a tick for each picture.
+/// Returns the loop as chunks, with one element per video frame.
 fn chunk(video: &[Bytes], audio: &[Bytes]) -> Vec<Bytes> {
-    let mut sound = audio.iter().enumerate().peekable();
-    let ticks = video.iter().enumerate().map(|(n, picture)| {
+    let mut audio = audio.iter().enumerate().peekable();
+    let ticks = video.iter().enumerate().map(|(n, video_frame)| {
         let mut out = BytesMut::new();
         let last = n + 1 == video.len();
-        while let Some((k, frame)) = sound.next_if(|(k, _)| last || audio_ms(*k) <= video_ms(n)) {
+        while let Some((k, frame)) = audio.next_if(|(k, _)| last || audio_ms(*k) <= video_ms(n)) {
             let delta = if k == 0 { LOOP_MS - audio_ms(LOOP_AUDIO - 1) } else { audio_ms(k) - audio_ms(k - 1) };
             message(&mut out, AUDIO_CSID, AUDIO_TYPE, Timing::Delta(delta as u32), frame);
         }
         let delta = if n == 0 { LOOP_MS - video_ms(LOOP_FRAMES - 1) } else { video_ms(n) - video_ms(n - 1) };
-        message(&mut out, VIDEO_CSID, VIDEO_TYPE, Timing::Delta(delta as u32), picture);
+        message(&mut out, VIDEO_CSID, VIDEO_TYPE, Timing::Delta(delta as u32), video_frame);
         out.freeze()
     });
     ticks.collect()
 }
 
-/// How a message says its time.
+/// The timestamp of a message.
 #[derive(Clone, Copy)]
 pub(crate) enum Timing {
     /// Chunk type 0: timestamp and message stream.
     Absolute(u32, u32),
-    /// Chunk type 1: milliseconds since the message before, on the same message stream.
+    /// Chunk type 1: milliseconds since the previous message on the same message stream.
     Delta(u32),
 }
 
@@ -221,10 +222,10 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_of_the_loop_lasts_sixteen_seconds() {
+    fn the_loop_lasts_sixteen_seconds() {
         let frames = |n: usize| vec![Bytes::from_static(&[0x17, 1, 0, 0, 0, 9]); n];
         let ticks = chunk(&frames(LOOP_FRAMES), &frames(LOOP_AUDIO));
-        let (mut video, mut audio, mut sounds) = (0u64, 0u64, 0);
+        let (mut video, mut audio, mut audio_frames) = (0u64, 0u64, 0);
         for tick in &ticks {
             for message in tick.chunks(14) {
                 let delta = u64::from(message[3]);
@@ -233,10 +234,10 @@ mod tests {
                 } else {
                     audio += delta
                 }
-                sounds += usize::from(message[0] == 0x44);
+                audio_frames += usize::from(message[0] == 0x44);
             }
         }
-        assert_eq!((ticks.len(), video, audio, sounds), (LOOP_FRAMES, LOOP_MS, LOOP_MS, LOOP_AUDIO));
+        assert_eq!((ticks.len(), video, audio, audio_frames), (LOOP_FRAMES, LOOP_MS, LOOP_MS, LOOP_AUDIO));
     }
 
     #[test]

@@ -1,17 +1,17 @@
-//! The system's allocator, counting for each thread.
+//! The system's allocator with counters for each thread.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// Counts allocations and their bytes for the thread that makes them.
+/// The system's allocator, which counts allocations and their bytes for the calling thread.
 pub(crate) struct Counting;
 
-/// What a thread has allocated.
+/// The allocations of a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Allocated {
-    /// Allocations.
+    /// Number of allocations.
     pub(crate) count: u64,
-    /// Their bytes.
+    /// Sum of their bytes.
     pub(crate) bytes: u64,
 }
 
@@ -19,13 +19,13 @@ thread_local! {
     static ALLOCATED: Cell<Allocated> = const { Cell::new(Allocated { count: 0, bytes: 0 }) };
 }
 
-/// What the calling thread has allocated so far.
+/// Returns the allocations of the calling thread so far.
 pub(crate) fn allocated() -> Allocated {
     ALLOCATED.get()
 }
 
 fn note(bytes: usize) {
-    // A thread that is ending has no counter any more, and nobody reads it.
+    // Fails for a thread that is ending, whose counter is no longer read.
     let _ = ALLOCATED.try_with(|cell| {
         let before = cell.get();
         cell.set(Allocated { count: before.count + 1, bytes: before.bytes + bytes as u64 });
@@ -33,7 +33,7 @@ fn note(bytes: usize) {
 }
 
 #[allow(unsafe_code, reason = "an allocator is unsafe by its trait")]
-// SAFETY: every call is handed to the system's allocator as it came, and counting allocates nothing.
+// SAFETY: every call is forwarded unchanged to the system's allocator, and counting does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size());

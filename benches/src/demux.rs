@@ -1,7 +1,7 @@
-//! MPEG-TS demuxer: bytes a CPU-second against `ffmpeg -c copy -f null` on the same file in the same run.
+//! MPEG-TS demuxer: bytes per CPU-second, compared with `ffmpeg -c copy -f null` on the same file in the same run.
 //!
-//! ffmpeg takes a tenth of a second of CPU to start, so it is also measured on a short file: the difference is what the
-//! bytes alone cost it.
+//! ffmpeg needs a tenth of a second of CPU time to start, so it is also measured on a short file. The difference is the
+//! cost of the bytes alone.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -16,20 +16,20 @@ use crate::packaging::thread_cpu;
 use crate::{report, stats};
 
 const GOAL: f64 = 5.0;
-/// Bytes read from a file at once.
+/// Bytes of one read from a file.
 const READ: usize = 65_536;
-/// Bytes that a datagram of SRT holds.
+/// Bytes of media in an SRT datagram.
 const DATAGRAM: usize = 1_316;
-/// Bytes of a packet.
+/// Bytes of a transport stream packet.
 const PACKET: usize = 188;
 
-/// What to run.
+/// Options of the benchmark.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Bytes of the file in millions, at least.
+    /// Minimum size of the file, in MB.
     #[arg(long, default_value_t = 200)]
     megabytes: u64,
-    /// Rounds; the median counts.
+    /// Number of rounds, of which the median is reported.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
 }
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ffmpeg(&["-stream_loop", &times.to_string(), "-i", text(&clip)?, "-c", "copy", text(&whole)?])?;
     let (short, size) = (fs::metadata(&clip)?.len() as f64, fs::metadata(&whole)?.len() as f64);
     println!(
-        "{:.0} MB of 720p30 at 10 Mbit/s with AAC; MB a CPU-second, medians of {} rounds.\n",
+        "{:.0} MB of 720p30 at 10 Mbit/s with AAC; MB per CPU-second, medians of {} rounds.\n",
         size / 1e6,
         args.rounds
     );
@@ -60,17 +60,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let peer = stats::median(&runs.ffmpeg);
     let marginal = (peer - stats::median(&runs.start)) * size / (size - short);
-    report::table(&["what", "MB a CPU-second", "of ffmpeg", "≥ 5", "of ffmpeg without its start"]);
+    report::table(&["program", "MB per CPU-second", "ratio to ffmpeg", "≥ 5", "ratio to ffmpeg without startup"]);
     let row = |name: &str, seconds: f64, goal: bool| {
         let met = if goal { report::met(peer / seconds >= GOAL) } else { "" };
         let rate = format!("{:.0}", size / 1e6 / seconds);
         report::row(&[name, &rate, &format!("{:.2}", peer / seconds), met, &format!("{:.2}", marginal / seconds)]);
     };
     row("ffmpeg", peer, false);
-    row("ffmpeg without its start", marginal, false);
-    row("Weir, 64 KB at once", stats::median(&runs.file), true);
-    row("Weir, 1 316 bytes at once", stats::median(&runs.datagrams), true);
-    row("Weir, 64 KB at once, without reading the file", stats::median(&runs.memory), false);
+    row("ffmpeg without startup", marginal, false);
+    row("Weir, pieces of 64 KB", stats::median(&runs.file), true);
+    row("Weir, pieces of 1 316 bytes", stats::median(&runs.datagrams), true);
+    row("Weir, pieces of 64 KB, without reading the file", stats::median(&runs.memory), false);
     Ok(())
 }
 
@@ -84,12 +84,12 @@ struct Runs {
     memory: Vec<f64>,
 }
 
-/// CPU time of the demuxer over bytes in memory.
+/// Returns the CPU time of the demuxer for bytes in memory.
 fn measure_memory(bytes: &[u8], piece: usize) -> Result<Duration> {
     measure(bytes.len(), |demux| bytes.chunks(piece).try_for_each(demux))
 }
 
-/// CPU time of the demuxer, the reading of the file included, which is read [`READ`] bytes at a time.
+/// Returns the CPU time of the demuxer and of reading the file, [`READ`] bytes at a time.
 fn measure_file(path: &Path, piece: usize) -> Result<Duration> {
     let size = fs::metadata(path)?.len() as usize;
     let mut buffer = vec![0; READ];
@@ -116,18 +116,18 @@ fn measure(size: usize, feed: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -
     demuxer.finish(&mut items);
     let (cpu, stats) = (thread_cpu().saturating_sub(before), demuxer.stats());
     let whole = stats.packets as usize * PACKET == size && stats.dropped == 0 && stats.continuity_errors == 0;
-    ensure!(count > 1_000 && whole, "the file is not taken apart: {stats:?}");
+    ensure!(count > 1_000 && whole, "the file was not demuxed completely: {stats:?}");
     Ok(cpu)
 }
 
-/// CPU seconds of ffmpeg over the file.
+/// Returns the CPU seconds of ffmpeg for the file.
 fn peer(path: &Path) -> Result<f64> {
     let before = cpu_of_children()?;
     ffmpeg(&["-i", text(path)?, "-c", "copy", "-f", "null", "-"])?;
     Ok((cpu_of_children()?.saturating_sub(before)).as_secs_f64())
 }
 
-/// CPU time (user and system) of the children that have ended and were waited for.
+/// Returns the CPU time (user and system) of the children that have ended and were waited for.
 fn cpu_of_children() -> Result<Duration> {
     use rustix::param::clock_ticks_per_second;
     let stat = fs::read_to_string("/proc/self/stat")?;
@@ -173,10 +173,10 @@ fn encode(path: &Path) -> Result<()> {
 
 fn ffmpeg(args: &[&str]) -> Result<()> {
     let status = Command::new("ffmpeg").args(["-v", "error", "-nostdin", "-y"]).args(args).status();
-    ensure!(status.context("ffmpeg does not start")?.success(), "ffmpeg failed");
+    ensure!(status.context("starting ffmpeg")?.success(), "ffmpeg failed");
     Ok(())
 }
 
 fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path that is no text")
+    path.to_str().context("a path that is not UTF-8")
 }

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client over one kept-alive connection, and the few calls of Weir's API that the benchmarks need.
+//! A small HTTP/1.1 client with one persistent connection, and the calls of Weir's API that the benchmarks need.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,19 +11,19 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::peers::{TOKEN, Weir};
 
-/// A playlist, part or API answer is shorter; what is longer is an error.
-const MAX_ANSWER: usize = 64 << 20;
+/// Maximum length of a response. Playlists, parts and responses of the API are shorter.
+const MAX_RESPONSE: usize = 64 << 20;
 
-/// An answer: status code and body.
-pub(crate) struct Answer {
+/// A response: status code and body.
+pub(crate) struct Response {
     /// The status code.
     pub(crate) status: u16,
     /// The body, decoded from its transfer coding.
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
-    /// The body as text.
+impl Response {
+    /// Returns the body as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -46,20 +46,20 @@ impl Client {
         Ok(Self { stream, host, buffer: Vec::new() })
     }
 
-    /// GETs `path`.
-    pub(crate) async fn get(&mut self, path: &str) -> Result<Answer> {
+    /// Sends a GET request.
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Response> {
         self.request("GET", path, "", "").await
     }
 
-    /// Sends a request with further header lines and a body, and reads the answer.
-    pub(crate) async fn request(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Result<Answer> {
+    /// Sends a request with further header lines and a body, and reads the response.
+    pub(crate) async fn request(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Result<Response> {
         let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{headers}{length}\r\n{body}", self.host);
         self.stream.write_all(head.as_bytes()).await?;
-        self.answer().await.with_context(|| format!("{method} {path}"))
+        self.response().await.with_context(|| format!("{method} {path}"))
     }
 
-    async fn answer(&mut self) -> Result<Answer> {
+    async fn response(&mut self) -> Result<Response> {
         let end = loop {
             if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
@@ -77,11 +77,11 @@ impl Client {
         } else {
             Vec::new()
         };
-        Ok(Answer { status, body })
+        Ok(Response { status, body })
     }
 
     async fn take(&mut self, n: usize) -> Result<Vec<u8>> {
-        ensure!(n <= MAX_ANSWER, "an answer of {n} bytes");
+        ensure!(n <= MAX_RESPONSE, "a response of {n} bytes");
         while self.buffer.len() < n {
             self.fill().await?;
         }
@@ -115,29 +115,29 @@ impl Client {
     }
 }
 
-/// A live stream, as far as the benchmarks care.
+/// The fields of a live stream that the benchmarks use.
 #[derive(Clone, Debug)]
 pub(crate) struct LiveStream {
-    /// What encoders publish with.
+    /// Stream key of encoders.
     pub(crate) key: String,
-    /// What viewers ask for.
+    /// Playback id of viewers.
     pub(crate) playback_id: String,
-    /// What SRT encoders encrypt with.
+    /// Passphrase of SRT encoders.
     pub(crate) srt_passphrase: String,
 }
 
 impl Weir {
-    /// A connection to its HTTP listener.
+    /// Connects to the HTTP listener.
     pub(crate) async fn client(&self) -> Result<Client> {
         Client::connect(self.http, crate::push::loopback(0)).await
     }
 
-    /// Makes `n` live streams in `low` mode.
+    /// Creates `n` live streams in `low` mode.
     pub(crate) async fn create_streams(&self, n: usize, reconnect_window: u32) -> Result<Vec<LiveStream>> {
         self.create_streams_in("low", n, reconnect_window).await
     }
 
-    /// Makes `n` live streams in a latency mode.
+    /// Creates `n` live streams in a latency mode.
     pub(crate) async fn create_streams_in(&self, mode: &str, n: usize, window: u32) -> Result<Vec<LiveStream>> {
         let settings = json!({"playback_policy": ["public"], "latency_mode": mode, "reconnect_window": window});
         let mut streams = Vec::with_capacity(n);
@@ -147,16 +147,16 @@ impl Weir {
         Ok(streams)
     }
 
-    /// Makes a live stream.
+    /// Creates a live stream.
     pub(crate) async fn create(&self, settings: &Value) -> Result<LiveStream> {
         let token = STANDARD.encode(format!("{}:{}", TOKEN.0, TOKEN.1));
         let headers = format!("Authorization: Basic {token}\r\nContent-Type: application/json\r\n");
         let mut client = self.client().await?;
-        let answer = client.request("POST", "/video/v1/live-streams", &headers, &settings.to_string()).await?;
-        if answer.status != 201 {
-            bail!("create a live stream: {} {}", answer.status, answer.text());
+        let response = client.request("POST", "/video/v1/live-streams", &headers, &settings.to_string()).await?;
+        if response.status != 201 {
+            bail!("create a live stream: {} {}", response.status, response.text());
         }
-        let json: Value = serde_json::from_slice(&answer.body)?;
+        let json: Value = serde_json::from_slice(&response.body)?;
         let text = |pointer: &str| json.pointer(pointer).and_then(|v| v.as_str()).map(str::to_owned);
         Ok(LiveStream {
             key: text("/data/stream_key").context("no stream_key")?,
@@ -165,15 +165,15 @@ impl Weir {
         })
     }
 
-    /// The sum of all samples of the metric `name` over its labels; `None` where it is not exposed.
+    /// Returns the sum of all samples of the metric `name` over its labels, or `None` if there is no such metric.
     pub(crate) async fn metric(&self, name: &str) -> Result<Option<f64>> {
-        let answer = self.client().await?.get("/metrics").await?;
-        ensure!(answer.status == 200, "/metrics answers {}", answer.status);
-        Ok(sum_of(&answer.text(), name))
+        let response = self.client().await?.get("/metrics").await?;
+        ensure!(response.status == 200, "/metrics: status {}", response.status);
+        Ok(sum_of(&response.text(), name))
     }
 }
 
-/// The sum of the samples of `name` in a Prometheus text.
+/// Returns the sum of the samples of `name` in a Prometheus text.
 pub(crate) fn sum_of(text: &str, name: &str) -> Option<f64> {
     let samples = text.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
@@ -198,15 +198,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn chunked_and_plain_answers_follow_each_other() {
+    async fn chunked_and_plain_responses_are_read() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = async {
             let (mut socket, _) = listener.accept().await.unwrap();
-            let answers: &[u8] =
+            let responses: &[u8] =
                 b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n\
                 HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno";
-            socket.write_all(answers).await.unwrap();
+            socket.write_all(responses).await.unwrap();
             socket
         };
         let client = async {

@@ -1,4 +1,4 @@
-//! Benchmarks, each a ratio against a peer in the same run; results are Markdown for `docs/performance.md`.
+//! Benchmarks. Each compares Weir with another program in the same run, and prints Markdown for `docs/performance.md`.
 #![allow(clippy::print_stdout, reason = "the results go to the standard output")]
 
 mod clip;
@@ -33,31 +33,31 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
 
-/// Weir's benchmarks; each prints Markdown for `docs/performance.md`.
+/// Benchmarks of Weir. Each prints Markdown for `docs/performance.md`.
 #[derive(Parser)]
 #[command(version)]
 enum Benchmark {
-    /// Frames to parts: bytes of payload a CPU-second, and how many of them are copied.
+    /// Packaging of frames into parts: bytes of payload per CPU-second, and how many of them are copied.
     Packager(packaging::Args),
-    /// MPEG-TS: bytes a CPU-second against ffmpeg.
+    /// Demuxing of MPEG-TS: bytes per CPU-second, compared with ffmpeg.
     Demux(demux::Args),
-    /// From a part's last frame to the blocked playlist answer.
+    /// Time from the last frame of a part to the response to a blocked playlist request.
     Release(release::Args),
-    /// Requests a CPU-second for a playlist, a part and a segment, against nginx.
+    /// Requests per CPU-second for a playlist, a part and a segment, compared with nginx.
     Origin(serving::Args),
     /// Ten thousand readers blocked on one playlist.
     Fanout(fanout::Args),
-    /// CPU and memory for publishers of 5 Mbit/s, against nginx-rtmp.
+    /// CPU and memory for publishers of 5 Mbit/s, compared with nginx-rtmp.
     Passthrough(passthrough::Args),
-    /// CPU for a megabit of SRT over a bad network, against srt-live-transmit.
+    /// CPU per megabit of SRT over a lossy network, compared with srt-live-transmit.
     Srt(srt::Args),
-    /// CPU, memory and delay of a ladder of renditions, against ffmpeg making the same ones.
+    /// CPU, memory and delay of a ladder of renditions, compared with ffmpeg.
     Ladder(ladder::Args),
-    /// Publishers that come and go and viewers that follow, for half an hour.
+    /// Publishers that connect and disconnect, and their viewers, for half an hour.
     Soak(soak::Args),
-    /// An encoder that drops once a minute, for an hour, into a live stream that is encoded.
+    /// A transcoded live stream whose encoder disconnects once a minute, for an hour.
     Unbroken(unbroken::Args),
-    /// The server of `origin` and `fanout`, which start it themselves.
+    /// The server process of `origin` and `fanout`, which start it themselves.
     #[command(hide = true)]
     ServeSynthetic(synthetic::Args),
 }

@@ -1,7 +1,7 @@
-//! Packager: bytes of payload a CPU-second from frames to parts, and proof that none of them is copied.
+//! Packager: bytes of payload per CPU-second from frames to parts, and a proof that none of them is copied.
 //!
-//! The proof is twofold: what is allocated a frame does not depend on the frame's size, and every payload byte of a part
-//! lies in the very memory that the frame came in.
+//! The proof has two parts: the bytes allocated per frame do not depend on the size of the frame, and every payload
+//! byte of a part is in the memory of its frame.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,16 +21,16 @@ use crate::{report, stats};
 const GOAL: f64 = 3e9;
 const FPS: i64 = 30;
 const WARM_UP: i64 = 3_000;
-/// Frame sizes: a 1080p picture of 5 Mbit/s, and ten times that.
+/// Frame sizes: that of 1080p at 5 Mbit/s, and ten times as much.
 const SIZES: [usize; 2] = [20_000, 200_000];
 
-/// What to run.
+/// Options of the benchmark.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Frames in each round.
     #[arg(long, default_value_t = 300_000)]
     frames: i64,
-    /// Rounds; the median counts.
+    /// Number of rounds, of which the median is reported.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
 }
@@ -52,13 +52,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     report::table(&[
         "frame, bytes",
         "frames",
-        "GB a CPU-second",
+        "GB per CPU-second",
         "≥ 3",
-        "ns a frame",
-        "allocations a frame",
-        "bytes allocated a frame",
+        "ns per frame",
+        "allocations per frame",
+        "bytes allocated per frame",
         "payload bytes in parts",
-        "of them copied",
+        "bytes copied",
     ]);
     for size in SIZES {
         let rounds = (0..args.rounds).map(|_| measure(&schedule, size, args.frames)).collect::<Result<Vec<_>>>()?;
@@ -119,13 +119,13 @@ fn measure(schedule: &Schedule, size: usize, frames: i64) -> Result<Outcome> {
     outcome.cpu = thread_cpu().saturating_sub(cpu);
     let after = allocated();
     outcome.allocated = Allocated { count: after.count - before.count, bytes: after.bytes - before.bytes };
-    kept.context("no part came out")?;
+    kept.context("no part was published")?;
     ensure!(outcome.payload >= (frames as u64 - 60) * size as u64, "payload is missing in the parts");
     Ok(outcome)
 }
 
 impl Outcome {
-    /// Counts the payload in `part`, and what of it lies in the memory of `source`.
+    /// Counts the payload in `part`, and how much of it is in the memory of `source`.
     fn count(&mut self, part: &Arc<Part>, source: &Bytes) {
         let memory = source.as_ptr_range();
         let frames = u64::from(part.frames);
@@ -136,7 +136,7 @@ impl Outcome {
     }
 }
 
-/// One IDR slice of `size` bytes, length-prefixed.
+/// Returns one IDR slice of `size` bytes, with a length prefix.
 fn payload(size: usize) -> Bytes {
     let mut bytes = vec![0x65; size];
     let length = (size as u32).saturating_sub(4).to_be_bytes();

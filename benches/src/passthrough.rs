@@ -1,4 +1,4 @@
-//! Passthrough cost: the same pushes to Weir in `low` mode and to nginx-rtmp making plain HLS, in one run.
+//! Passthrough cost: the same streams to Weir in `low` mode and to nginx-rtmp with plain HLS, in one run.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use crate::push::{Push, Target, drive, loopback};
 use crate::{proc, report};
 
 const CPU_GOAL: f64 = 0.65;
-/// The goal for CPU is set at this many publishers.
+/// Number of publishers to which the CPU goal applies.
 const GOAL_AT: usize = 50;
 const MEMORY_FACTOR: f64 = 1.1;
 const MEMORY_A_STREAM: f64 = 1e6;
-/// Bytes that Weir's windows hold.
+/// The metric of the bytes in Weir's windows.
 pub(crate) const WINDOW_BYTES: &str = "weir_origin_window_bytes";
 
-/// What to run.
+/// Options of the benchmark.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Weir's binary.
+    /// The binary of Weir.
     #[arg(long, default_value = "target/release/weir")]
     weir: PathBuf,
-    /// Numbers of publishers, one after another.
+    /// Numbers of publishers to measure, one after another.
     #[arg(long, value_delimiter = ',', default_value = "1,10,50")]
     publishers: Vec<usize>,
-    /// Seconds before measuring; the windows hold 30 s.
+    /// Seconds before the measurement; the windows hold 30 s.
     #[arg(long, default_value_t = 40)]
     warm_up: u64,
-    /// Seconds of measuring.
+    /// Seconds of the measurement.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
 }
@@ -55,20 +55,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let schedule = Arc::new(Schedule::load(Quality::FULL_HD)?);
     report::table(&[
         "publishers",
-        "Weir, CPU ms a stream-second",
-        "nginx-rtmp, the same",
+        "Weir, CPU ms per stream-second",
+        "nginx-rtmp, CPU ms per stream-second",
         "ratio",
         "goal ≤ 0.65 at 50",
-        "core 0 busy",
-        "Weir PSS less idle, MB",
+        "load of core 0",
+        "Weir PSS minus idle, MB",
         "window, MB",
         "limit, MB",
-        "within",
+        "met",
         "Weir RSS, MB",
         "nginx PSS, MB",
         "nginx files in memory, MB",
         "pusher CPU %",
-        "pusher at most late, ms",
+        "pusher max delay, ms",
     ]);
     for n in &args.publishers {
         let outcome = measure(args, *n, &schedule).with_context(|| format!("{n} publishers"))?;
@@ -88,7 +88,7 @@ fn measure(args: &Args, n: usize, schedule: &Arc<Schedule>) -> Result<Outcome> {
     let mut pushes = Vec::with_capacity(2 * n);
     let start = Instant::now() + Duration::from_millis(500 + 20 * n as u64);
     for (i, stream) in streams.into_iter().enumerate() {
-        // Publishers are spread over a second, so that neither pictures nor GOPs come all at once.
+        // Publishers are spread over a second, so that their frames and GOPs do not coincide.
         let start = start + Duration::from_nanos(1_000_000_000 / n as u64 * i as u64);
         for address in [weir.rtmp, nginx.address] {
             let target = Target { address, key: stream.key.clone(), source: loopback(i) };

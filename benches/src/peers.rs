@@ -1,4 +1,4 @@
-//! The servers under comparison, each started with a configuration and folder of its own and stopped when dropped.
+//! The servers of the comparisons. Each starts with its own configuration and folder, and is stopped when dropped.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -13,12 +13,12 @@ use tempfile::TempDir;
 
 use crate::synthetic::Certificate;
 
-/// The core that servers run on.
+/// The core of the servers.
 pub(crate) const SERVER_CORE: usize = 0;
-/// The core that the load comes from.
+/// The core of the load generators.
 pub(crate) const LOAD_CORE: usize = 1;
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// The contract gives a server 10 s to drain.
+/// More than the 10 s that a server may take to shut down.
 const STOP_LIMIT: Duration = Duration::from_secs(12);
 
 /// A running process, ended when dropped.
@@ -29,20 +29,20 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `command`.
     pub(crate) fn start(mut command: Command) -> Result<Self> {
-        Ok(Self { child: command.spawn().with_context(|| format!("{command:?} does not start"))? })
+        Ok(Self { child: command.spawn().with_context(|| format!("starting {command:?}"))? })
     }
 
-    /// The handle, for its pipes.
+    /// Returns the handle, to use its pipes.
     pub(crate) fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
-    /// Its id.
+    /// Returns the process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Asks it to end and waits.
+    /// Sends SIGTERM and waits for the end.
     pub(crate) fn stop(&mut self) -> Result<ExitStatus> {
         if let Some(pid) = Pid::from_raw(self.child.id() as i32).filter(|_| matches!(self.child.try_wait(), Ok(None))) {
             kill_process(pid, Signal::TERM)?;
@@ -59,7 +59,7 @@ impl Process {
         bail!("the server did not end within {STOP_LIMIT:?}")
     }
 
-    /// Waits until something listens on `address`.
+    /// Waits until the process listens on `address`.
     pub(crate) fn await_listener(&mut self, address: SocketAddr) -> Result<()> {
         let deadline = Instant::now() + START_LIMIT;
         while TcpStream::connect(address).is_err() {
@@ -75,12 +75,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Nothing more can be done about a process that cannot be stopped.
+        // An error cannot be handled here.
         let _ = self.stop();
     }
 }
 
-/// A command that runs `program` on `core`, or on all where none is given.
+/// Returns a command that runs `program` on `core`, or on all cores if it is `None`.
 pub(crate) fn command(program: impl AsRef<OsStr>, core: Option<usize>) -> Command {
     let Some(core) = core else { return Command::new(program) };
     let mut command = Command::new("taskset");
@@ -88,12 +88,12 @@ pub(crate) fn command(program: impl AsRef<OsStr>, core: Option<usize>) -> Comman
     command
 }
 
-/// A loopback address with a port that is free now.
+/// Returns a loopback address with an unused port.
 pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// A folder in memory, removed when dropped.
+/// Creates a folder in memory, which is removed when dropped.
 pub(crate) fn memory_folder() -> Result<TempDir> {
     Ok(tempfile::Builder::new().prefix("weir-bench-").tempdir_in("/dev/shm")?)
 }
@@ -102,13 +102,13 @@ pub(crate) fn memory_folder() -> Result<TempDir> {
 pub(crate) struct Nginx {
     /// The master process; the workers are its children.
     pub(crate) process: Process,
-    /// Where it listens.
+    /// Address of the listener.
     pub(crate) address: SocketAddr,
     folder: TempDir,
 }
 
 impl Nginx {
-    /// nginx-rtmp on tmpfs, one worker, with plain HLS of 2 s fragments and as long a playlist as Weir's window.
+    /// Starts nginx-rtmp on tmpfs with one worker, plain HLS of 2 s fragments, and a playlist as long as Weir's window.
     pub(crate) fn rtmp(core: usize) -> Result<Self> {
         let (address, folder) = (free_address()?, memory_folder()?);
         let at = folder.path().display().to_string();
@@ -125,8 +125,8 @@ impl Nginx {
         )
     }
 
-    /// nginx with the files of `folder` from memory, with or without `sendfile`; with HTTP/2 over TLS where there is a
-    /// certificate in it.
+    /// Starts nginx with the files of `folder` in memory, with or without `sendfile`, and with HTTP/2 over TLS if there
+    /// is a certificate.
     pub(crate) fn files(
         folder: TempDir,
         sendfile: bool,
@@ -164,7 +164,7 @@ impl Nginx {
         Ok(Self { process, address, folder })
     }
 
-    /// What it has written under its folder, in bytes.
+    /// Returns the bytes of the HLS files that nginx has written.
     pub(crate) fn written(&self) -> Result<u64> {
         Ok(fs::read_dir(self.folder.path().join("hls"))?
             .flatten()
@@ -183,13 +183,13 @@ fn preamble(at: &str) -> String {
 
 /// A running Weir.
 pub(crate) struct Weir {
-    /// Its process.
+    /// The server process.
     pub(crate) process: Process,
-    /// Where it serves HTTP.
+    /// Address of HTTP.
     pub(crate) http: SocketAddr,
-    /// Where it takes RTMP.
+    /// Address of RTMP.
     pub(crate) rtmp: SocketAddr,
-    /// Where it takes SRT, if it does.
+    /// Address of SRT, if it is enabled.
     pub(crate) srt: Option<SocketAddr>,
     log: PathBuf,
     _folder: TempDir,
@@ -199,18 +199,19 @@ pub(crate) struct Weir {
 pub(crate) const TOKEN: (&str, &str) = ("bench", "bench-secret-of-no-worth");
 
 impl Weir {
-    /// Starts `binary` with a data folder and ports of its own, without SRT: libsrt's threads wake up for nothing.
+    /// Starts `binary` with its own data folder and ports, without SRT, because libsrt's threads wake up even when
+    /// idle.
     pub(crate) fn start(binary: &Path, core: Option<usize>) -> Result<Self> {
         Self::launch(binary, core, None)
     }
 
-    /// The same with SRT.
+    /// Starts `binary` with SRT.
     pub(crate) fn start_with_srt(binary: &Path, core: Option<usize>) -> Result<Self> {
         Self::launch(binary, core, Some(free_address()?))
     }
 
     fn launch(binary: &Path, core: Option<usize>, srt: Option<SocketAddr>) -> Result<Self> {
-        ensure!(binary.exists(), "{} is not there: `cargo build --release -p weir` makes it", binary.display());
+        ensure!(binary.exists(), "{} does not exist: run `cargo build --release -p weir`", binary.display());
         let (folder, http, rtmp) = (memory_folder()?, free_address()?, free_address()?);
         let log = folder.path().join("weir.log");
         let mut command = command(fs::canonicalize(binary)?, core);
@@ -226,7 +227,7 @@ impl Weir {
         Ok(Self { process, http, rtmp, srt, log, _folder: folder })
     }
 
-    /// All it has logged.
+    /// Returns the complete log.
     pub(crate) fn log(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
     }

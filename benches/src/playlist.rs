@@ -1,33 +1,33 @@
-//! What a player reads in a playlist, as far as the benchmarks follow it.
+//! A parser for the parts of playlists that the benchmarks use.
 
 /// A part of a media playlist.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Part {
     /// Media sequence number of its segment.
     pub(crate) msn: u64,
-    /// Its place in the segment.
+    /// Index in the segment.
     pub(crate) index: u32,
-    /// Its address.
+    /// URI of the part.
     pub(crate) uri: String,
-    /// Its duration in seconds.
+    /// Duration in seconds.
     pub(crate) duration: f64,
 }
 
 /// A media playlist.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Media {
-    /// The segment that comes next.
+    /// Media sequence number of the next part.
     pub(crate) msn: u64,
-    /// The part of it that comes next.
+    /// Index of the next part in its segment.
     pub(crate) part: u32,
-    /// The parts that are listed, in order.
+    /// The listed parts, in order.
     pub(crate) parts: Vec<Part>,
-    /// Nothing follows.
+    /// True if the playlist has ended.
     pub(crate) ended: bool,
 }
 
 impl Media {
-    /// Reads a media playlist, full or a delta update.
+    /// Parses a media playlist or a delta update.
     pub(crate) fn parse(text: &str) -> Self {
         let mut media = Self::default();
         for line in text.lines() {
@@ -49,20 +49,20 @@ impl Media {
         media
     }
 
-    /// The query that waits for what comes next.
+    /// Returns the query that waits for the next part.
     pub(crate) fn next(&self) -> String {
         format!("_HLS_msn={}&_HLS_part={}", self.msn, self.part)
     }
 }
 
-/// The addresses of the first variant and of the first rendition of sound in a multivariant playlist.
+/// Returns the URIs of the first variant and of the first audio rendition in a multivariant playlist.
 pub(crate) fn renditions(text: &str) -> (Option<&str>, Option<&str>) {
     let variant = text.lines().find(|line| !line.is_empty() && !line.starts_with('#'));
     let audio = text.lines().filter_map(|line| line.strip_prefix("#EXT-X-MEDIA:")).find_map(|l| attribute(l, "URI"));
     (variant, audio)
 }
 
-/// The value of an attribute in a list of them, without its quotes.
+/// Returns the value of an attribute in an attribute list, without quotes.
 fn attribute<'a>(list: &'a str, name: &str) -> Option<&'a str> {
     let mut rest = list;
     loop {

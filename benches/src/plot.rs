@@ -1,4 +1,4 @@
-//! Line charts as SVG: panels under one another over a common axis of minutes.
+//! Line charts as SVG: panels below each other, each with an axis of minutes.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ const BOTTOM: f64 = 30.0;
 const COLOURS: [&str; 4] = ["#1f5fa8", "#d2691e", "#2e8b57", "#8b3a8b"];
 const STEPS: usize = 4;
 
-/// A line: its name and its points, x in seconds.
+/// A line: its name and its points, with x in seconds.
 pub(crate) struct Series {
     /// Name in the legend.
     pub(crate) name: &'static str,
@@ -21,9 +21,9 @@ pub(crate) struct Series {
 
 /// A chart: its title and its lines.
 pub(crate) struct Panel {
-    /// What the y axis counts.
+    /// Title, with the unit of the y axis.
     pub(crate) title: &'static str,
-    /// Its lines.
+    /// Lines of the chart.
     pub(crate) series: Vec<Series>,
 }
 
@@ -42,16 +42,16 @@ pub(crate) fn draw(panels: &[Panel]) -> String {
 }
 
 impl Panel {
-    // Writing to a String cannot fail.
+    // Results are ignored, because writing to a String cannot fail.
     fn draw(&self, svg: &mut String, top: f64) {
         let points = || self.series.iter().flat_map(|series| &series.points);
         let span = points().map(|p| p.0).fold(1.0, f64::max);
-        let most = round_up(points().map(|p| p.1).fold(1.0, f64::max));
+        let max = round_up(points().map(|p| p.1).fold(1.0, f64::max));
         let x = |seconds: f64| LEFT + (WIDTH - LEFT - RIGHT) * seconds / span;
-        let y = |value: f64| top + PANEL * (1.0 - value / most);
+        let y = |value: f64| top + PANEL * (1.0 - value / max);
         let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"{}\" font-weight=\"bold\">{}</text>", top - 20.0, self.title);
         for step in 0..=STEPS {
-            let (value, seconds) = (most * step as f64 / STEPS as f64, span * step as f64 / STEPS as f64);
+            let (value, seconds) = (max * step as f64 / STEPS as f64, span * step as f64 / STEPS as f64);
             let (at, end) = (y(value), WIDTH - RIGHT);
             let _ = writeln!(svg, "<path d=\"M{LEFT} {at:.1}H{end}\" stroke=\"#ddd\"/>");
             let _ =
@@ -74,7 +74,7 @@ impl Panel {
     }
 }
 
-/// The next 1, 2, 4 or 8 times a power of ten, so that quarters are short numbers.
+/// Rounds up to 1, 2, 4 or 8 times a power of ten, so that quarters are short numbers.
 fn round_up(value: f64) -> f64 {
     let power = 10f64.powf(value.log10().floor());
     [1.0, 2.0, 4.0, 8.0, 10.0].into_iter().map(|factor| factor * power).find(|&v| v >= value).unwrap_or(value)

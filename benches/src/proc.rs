@@ -1,4 +1,4 @@
-//! What the kernel says of a process: CPU time, memory, threads and open files.
+//! CPU time, memory, threads and open files of a process, from the kernel.
 
 use std::fs;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 pub(crate) struct Memory {
     /// Resident pages.
     pub(crate) rss: u64,
-    /// Resident pages, shared ones counted by their share.
+    /// Resident pages, with shared pages counted proportionally.
     pub(crate) pss: u64,
 }
 
-/// The process and all its descendants that are alive.
+/// Returns the process and all its living descendants.
 pub(crate) fn tree(pid: u32) -> Vec<u32> {
     let mut pids = vec![pid];
     let mut next = 0;
@@ -27,21 +27,21 @@ pub(crate) fn tree(pid: u32) -> Vec<u32> {
     pids
 }
 
-/// CPU time (user and system) that the process has used, its descendants included.
+/// Returns the CPU time (user and system) of the process and its descendants.
 pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     tree(pid).into_iter().map(cpu_of_one).sum()
 }
 
 fn cpu_of_one(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
-    // The command's name may hold blanks and parentheses; the fields that follow it may not.
+    // Only the name of the command may contain spaces and parentheses, so split after it.
     let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |split| split.1).split_whitespace().collect();
     let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<u64>().ok()).context("/proc/PID/stat is short");
     let (user, system) = (ticks(11)?, ticks(12)?);
     Ok(Duration::from_secs_f64((user + system) as f64 / rustix::param::clock_ticks_per_second() as f64))
 }
 
-/// Memory of the process and its descendants.
+/// Returns the memory of the process and its descendants.
 pub(crate) fn memory(pid: u32) -> Result<Memory> {
     tree(pid).into_iter().try_fold(Memory::default(), |sum, pid| {
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
@@ -49,36 +49,36 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
     })
 }
 
-/// Resident memory of one process, in bytes, as the kernel counts it along: [`memory`] has it walk all pages, on the
-/// time of whoever asks.
+/// Returns the resident memory of one process from the counter of the kernel, in bytes. [`memory`] makes the kernel
+/// walk all pages instead, which costs the caller CPU time.
 pub(crate) fn resident(pid: u32) -> Result<u64> {
     kilobytes(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmRSS:")
 }
 
-/// The `field` of a `/proc` text that counts kilobytes, in bytes.
+/// Returns a field of a `/proc` file that is in kilobytes, in bytes.
 fn kilobytes(text: &str, field: &'static str) -> Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(field)).context(field)?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>().context(field)? * 1024)
 }
 
-/// Threads of the process.
+/// Returns the number of threads of the process.
 pub(crate) fn threads(pid: u32) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/task"))?.count())
 }
 
-/// Open file descriptors of the process.
+/// Returns the number of open file descriptors of the process.
 pub(crate) fn open_files(pid: u32) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 
-/// Keeps the calling thread, and those it starts from now on, on one core.
+/// Pins the calling thread, and those that it starts from now on, to one core.
 pub(crate) fn pin_self(core: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(core);
     sched_setaffinity(None, &set).with_context(|| format!("core {core}"))
 }
 
-/// Raises the limit of open files of this process, and of those it starts, as far as it goes.
+/// Raises the limit of open files of this process, and of those that it starts, to `wanted`.
 pub(crate) fn raise_open_files(wanted: u64) -> Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let hard = getrlimit(Resource::Nofile).maximum;

@@ -1,4 +1,4 @@
-//! A small RTMP publisher: the handshake, three commands, then chunks on the clock.
+//! A small RTMP publisher: the handshake, three commands, and then chunks in real time.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -15,19 +15,19 @@ const HANDSHAKE: usize = 1_536;
 const COMMAND_CSID: u8 = 3;
 const SET_CHUNK_SIZE: u8 = 1;
 const COMMAND_AMF0: u8 = 20;
-/// A server that takes no byte for so long is stuck.
+/// Timeout of reads and writes.
 const STALL: Duration = Duration::from_secs(10);
-/// Answers to the commands are short; what is longer is not an answer.
-const MAX_ANSWER: usize = 16 * 1_024;
+/// Maximum length of the response to a command.
+const MAX_RESPONSE: usize = 16 * 1_024;
 
-/// Where to publish.
+/// The destination of a publication.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// The RTMP listener.
     pub(crate) address: SocketAddr,
     /// The stream key.
     pub(crate) key: String,
-    /// The loopback address to come from: servers cap connections for each.
+    /// The loopback address to connect from, because servers limit connections per address.
     pub(crate) source: IpAddr,
 }
 
@@ -40,13 +40,13 @@ pub(crate) struct Push {
     next: u64,
 }
 
-/// The `n`-th loopback address to come from, starting at 127.0.1.1.
+/// Returns the `n`-th loopback address to connect from, starting at 127.0.1.1.
 pub(crate) fn loopback(n: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, 1 + (n / 250) as u8, 1 + (n % 250) as u8))
 }
 
 impl Push {
-    /// Connects and publishes; the first picture is due at `start`.
+    /// Connects and publishes. The first video frame is due at `start`.
     pub(crate) fn publish(target: &Target, schedule: Arc<Schedule>, start: Instant) -> Result<Self> {
         let mut stream = connect(target).with_context(|| format!("connect to {}", target.address))?;
         handshake(&mut stream).context("RTMP handshake")?;
@@ -55,12 +55,13 @@ impl Push {
         Ok(Self { stream, message_stream, schedule, start, next: 0 })
     }
 
-    /// When the next picture is due.
+    /// Returns the time at which the next video frame is due.
     pub(crate) fn due(&self) -> Instant {
         self.start + Schedule::due(self.next)
     }
 
-    /// Sends the next picture and the sound before it; tells its number and when its last byte was written.
+    /// Sends the next video frame and the audio before it. Returns its number, and the time at which its last byte was
+    /// written.
     pub(crate) fn send(&mut self) -> Result<(u64, Instant)> {
         let n = self.next;
         self.stream.write_all(self.schedule.tick(n)).context("the server no longer takes the stream")?;
@@ -68,7 +69,7 @@ impl Push {
         Ok((n, Instant::now()))
     }
 
-    /// Ends the publication as encoders do, so that the server knows it is no accident.
+    /// Ends the publication as encoders do, so that the server can tell it from a lost connection.
     pub(crate) fn end(mut self) -> Result<()> {
         let mut body = BytesMut::new();
         amf_string(&mut body, "deleteStream");
@@ -86,7 +87,7 @@ impl Push {
     }
 }
 
-/// Sends every publication's pictures when they are due, until `until`; tells the worst delay behind the clock.
+/// Sends the video frames of all publications when they are due, until `until`. Returns the maximum delay.
 pub(crate) fn drive(
     pushes: &mut [Push],
     until: Instant,
@@ -102,9 +103,9 @@ pub(crate) fn drive(
             return Ok(worst);
         }
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let (picture, at) = push.send().with_context(|| format!("publisher {n}"))?;
+        let (frame, at) = push.send().with_context(|| format!("publisher {n}"))?;
         worst = worst.max(at.saturating_duration_since(due));
-        sent(n, picture, at);
+        sent(n, frame, at);
     }
 }
 
@@ -119,7 +120,7 @@ fn connect(target: &Target) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// The plain handshake: what both sides send is echoed.
+/// The simple handshake, in which each side echoes the bytes of the other.
 fn handshake(stream: &mut TcpStream) -> Result<()> {
     let mut hello = [0; 1 + HANDSHAKE];
     hello[0] = 3;
@@ -133,7 +134,7 @@ fn handshake(stream: &mut TcpStream) -> Result<()> {
     Ok(())
 }
 
-/// `connect`, `createStream` and `publish`; gives the message stream.
+/// Sends `connect`, `createStream` and `publish`. Returns the message stream id.
 fn commands(stream: &mut TcpStream, target: &Target) -> Result<u32> {
     let mut out = BytesMut::new();
     message(&mut out, 2, SET_CHUNK_SIZE, Timing::Absolute(0, 0), &(CHUNK_SIZE as u32).to_be_bytes());
@@ -148,18 +149,18 @@ fn commands(stream: &mut TcpStream, target: &Target) -> Result<u32> {
     body.put_slice(&AMF_OBJECT_END);
     message(&mut out, COMMAND_CSID, COMMAND_AMF0, Timing::Absolute(0, 0), &body);
     stream.write_all(&out)?;
-    let mut heard = Vec::new();
-    await_text(stream, &mut heard, b"_result", 0)?;
+    let mut received = Vec::new();
+    await_text(stream, &mut received, b"_result", 0)?;
 
     body.clear();
     amf_string(&mut body, "createStream");
     amf_number(&mut body, 2.0);
     body.put_u8(AMF_NULL);
     send_command(stream, 0, &body)?;
-    // The name, the transaction, a null, then the number asked for.
-    heard.clear();
-    let number = await_text(stream, &mut heard, b"_result", 7 + 9 + 1 + 9)? + 7 + 9 + 2;
-    let id = heard.get(number..number + 8).and_then(|b| b.try_into().ok()).map(f64::from_be_bytes);
+    // The response has the name, the transaction id, a null and the message stream id.
+    received.clear();
+    let number = await_text(stream, &mut received, b"_result", 7 + 9 + 1 + 9)? + 7 + 9 + 2;
+    let id = received.get(number..number + 8).and_then(|b| b.try_into().ok()).map(f64::from_be_bytes);
     let id = id.context("no message stream")? as u32;
 
     body.clear();
@@ -169,8 +170,8 @@ fn commands(stream: &mut TcpStream, target: &Target) -> Result<u32> {
     amf_string(&mut body, &target.key);
     amf_string(&mut body, "live");
     send_command(stream, id, &body)?;
-    heard.clear();
-    await_text(stream, &mut heard, b"NetStream.Publish.Start", 0)?;
+    received.clear();
+    await_text(stream, &mut received, b"NetStream.Publish.Start", 0)?;
     Ok(id)
 }
 
@@ -180,19 +181,23 @@ fn send_command(stream: &mut TcpStream, message_stream: u32, body: &[u8]) -> Res
     Ok(stream.write_all(&out)?)
 }
 
-/// Reads until `text` and `len` bytes from its start are there; gives its place. The answers looked for here lie within
-/// a first chunk of 128 bytes, so no chunk header can cut them.
-fn await_text(stream: &mut TcpStream, heard: &mut Vec<u8>, text: &[u8], len: usize) -> Result<usize> {
+/// Reads until `text` and `len` bytes from its start have arrived. Returns its position. The expected responses are
+/// within the first chunk of 128 bytes, so no chunk header can split them.
+fn await_text(stream: &mut TcpStream, received: &mut Vec<u8>, text: &[u8], len: usize) -> Result<usize> {
     let mut buffer = [0; 4_096];
     loop {
-        let place = heard.windows(text.len()).position(|window| window == text);
-        if let Some(place) = place.filter(|place| heard.len() >= place + len) {
-            return Ok(place);
+        let position = received.windows(text.len()).position(|window| window == text);
+        if let Some(position) = position.filter(|position| received.len() >= position + len) {
+            return Ok(position);
         }
         let n = stream.read(&mut buffer)?;
         let wanted = String::from_utf8_lossy(text);
-        ensure!(n > 0 && heard.len() < MAX_ANSWER, "no {wanted} but {:?}", String::from_utf8_lossy(heard));
-        heard.extend_from_slice(&buffer[..n]);
+        ensure!(
+            n > 0 && received.len() < MAX_RESPONSE,
+            "expected {wanted}, received {:?}",
+            String::from_utf8_lossy(received)
+        );
+        received.extend_from_slice(&buffer[..n]);
     }
 }
 

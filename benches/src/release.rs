@@ -1,7 +1,7 @@
-//! Release: from the last byte of a part's last frame written to the blocked playlist answer received.
+//! Release: time from the last byte of a part's last frame to the response to a blocked playlist request.
 //!
-//! Which picture is a part's last is told by the media: the sizes in the part's `trun` are looked up in the clip once,
-//! and durations count on from there.
+//! The last frame of a part is found from the media: the sizes in the part's `trun` are looked up in the clip once, and
+//! the durations of later parts are added.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,18 +18,18 @@ use crate::{proc, report, stats};
 
 const GOAL_P50_MS: f64 = 5.0;
 const GOAL_P99_MS: f64 = 15.0;
-/// What the issue gives for OvenMediaEngine.
+/// The published value of OvenMediaEngine.
 const OME_P50_MS: f64 = 38.0;
-/// Parts that are passed over at first, while connections and caches warm up.
+/// Parts to skip at the start, while connections and caches warm up.
 const WARM_UP: usize = 10;
 
-/// What to run.
+/// Options of the benchmark.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Weir's binary.
+    /// The binary of Weir.
     #[arg(long, default_value = "target/release/weir")]
     weir: PathBuf,
-    /// Numbers of streams, one after another.
+    /// Numbers of streams to measure, one after another.
     #[arg(long, value_delimiter = ',', default_value = "1,10")]
     streams: Vec<usize>,
     /// Seconds for each number.
@@ -37,8 +37,8 @@ pub(crate) struct Args {
     seconds: u64,
 }
 
-/// A part became visible: the number of its last picture, and when.
-type Sighting = (u64, Instant);
+/// The number of the last frame of a part, and the time at which the part became visible.
+type Visible = (u64, Instant);
 
 /// Runs the benchmark and prints its table.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -50,10 +50,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "parts",
         "p50, ms",
         "p99, ms",
-        "most, ms",
+        "max, ms",
         "p50 ≤ 5 ms",
         "p99 ≤ 15 ms",
-        "p50 of OvenMediaEngine's 38 ms",
+        "p50, ratio to OvenMediaEngine's 38 ms",
     ]);
     for n in &args.streams {
         let samples = measure(args, *n, &schedule).with_context(|| format!("{n} streams"))?;
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Milliseconds from a part's last picture to its answer, for each part of each stream.
+/// Returns the milliseconds from the last frame of a part to the response, for each part of each stream.
 fn measure(args: &Args, n: usize, schedule: &Arc<Schedule>) -> Result<Vec<f64>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let weir = Weir::start(&args.weir, Some(SERVER_CORE))?;
@@ -87,7 +87,7 @@ fn measure(args: &Args, n: usize, schedule: &Arc<Schedule>) -> Result<Vec<f64>> 
     }
     let pusher = std::thread::spawn(move || -> Result<Vec<Vec<Instant>>> {
         let mut sent = vec![Vec::new(); pushes.len()];
-        // A second more, so that the last answer awaited still comes.
+        // One second longer, so that the last awaited response arrives.
         drive(&mut pushes, end + Duration::from_secs(1), |push, _, at| sent[push].push(at))?;
         pushes.into_iter().try_for_each(Push::end)?;
         Ok(sent)
@@ -102,9 +102,9 @@ fn measure(args: &Args, n: usize, schedule: &Arc<Schedule>) -> Result<Vec<f64>> 
     });
     let sent = pusher.join().map_err(|_| anyhow::anyhow!("the pusher panicked"))??;
     let mut samples = Vec::new();
-    for (i, sightings) in readers {
-        for (picture, seen) in sightings?.into_iter().skip(WARM_UP) {
-            let written = sent[i].get(picture as usize).context("a part shows a picture that was not sent")?;
+    for (i, parts) in readers {
+        for (frame, seen) in parts?.into_iter().skip(WARM_UP) {
+            let written = sent[i].get(frame as usize).context("a part has a frame that was not sent")?;
             let delay = seen.saturating_duration_since(*written);
             samples.push(delay.as_secs_f64() * 1e3);
         }
@@ -112,84 +112,84 @@ fn measure(args: &Args, n: usize, schedule: &Arc<Schedule>) -> Result<Vec<f64>> 
     Ok(samples)
 }
 
-/// Follows a stream's pictures by blocked playlist requests until `end`.
+/// Follows the video of a stream with blocking playlist requests until `end`.
 async fn read(
     host: std::net::SocketAddr,
     stream: LiveStream,
     schedule: Arc<Schedule>,
     start: Instant,
     end: Instant,
-) -> Result<Vec<Sighting>> {
+) -> Result<Vec<Visible>> {
     let mut client = Client::connect(host, loopback(0)).await?;
     let path = first_playlist(&mut client, &stream.playback_id).await?;
     let mut media = media(&mut client, &path).await?;
     let mut anchor = Anchor::find(&mut client, &path, &media, &schedule, start).await?;
-    let mut sightings = Vec::new();
+    let mut parts = Vec::new();
     while Instant::now() < end {
         let waited = (media.msn, media.part);
-        let answer = client.get(&with_query(&path, &media.next())).await?;
+        let response = client.get(&with_query(&path, &media.next())).await?;
         let seen = Instant::now();
-        ensure!(answer.status == 200, "a blocked playlist answers {}", answer.status);
-        media = Media::parse(&answer.text());
+        ensure!(response.status == 200, "a blocking playlist request: status {}", response.status);
+        media = Media::parse(&response.text());
         let new: Vec<_> = media.parts.iter().filter(|part| (part.msn, part.index) >= waited).collect();
-        ensure!(!new.is_empty(), "the answer has nothing new: {}", answer.text());
+        ensure!(!new.is_empty(), "the response has no new part: {}", response.text());
         for (n, part) in new.into_iter().enumerate() {
             let last = anchor.advance(part.duration);
-            // What came together with the awaited part was not waited for.
+            // Only the first of the new parts was awaited.
             if n == 0 {
-                sightings.push((last, seen));
+                parts.push((last, seen));
             }
         }
     }
     let check = Anchor::find(&mut client, &path, &media, &schedule, start).await?;
-    ensure!(check.next == anchor.next, "durations lead to picture {}, sizes to {}", anchor.next, check.next);
-    Ok(sightings)
+    ensure!(check.next == anchor.next, "durations lead to frame {}, sizes to {}", anchor.next, check.next);
+    Ok(parts)
 }
 
-/// The path of the playlist of pictures, as soon as there is one.
+/// Returns the path of the first variant, as soon as there is one.
 async fn first_playlist(client: &mut Client, playback_id: &str) -> Result<String> {
     let path = format!("/{playback_id}.m3u8");
     loop {
-        let answer = client.get(&path).await?;
-        match answer.status {
+        let response = client.get(&path).await?;
+        match response.status {
             200 => {
-                let text = answer.text();
+                let text = response.text();
                 let (variant, _) = renditions(&text);
                 return Ok(resolve(&path, variant.context("no variant")?));
             }
             412 | 503 => tokio::time::sleep(Duration::from_millis(100)).await,
-            status => bail!("{path} answers {status}"),
+            status => bail!("{path}: status {status}"),
         }
     }
 }
 
 async fn media(client: &mut Client, path: &str) -> Result<Media> {
-    let answer = client.get(path).await?;
-    ensure!(answer.status == 200, "{path} answers {}", answer.status);
-    Ok(Media::parse(&answer.text()))
+    let response = client.get(path).await?;
+    ensure!(response.status == 200, "{path}: status {}", response.status);
+    Ok(Media::parse(&response.text()))
 }
 
-/// The picture that the next part begins with.
+/// The number of the first frame of the next part.
 struct Anchor {
     next: u64,
 }
 
 impl Anchor {
-    /// Finds the pictures of the newest part in the clip by their sizes.
+    /// Finds the frames of the newest part in the clip by their sizes.
     async fn find(client: &mut Client, path: &str, media: &Media, schedule: &Schedule, start: Instant) -> Result<Self> {
         let part = media.parts.last().context("the playlist has no parts")?;
-        let answer = client.get(&resolve(path, &part.uri)).await?;
-        ensure!(answer.status == 200, "{} answers {}", part.uri, answer.status);
-        let sizes = sample_sizes(&answer.body).context("the part has no trun with sizes")?;
+        let response = client.get(&resolve(path, &part.uri)).await?;
+        ensure!(response.status == 200, "{}: status {}", part.uri, response.status);
+        let sizes = sample_sizes(&response.body).context("the part has no trun with sizes")?;
         let looped = |n: usize| schedule.sample_sizes[n % LOOP_FRAMES];
         let first = (0..LOOP_FRAMES).find(|at| sizes.iter().enumerate().all(|(n, size)| looped(at + n) == *size));
         let end = first.context("the part's samples are not the clip's")? as u64 + sizes.len() as u64;
-        // The newest part ends about where the clock stands: take the turn of the loop that comes nearest.
-        let (due, turn) = (start.elapsed().as_millis() as u64 * FPS / 1_000, LOOP_FRAMES as u64);
-        Ok(Self { next: end + (due + turn / 2).saturating_sub(end) / turn * turn })
+        // The newest part ends about now, so take the nearest repetition of the loop.
+        let (due, length) = (start.elapsed().as_millis() as u64 * FPS / 1_000, LOOP_FRAMES as u64);
+        Ok(Self { next: end + (due + length / 2).saturating_sub(end) / length * length })
     }
 
-    /// Counts a part on; gives its last picture.
+    /// Adds a part, and returns its last frame.
     fn advance(&mut self, seconds: f64) -> u64 {
         self.next += (seconds * FPS as f64).round() as u64;
         self.next.saturating_sub(1)
@@ -199,10 +199,10 @@ impl Anchor {
 const TRUN_DATA_OFFSET: u32 = 0x1;
 const TRUN_FIRST_FLAGS: u32 = 0x4;
 const TRUN_SIZE: u32 = 0x200;
-/// Fields of a sample in a `trun`, in their order: duration, size, flags, composition offset.
+/// Fields of a sample in a `trun`, in order: duration, size, flags, composition offset.
 const TRUN_FIELDS: [u32; 4] = [0x100, TRUN_SIZE, 0x400, 0x800];
 
-/// The sample sizes of the first `trun` in `part`.
+/// Returns the sample sizes of the first `trun` in `part`.
 fn sample_sizes(part: &[u8]) -> Option<Vec<u32>> {
     let body = part.windows(4).position(|w| w == b"trun")? + 4;
     let word = |at: usize| Some(u32::from_be_bytes(part.get(at..at + 4)?.try_into().ok()?));
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trun_has_its_sizes() {
+    fn the_sizes_of_a_trun_are_parsed() {
         let mut part = b"....moof....trun".to_vec();
         for word in [0x0000_0b05u32, 2, 100, 7, 3000, 11, 1, 3000, 22, 2] {
             part.extend(word.to_be_bytes());
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_count_on() {
+    fn durations_of_parts_are_added() {
         let mut anchor = Anchor { next: 30 };
         assert_eq!(anchor.advance(0.2), 35);
         assert_eq!(anchor.advance(0.16667), 40);

@@ -1,15 +1,15 @@
-//! Results as Markdown, with all that is needed to run them again.
+//! Results as Markdown, with everything that is needed to reproduce them.
 
 use std::process::Command;
 
-/// The first line that `program` prints with `args`.
+/// Returns the first line that `program` prints with `args`.
 fn first_line(program: &str, args: &[&str]) -> String {
-    let Ok(output) = Command::new(program).args(args).output() else { return format!("{program}: not there") };
+    let Ok(output) = Command::new(program).args(args).output() else { return format!("{program}: not installed") };
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text).lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
 }
 
-/// Prints when, where and with what the benchmark `name` runs.
+/// Prints the time, the machine and the versions with which the benchmark `name` runs.
 pub(crate) fn header(name: &str) {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let models: Vec<&str> = cpu.lines().filter_map(|l| l.strip_prefix("model name")).collect();
@@ -22,7 +22,7 @@ pub(crate) fn header(name: &str) {
     println!("- load average at the start: {}\n", std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim());
 }
 
-/// Prints the head of a table.
+/// Prints the header of a table.
 pub(crate) fn table(columns: &[&str]) {
     row(columns);
     row(&vec!["---"; columns.len()]);
@@ -33,12 +33,12 @@ pub(crate) fn row<T: AsRef<str>>(cells: &[T]) {
     println!("| {} |", cells.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" | "));
 }
 
-/// `yes` or `NO`, for a goal.
+/// Returns `yes` or `NO` for a goal.
 pub(crate) const fn met(goal: bool) -> &'static str {
     if goal { "yes" } else { "NO" }
 }
 
-/// Bytes as MB (10⁶).
+/// Formats bytes as MB (10⁶).
 pub(crate) fn megabytes(bytes: f64) -> String {
     format!("{:.1}", bytes / 1e6)
 }

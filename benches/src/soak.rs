@@ -1,4 +1,5 @@
-//! Soak: publishers that come and go and viewers that follow them, while memory, threads, files and the log are watched.
+//! Soak test: publishers that connect and disconnect, and their viewers, while memory, threads, files and the log are
+//! monitored.
 
 mod players;
 mod publishers;
@@ -23,43 +24,43 @@ use crate::{proc, report, stats};
 
 const INTERVAL: Duration = Duration::from_secs(5);
 const RECONNECT_WINDOW_SECS: u32 = 30;
-/// After the last encoder: the reconnect window, a minute in which the end is shown, and some air.
+/// Timeout after the last encoder: the reconnect window, a minute in which ended playlists stay, and a margin.
 const QUIET_LIMIT: Duration = Duration::from_secs(180);
-/// Threads and files that may be left: the store opens connections as it needs them, and keeps them.
+/// Threads and files that may remain, because the store opens connections on demand and keeps them.
 const LEFT_OVER: usize = 8;
-/// Tasks alive in the server's runtimes, where it says so.
+/// The metric of living tasks in the server's runtimes.
 const TASKS: &str = "weir_tasks";
-/// Memory beside the windows may not grow by more than this share of the whole in the second half.
+/// Maximum growth of memory outside the windows in the second half, as a share of all memory.
 const GROWTH_LIMIT: f64 = 0.1;
 const OPEN_FILES: u64 = 16_384;
 
-/// What to run.
+/// Options of the benchmark.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Weir's binary.
+    /// The binary of Weir.
     #[arg(long, default_value = "target/release/weir")]
     weir: PathBuf,
-    /// Minutes.
+    /// Duration in minutes.
     #[arg(long, default_value_t = 30.0)]
     minutes: f64,
-    /// Publishers, each with a live stream of its own.
+    /// Number of publishers, each with its own live stream.
     #[arg(long, default_value_t = 10)]
     publishers: usize,
-    /// Viewers, spread over the live streams.
+    /// Number of viewers, spread over the live streams.
     #[arg(long, default_value_t = 200)]
     readers: usize,
-    /// Where the samples go.
+    /// Output file of the samples.
     #[arg(long, default_value = "target/soak.csv")]
     csv: PathBuf,
-    /// Where the plot goes.
+    /// Output file of the plot.
     #[arg(long, default_value = "docs/soak.svg")]
     svg: PathBuf,
-    /// Where the server's log goes.
+    /// Output file of the server's log.
     #[arg(long, default_value = "target/soak.log")]
     log: PathBuf,
 }
 
-/// The server at one moment.
+/// The state of the server at one time.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     seconds: f64,
@@ -75,7 +76,7 @@ struct Sample {
     cpu: Duration,
 }
 
-/// Runs the soak, prints its table and fails if the server did not keep well.
+/// Runs the soak test, prints its tables, and fails if a check failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     report::header("Soak");
     proc::raise_open_files(OPEN_FILES)?;
@@ -84,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut weir = Weir::start(&args.weir, None)?;
     let streams = runtime.block_on(weir.create_streams(args.publishers, RECONNECT_WINDOW_SECS))?;
 
-    let (stop, publishing, watching) = (AtomicBool::new(false), publishers::Counts::default(), Arc::default());
+    let (stop, publishing, viewing) = (AtomicBool::new(false), publishers::Stats::default(), Arc::default());
     let watch = Watch { weir: &weir, runtime: &runtime, started: Instant::now(), publishing: &publishing };
     let idle = watch.sample()?;
     let samples = std::thread::scope(|scope| -> Result<Vec<Sample>> {
@@ -93,13 +94,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             let (schedule, stop, publishing) = (&schedule, &stop, &publishing);
             scope.spawn(move || publishers::run(&target, schedule, stop, publishing));
         }
-        let viewers = viewers(args, &weir, &streams, &watching);
+        let viewers = viewers(args, &weir, &streams, &viewing);
         let samples = viewers.and_then(|viewers| {
             let samples = watch.record(args);
             viewers.shutdown_background();
             samples
         });
-        // Without this the publishers' threads would keep the scope open for ever.
+        // Without this the scope would wait for the publishers' threads forever.
         stop.store(true, Ordering::Relaxed);
         samples
     })?;
@@ -108,20 +109,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let log = weir.log()?;
     fs::write(&args.log, &log)?;
     let exit = weir.process.stop()?;
-    let verdicts = judge(&samples, idle, quiet, &watching, &publishing, &log, exit.code());
-    print(args, &samples, &publishing, &watching);
-    report::table(&["what", "found", "well"]);
-    verdicts.iter().for_each(|v| report::row(&[v.what, &v.found, report::met(v.well)]));
-    ensure!(verdicts.iter().all(|v| v.well), "the server did not keep well");
+    let server = Outcome { idle, quiet, log: &log, exit: exit.code() };
+    let verdicts = judge(&samples, &server, &viewing, &publishing);
+    print(args, &samples, &publishing, &viewing);
+    report::table(&["check", "result", "passed"]);
+    verdicts.iter().for_each(|v| report::row(&[v.check, &v.result, report::met(v.passed)]));
+    ensure!(verdicts.iter().all(|v| v.passed), "a check of the server failed");
     Ok(())
 }
 
-/// Starts the viewers on a thread of their own.
+/// Starts the viewers on a separate thread.
 fn viewers(
     args: &Args,
     weir: &Weir,
     streams: &[crate::http::LiveStream],
-    counts: &Arc<players::Counts>,
+    counts: &Arc<players::Stats>,
 ) -> Result<Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     for i in 0..args.readers {
@@ -136,14 +138,14 @@ struct Watch<'a> {
     weir: &'a Weir,
     runtime: &'a Runtime,
     started: Instant,
-    publishing: &'a publishers::Counts,
+    publishing: &'a publishers::Stats,
 }
 
 impl Watch<'_> {
     fn sample(&self) -> Result<Sample> {
         let pid = self.weir.process.pid();
         let metrics = self.runtime.block_on(async { self.weir.client().await?.get("/metrics").await })?;
-        ensure!(metrics.status == 200, "/metrics answers {}", metrics.status);
+        ensure!(metrics.status == 200, "/metrics: status {}", metrics.status);
         let text = metrics.text();
         let metric = |name: &str| sum_of(&text, name).unwrap_or(0.0);
         Ok(Sample {
@@ -161,7 +163,7 @@ impl Watch<'_> {
         })
     }
 
-    /// Samples until the time is over.
+    /// Takes samples until the time is over.
     fn record(&self, args: &Args) -> Result<Vec<Sample>> {
         let mut csv = File::create(&args.csv)?;
         writeln!(
@@ -194,40 +196,46 @@ impl Watch<'_> {
         Ok(samples)
     }
 
-    /// Waits until nothing of the load is left in the server.
+    /// Waits until the server has no broadcasts and connections of the load.
     fn await_quiet(&self) -> Result<Sample> {
         let deadline = Instant::now() + QUIET_LIMIT;
         loop {
             let sample = self.sample()?;
-            // The connection that asks is a viewer's to the server.
+            // The connection for /metrics counts as a viewer.
             if sample.broadcasts == 0.0 && sample.encoders == 0.0 && sample.viewers <= 1.0 {
                 return Ok(sample);
             }
             if Instant::now() > deadline {
-                bail!("the server still holds what is gone: {sample:?}");
+                bail!("the server still has broadcasts or connections of the load: {sample:?}");
             }
             std::thread::sleep(INTERVAL);
         }
     }
 }
 
-/// One thing that must be well.
+/// The result of one check.
 struct Verdict {
-    what: &'static str,
-    found: String,
-    well: bool,
+    check: &'static str,
+    result: String,
+    passed: bool,
+}
+
+/// The server before and after the load.
+struct Outcome<'a> {
+    idle: Sample,
+    quiet: Sample,
+    log: &'a str,
+    exit: Option<i32>,
 }
 
 fn judge(
     samples: &[Sample],
-    idle: Sample,
-    quiet: Sample,
-    watching: &players::Counts,
-    publishing: &publishers::Counts,
-    log: &str,
-    exit: Option<i32>,
+    server: &Outcome<'_>,
+    viewing: &players::Stats,
+    publishing: &publishers::Stats,
 ) -> Vec<Verdict> {
-    let counts = watching.all().into_iter();
+    let Outcome { idle, quiet, log, exit } = server;
+    let counts = viewing.all().into_iter();
     let bad: Vec<_> = counts.filter(|((kind, status), _)| !players::expected(kind, *status)).collect();
     let failures = publishing.failures.load(Ordering::Relaxed);
     let errors: Vec<&str> = log.lines().filter(|line| is_error(line)).collect();
@@ -235,45 +243,49 @@ fn judge(
     let memory: Vec<_> = samples.iter().map(|s| (s.seconds, s.memory.rss as f64, s.window)).collect();
     let (grown, steady) = growth(&memory);
     let mut verdicts = vec![
-        Verdict { what: "growth of memory beside the windows", found: grown, well: steady },
-        Verdict { what: "errors in the log", found: errors_text, well: errors.is_empty() },
-        Verdict { what: "answers that players do not expect", found: format!("{bad:?}"), well: bad.is_empty() },
-        Verdict { what: "publications refused or cut off", found: failures.to_string(), well: failures == 0 },
+        Verdict { check: "growth of memory outside the windows", result: grown, passed: steady },
+        Verdict { check: "errors in the log", result: errors_text, passed: errors.is_empty() },
+        Verdict { check: "responses that players do not expect", result: format!("{bad:?}"), passed: bad.is_empty() },
+        Verdict {
+            check: "publications refused or ended by the server",
+            result: failures.to_string(),
+            passed: failures == 0,
+        },
         left("open files", idle.files, quiet.files),
         left("threads", idle.threads, quiet.threads),
-        Verdict { what: "exit code after SIGTERM", found: format!("{exit:?}"), well: exit == Some(0) },
+        Verdict { check: "exit code after SIGTERM", result: format!("{exit:?}"), passed: *exit == Some(0) },
     ];
-    // A server that does not tell its tasks proves nothing about them.
+    // Skipped for a server without this metric.
     if idle.tasks > 0 {
         verdicts.push(left("tasks", idle.tasks, quiet.tasks));
     }
     verdicts
 }
 
-/// The growth of resident memory beside the windows, by a straight line through the second half, and whether that is well.
-/// Of each moment: seconds, resident bytes, bytes of the windows.
+/// Returns the growth of resident memory outside the windows, by linear regression over the second half, and whether it
+/// is small enough. Each sample has the time in seconds, the resident bytes, and the bytes of the windows.
 pub(crate) fn growth(samples: &[(f64, f64, f64)]) -> (String, bool) {
     let second_half = &samples[samples.len() / 2..];
-    let beside: Vec<_> = second_half.iter().map(|(seconds, resident, window)| (*seconds, resident - window)).collect();
-    let span = beside.last().map_or(0.0, |p| p.0) - beside.first().map_or(0.0, |p| p.0);
-    let growth = stats::slope(&beside) * span;
+    let outside: Vec<_> = second_half.iter().map(|(seconds, resident, window)| (*seconds, resident - window)).collect();
+    let span = outside.last().map_or(0.0, |p| p.0) - outside.first().map_or(0.0, |p| p.0);
+    let growth = stats::slope(&outside) * span;
     let mean = stats::mean(&second_half.iter().map(|(_, resident, _)| *resident).collect::<Vec<_>>());
     let found = format!("{} MB in the second half, of {} MB", report::megabytes(growth), report::megabytes(mean));
     (found, growth <= GROWTH_LIMIT * mean)
 }
 
-/// What is left of something after all load went.
-fn left(what: &'static str, before: usize, after: usize) -> Verdict {
-    Verdict { what, found: format!("{before} before, {after} after"), well: after <= before + LEFT_OVER }
+/// Checks that a count has returned to its initial value, with a tolerance, after the load has ended.
+fn left(check: &'static str, before: usize, after: usize) -> Verdict {
+    Verdict { check, result: format!("{before} before, {after} after"), passed: after <= before + LEFT_OVER }
 }
 
-/// True for a line of the log at level error, or a panic.
+/// Returns true for a line of the log at level ERROR, or for a panic.
 pub(crate) fn is_error(line: &str) -> bool {
     line.contains("panicked at") || line.split_whitespace().take(3).any(|word| word == "ERROR")
 }
 
-fn print(args: &Args, samples: &[Sample], publishing: &publishers::Counts, watching: &players::Counts) {
-    let most = |of: fn(&Sample) -> f64| samples.iter().map(of).fold(0.0, f64::max);
+fn print(args: &Args, samples: &[Sample], publishing: &publishers::Stats, viewing: &players::Stats) {
+    let max = |of: fn(&Sample) -> f64| samples.iter().map(of).fold(0.0, f64::max);
     let counts = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
     let (first, last) = (samples.first(), samples.last());
     let cpu = last.map_or(0.0, |s| s.cpu.as_secs_f64()) - first.map_or(0.0, |s| s.cpu.as_secs_f64());
@@ -283,8 +295,8 @@ fn print(args: &Args, samples: &[Sample], publishing: &publishers::Counts, watch
         "publications",
         "takeovers",
         "readers",
-        "RSS at most, MB",
-        "window at most, MB",
+        "max RSS, MB",
+        "max window, MB",
         "CPU, s",
     ]);
     report::row(&[
@@ -293,13 +305,13 @@ fn print(args: &Args, samples: &[Sample], publishing: &publishers::Counts, watch
         counts(&publishing.publications).to_string(),
         counts(&publishing.takeovers).to_string(),
         args.readers.to_string(),
-        report::megabytes(most(|s| s.memory.rss as f64)),
-        report::megabytes(most(|s| s.window)),
+        report::megabytes(max(|s| s.memory.rss as f64)),
+        report::megabytes(max(|s| s.window)),
         format!("{cpu:.0}"),
     ]);
     println!();
-    report::table(&["asked for", "status", "answers"]);
-    for ((kind, status), count) in watching.all() {
+    report::table(&["request", "status", "responses"]);
+    for ((kind, status), count) in viewing.all() {
         report::row(&[kind.to_owned(), status.to_string(), count.to_string()]);
     }
     println!();
@@ -314,7 +326,7 @@ fn panels(samples: &[Sample]) -> Vec<Panel> {
             series: vec![
                 series("resident", |s| s.memory.rss as f64 / 1e6),
                 series("windows", |s| s.window / 1e6),
-                series("resident less windows", |s| (s.memory.rss as f64 - s.window).max(0.0) / 1e6),
+                series("resident minus windows", |s| (s.memory.rss as f64 - s.window).max(0.0) / 1e6),
             ],
         },
         Panel {
@@ -322,7 +334,7 @@ fn panels(samples: &[Sample]) -> Vec<Panel> {
             series: vec![series("publishing", |s| s.publishing as f64), series("broadcasts", |s| s.broadcasts)],
         },
         Panel {
-            title: "What is open",
+            title: "Files, tasks and threads",
             series: vec![
                 series("files", |s| s.files as f64),
                 series("tasks", |s| s.tasks as f64),

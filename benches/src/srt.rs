@@ -1,5 +1,5 @@
-//! What SRT over a bad network costs: Weir packaging it and srt-live-transmit writing it into a file, the same pushes in
-//! one run.
+//! The cost of SRT over a lossy network: Weir packages the streams, and srt-live-transmit writes the same streams to
+//! files, in one run.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -16,36 +16,36 @@ use crate::peers::{self, LOAD_CORE, Process, SERVER_CORE, Weir};
 use crate::{proc, report};
 
 const GOAL: f64 = 1.0;
-/// Each way; the round trip is 50 ms.
+/// Delay in each direction, for a round trip of 50 ms.
 const DELAY: Duration = Duration::from_millis(25);
 const LATENCY: Duration = Duration::from_millis(500);
-/// Seconds for all the connections to be made and the windows to begin.
+/// Time for all connections to be established and the windows to fill.
 const WARM_UP: Duration = Duration::from_secs(12);
-/// Of the bytes that one server got, the other may lack so many: they connect at different moments.
-const SAME: f64 = 0.02;
+/// Maximum difference of the bytes that both servers receive, as a share, because they connect at different times.
+const MAX_DIFFERENCE: f64 = 0.02;
 const PASSPHRASE: &str = "a-passphrase-of-no-worth";
 
-/// What to run.
+/// Options of the benchmark.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Weir's binary.
+    /// The binary of Weir.
     #[arg(long, default_value = "target/release/weir")]
     weir: PathBuf,
-    /// Numbers of encoders, one after another.
+    /// Numbers of encoders to measure, one after another.
     #[arg(long, value_delimiter = ',', default_value = "1,5")]
     publishers: Vec<usize>,
-    /// Latency modes, one after another.
+    /// Latency modes to measure, one after another.
     #[arg(long, value_delimiter = ',', default_value = "low,standard")]
     modes: Vec<String>,
-    /// Packets lost of a thousand.
+    /// Packets lost out of a thousand.
     #[arg(long, default_value_t = 50)]
     per_mille: u64,
-    /// Seconds of measuring.
+    /// Seconds of the measurement.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
 }
 
-/// CPU time and bytes of one of the two.
+/// CPU time and bytes of one program.
 #[derive(Clone, Copy, Default)]
 struct Cost {
     cpu: Duration,
@@ -65,8 +65,8 @@ impl Cost {
         self.bytes * 8.0 / 1e6
     }
 
-    /// CPU milliseconds for a megabit: thousandths of a core for a Mbit/s.
-    fn each(self) -> f64 {
+    /// Returns the CPU milliseconds per megabit, which are thousandths of a core per Mbit/s.
+    fn per_megabit(self) -> f64 {
         self.cpu.as_secs_f64() * 1e3 / self.megabits()
     }
 }
@@ -74,8 +74,9 @@ impl Cost {
 struct Outcome {
     weir: Cost,
     peer: Cost,
-    /// Packets that Weir missed at first, and that never came in time.
+    /// Packets that were missing when they were due.
     lost: f64,
+    /// Packets that did not arrive in time after a retransmission either.
     dropped: f64,
     continuity_errors: f64,
 }
@@ -89,12 +90,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "encoders",
         "mode",
         "Mbit/s",
-        "Weir, CPU ms a Mbit",
-        "srt-live-transmit, the same",
+        "Weir, CPU ms per Mbit",
+        "srt-live-transmit, CPU ms per Mbit",
         "ratio",
         "goal ≤ 1.0",
-        "packets missed at first",
-        "never came",
+        "packets lost",
+        "packets not recovered",
         "gaps in the transport stream",
     ]);
     for mode in &args.modes {
@@ -109,7 +110,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn measure(args: &Args, mode: &str, n: usize, clip: &Path) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let weir = Weir::start_with_srt(&args.weir, Some(SERVER_CORE))?;
-    let listener = weir.srt.context("it listens for SRT")?;
+    let listener = weir.srt.context("SRT is enabled")?;
     let streams = runtime.block_on(weir.create_streams_in(mode, n, 60))?;
     let peers: Vec<_> = (0..n).map(|_| Peer::start()).collect::<Result<_>>()?;
 
@@ -117,8 +118,8 @@ fn measure(args: &Args, mode: &str, n: usize, clip: &Path) -> Result<Outcome> {
     for (i, (stream, peer)) in streams.iter().zip(&peers).enumerate() {
         let link = Link { per_mille: args.per_mille, delay: DELAY, seed: i as u64 };
         let LiveStream { key, srt_passphrase, .. } = stream;
-        let words = format!("streamid={key}&passphrase={srt_passphrase}");
-        pushes.push(push(clip, link, listener, &words)?);
+        let query = format!("streamid={key}&passphrase={srt_passphrase}");
+        pushes.push(push(clip, link, listener, &query)?);
         pushes.push(push(clip, link, peer.address, &format!("passphrase={PASSPHRASE}"))?);
     }
     std::thread::sleep(WARM_UP);
@@ -131,8 +132,13 @@ fn measure(args: &Args, mode: &str, n: usize, clip: &Path) -> Result<Outcome> {
     std::thread::sleep(Duration::from_secs(args.seconds));
     let after = (cost_of_weir()?, cost_of_peers()?);
     let (weir_cost, peer_cost) = (after.0.since(before.0), after.1.since(before.1));
-    let short = (weir_cost.bytes - peer_cost.bytes).abs() / peer_cost.bytes;
-    ensure!(short < SAME, "Weir got {} bytes, srt-live-transmit {}", weir_cost.bytes, peer_cost.bytes);
+    let difference = (weir_cost.bytes - peer_cost.bytes).abs() / peer_cost.bytes;
+    ensure!(
+        difference < MAX_DIFFERENCE,
+        "Weir received {} bytes, srt-live-transmit {}",
+        weir_cost.bytes,
+        peer_cost.bytes
+    );
     ensure!(pushes.iter().all(|(_, lossy)| lossy.lost() > 0 || args.per_mille == 0), "a relay lost nothing");
     let metric = |name| runtime.block_on(weir.metric(name))?.with_context(|| format!("{name} is not in /metrics"));
     Ok(Outcome {
@@ -144,17 +150,17 @@ fn measure(args: &Args, mode: &str, n: usize, clip: &Path) -> Result<Outcome> {
     })
 }
 
-/// Pushes the clip over and over through a relay of its own.
-fn push(clip: &Path, link: Link, server: SocketAddr, words: &str) -> Result<(Process, Lossy)> {
+/// Pushes the clip in a loop through a separate relay.
+fn push(clip: &Path, link: Link, server: SocketAddr, query: &str) -> Result<(Process, Lossy)> {
     let lossy = Lossy::start(link, server)?;
     let mut command = peers::command("ffmpeg", Some(LOAD_CORE));
     command.args(["-hide_banner", "-nostdin", "-loglevel", "error", "-re", "-stream_loop", "-1", "-i"]).arg(clip);
-    let url = format!("srt://{}?{words}&latency={}&pkt_size=1316", lossy.address(), LATENCY.as_micros());
+    let url = format!("srt://{}?{query}&latency={}&pkt_size=1316", lossy.address(), LATENCY.as_micros());
     command.args(["-c", "copy", "-f", "mpegts", &url]).stdin(Stdio::null()).stderr(Stdio::null());
     Ok((Process::start(command)?, lossy))
 }
 
-/// srt-live-transmit writing what it receives into a file in memory.
+/// srt-live-transmit, which writes the received stream to a file in memory.
 struct Peer {
     process: Process,
     address: SocketAddr,
@@ -166,7 +172,7 @@ impl Peer {
     fn start() -> Result<Self> {
         let folder = peers::memory_folder()?;
         let file = folder.path().join("received.ts");
-        // UDP has no listener to connect to; the caller asks again until there is one.
+        // There is no need to wait for the listener, because the caller repeats its handshake until there is one.
         let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut command = peers::command("srt-live-transmit", Some(SERVER_CORE));
         let url = format!("srt://{address}?mode=listener&passphrase={PASSPHRASE}&latency={}", LATENCY.as_millis());
@@ -183,13 +189,13 @@ impl Peer {
 
 fn print(args: &Args, mode: &str, n: usize, outcome: &Outcome) {
     let Outcome { weir, peer, .. } = outcome;
-    let ratio = weir.each() / peer.each();
+    let ratio = weir.per_megabit() / peer.per_megabit();
     report::row(&[
         n.to_string(),
         mode.to_owned(),
         format!("{:.1}", weir.megabits() / args.seconds as f64),
-        format!("{:.2}", weir.each()),
-        format!("{:.2}", peer.each()),
+        format!("{:.2}", weir.per_megabit()),
+        format!("{:.2}", peer.per_megabit()),
         format!("{ratio:.2}"),
         report::met(ratio <= GOAL).to_owned(),
         format!("{}", outcome.lost),

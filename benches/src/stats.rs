@@ -1,6 +1,6 @@
-//! Percentiles, medians and a straight line through samples.
+//! Quantiles, means and the linear trend of samples.
 
-/// The `q`-th quantile (0 to 1) by the nearest-rank method; zero where there is no sample.
+/// Returns the `q`-th quantile (0 to 1) by the nearest-rank method, or zero if there are no samples.
 pub(crate) fn quantile(samples: &[f64], q: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -8,17 +8,17 @@ pub(crate) fn quantile(samples: &[f64], q: f64) -> f64 {
     sorted.get(rank.saturating_sub(1)).or(sorted.last()).copied().unwrap_or(0.0)
 }
 
-/// The middle of the samples.
+/// Returns the median of the samples.
 pub(crate) fn median(samples: &[f64]) -> f64 {
     quantile(samples, 0.5)
 }
 
-/// The mean of the samples; zero where there is none.
+/// Returns the mean of the samples, or zero if there are none.
 pub(crate) fn mean(samples: &[f64]) -> f64 {
     samples.iter().sum::<f64>() / samples.len().max(1) as f64
 }
 
-/// The slope of the least-squares line through (x, y) points.
+/// Returns the slope of the least-squares line through (x, y) points.
 pub(crate) fn slope(points: &[(f64, f64)]) -> f64 {
     let xs: Vec<f64> = points.iter().map(|p| p.0).collect();
     let ys: Vec<f64> = points.iter().map(|p| p.1).collect();

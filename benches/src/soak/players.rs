@@ -1,4 +1,4 @@
-//! Viewers that follow pictures and sound part by part with blocked requests, as low-latency players do.
+//! Viewers that follow video and audio part by part with blocking requests, as low-latency players do.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -10,30 +10,31 @@ use anyhow::Result;
 use crate::http::Client;
 use crate::playlist::{Media, renditions, resolve, with_query};
 
-/// A viewer stays for so many seconds, then comes anew.
+/// Seconds for which a viewer stays before it reconnects.
 const STAY_SECS: std::ops::RangeInclusive<u64> = 30..=180;
-/// A stream that shows nothing is asked again after so many milliseconds.
+/// Milliseconds before a request for a stream without a playlist is repeated.
 const RETRY_MS: std::ops::RangeInclusive<u64> = 500..=1_500;
 
-/// What the viewers count together: requests by what was asked and how it was answered.
+/// The requests of all viewers, by kind of request and status.
 #[derive(Default)]
-pub(crate) struct Counts(Mutex<BTreeMap<(&'static str, u16), u64>>);
+pub(crate) struct Stats(Mutex<BTreeMap<(&'static str, u16), u64>>);
 
-/// A connection failed, which has no status.
+/// The status of a failed connection.
 const BROKEN: u16 = 0;
 
-impl Counts {
+impl Stats {
     fn add(&self, kind: &'static str, status: u16) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((kind, status)).or_default() += 1;
     }
 
-    /// All counts.
+    /// Returns all stats.
     pub(crate) fn all(&self) -> BTreeMap<(&'static str, u16), u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// True if players must expect such an answer from a live server: it is there, not there (yet, any more), or stalled.
+/// Returns true if players must expect this status from a live server: success, not found (not yet, or no longer), or
+/// stalled.
 pub(crate) fn expected(kind: &str, status: u16) -> bool {
     match kind {
         "part" => matches!(status, 200 | 404),
@@ -41,63 +42,63 @@ pub(crate) fn expected(kind: &str, status: u16) -> bool {
     }
 }
 
-/// Watches `playback_id` again and again.
-pub(crate) async fn run(host: SocketAddr, source: IpAddr, playback_id: String, counts: Arc<Counts>) {
+/// Watches `playback_id` repeatedly.
+pub(crate) async fn run(host: SocketAddr, source: IpAddr, playback_id: String, stats: Arc<Stats>) {
     loop {
         let stay = Duration::from_secs(fastrand::u64(STAY_SECS));
-        let watched = tokio::time::timeout(stay, watch(host, source, &playback_id, &counts)).await;
+        let watched = tokio::time::timeout(stay, watch(host, source, &playback_id, &stats)).await;
         if matches!(watched, Ok(Err(_))) {
-            counts.add("connection", BROKEN);
+            stats.add("connection", BROKEN);
         }
         tokio::time::sleep(Duration::from_millis(fastrand::u64(RETRY_MS))).await;
     }
 }
 
 /// Watches until the programme ends.
-async fn watch(host: SocketAddr, source: IpAddr, playback_id: &str, counts: &Counts) -> Result<()> {
+async fn watch(host: SocketAddr, source: IpAddr, playback_id: &str, stats: &Stats) -> Result<()> {
     let mut client = Client::connect(host, source).await?;
     let path = format!("/{playback_id}.m3u8");
-    let answer = client.get(&path).await?;
-    counts.add("multivariant", answer.status);
-    if answer.status != 200 {
+    let response = client.get(&path).await?;
+    stats.add("multivariant", response.status);
+    if response.status != 200 {
         return Ok(());
     }
-    let text = answer.text();
+    let text = response.text();
     let (video, audio) = renditions(&text);
-    let sound = async {
+    let audio = async {
         match audio {
-            Some(uri) => follow(Client::connect(host, source).await?, resolve(&path, uri), counts).await,
+            Some(uri) => follow(Client::connect(host, source).await?, resolve(&path, uri), stats).await,
             None => Ok(()),
         }
     };
-    let pictures = async {
+    let video = async {
         match video {
-            Some(uri) => follow(client, resolve(&path, uri), counts).await,
+            Some(uri) => follow(client, resolve(&path, uri), stats).await,
             None => Ok(()),
         }
     };
-    tokio::try_join!(pictures, sound)?;
+    tokio::try_join!(video, audio)?;
     Ok(())
 }
 
 /// Follows one rendition to its end.
-async fn follow(mut client: Client, path: String, counts: &Counts) -> Result<()> {
+async fn follow(mut client: Client, path: String, stats: &Stats) -> Result<()> {
     let mut query = String::new();
     let mut waited = None;
     loop {
-        let answer = client.get(&if query.is_empty() { path.clone() } else { with_query(&path, &query) }).await?;
-        counts.add("playlist", answer.status);
-        match answer.status {
+        let response = client.get(&if query.is_empty() { path.clone() } else { with_query(&path, &query) }).await?;
+        stats.add("playlist", response.status);
+        match response.status {
             200 => {}
             503 => continue,
             _ => return Ok(()),
         }
-        let media = Media::parse(&answer.text());
-        // A player that tunes in begins with the newest part.
+        let media = Media::parse(&response.text());
+        // A player that joins begins with the newest part.
         let from = waited.unwrap_or((media.msn, media.part.saturating_sub(1)));
         for part in media.parts.iter().filter(|part| (part.msn, part.index) >= from) {
-            let answer = client.get(&resolve(&path, &part.uri)).await?;
-            counts.add("part", answer.status);
+            let response = client.get(&resolve(&path, &part.uri)).await?;
+            stats.add("part", response.status);
         }
         if media.ended {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Encoders that come and go: they end properly, drop, come back soon or late, and take over from themselves.
+//! Encoders that end properly, lose their connection, reconnect soon or late, and take over from themselves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,68 +9,68 @@ use anyhow::Result;
 use crate::clip::Schedule;
 use crate::push::{Push, Target, drive};
 
-/// An encoder is on, and mostly off, for so many seconds.
-const SPELL_SECS: std::ops::RangeInclusive<u64> = 20..=120;
-/// A dropped encoder that comes back at once is off for so many seconds.
-const DROP_SECS: std::ops::RangeInclusive<u64> = 1..=5;
-/// The flag that ends the run is looked at so often.
-const SLICE: Duration = Duration::from_millis(200);
+/// Seconds for which an encoder publishes, and for which it usually pauses.
+const PUBLISH_SECS: std::ops::RangeInclusive<u64> = 20..=120;
+/// Seconds of a short pause.
+const SHORT_PAUSE_SECS: std::ops::RangeInclusive<u64> = 1..=5;
+/// Interval at which the stop flag is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What the encoders count together.
+/// The counters of all encoders.
 #[derive(Default)]
-pub(crate) struct Counts {
-    /// Encoders that send now.
+pub(crate) struct Stats {
+    /// Encoders that are publishing.
     pub(crate) on: AtomicU64,
-    /// Publications that began.
+    /// Publications that were started.
     pub(crate) publications: AtomicU64,
     /// Publications that took over from one that was still open.
     pub(crate) takeovers: AtomicU64,
-    /// Publications that were refused or cut off.
+    /// Publications that were refused or ended by the server.
     pub(crate) failures: AtomicU64,
 }
 
-/// Publishes on and off until `stop`.
-pub(crate) fn run(target: &Target, schedule: &Arc<Schedule>, stop: &AtomicBool, counts: &Counts) {
+/// Publishes with pauses until `stop`.
+pub(crate) fn run(target: &Target, schedule: &Arc<Schedule>, stop: &AtomicBool, stats: &Stats) {
     while !stop.load(Ordering::Relaxed) {
-        counts.on.fetch_add(1, Ordering::Relaxed);
-        let ended = spell(target, schedule, stop, counts);
-        counts.on.fetch_sub(1, Ordering::Relaxed);
+        stats.on.fetch_add(1, Ordering::Relaxed);
+        let ended = publish_once(target, schedule, stop, stats);
+        stats.on.fetch_sub(1, Ordering::Relaxed);
         if let Err(error) = ended {
-            counts.failures.fetch_add(1, Ordering::Relaxed);
+            stats.failures.fetch_add(1, Ordering::Relaxed);
             println!("- publisher from {}: {error:#}", target.source);
         }
-        let off = if fastrand::u8(..3) == 0 { DROP_SECS } else { SPELL_SECS };
-        let back = Instant::now() + Duration::from_secs(fastrand::u64(off));
+        let pause = if fastrand::u8(..3) == 0 { SHORT_PAUSE_SECS } else { PUBLISH_SECS };
+        let back = Instant::now() + Duration::from_secs(fastrand::u64(pause));
         while Instant::now() < back && !stop.load(Ordering::Relaxed) {
-            std::thread::sleep(SLICE);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 }
 
-/// One time on, which a takeover may prolong.
-fn spell(target: &Target, schedule: &Arc<Schedule>, stop: &AtomicBool, counts: &Counts) -> Result<()> {
-    let mut push = begin(target, schedule, counts)?;
+/// Publishes once. A takeover prolongs the publication.
+fn publish_once(target: &Target, schedule: &Arc<Schedule>, stop: &AtomicBool, stats: &Stats) -> Result<()> {
+    let mut push = begin(target, schedule, stats)?;
     loop {
-        let until = Instant::now() + Duration::from_secs(fastrand::u64(SPELL_SECS));
+        let until = Instant::now() + Duration::from_secs(fastrand::u64(PUBLISH_SECS));
         while Instant::now() < until && !stop.load(Ordering::Relaxed) {
-            drive(std::slice::from_mut(&mut push), Instant::now() + SLICE, |_, _, _| {})?;
+            drive(std::slice::from_mut(&mut push), Instant::now() + POLL_INTERVAL, |_, _, _| {})?;
         }
         match fastrand::u8(..3) {
             _ if stop.load(Ordering::Relaxed) => return push.end(),
             0 => return push.end(),
-            // As when the encoder's machine loses its power: the connection just closes.
+            // The connection closes without an end of the stream, as after a crash of the encoder.
             1 => return Ok(()),
             _ => {
-                counts.takeovers.fetch_add(1, Ordering::Relaxed);
-                // The old one closes only now that the new one publishes.
-                push = begin(target, schedule, counts)?;
+                stats.takeovers.fetch_add(1, Ordering::Relaxed);
+                // The old publication closes after the new one has started.
+                push = begin(target, schedule, stats)?;
             }
         }
     }
 }
 
-fn begin(target: &Target, schedule: &Arc<Schedule>, counts: &Counts) -> Result<Push> {
+fn begin(target: &Target, schedule: &Arc<Schedule>, stats: &Stats) -> Result<Push> {
     let push = Push::publish(target, schedule.clone(), Instant::now())?;
-    counts.publications.fetch_add(1, Ordering::Relaxed);
+    stats.publications.fetch_add(1, Ordering::Relaxed);
     Ok(push)
 }
