@@ -1,23 +1,23 @@
-# What a person types. Everything runs on Debian 12 with nothing but a Rust toolchain: `packages` adds the rest.
+# Commands for developers. They run on Debian 12 with only a Rust toolchain: `packages` installs the rest.
 
 CARGO ?= cargo
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
-# Seconds that a player has to play in the end-to-end tests; the full run is `make test WEIR_E2E_SECONDS=60`.
+# Seconds for which a player has to play in the end-to-end tests; the full run is `make test WEIR_E2E_SECONDS=60`.
 export WEIR_E2E_SECONDS ?= 15
-# `cargo deny` looks advisories up in a database on the network; without it the rest is still checked.
+# The advisories check of `cargo deny` needs a database on the network, so it is not among these.
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test check fmt clippy doc tidy deny fuzz-check advisories fuzz bench latency packages packages-bench
 
 help:
-	@echo 'make demo      start a server, push a programme into it, print the page to watch it on'
+	@echo 'make demo      start a server, push a programme into it, print the address of its watch page'
 	@echo 'make build     the release binary: target/release/weir'
 	@echo 'make test      all tests, end to end with real encoders and players'
 	@echo 'make check     format, tidy, clippy, rustdoc, licences'
 	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS))'
-	@echo 'make bench     the benchmarks there are, and how to run each'
+	@echo 'make bench     list the benchmarks, and how to run each'
 	@echo 'make latency   glass-to-glass delay in Chromium: the watch page, and hls.js with its defaults'
 
 packages:
@@ -33,7 +33,7 @@ build:
 demo: packages
 	@deploy/demo.sh
 
-# Examples in the documentation first: there are few, and the last lines of a run should be those that matter.
+# The few doc tests run first, so that the last lines of a run are those of the tests that matter.
 test: packages
 	$(CARGO) test --workspace --locked --doc
 	$(CARGO) test --workspace --locked --lib --bins --tests
@@ -44,7 +44,7 @@ fmt:
 	$(CARGO) fmt --all --check
 
 tidy:
-	$(CARGO) test --locked -p weir --test tidy
+	$(CARGO) test --locked -p tidy
 
 clippy:
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
@@ -52,18 +52,18 @@ clippy:
 doc:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
 
-# The fuzz targets are a workspace of their own, so nothing above notices when they no longer compile.
+# The fuzz targets are a separate workspace, so no target above compiles them.
 fuzz-check:
 	cd fuzz && $(CARGO) clippy --locked --all-targets -- -D warnings
 
 deny:
 	@.ci/deny $(DENY_CHECKS)
 
-# Needs the advisory database, so it is no part of `check`: that has to say the same thing with and without a network.
+# Not part of `check`, because it needs the advisory database, and `check` has to give the same result without a network.
 advisories:
 	@.ci/deny advisories
 
-# The pinned toolchain is a stable one: the sanitizer flags of cargo-fuzz are let through by RUSTC_BOOTSTRAP.
+# The pinned toolchain is stable. RUSTC_BOOTSTRAP makes it accept the sanitizer flags of cargo-fuzz.
 fuzz: packages
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
 	@set -e; cd fuzz; for target in $$(RUSTC_BOOTSTRAP=1 $(CARGO) fuzz list); do \
@@ -75,7 +75,7 @@ fuzz: packages
 	done
 
 bench: packages-bench
-	@echo 'Each prints its result next to that of its peer in the same run (docs/performance.md):'
+	@echo 'Each prints its result beside that of another program in the same run (docs/performance.md):'
 	@$(CARGO) metadata --no-deps --format-version 1 --locked | jq -r \
 		'.packages[] | select(.name == "benches") | .targets[] | select(.kind[0] == "bin" or .kind[0] == "bench") | \
 		"  cargo " + (if .kind[0] == "bin" then "run --release -p benches --bin " else "bench -p benches --bench " end) + .name'
