@@ -1,17 +1,16 @@
 //! The REST API: routes, and what all answers have in common.
 
 mod auth;
-mod browser;
+mod cross_site;
 mod docs;
 mod extract;
-mod guard;
+mod failed_logins;
+mod field_error;
 mod live_streams;
 mod problem;
 mod settings;
 mod simulcast;
 mod system;
-mod view;
-mod words;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -26,8 +25,8 @@ use crate::control::Control;
 use crate::secret::random_hex;
 
 pub use docs::openapi;
-pub use guard::ClientAddress;
-pub(crate) use guard::Guard;
+pub use failed_logins::ClientAddress;
+pub(crate) use failed_logins::FailedLogins;
 use problem::Problem;
 
 /// Largest request body, in bytes; larger ones are answered with 413.
@@ -53,7 +52,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/video/v1/live-streams", post(live_streams::create).get(live_streams::list))
         .nest("/video/v1/live-streams/{LIVE_STREAM_ID}", stream())
         .route("/system/v1/whoami", get(system::whoami))
-        .route_layer(middleware::from_fn_with_state(control.clone(), browser::require_own))
+        .route_layer(middleware::from_fn_with_state(control.clone(), cross_site::require_own))
         .route_layer(middleware::from_fn_with_state(control.clone(), auth::require));
     Router::new()
         .merge(streams)

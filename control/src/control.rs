@@ -10,17 +10,17 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::api::Guard;
+use crate::api::FailedLogins;
 use crate::config::{Config, Token};
+use crate::deadlines::Deadlines;
 use crate::error::Error;
 use crate::index::{Filter, Index, KeyLookup, Live, StreamSettings};
 use crate::lifecycle::{self, Effect, Input, Phase, Protocol, Warning};
-use crate::record::{Record, Status};
+use crate::resource::{LiveStreamRecord, Status};
 use crate::secret::{Hash, Keyring, hash, random_hex, same};
 use crate::settings::Policy;
+use crate::store::writer::{StoreStatus, Writer};
 use crate::store::{Store, Write};
-use crate::timer::Deadlines;
-use crate::writer::{StoreStatus, Writer};
 
 /// How long a client is kept waiting for a change.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,7 +55,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     writer: Writer,
     tokens: Vec<(Hash, Hash)>,
-    guard: Guard,
+    guard: FailedLogins,
     stage: Arc<dyn EffectHandler>,
     index: Index,
     deadlines: Arc<Deadlines>,
@@ -79,7 +79,7 @@ impl Control {
             config,
             writer: Writer::start(store, keyring),
             tokens,
-            guard: Guard::default(),
+            guard: FailedLogins::default(),
             stage,
             index: Index::default(),
             deadlines: Arc::default(),
@@ -195,27 +195,27 @@ impl Control {
 
     /// Edits a live stream and drives its lifecycle, in one write. A caller that goes away in the middle (an HTTP
     /// client that hangs up) does not stop it, so effects are carried out for all that was written.
-    pub(crate) async fn change<F>(&self, id: &LiveStreamId, input: Input, edit: F) -> Result<Record, Error>
+    pub(crate) async fn change<F>(&self, id: &LiveStreamId, input: Input, edit: F) -> Result<LiveStreamRecord, Error>
     where
-        F: FnOnce(&mut Record) -> Result<(), Error> + Send + 'static,
+        F: FnOnce(&mut LiveStreamRecord) -> Result<(), Error> + Send + 'static,
     {
         let (inner, id) = (self.0.clone(), id.clone());
         self.detached(async move { inner.edit(&id, input, edit).await }).await
     }
 
     /// Adds a live stream.
-    pub(crate) async fn create(&self, record: Record) -> Result<Record, Error> {
+    pub(crate) async fn create(&self, record: LiveStreamRecord) -> Result<LiveStreamRecord, Error> {
         let inner = self.0.clone();
         self.detached(async move { inner.insert(record).await }).await
     }
 
     /// One live stream.
-    pub(crate) async fn get(&self, id: &LiveStreamId) -> Result<Record, Error> {
+    pub(crate) async fn get(&self, id: &LiveStreamId) -> Result<LiveStreamRecord, Error> {
         self.0.index.live(id).and_then(|live| live.get()).ok_or(NO_STREAM)
     }
 
     /// A page of live streams, newest first.
-    pub(crate) async fn list(&self, filter: &Filter, limit: i64, offset: i64) -> Result<Vec<Record>, Error> {
+    pub(crate) async fn list(&self, filter: &Filter, limit: i64, offset: i64) -> Result<Vec<LiveStreamRecord>, Error> {
         let [limit, offset] = [limit, offset].map(|count| usize::try_from(count).unwrap_or(0));
         Ok(self.0.index.list(filter, limit, offset))
     }
@@ -226,7 +226,7 @@ impl Control {
     }
 
     /// Slows down whoever guesses access tokens.
-    pub(crate) fn guard(&self) -> &Guard {
+    pub(crate) fn guard(&self) -> &FailedLogins {
         &self.0.guard
     }
 
@@ -236,9 +236,9 @@ impl Control {
         self.0.tokens.iter().fold(false, |known, token| known | (same(&token.0, &id) & same(&token.1, &secret)))
     }
 
-    async fn detached<F>(&self, change: F) -> Result<Record, Error>
+    async fn detached<F>(&self, change: F) -> Result<LiveStreamRecord, Error>
     where
-        F: Future<Output = Result<Record, Error>> + Send + 'static,
+        F: Future<Output = Result<LiveStreamRecord, Error>> + Send + 'static,
     {
         if self.0.stop.is_cancelled() {
             return Err(Error::ShuttingDown);
@@ -254,8 +254,8 @@ impl Control {
 
 const NO_STREAM: Error = Error::NotFound("live stream");
 
-impl From<&Record> for Snapshot {
-    fn from(record: &Record) -> Self {
+impl From<&LiveStreamRecord> for Snapshot {
+    fn from(record: &LiveStreamRecord) -> Self {
         Self {
             settings: Arc::new(StreamSettings::from(record)),
             phase: record.state.phase(),
@@ -267,7 +267,7 @@ impl From<&Record> for Snapshot {
 
 impl Inner {
     /// Carries an input of the lifecycle out, and queues the state that it leads to.
-    fn transition(&self, id: &LiveStreamId, input: Input) -> Result<Record, Error> {
+    fn transition(&self, id: &LiveStreamId, input: Input) -> Result<LiveStreamRecord, Error> {
         let live = self.index.live(id).ok_or(NO_STREAM)?;
         let mut held = live.record.lock();
         let record = held.as_mut().ok_or(NO_STREAM)?;
@@ -282,9 +282,9 @@ impl Inner {
 
     /// Writes an edit, then carries it out. Its live stream goes on in the meantime: where the lifecycle has come to by then
     /// counts, so its input is a step from there, and what that comes to is written as well before the edit is acknowledged.
-    async fn edit<F>(&self, id: &LiveStreamId, input: Input, edit: F) -> Result<Record, Error>
+    async fn edit<F>(&self, id: &LiveStreamId, input: Input, edit: F) -> Result<LiveStreamRecord, Error>
     where
-        F: FnOnce(&mut Record) -> Result<(), Error>,
+        F: FnOnce(&mut LiveStreamRecord) -> Result<(), Error>,
     {
         let live = self.index.live(id).ok_or(NO_STREAM)?;
         let _held = live.door.lock().await;
@@ -327,7 +327,7 @@ impl Inner {
         Ok(new)
     }
 
-    async fn insert(&self, mut record: Record) -> Result<Record, Error> {
+    async fn insert(&self, mut record: LiveStreamRecord) -> Result<LiveStreamRecord, Error> {
         let (state, effects) = lifecycle::step(record.state.clone(), &record.rules(), Input::Created, self.clock.now());
         record.state = state;
         let number = self.index.next_number();
@@ -339,7 +339,7 @@ impl Inner {
     }
 
     /// Lets everyone know of a change. The caller holds the live stream's record.
-    fn publish(&self, live: &Arc<Live>, record: &Record, effects: &[Effect]) {
+    fn publish(&self, live: &Arc<Live>, record: &LiveStreamRecord, effects: &[Effect]) {
         let settings = self.index.put(live, record);
         self.deadlines.set(&record.id, lifecycle::deadline(&record.state, &record.rules()));
         for effect in effects {

@@ -10,7 +10,7 @@ use media::LatencyMode;
 use media::id::{LiveStreamId, PlaybackId, StreamKey};
 use parking_lot::{Mutex, RwLock};
 
-use crate::record::{Record, Status};
+use crate::resource::{LiveStreamRecord, Status};
 use crate::secret::{Hash, hash};
 use crate::settings::Policy;
 
@@ -48,8 +48,8 @@ pub enum Quality {
     Premium,
 }
 
-impl From<&Record> for StreamSettings {
-    fn from(record: &Record) -> Self {
+impl From<&LiveStreamRecord> for StreamSettings {
+    fn from(record: &LiveStreamRecord) -> Self {
         let settings = &record.settings;
         Self {
             id: record.id.clone(),
@@ -90,12 +90,12 @@ pub(crate) struct Live {
     /// Edits go through it one by one. Transitions of the lifecycle do not wait here, because an edit waits for the disk.
     pub(crate) door: tokio::sync::Mutex<()>,
     /// None once it is deleted. Held while a change is made known, so that changes come out in their order.
-    pub(crate) record: Mutex<Option<Record>>,
+    pub(crate) record: Mutex<Option<LiveStreamRecord>>,
 }
 
 impl Live {
     /// The live stream as it stands.
-    pub(crate) fn get(&self) -> Option<Record> {
+    pub(crate) fn get(&self) -> Option<LiveStreamRecord> {
         self.record.lock().clone()
     }
 }
@@ -130,14 +130,14 @@ impl Index {
     }
 
     /// Adds a live stream in its place of the list; it cannot be found until it is [`put`](Self::put).
-    pub(crate) fn add(&self, number: i64, record: Record) -> Arc<Live> {
+    pub(crate) fn add(&self, number: i64, record: LiveStreamRecord) -> Arc<Live> {
         let maps = &mut *self.0.write();
         maps.newest = maps.newest.max(number);
         Arc::new(Live { number, door: tokio::sync::Mutex::default(), record: Mutex::new(Some(record)) })
     }
 
     /// Lets a live stream be found as its record says now.
-    pub(crate) fn put(&self, live: &Arc<Live>, record: &Record) -> Arc<StreamSettings> {
+    pub(crate) fn put(&self, live: &Arc<Live>, record: &LiveStreamRecord) -> Arc<StreamSettings> {
         let settings = Arc::new(StreamSettings::from(record));
         let maps = &mut *self.0.write();
         maps.forget(&record.id);
@@ -167,7 +167,7 @@ impl Index {
     }
 
     /// A page of the live streams that pass the filter, newest first.
-    pub(crate) fn list(&self, filter: &Filter, limit: usize, offset: usize) -> Vec<Record> {
+    pub(crate) fn list(&self, filter: &Filter, limit: usize, offset: usize) -> Vec<LiveStreamRecord> {
         // Records are looked at without the maps: whoever holds a record may want to change the maps.
         let found: Vec<_> = {
             let maps = self.0.read();
@@ -213,7 +213,7 @@ impl Index {
 }
 
 impl Filter {
-    fn passes(&self, record: &Record) -> bool {
+    fn passes(&self, record: &LiveStreamRecord) -> bool {
         self.status.is_none_or(|status| status == Status::from(&record.state))
             && self.stream_key.as_ref().is_none_or(|key| *key == record.secrets.stream_key)
     }

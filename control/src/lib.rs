@@ -6,27 +6,23 @@
 //! that fails keeps settings from being changed, and no broadcast from going on.
 
 mod api;
-mod check;
 mod config;
 mod control;
+mod deadlines;
 mod error;
 mod index;
 pub mod lifecycle;
-mod queue;
-mod record;
+mod resource;
 mod secret;
+mod serde_format;
 mod settings;
 mod store;
-mod text;
-mod timer;
-mod writer;
 
 pub use api::{ClientAddress, openapi, serves};
-pub use check::{check_store, check_store_file, check_store_url};
 pub use config::{Config, Environment, Token};
 pub use control::{Control, EffectHandler, Snapshot};
 pub use error::Error;
 pub use index::{KeyLookup, Quality, StreamSettings};
-pub use record::Status;
+pub use resource::Status;
 pub use settings::Policy;
-pub use writer::StoreStatus;
+pub use store::{StoreStatus, check_store, check_store_file, check_store_url};

@@ -16,7 +16,7 @@ use media::id::{BroadcastId, ContributionId};
 use media::{Fault, TimeDelta, WallTime};
 use serde::{Deserialize, Serialize};
 
-use crate::text;
+use crate::serde_format;
 
 /// How long a test live stream may be active before it is disabled.
 pub const TEST_LIMIT: TimeDelta = TimeDelta::from_secs(5 * 60);
@@ -54,10 +54,10 @@ pub struct State {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Broadcast {
     /// Its id.
-    #[serde(with = "text::id")]
+    #[serde(with = "serde_format::id")]
     pub id: BroadcastId,
     /// When its media began, or its encoder connected as long as there is none: what limits of duration count from.
-    #[serde(with = "text::wall")]
+    #[serde(with = "serde_format::wall")]
     pub since: WallTime,
     /// Whether media was ever packaged in it.
     pub recorded: bool,
@@ -72,7 +72,7 @@ pub enum Encoder {
     /// It is there; nothing of this connection is packaged yet.
     Connected {
         /// Its connection.
-        #[serde(with = "text::id")]
+        #[serde(with = "serde_format::id")]
         contribution: ContributionId,
         /// How it came in.
         protocol: Protocol,
@@ -80,7 +80,7 @@ pub enum Encoder {
     /// Its media is packaged.
     Active {
         /// Its connection.
-        #[serde(with = "text::id")]
+        #[serde(with = "serde_format::id")]
         contribution: ContributionId,
         /// How it came in.
         protocol: Protocol,
@@ -88,7 +88,7 @@ pub enum Encoder {
     /// It left; the reconnect window runs.
     Gone {
         /// When it left.
-        #[serde(with = "text::wall")]
+        #[serde(with = "serde_format::wall")]
         at: WallTime,
     },
 }

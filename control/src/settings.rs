@@ -4,9 +4,9 @@
 //! back as they came.
 
 mod asset;
-mod check;
 mod one_or_many;
 mod request;
+mod validate;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,9 +16,9 @@ use crate::index::Quality;
 
 pub(crate) use asset::{AssetOptions, AssetOptionsUpdate, StaticRendition};
 use asset::{EncodingTier, MaxResolutionTier, VideoQuality};
-pub(crate) use check::{Check, MAX_PASSTHROUGH, Problems};
 pub(crate) use one_or_many::one_or_many;
 pub(crate) use request::{CreateLiveStreamRequest, MAX_PLAYBACK_IDS, MAX_SIMULCAST_TARGETS, UpdateLiveStreamRequest};
+pub(crate) use validate::{FieldErrors, MAX_PASSTHROUGH, Validate};
 
 /// Settings this version does not know.
 pub(crate) type Extras = Map<String, Value>;

@@ -1,7 +1,11 @@
 //! The store: live streams, their playback ids and the access tokens, in SQLite.
 //!
 //! Each write is one transaction, durable when it is acknowledged. What is read at the start lives in memory from then on,
-//! so there is one connection, and it belongs to the [`Writer`](crate::writer::Writer). The queries keep to what Postgres understands too.
+//! so there is one connection, and it belongs to the [`Writer`](crate::store::writer::Writer). The queries keep to what Postgres understands too.
+
+mod check;
+pub(crate) mod queue;
+pub(crate) mod writer;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,9 +18,12 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, Sqlite, Transaction};
 
+pub use check::{check_store, check_store_file, check_store_url};
+pub use writer::StoreStatus;
+
 use crate::error::Error;
 use crate::lifecycle::State;
-use crate::record::{Playback, Record, Status};
+use crate::resource::{LiveStreamRecord, PlaybackIdRecord, Status};
 use crate::secret::{Hash, Keyring, hash};
 use crate::settings::Policy;
 
@@ -38,9 +45,9 @@ pub(crate) struct Store {
 #[derive(Debug)]
 pub(crate) enum Write {
     /// A new live stream, with its place in the list.
-    Insert(i64, Box<Record>),
+    Insert(i64, Box<LiveStreamRecord>),
     /// A live stream as it was and as it shall be.
-    Update(Box<(Record, Record)>),
+    Update(Box<(LiveStreamRecord, LiveStreamRecord)>),
     /// A live stream goes, with its playback ids.
     Delete(LiveStreamId),
 }
@@ -112,7 +119,7 @@ impl Store {
     }
 
     /// All live streams with their places in the list, oldest first.
-    pub(crate) async fn all(&mut self, keyring: &Keyring) -> Result<Vec<(i64, Record)>, Error> {
+    pub(crate) async fn all(&mut self, keyring: &Keyring) -> Result<Vec<(i64, LiveStreamRecord)>, Error> {
         let mut db = self.connection().await?;
         let rows = sqlx::query("SELECT * FROM live_streams ORDER BY number").fetch_all(&mut db).await?;
         let mut records = Vec::with_capacity(rows.len());
@@ -209,7 +216,7 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    async fn insert(&mut self, number: i64, record: &Record) -> Result<(), Error> {
+    async fn insert(&mut self, number: i64, record: &LiveStreamRecord) -> Result<(), Error> {
         let columns = Columns::of(record, self.keyring)?;
         sqlx::query(
             "INSERT INTO live_streams (id, number, created_at, key_hash, status, state, settings, secrets)
@@ -228,7 +235,7 @@ impl Change<'_> {
         self.insert_playback_ids(record).await
     }
 
-    async fn update(&mut self, old: &Record, new: &Record) -> Result<(), Error> {
+    async fn update(&mut self, old: &LiveStreamRecord, new: &LiveStreamRecord) -> Result<(), Error> {
         let columns = Columns::of(new, self.keyring)?;
         sqlx::query(
             "UPDATE live_streams SET key_hash = $2, status = $3, state = $4, settings = $5, secrets = $6 WHERE id = $1",
@@ -256,7 +263,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    async fn insert_playback_ids(&mut self, record: &Record) -> Result<(), Error> {
+    async fn insert_playback_ids(&mut self, record: &LiveStreamRecord) -> Result<(), Error> {
         for (place, playback) in (0i64..).zip(&record.playback_ids) {
             sqlx::query(
                 "INSERT INTO playback_ids (id, live_stream_id, place, policy, drm_configuration_id)
@@ -290,7 +297,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(record: &Record, keyring: &Keyring) -> Result<Self, Error> {
+    fn of(record: &LiveStreamRecord, keyring: &Keyring) -> Result<Self, Error> {
         let broken = |what: serde_json::Error| corrupt(record.id.as_str(), &what.to_string());
         let secrets = serde_json::to_vec(&record.secrets).map_err(broken)?;
         Ok(Self {
@@ -311,14 +318,14 @@ fn corrupt(id: &str, what: &str) -> Error {
     Error::Corrupt { id: id.to_owned(), what: what.to_owned() }
 }
 
-async fn record(db: &mut SqliteConnection, keyring: &Keyring, row: &SqliteRow) -> Result<Record, Error> {
+async fn record(db: &mut SqliteConnection, keyring: &Keyring, row: &SqliteRow) -> Result<LiveStreamRecord, Error> {
     let id: String = row.try_get("id")?;
     let playback_ids = sqlx::query("SELECT * FROM playback_ids WHERE live_stream_id = $1 ORDER BY place")
         .bind(&id)
         .fetch_all(&mut *db)
         .await?;
     let broken = |what: serde_json::Error| corrupt(&id, &what.to_string());
-    Ok(Record {
+    Ok(LiveStreamRecord {
         id: id.parse().map_err(|_| corrupt(&id, "id"))?,
         created_at: WallTime::from_unix_millis(row.try_get("created_at")?),
         settings: serde_json::from_str(row.try_get("settings")?).map_err(broken)?,
@@ -328,10 +335,10 @@ async fn record(db: &mut SqliteConnection, keyring: &Keyring, row: &SqliteRow) -
     })
 }
 
-fn playback(of: &str, row: &SqliteRow) -> Result<Playback, Error> {
+fn playback(of: &str, row: &SqliteRow) -> Result<PlaybackIdRecord, Error> {
     let policy: &str = row.try_get("policy")?;
     let policies = [Policy::Public, Policy::Signed, Policy::Drm];
-    Ok(Playback {
+    Ok(PlaybackIdRecord {
         id: row.try_get::<&str, _>("id")?.parse::<PlaybackId>().map_err(|_| corrupt(of, "playback id"))?,
         policy: policies.into_iter().find(|p| p.as_str() == policy).ok_or_else(|| corrupt(of, "policy"))?,
         drm_configuration_id: row.try_get("drm_configuration_id")?,
@@ -343,15 +350,15 @@ mod tests {
     use super::*;
 
     /// A live stream in a store of its own.
-    async fn stored(folder: &Path) -> (Store, Keyring, Record) {
+    async fn stored(folder: &Path) -> (Store, Keyring, LiveStreamRecord) {
         let keyring = Keyring::create(&folder.join("secret.key")).unwrap();
         let mut store = Store::open(&format!("sqlite://{}", folder.join("weir.db").display())).await.unwrap();
-        let record = Record::new(crate::settings::Settings::default(), WallTime::from_unix_millis(1));
+        let record = LiveStreamRecord::new(crate::settings::Settings::default(), WallTime::from_unix_millis(1));
         store.write(&Write::Insert(1, Box::new(record.clone())), &keyring).await.unwrap();
         (store, keyring, record)
     }
 
-    fn larger(record: &Record) -> Write {
+    fn larger(record: &LiveStreamRecord) -> Write {
         let mut large = record.clone();
         large.settings.passthrough = Some("x".repeat(1 << 20));
         Write::Update(Box::new((record.clone(), large)))

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::guard::ClientAddress;
+use super::failed_logins::ClientAddress;
 use super::problem::Problem;
 use crate::control::Control;
 

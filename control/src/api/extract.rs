@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::MAX_BODY;
+use super::field_error;
 use super::problem::Problem;
-use super::words;
 use crate::error::Error;
 
 /// Deepest nesting of a body. What is kept lies some levels deeper in the store, and must still be readable there.
@@ -52,7 +52,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
             let path = error.path().to_string();
             let what = error.into_inner().to_string();
-            Problem::invalid(words::problem(if path == "." { "" } else { &path }, &what))
+            Problem::invalid(field_error::message(if path == "." { "" } else { &path }, &what))
         })
     }
 }
@@ -94,7 +94,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
             Err(rejection) => {
                 let text = rejection.body_text();
                 let what = text.rsplit_once("query string: ").map_or(text.as_str(), |(_, what)| what);
-                Err(Problem::invalid(words::problem("", what)))
+                Err(Problem::invalid(field_error::message("", what)))
             }
         }
     }

@@ -10,14 +10,14 @@ use utoipa::{IntoParams, ToSchema};
 use super::Data;
 use super::extract::{Body, Params, StreamId, StreamPart};
 use super::problem::{ErrorResponse, Problem};
-use super::view::{LiveStream, PlaybackID};
 use crate::control::{Control, wall_now};
 use crate::error::Error;
 use crate::index::Filter;
 use crate::lifecycle::Input;
-use crate::record::{Playback, Record, Status, Target};
+use crate::resource::{LiveStream, PlaybackID};
+use crate::resource::{LiveStreamRecord, PlaybackIdRecord, SimulcastTargetRecord, Status};
 use crate::settings::{
-    Check, CreateLiveStreamRequest, CreatePlaybackIDRequest, MAX_PLAYBACK_IDS, Problems, UpdateLiveStreamRequest,
+    CreateLiveStreamRequest, CreatePlaybackIDRequest, FieldErrors, MAX_PLAYBACK_IDS, UpdateLiveStreamRequest, Validate,
 };
 
 /// Entries on a page unless told otherwise.
@@ -73,9 +73,10 @@ pub(crate) async fn create(
     State(control): State<Control>,
     Body(request): Body<CreateLiveStreamRequest>,
 ) -> Created<LiveStream> {
-    let mut record = Record::new(request.settings()?, wall_now());
-    record.playback_ids = request.playback_ids().into_iter().map(Playback::from).collect();
-    record.secrets.simulcast_targets = request.simulcast_targets.into_iter().flatten().map(Target::from).collect();
+    let mut record = LiveStreamRecord::new(request.settings()?, wall_now());
+    record.playback_ids = request.playback_ids().into_iter().map(PlaybackIdRecord::from).collect();
+    record.secrets.simulcast_targets =
+        request.simulcast_targets.into_iter().flatten().map(SimulcastTargetRecord::from).collect();
     created(control.create(record).await?)
 }
 
@@ -135,7 +136,7 @@ pub(crate) async fn update(
     StreamId(id): StreamId,
     Body(request): Body<UpdateLiveStreamRequest>,
 ) -> Answer<LiveStream> {
-    let edit = |record: &mut Record| request.apply(&mut record.settings).map_err(Error::Invalid);
+    let edit = |record: &mut LiveStreamRecord| request.apply(&mut record.settings).map_err(Error::Invalid);
     ok(control.change(&id, Input::Updated, edit).await?)
 }
 
@@ -159,7 +160,7 @@ pub(crate) async fn delete(State(control): State<Control>, StreamId(id): StreamI
     responses((status = 201, body = Data<LiveStream>), (status = 401, body = ErrorResponse),
         (status = 404, body = ErrorResponse)))]
 pub(crate) async fn reset_key(State(control): State<Control>, StreamId(id): StreamId) -> Created<LiveStream> {
-    let edit = |record: &mut Record| {
+    let edit = |record: &mut LiveStreamRecord| {
         record.secrets.stream_key = StreamKey::generate();
         Ok(())
     };
@@ -214,12 +215,12 @@ pub(crate) async fn add_playback_id(
     StreamId(id): StreamId,
     Body(request): Body<CreatePlaybackIDRequest>,
 ) -> Created<PlaybackID> {
-    let mut problems = Problems::default();
-    request.check("", &mut problems);
-    problems.into_result()?;
-    let playback = Playback::from(request);
+    let mut errors = FieldErrors::default();
+    request.validate("", &mut errors);
+    errors.into_result()?;
+    let playback = PlaybackIdRecord::from(request);
     let added = playback.clone();
-    let edit = |record: &mut Record| {
+    let edit = |record: &mut LiveStreamRecord| {
         if record.playback_ids.len() >= MAX_PLAYBACK_IDS {
             return Err(Error::invalid(format!("a live stream has at most {MAX_PLAYBACK_IDS} playback ids")));
         }
@@ -255,7 +256,7 @@ pub(crate) async fn delete_playback_id(
     State(control): State<Control>,
     StreamPart(id, playback_id): StreamPart,
 ) -> Result<StatusCode, Problem> {
-    let edit = move |record: &mut Record| {
+    let edit = move |record: &mut LiveStreamRecord| {
         let place = record.playback_ids.iter().position(|p| p.id.as_str() == playback_id).ok_or(NO_PLAYBACK_ID)?;
         record.playback_ids.remove(place);
         Ok(())

@@ -9,12 +9,12 @@ use super::Data;
 use super::extract::{Body, StreamId};
 use super::live_streams::{Answer, ok};
 use super::problem::{ErrorResponse, Problem};
-use super::view::LiveStream;
 use crate::control::Control;
 use crate::error::Error;
 use crate::lifecycle::Input;
-use crate::record::Record;
-use crate::settings::{Check, EmbeddedSubtitle, GeneratedSubtitle, Problems, Settings, StaticRendition};
+use crate::resource::LiveStream;
+use crate::resource::LiveStreamRecord;
+use crate::settings::{EmbeddedSubtitle, FieldErrors, GeneratedSubtitle, Settings, StaticRendition, Validate};
 
 /// The closed captions to expect.
 #[derive(Deserialize, ToSchema)]
@@ -52,7 +52,7 @@ pub(crate) async fn embedded_subtitles(
     Body(request): Body<UpdateEmbeddedSubtitlesRequest>,
 ) -> Answer<LiveStream> {
     let list = request.embedded_subtitles.into_iter().map(EmbeddedSubtitle::named).collect();
-    let edit = |record: &mut Record| replace(record, |settings| settings.embedded_subtitles = list);
+    let edit = |record: &mut LiveStreamRecord| replace(record, |settings| settings.embedded_subtitles = list);
     ok(control.change(&id, Input::Updated, edit).await?)
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn generated_subtitles(
     Body(request): Body<UpdateGeneratedSubtitlesRequest>,
 ) -> Answer<LiveStream> {
     let list = request.generated_subtitles.into_iter().map(GeneratedSubtitle::named).collect();
-    let edit = |record: &mut Record| replace(record, |settings| settings.generated_subtitles = list);
+    let edit = |record: &mut LiveStreamRecord| replace(record, |settings| settings.generated_subtitles = list);
     ok(control.change(&id, Input::Updated, edit).await?)
 }
 
@@ -85,7 +85,7 @@ pub(crate) async fn static_renditions(
     StreamId(id): StreamId,
     Body(request): Body<UpdateStaticRenditionsRequest>,
 ) -> Answer<LiveStream> {
-    let edit = |record: &mut Record| {
+    let edit = |record: &mut LiveStreamRecord| {
         replace(record, |settings| {
             let kept = settings.new_asset_settings.get_or_insert_default();
             kept.static_renditions = Some(request.static_renditions);
@@ -103,7 +103,7 @@ pub(crate) async fn delete_static_renditions(
     State(control): State<Control>,
     StreamId(id): StreamId,
 ) -> Result<StatusCode, Problem> {
-    let edit = |record: &mut Record| {
+    let edit = |record: &mut LiveStreamRecord| {
         if let Some(kept) = &mut record.settings.new_asset_settings {
             kept.static_renditions = None;
         }
@@ -113,9 +113,9 @@ pub(crate) async fn delete_static_renditions(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn replace(record: &mut Record, change: impl FnOnce(&mut Settings)) -> Result<(), Error> {
+fn replace(record: &mut LiveStreamRecord, change: impl FnOnce(&mut Settings)) -> Result<(), Error> {
     change(&mut record.settings);
-    let mut problems = Problems::default();
-    record.settings.check("", &mut problems);
-    problems.into_result().map_err(Error::Invalid)
+    let mut errors = FieldErrors::default();
+    record.settings.validate("", &mut errors);
+    errors.into_result().map_err(Error::Invalid)
 }

@@ -7,12 +7,12 @@ use super::Data;
 use super::extract::{Body, StreamId, StreamPart};
 use super::live_streams::{Answer, Created, created, ok};
 use super::problem::{ErrorResponse, Problem};
-use super::view::SimulcastTarget;
 use crate::control::Control;
 use crate::error::Error;
 use crate::lifecycle::Input;
-use crate::record::{Record, Target};
-use crate::settings::{Check, CreateSimulcastTargetRequest, MAX_SIMULCAST_TARGETS, Problems};
+use crate::resource::SimulcastTarget;
+use crate::resource::{LiveStreamRecord, SimulcastTargetRecord};
+use crate::settings::{CreateSimulcastTargetRequest, FieldErrors, MAX_SIMULCAST_TARGETS, Validate};
 
 const NO_TARGET: Error = Error::NotFound("simulcast target");
 
@@ -30,12 +30,12 @@ pub(crate) async fn create(
     StreamId(id): StreamId,
     Body(request): Body<CreateSimulcastTargetRequest>,
 ) -> Created<SimulcastTarget> {
-    let mut problems = Problems::default();
-    request.check("", &mut problems);
-    problems.into_result()?;
-    let target = Target::from(request);
+    let mut errors = FieldErrors::default();
+    request.validate("", &mut errors);
+    errors.into_result()?;
+    let target = SimulcastTargetRecord::from(request);
     let added = target.clone();
-    let edit = |record: &mut Record| {
+    let edit = |record: &mut LiveStreamRecord| {
         must_be_idle(record)?;
         let targets = &mut record.secrets.simulcast_targets;
         if targets.len() >= MAX_SIMULCAST_TARGETS {
@@ -73,7 +73,7 @@ pub(crate) async fn delete(
     State(control): State<Control>,
     StreamPart(id, target): StreamPart,
 ) -> Result<StatusCode, Problem> {
-    let edit = move |record: &mut Record| {
+    let edit = move |record: &mut LiveStreamRecord| {
         let place = record.secrets.simulcast_targets.iter().position(|t| t.id == target).ok_or(NO_TARGET)?;
         must_be_idle(record)?;
         record.secrets.simulcast_targets.remove(place);
@@ -83,7 +83,7 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn must_be_idle(record: &Record) -> Result<(), Error> {
+fn must_be_idle(record: &LiveStreamRecord) -> Result<(), Error> {
     match record.state.broadcast {
         None => Ok(()),
         Some(_) => Err(Error::invalid("simulcast targets can be changed only while the live stream is idle")),

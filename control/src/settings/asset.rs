@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::check::{language, text};
-use super::{Check, CreatePlaybackIDRequest, Extras, MAX_PASSTHROUGH, Policy, Problems, one_or_many};
+use super::validate::{language, text};
+use super::{CreatePlaybackIDRequest, Extras, FieldErrors, MAX_PASSTHROUGH, Policy, Validate, one_or_many};
 
 /// Most static renditions, inputs and playback policies one live stream asks for; more are refused.
 const MAX_LIST: usize = 20;
@@ -298,9 +298,9 @@ impl AssetOptions {
 
 impl AssetOptionsUpdate {
     /// Says what is wrong with a change of `kept`.
-    pub(crate) fn check(&mut self, kept: Option<&AssetOptions>, at: &str, problems: &mut Problems) {
-        self.meta.check(&format!("{at}.meta"), problems);
-        unchanged(&mut self.extras, &CREATE_ONLY, &kept, &format!("{at}."), problems);
+    pub(crate) fn validate(&mut self, kept: Option<&AssetOptions>, at: &str, errors: &mut FieldErrors) {
+        self.meta.validate(&format!("{at}.meta"), errors);
+        unchanged(&mut self.extras, &CREATE_ONLY, &kept, &format!("{at}."), errors);
     }
 }
 
@@ -311,12 +311,12 @@ pub(crate) fn unchanged<T: Serialize>(
     names: &[&str],
     kept: &T,
     at: &str,
-    problems: &mut Problems,
+    errors: &mut FieldErrors,
 ) {
     let kept = serde_json::to_value(kept).unwrap_or_default();
     for name in names {
         if extras.remove(*name).is_some_and(|value| kept.get(name) != Some(&value)) {
-            problems.add(&format!("{at}{name}"), "cannot be changed by an update");
+            errors.add(&format!("{at}{name}"), "cannot be changed by an update");
         }
     }
 }
@@ -331,50 +331,50 @@ pub(crate) fn merge(kept: &mut Extras, brought: Extras) {
     }
 }
 
-impl Check for AssetOptions {
-    fn check(&self, at: &str, problems: &mut Problems) {
-        text(self.passthrough.as_deref(), &format!("{at}.passthrough"), MAX_PASSTHROUGH, problems);
+impl Validate for AssetOptions {
+    fn validate(&self, at: &str, errors: &mut FieldErrors) {
+        text(self.passthrough.as_deref(), &format!("{at}.passthrough"), MAX_PASSTHROUGH, errors);
         if self.static_renditions.is_some() && self.mp4_support.is_some_and(|s| s != Mp4Support::None) {
-            problems.add(at, "takes either mp4_support or static_renditions, not both");
+            errors.add(at, "takes either mp4_support or static_renditions, not both");
         }
         for (name, policies) in
             [("playback_policy", &self.playback_policy), ("playback_policies", &self.playback_policies)]
         {
             let policies = policies.as_deref().unwrap_or_default();
-            problems.at_most(&format!("{at}.{name}"), policies.len(), MAX_LIST);
+            errors.at_most(&format!("{at}.{name}"), policies.len(), MAX_LIST);
             if policies.contains(&Policy::Drm) {
-                problems.add(&format!("{at}.{name}"), "cannot be drm; use advanced_playback_policies");
+                errors.add(&format!("{at}.{name}"), "cannot be drm; use advanced_playback_policies");
             }
         }
-        self.advanced_playback_policies.check(&format!("{at}.advanced_playback_policies"), problems);
-        self.static_renditions.check(&format!("{at}.static_renditions"), problems);
-        self.input.check(&format!("{at}.input"), problems);
-        self.inputs.check(&format!("{at}.inputs"), problems);
-        self.meta.check(&format!("{at}.meta"), problems);
+        self.advanced_playback_policies.validate(&format!("{at}.advanced_playback_policies"), errors);
+        self.static_renditions.validate(&format!("{at}.static_renditions"), errors);
+        self.input.validate(&format!("{at}.input"), errors);
+        self.inputs.validate(&format!("{at}.inputs"), errors);
+        self.meta.validate(&format!("{at}.meta"), errors);
     }
 }
 
-impl Check for StaticRendition {
-    fn check(&self, at: &str, problems: &mut Problems) {
-        text(self.passthrough.as_deref(), &format!("{at}.passthrough"), MAX_PASSTHROUGH, problems);
+impl Validate for StaticRendition {
+    fn validate(&self, at: &str, errors: &mut FieldErrors) {
+        text(self.passthrough.as_deref(), &format!("{at}.passthrough"), MAX_PASSTHROUGH, errors);
     }
 }
 
-impl Check for AssetMetadata {
-    fn check(&self, at: &str, problems: &mut Problems) {
-        text(self.title.as_deref(), &format!("{at}.title"), 512, problems);
-        text(self.creator_id.as_deref(), &format!("{at}.creator_id"), 128, problems);
-        text(self.external_id.as_deref(), &format!("{at}.external_id"), 128, problems);
+impl Validate for AssetMetadata {
+    fn validate(&self, at: &str, errors: &mut FieldErrors) {
+        text(self.title.as_deref(), &format!("{at}.title"), 512, errors);
+        text(self.creator_id.as_deref(), &format!("{at}.creator_id"), 128, errors);
+        text(self.external_id.as_deref(), &format!("{at}.external_id"), 128, errors);
     }
 }
 
-impl Check for InputSettings {
-    fn check(&self, at: &str, problems: &mut Problems) {
+impl Validate for InputSettings {
+    fn validate(&self, at: &str, errors: &mut FieldErrors) {
         if let Some(code) = &self.language_code {
-            language(code, &format!("{at}.language_code"), problems);
+            language(code, &format!("{at}.language_code"), errors);
         }
         if self.kind == Some(InputType::Text) && self.language_code.is_none() {
-            problems.add(&format!("{at}.language_code"), "is required where type is text");
+            errors.add(&format!("{at}.language_code"), "is required where type is text");
         }
     }
 }

@@ -5,11 +5,11 @@ use serde::de::{Deserializer, Error};
 use utoipa::ToSchema;
 
 use super::asset::{merge, unchanged};
-use super::check::{embedded, text, url};
+use super::validate::{embedded, text, url};
 use super::{
-    AssetOptions, AssetOptionsUpdate, Check, CreatePlaybackIDRequest, CreateSimulcastTargetRequest, EmbeddedSubtitle,
-    Extras, GeneratedSubtitle, LatencyMode, LiveStreamMetadata, MAX_CONTINUOUS_DURATION, MAX_PASSTHROUGH, Policy,
-    Problems, Settings, one_or_many,
+    AssetOptions, AssetOptionsUpdate, CreatePlaybackIDRequest, CreateSimulcastTargetRequest, EmbeddedSubtitle, Extras,
+    FieldErrors, GeneratedSubtitle, LatencyMode, LiveStreamMetadata, MAX_CONTINUOUS_DURATION, MAX_PASSTHROUGH, Policy,
+    Settings, Validate, one_or_many,
 };
 
 /// Longest reconnect window, in seconds.
@@ -183,8 +183,8 @@ pub(crate) struct UpdateLiveStreamRequest {
 impl CreateLiveStreamRequest {
     /// The settings asked for, or what is wrong with them.
     pub(crate) fn settings(&self) -> Result<Settings, Vec<String>> {
-        let mut problems = Problems::default();
-        let latency_mode = latency(self.latency_mode, self.low_latency, self.reduced_latency, &mut problems);
+        let mut errors = FieldErrors::default();
+        let latency_mode = latency(self.latency_mode, self.low_latency, self.reduced_latency, &mut errors);
         let mut settings = Settings {
             latency_mode: latency_mode.unwrap_or_default(),
             reconnect_window: self.reconnect_window,
@@ -202,9 +202,9 @@ impl CreateLiveStreamRequest {
         settings.generated_subtitles = self.generated_subtitles.iter().flatten().cloned().map(|s| s.named()).collect();
         let known = self.extras.iter().filter(|(name, _)| !READ_ONLY.contains(&name.as_str()));
         merge(&mut settings.extras, known.map(|(name, value)| (name.clone(), value.clone())).collect());
-        self.check_lists(&mut problems);
-        settings.check("", &mut problems);
-        problems.into_result().map(|()| settings)
+        self.check_lists(&mut errors);
+        settings.validate("", &mut errors);
+        errors.into_result().map(|()| settings)
     }
 
     /// The playback ids asked for; the newest way to ask wins over the older names.
@@ -217,29 +217,29 @@ impl CreateLiveStreamRequest {
         policies.map(|list| list.iter().map(of).collect()).unwrap_or_default()
     }
 
-    fn check_lists(&self, problems: &mut Problems) {
+    fn check_lists(&self, errors: &mut FieldErrors) {
         for (at, list) in [("playback_policy", &self.playback_policy), ("playback_policies", &self.playback_policies)] {
             if list.as_ref().is_some_and(|list| list.contains(&Policy::Drm)) {
-                problems.add(at, "cannot be drm; use advanced_playback_policies");
+                errors.add(at, "cannot be drm; use advanced_playback_policies");
             }
         }
-        self.advanced_playback_policies.check("advanced_playback_policies", problems);
-        problems.at_most("playback_policies", self.playback_ids().len(), MAX_PLAYBACK_IDS);
-        self.simulcast_targets.check("simulcast_targets", problems);
+        self.advanced_playback_policies.validate("advanced_playback_policies", errors);
+        errors.at_most("playback_policies", self.playback_ids().len(), MAX_PLAYBACK_IDS);
+        self.simulcast_targets.validate("simulcast_targets", errors);
         let targets = self.simulcast_targets.as_ref().map_or(0, Vec::len);
-        problems.at_most("simulcast_targets", targets, MAX_SIMULCAST_TARGETS);
+        errors.at_most("simulcast_targets", targets, MAX_SIMULCAST_TARGETS);
     }
 }
 
 impl UpdateLiveStreamRequest {
     /// Takes the changes over into `settings`, or says what is wrong with them.
     pub(crate) fn apply(mut self, settings: &mut Settings) -> Result<(), Vec<String>> {
-        let mut problems = Problems::default();
-        unchanged(&mut self.extras, &CREATE_ONLY, settings, "", &mut problems);
+        let mut errors = FieldErrors::default();
+        unchanged(&mut self.extras, &CREATE_ONLY, settings, "", &mut errors);
         if let Some(update) = &mut self.new_asset_settings {
-            update.check(settings.new_asset_settings.as_ref(), "new_asset_settings", &mut problems);
+            update.validate(settings.new_asset_settings.as_ref(), "new_asset_settings", &mut errors);
         }
-        if let Some(mode) = latency(self.latency_mode, self.low_latency, self.reduced_latency, &mut problems) {
+        if let Some(mode) = latency(self.latency_mode, self.low_latency, self.reduced_latency, &mut errors) {
             settings.latency_mode = mode;
         }
         settings.reconnect_window = self.reconnect_window.or(settings.reconnect_window);
@@ -260,8 +260,8 @@ impl UpdateLiveStreamRequest {
         }
         let known = self.extras.into_iter().filter(|(name, _)| !READ_ONLY.contains(&name.as_str()));
         merge(&mut settings.extras, known.collect());
-        settings.check("", &mut problems);
-        problems.into_result()
+        settings.validate("", &mut errors);
+        errors.into_result()
     }
 }
 
@@ -283,12 +283,12 @@ fn latency(
     mode: Option<LatencyMode>,
     low: Option<bool>,
     reduced: Option<bool>,
-    problems: &mut Problems,
+    errors: &mut FieldErrors,
 ) -> Option<LatencyMode> {
     let flags = match (low, reduced) {
         (None, None) => None,
         (Some(true), Some(true)) => {
-            problems.add("low_latency", "cannot be true together with reduced_latency; use latency_mode");
+            errors.add("low_latency", "cannot be true together with reduced_latency; use latency_mode");
             None
         }
         (Some(true), _) => Some(LatencyMode::Low),
@@ -297,33 +297,33 @@ fn latency(
     };
     match (mode, flags) {
         (Some(mode), Some(flags)) if mode != flags && flags != LatencyMode::Standard => {
-            problems.add("latency_mode", "says otherwise than low_latency or reduced_latency; leave those out");
+            errors.add("latency_mode", "says otherwise than low_latency or reduced_latency; leave those out");
             None
         }
         _ => mode.or(flags),
     }
 }
 
-impl Check for Settings {
-    fn check(&self, _: &str, problems: &mut Problems) {
+impl Validate for Settings {
+    fn validate(&self, _: &str, errors: &mut FieldErrors) {
         if self.reconnect_window.is_some_and(|w| !(0.0..=MAX_RECONNECT_WINDOW).contains(&w)) {
-            problems.add("reconnect_window", "must be a number from 0 to 1800 (seconds)");
+            errors.add("reconnect_window", "must be a number from 0 to 1800 (seconds)");
         }
         let durations = MIN_CONTINUOUS_DURATION..=MAX_CONTINUOUS_DURATION;
         if self.max_continuous_duration.is_some_and(|d| !durations.contains(&d)) {
-            problems.add("max_continuous_duration", "must be a whole number from 60 to 43200 (seconds)");
+            errors.add("max_continuous_duration", "must be a whole number from 60 to 43200 (seconds)");
         }
-        text(self.passthrough.as_deref(), "passthrough", MAX_PASSTHROUGH, problems);
+        text(self.passthrough.as_deref(), "passthrough", MAX_PASSTHROUGH, errors);
         if let Some(slate) = &self.reconnect_slate_url {
-            url(slate, &["http", "https"], "reconnect_slate_url", problems);
+            url(slate, &["http", "https"], "reconnect_slate_url", errors);
         }
-        self.meta.check("meta", problems);
-        self.new_asset_settings.check("new_asset_settings", problems);
-        embedded(&self.embedded_subtitles, "embedded_subtitles", problems);
-        problems.at_most("generated_subtitles", self.generated_subtitles.len(), 1);
-        self.generated_subtitles.check("generated_subtitles", problems);
+        self.meta.validate("meta", errors);
+        self.new_asset_settings.validate("new_asset_settings", errors);
+        embedded(&self.embedded_subtitles, "embedded_subtitles", errors);
+        errors.at_most("generated_subtitles", self.generated_subtitles.len(), 1);
+        self.generated_subtitles.validate("generated_subtitles", errors);
         if serde_json::to_string(self).map_or(usize::MAX, |json| json.len()) > MAX_SETTINGS {
-            problems.add("settings", "would take more than 32 KiB");
+            errors.add("settings", "would take more than 32 KiB");
         }
     }
 }

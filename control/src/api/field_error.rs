@@ -11,7 +11,7 @@ pub(crate) fn shortened(text: &str) -> String {
 }
 
 /// What is wrong with the field `at` (empty: with the whole), where the deserializer says `error`.
-pub(crate) fn problem(at: &str, error: &str) -> String {
+pub(crate) fn message(at: &str, error: &str) -> String {
     let below = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
     if let Some(name) = quoted(error, "missing field ") {
         return format!("{}: is required", below(name));
@@ -98,7 +98,7 @@ mod tests {
             serde_path_to_error::deserialize::<_, Inner>(serde_json::from_str::<serde_json::Value>(json).unwrap());
         let error = error.unwrap_err();
         let path = error.path().to_string();
-        problem(if path == "." { "" } else { &path }, &error.into_inner().to_string())
+        message(if path == "." { "" } else { &path }, &error.into_inner().to_string())
     }
 
     #[test]

@@ -15,16 +15,16 @@ const MAX_TITLE: usize = 512;
 const MAX_TEXT: usize = 2_048;
 /// Longest list in a request; longer ones are refused.
 const MAX_LIST: usize = 20;
-/// Most problems told at once; the client sees the others after it mended these.
+/// Most errors told at once; the client sees the others after it mended these.
 const MAX_PROBLEMS: usize = 20;
 /// Languages that speech recognition knows.
 const SPOKEN: [&str; 7] = ["en", "en-US", "es", "fr", "de", "pt", "it"];
 
 /// What is wrong with a request, a message for each field.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(Vec<String>);
+pub(crate) struct FieldErrors(Vec<String>);
 
-impl Problems {
+impl FieldErrors {
     /// The field `at` is wrong in this way.
     pub(crate) fn add(&mut self, at: &str, what: &str) {
         if self.0.len() < MAX_PROBLEMS {
@@ -46,122 +46,121 @@ impl Problems {
 }
 
 /// A shape that can say what is wrong with it.
-pub(crate) trait Check {
+pub(crate) trait Validate {
     /// Adds what is wrong; `at` is where in the request this is.
-    fn check(&self, at: &str, problems: &mut Problems);
+    fn validate(&self, at: &str, errors: &mut FieldErrors);
 }
 
-impl<T: Check> Check for Option<T> {
-    fn check(&self, at: &str, problems: &mut Problems) {
+impl<T: Validate> Validate for Option<T> {
+    fn validate(&self, at: &str, errors: &mut FieldErrors) {
         if let Some(value) = self {
-            value.check(at, problems);
+            value.validate(at, errors);
         }
     }
 }
 
-impl<T: Check> Check for Vec<T> {
-    fn check(&self, at: &str, problems: &mut Problems) {
-        problems.at_most(at, self.len(), MAX_LIST);
+impl<T: Validate> Validate for Vec<T> {
+    fn validate(&self, at: &str, errors: &mut FieldErrors) {
+        errors.at_most(at, self.len(), MAX_LIST);
         for (n, value) in self.iter().enumerate().take(MAX_LIST) {
-            value.check(&format!("{at}[{n}]"), problems);
+            value.validate(&format!("{at}[{n}]"), errors);
         }
     }
 }
 
 /// A text must have at most `most` characters.
-pub(crate) fn text(value: Option<&str>, at: &str, most: usize, problems: &mut Problems) {
+pub(crate) fn text(value: Option<&str>, at: &str, most: usize, errors: &mut FieldErrors) {
     if value.is_some_and(|text| text.chars().count() > most) {
-        problems.add(at, &format!("must have at most {most} characters"));
+        errors.add(at, &format!("must have at most {most} characters"));
     }
 }
 
 /// A language tag must look like one (RFC 5646 §2.1: subtags of up to eight letters and digits).
-pub(crate) fn language(code: &str, at: &str, problems: &mut Problems) {
+pub(crate) fn language(code: &str, at: &str, errors: &mut FieldErrors) {
     let mut subtags = code.split('-');
     let primary =
         subtags.next().is_some_and(|t| (2..=8).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphabetic()));
     let rest = subtags.all(|t| (1..=8).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphanumeric()));
     if !(primary && rest && code.len() <= 35) {
-        problems.add(at, "must be a language tag of BCP 47, such as en or pt-BR");
+        errors.add(at, "must be a language tag of BCP 47, such as en or pt-BR");
     }
 }
 
 /// A URL must have one of these schemes and a host.
-pub(crate) fn url(value: &str, schemes: &[&str], at: &str, problems: &mut Problems) {
+pub(crate) fn url(value: &str, schemes: &[&str], at: &str, errors: &mut FieldErrors) {
     let parsed = if value.len() <= MAX_TEXT { value.parse::<Uri>().ok() } else { None };
     let good = parsed.is_some_and(|uri| {
         uri.scheme_str().is_some_and(|s| schemes.contains(&s)) && uri.host().is_some_and(|host| !host.is_empty())
     });
     if !good {
         let list = schemes.join(", ");
-        problems.add(
+        errors.add(
             at,
             &format!("must be a URL of at most {MAX_TEXT} characters with a host and one of the schemes {list}"),
         );
     }
 }
 
-impl Check for LiveStreamMetadata {
-    fn check(&self, at: &str, problems: &mut Problems) {
-        text(self.title.as_deref(), &format!("{at}.title"), MAX_TITLE, problems);
+impl Validate for LiveStreamMetadata {
+    fn validate(&self, at: &str, errors: &mut FieldErrors) {
+        text(self.title.as_deref(), &format!("{at}.title"), MAX_TITLE, errors);
     }
 }
 
-impl Check for CreatePlaybackIDRequest {
-    fn check(&self, at: &str, problems: &mut Problems) {
+impl Validate for CreatePlaybackIDRequest {
+    fn validate(&self, at: &str, errors: &mut FieldErrors) {
         let field =
             if at.is_empty() { "drm_configuration_id".to_owned() } else { format!("{at}.drm_configuration_id") };
         let drm = self.policy == Some(Policy::Drm);
         match &self.drm_configuration_id {
             Some(id) if drm && (id.is_empty() || id.chars().count() > MAX_PASSTHROUGH) => {
-                problems.add(&field, "must have 1 to 255 characters");
+                errors.add(&field, "must have 1 to 255 characters");
             }
-            None if drm => problems.add(&field, "is required where policy is drm"),
-            Some(_) if !drm => problems.add(&field, "is only taken where policy is drm"),
+            None if drm => errors.add(&field, "is required where policy is drm"),
+            Some(_) if !drm => errors.add(&field, "is only taken where policy is drm"),
             _ => {}
         }
     }
 }
 
-impl Check for EmbeddedSubtitle {
-    fn check(&self, at: &str, problems: &mut Problems) {
-        text(self.name.as_deref(), &format!("{at}.name"), MAX_PASSTHROUGH, problems);
-        text(self.passthrough.as_deref(), &format!("{at}.passthrough"), MAX_PASSTHROUGH, problems);
-        language(&self.language_code, &format!("{at}.language_code"), problems);
+impl Validate for EmbeddedSubtitle {
+    fn validate(&self, at: &str, errors: &mut FieldErrors) {
+        text(self.name.as_deref(), &format!("{at}.name"), MAX_PASSTHROUGH, errors);
+        text(self.passthrough.as_deref(), &format!("{at}.passthrough"), MAX_PASSTHROUGH, errors);
+        language(&self.language_code, &format!("{at}.language_code"), errors);
     }
 }
 
-impl Check for GeneratedSubtitle {
-    fn check(&self, at: &str, problems: &mut Problems) {
-        text(self.name.as_deref(), &format!("{at}.name"), MAX_PASSTHROUGH, problems);
-        text(self.passthrough.as_deref(), &format!("{at}.passthrough"), MAX_PASSTHROUGH, problems);
+impl Validate for GeneratedSubtitle {
+    fn validate(&self, at: &str, errors: &mut FieldErrors) {
+        text(self.name.as_deref(), &format!("{at}.name"), MAX_PASSTHROUGH, errors);
+        text(self.passthrough.as_deref(), &format!("{at}.passthrough"), MAX_PASSTHROUGH, errors);
         if !SPOKEN.contains(&self.language_code.as_str()) {
-            problems.add(&format!("{at}.language_code"), &format!("must be one of {}", SPOKEN.join(", ")));
+            errors.add(&format!("{at}.language_code"), &format!("must be one of {}", SPOKEN.join(", ")));
         }
         if let Some(ids) = &self.transcription_vocabulary_ids {
-            problems.at_most(&format!("{at}.transcription_vocabulary_ids"), ids.len(), MAX_LIST);
+            errors.at_most(&format!("{at}.transcription_vocabulary_ids"), ids.len(), MAX_LIST);
         }
     }
 }
 
 /// A channel carries one language only.
-pub(crate) fn embedded(list: &[EmbeddedSubtitle], at: &str, problems: &mut Problems) {
+pub(crate) fn embedded(list: &[EmbeddedSubtitle], at: &str, errors: &mut FieldErrors) {
     let taken = |n: usize, s: &EmbeddedSubtitle| list.iter().take(n).any(|o| o.language_channel == s.language_channel);
     if list.iter().enumerate().any(|(n, s)| taken(n, s)) {
-        problems.add(at, "must name each language_channel once at most");
+        errors.add(at, "must name each language_channel once at most");
     }
-    list.to_vec().check(at, problems);
+    list.to_vec().validate(at, errors);
 }
 
-impl Check for CreateSimulcastTargetRequest {
-    fn check(&self, at: &str, problems: &mut Problems) {
+impl Validate for CreateSimulcastTargetRequest {
+    fn validate(&self, at: &str, errors: &mut FieldErrors) {
         let field = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
-        url(&self.url, &["rtmp", "rtmps", "srt"], &field("url"), problems);
-        text(self.passthrough.as_deref(), &field("passthrough"), MAX_PASSTHROUGH, problems);
-        text(self.stream_key.as_deref(), &field("stream_key"), MAX_TEXT, problems);
+        url(&self.url, &["rtmp", "rtmps", "srt"], &field("url"), errors);
+        text(self.passthrough.as_deref(), &field("passthrough"), MAX_PASSTHROUGH, errors);
+        text(self.stream_key.as_deref(), &field("stream_key"), MAX_TEXT, errors);
         if self.stream_key.is_some() && self.url.starts_with("srt:") {
-            problems
-                .add(&field("stream_key"), "is only taken with rtmp and rtmps; put it into the url of an srt target");
+            errors.add(&field("stream_key"), "is only taken with rtmp and rtmps; put it into the url of an srt target");
         }
     }
 }

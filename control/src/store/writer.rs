@@ -17,8 +17,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::Error;
 use crate::lifecycle::State;
-use crate::queue::{Ack, Item, Queue, Work};
 use crate::secret::Keyring;
+use crate::store::queue::{Ack, Item, Queue, Work};
 use crate::store::{Store, Write};
 
 /// Edits that wait for the disk; more are refused.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::lifecycle::{Rules, State};
+use crate::serde_format;
 use crate::settings::{CreatePlaybackIDRequest, CreateSimulcastTargetRequest, Extras, Policy, Settings};
-use crate::text;
 
 /// The API's view of a live stream's life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -47,18 +47,18 @@ impl From<&State> for Status {
 
 /// A live stream with all that belongs to it.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Record {
+pub(crate) struct LiveStreamRecord {
     pub(crate) id: LiveStreamId,
     pub(crate) created_at: WallTime,
     pub(crate) settings: Settings,
     pub(crate) secrets: Secrets,
-    pub(crate) playback_ids: Vec<Playback>,
+    pub(crate) playback_ids: Vec<PlaybackIdRecord>,
     pub(crate) state: State,
 }
 
 /// A playback id and who may watch through it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Playback {
+pub(crate) struct PlaybackIdRecord {
     pub(crate) id: PlaybackId,
     pub(crate) policy: Policy,
     pub(crate) drm_configuration_id: Option<String>,
@@ -72,12 +72,12 @@ pub(crate) struct Secrets {
     pub(crate) srt_passphrase: String,
     /// Their URLs may carry passphrases, so they lie here as a whole.
     #[serde(default)]
-    pub(crate) simulcast_targets: Vec<Target>,
+    pub(crate) simulcast_targets: Vec<SimulcastTargetRecord>,
 }
 
 /// A place the programme is sent on to.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Target {
+pub(crate) struct SimulcastTargetRecord {
     pub(crate) id: String,
     pub(crate) url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,7 +88,7 @@ pub(crate) struct Target {
     pub(crate) extras: Extras,
 }
 
-impl Record {
+impl LiveStreamRecord {
     /// A new live stream, idle.
     pub(crate) fn new(settings: Settings, created_at: WallTime) -> Self {
         Self {
@@ -118,7 +118,7 @@ impl Record {
     }
 }
 
-impl From<CreatePlaybackIDRequest> for Playback {
+impl From<CreatePlaybackIDRequest> for PlaybackIdRecord {
     fn from(request: CreatePlaybackIDRequest) -> Self {
         Self {
             id: PlaybackId::generate(),
@@ -128,7 +128,7 @@ impl From<CreatePlaybackIDRequest> for Playback {
     }
 }
 
-impl From<CreateSimulcastTargetRequest> for Target {
+impl From<CreateSimulcastTargetRequest> for SimulcastTargetRecord {
     fn from(request: CreateSimulcastTargetRequest) -> Self {
         let CreateSimulcastTargetRequest { passthrough, stream_key, url, mut extras } = request;
         // These are the server's to say.
@@ -145,9 +145,9 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-impl std::fmt::Debug for Target {
+impl std::fmt::Debug for SimulcastTargetRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Target({})", self.id)
+        write!(f, "SimulcastTargetRecord({})", self.id)
     }
 }
 
@@ -161,6 +161,6 @@ mod key {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<StreamKey, D::Error> {
-        super::text::id::deserialize(from)
+        super::serde_format::id::deserialize(from)
     }
 }

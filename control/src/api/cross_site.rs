@@ -46,7 +46,8 @@ async fn without_body(request: Request) -> Result<Request, Problem> {
 }
 
 fn unsupported(got: &str) -> Problem {
-    let message = format!("the Content-Type must be application/json, and it is {}", super::words::shortened(got));
+    let message =
+        format!("the Content-Type must be application/json, and it is {}", super::field_error::shortened(got));
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
 }
 

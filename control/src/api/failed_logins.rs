@@ -16,9 +16,9 @@ pub struct ClientAddress(pub IpAddr);
 
 /// The failures of each address (each /64 of IPv6).
 #[derive(Debug, Default)]
-pub(crate) struct Guard(Mutex<HashMap<IpAddr, Backoff>>);
+pub(crate) struct FailedLogins(Mutex<HashMap<IpAddr, Backoff>>);
 
-impl Guard {
+impl FailedLogins {
     /// Returns how long `from` must wait before its next attempt is looked at; `None` if it need not. Not even the right
     /// secret is let in before, or a guess would show by its answer that it was right.
     pub(crate) fn wait(&self, from: IpAddr, now: Instant) -> Option<Duration> {
@@ -60,26 +60,26 @@ mod tests {
 
     #[test]
     fn an_address_waits_and_the_others_do_not() {
-        let (guard, now) = (Guard::default(), Instant::now());
+        let (logins, now) = (FailedLogins::default(), Instant::now());
         let [bad, good] = [1, 2].map(|n| IpAddr::from([192, 0, 2, n]));
         for _ in 0..FREE_FAILURES {
-            assert_eq!(guard.wait(bad, now), None);
-            guard.failed(bad, now);
+            assert_eq!(logins.wait(bad, now), None);
+            logins.failed(bad, now);
         }
-        let wait = guard.wait(bad, now).unwrap();
-        assert_eq!(guard.wait(good, now), None);
-        assert_eq!(guard.wait(bad, now + wait), None);
-        guard.succeeded(bad);
-        assert_eq!(guard.wait(bad, now), None);
+        let wait = logins.wait(bad, now).unwrap();
+        assert_eq!(logins.wait(good, now), None);
+        assert_eq!(logins.wait(bad, now + wait), None);
+        logins.succeeded(bad);
+        assert_eq!(logins.wait(bad, now), None);
     }
 
     #[test]
     fn memory_is_bounded_and_the_newest_failures_stay() {
-        let (guard, now) = (Guard::default(), Instant::now());
+        let (logins, now) = (FailedLogins::default(), Instant::now());
         for n in 0..(MAX_ADDRESSES as u32 + 10) {
-            guard.failed(IpAddr::from(n.to_be_bytes()), now + Duration::from_millis(n.into()));
+            logins.failed(IpAddr::from(n.to_be_bytes()), now + Duration::from_millis(n.into()));
         }
-        let table = guard.0.lock();
+        let table = logins.0.lock();
         assert!(table.len() <= MAX_ADDRESSES);
         assert!(table.contains_key(&IpAddr::from((MAX_ADDRESSES as u32 + 9).to_be_bytes())));
     }

@@ -3,8 +3,8 @@
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::{LiveStreamRecord, PlaybackIdRecord, SimulcastTargetRecord, Status};
 use crate::lifecycle::Protocol;
-use crate::record::{Playback, Record, Status, Target};
 use crate::settings::{
     AssetOptions, EmbeddedSubtitle, Extras, GeneratedSubtitle, LatencyMode, LiveStreamMetadata, Policy,
 };
@@ -145,9 +145,9 @@ pub(crate) enum SimulcastStatus {
     Idle,
 }
 
-impl From<Record> for LiveStream {
-    fn from(record: Record) -> Self {
-        let Record { id, created_at, settings, secrets, playback_ids, state } = record;
+impl From<LiveStreamRecord> for LiveStream {
+    fn from(record: LiveStreamRecord) -> Self {
+        let LiveStreamRecord { id, created_at, settings, secrets, playback_ids, state } = record;
         let status = Status::from(&state);
         let protocol = state.protocol().filter(|_| status == Status::Active);
         Self {
@@ -187,16 +187,16 @@ impl From<Protocol> for IngestProtocol {
     }
 }
 
-impl From<Playback> for PlaybackID {
-    fn from(playback: Playback) -> Self {
-        let Playback { id, policy, drm_configuration_id } = playback;
+impl From<PlaybackIdRecord> for PlaybackID {
+    fn from(playback: PlaybackIdRecord) -> Self {
+        let PlaybackIdRecord { id, policy, drm_configuration_id } = playback;
         Self { id: id.to_string(), policy, drm_configuration_id }
     }
 }
 
-impl From<Target> for SimulcastTarget {
-    fn from(target: Target) -> Self {
-        let Target { id, url, stream_key, passthrough, extras } = target;
+impl From<SimulcastTargetRecord> for SimulcastTarget {
+    fn from(target: SimulcastTargetRecord) -> Self {
+        let SimulcastTargetRecord { id, url, stream_key, passthrough, extras } = target;
         Self { id, url, status: SimulcastStatus::Idle, stream_key, passthrough, extras }
     }
 }
