@@ -1,4 +1,4 @@
-//! What ingest needs from the rest of the program, in its own words.
+//! Interfaces to the rest of the program: who may publish, and where the frames go.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,15 +10,17 @@ use wire::Item;
 
 /// Decides who may publish.
 pub trait Authorizer: Send + Sync + 'static {
-    /// Looks the stream key up and, if it opens a live stream, gives the way for its frames.
+    /// Looks up the stream key and returns the [`FrameSink`] of its live stream.
     fn admit(&self, publish: Publish) -> BoxFuture<'_, Result<Admission, Refusal>>;
 
-    /// What an SRT connection with this key must be encrypted with. It is asked for in the middle of a handshake, on the
-    /// thread that receives for every SRT connection: it looks in memory only.
+    /// Returns the [`Encryption`] that an SRT connection with this key must use.
+    ///
+    /// This is called during a handshake, on the thread that receives for every SRT connection. It must read from
+    /// memory only.
     fn passphrase(&self, key: &Key) -> Result<Encryption, Refusal>;
 }
 
-/// How an encoder is connected.
+/// Transport protocol of an encoder's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Protocol {
     /// RTMP over TCP.
@@ -32,11 +34,11 @@ pub enum Protocol {
 /// A request to publish.
 #[derive(Debug)]
 pub struct Publish {
-    /// The connection, for the logs.
+    /// Id of the connection, for the logs.
     pub contribution: ContributionId,
     /// The encoder's address.
     pub peer: SocketAddr,
-    /// How it is connected.
+    /// Protocol of the connection.
     pub protocol: Protocol,
     /// The stream key as presented.
     pub key: Key,
@@ -52,12 +54,12 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// How the connection of a live stream is encrypted.
+/// Encryption of a live stream's SRT connections.
 #[derive(Clone, Debug)]
 pub struct Encryption {
-    /// The live stream, for the logs and to tell attempts on one from attempts on another.
+    /// The live stream, for the logs and to distinguish attempts on one stream from attempts on another.
     pub stream: LiveStreamId,
-    /// The secret.
+    /// The secret that both sides share.
     pub passphrase: Passphrase,
 }
 
@@ -71,7 +73,7 @@ impl Passphrase {
         Self(secret.into())
     }
 
-    /// The secret, for the handshake.
+    /// Returns the secret, for the handshake.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -83,62 +85,62 @@ impl std::fmt::Debug for Passphrase {
     }
 }
 
-/// An open door: where the frames go, and how the program ends the contribution.
+/// Permission to publish, returned by [`Authorizer::admit`].
 pub struct Admission {
     /// The live stream the key belongs to.
     pub stream: LiveStreamId,
-    /// Takes the frames.
+    /// Receives the frames.
     pub sink: Box<dyn FrameSink>,
     /// Fires when the contribution must end.
     pub stop: oneshot::Receiver<DisconnectReason>,
 }
 
-/// Takes what a contribution sends. Dropping it means the contribution is over.
+/// Receives the media of a contribution. Dropping it ends the contribution.
 pub trait FrameSink: Send {
-    /// Takes the items out of `items`; `bytes` is what came over the network for them. Must not block.
+    /// Takes all of `items`; `bytes` is their size on the network. Must not block.
     fn push(&mut self, items: &mut Vec<Item>, bytes: usize);
 
-    /// Bytes that are kept of what it took.
+    /// Returns the number of bytes of this contribution that are still in memory.
     fn buffered_bytes(&self) -> u64;
 
-    /// Takes note of how the contribution's link does: about once a second, from protocols that can tell.
-    fn link(&mut self, figures: &LinkStats) {
-        let _ = figures;
+    /// Receives the statistics of the contribution's connection, about once a second. Only SRT has any.
+    fn link(&mut self, stats: &LinkStats) {
+        let _ = stats;
     }
 }
 
-/// How the link of a contribution does. Counts are since it was connected, packets are those with media.
+/// Statistics of a contribution's connection. Counts are since it was established; packets are those with media.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct LinkStats {
     /// Round-trip time, smoothed.
     pub round_trip: Duration,
     /// The latency that both sides agreed on.
     pub latency: Duration,
-    /// Media that was received and waits for its time to be delivered.
+    /// Received media that waits for its time of delivery.
     pub buffered: Duration,
-    /// Bits a second received over the last second or so, with what was sent again.
+    /// Bits per second received over the last second or so, retransmissions included.
     pub receive_rate: u64,
-    /// Bits a second sent over the last second or so.
+    /// Bits per second sent over the last second or so.
     pub send_rate: u64,
-    /// The line's capacity in bits a second, as estimated from pairs of packets.
+    /// Capacity of the link in bits per second, as estimated from pairs of packets.
     pub capacity: u64,
     /// Packets received.
     pub packets: u64,
-    /// Packets that were found missing when they were due to arrive.
+    /// Packets that were missing when they were due to arrive.
     pub lost: u64,
-    /// Packets that came because they were sent again.
+    /// Packets received as retransmissions.
     pub retransmitted: u64,
-    /// Packets given up, because they had not come when their media was due.
+    /// Packets dropped because they had not arrived when their media was due.
     pub dropped: u64,
     /// Packets that could not be decrypted.
     pub undecrypted: u64,
-    /// Places in the transport stream where packets are missing.
+    /// Gaps in the continuity counters of the transport stream.
     pub continuity_errors: u64,
-    /// Access units that were left out because they were damaged or cut short.
+    /// Access units dropped because they were damaged or truncated.
     pub dropped_units: u64,
 }
 
-/// Why a publisher is not let in.
+/// Reason why a publisher is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// No live stream has this key.
@@ -147,7 +149,7 @@ pub enum Refusal {
     /// The live stream was disabled by its owner.
     #[error("this live stream is disabled: enable it through the API, then try again")]
     Disabled,
-    /// The program is going down or cannot reach its store.
+    /// The program is shutting down or cannot reach its store.
     #[error("the server cannot take a stream now: try again soon")]
     Unavailable,
     /// The memory for media is full.
@@ -155,10 +157,10 @@ pub enum Refusal {
     Memory,
 }
 
-/// Why the program ends a contribution.
+/// Reason why the program ends a contribution.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DisconnectReason {
-    /// Another publisher came with the same key.
+    /// Another publisher connected with the same key.
     #[error("another encoder took over with the same stream key")]
     TakenOver,
     /// The live stream was disabled.
@@ -173,13 +175,13 @@ pub enum DisconnectReason {
     /// The live stream was completed through the API.
     #[error("the live stream was completed")]
     Completed,
-    /// The broadcast lasted `max_continuous_duration`.
+    /// The broadcast reached `max_continuous_duration`.
     #[error("the live stream reached its longest continuous duration")]
     TooLong,
-    /// Key frames come too rarely for viewers to tune in.
+    /// Key frames are too far apart for viewers to join.
     #[error("no key frame for more than 20 s: set the encoder's keyframe interval to 2 s")]
     LongGop,
-    /// What it sends cannot be packaged; the log says why.
+    /// The stream cannot be packaged; the log has the reason.
     #[error("the stream cannot be packaged for viewers")]
     Unpackageable,
 }

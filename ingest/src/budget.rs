@@ -1,4 +1,5 @@
-//! What contributions may use: a bit rate for each, and memory for all of them together.
+//! Limits of contributions: a bit rate for each ([`RateCeiling`]), and memory for all of them together
+//! ([`MemoryBudget`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -6,10 +7,11 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-/// Seconds of the highest rate that may come at once: what an encoder sends after its line was away for a moment.
+/// Seconds of the highest rate that may arrive at once, as from an encoder whose connection was interrupted for a
+/// moment.
 const BURST_SECS: u64 = 10;
 
-/// A ceiling on the bit rate of one contribution.
+/// Limit on the bit rate of one contribution.
 #[derive(Debug)]
 pub(crate) struct RateCeiling {
     bytes_per_second: f64,
@@ -23,7 +25,7 @@ impl RateCeiling {
         Self { bytes_per_second, left: bytes_per_second * BURST_SECS as f64, newest: now }
     }
 
-    /// Takes bytes that came; false if they are more than there may be.
+    /// Accounts for received bytes; returns false if they exceed the limit.
     pub(crate) fn take(&mut self, bytes: usize, now: Instant) -> bool {
         let gained = now.saturating_duration_since(self.newest).as_secs_f64() * self.bytes_per_second;
         self.newest = now;
@@ -32,14 +34,14 @@ impl RateCeiling {
     }
 }
 
-/// The memory that all contributions may hold together, with what is kept of them for viewers.
+/// Memory that all contributions may use together, media kept for viewers included.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     ceiling: u64,
     shares: Mutex<Vec<Arc<AtomicU64>>>,
 }
 
-/// What one contribution holds; given back when dropped.
+/// Part of the [`MemoryBudget`] that one contribution uses; returned when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<MemoryBudget>,
@@ -51,7 +53,7 @@ impl MemoryBudget {
         Arc::new(Self { ceiling, shares: Mutex::default() })
     }
 
-    /// A share for a new contribution; none at the ceiling.
+    /// Returns the [`Share`] of a new contribution; `None` if the memory is used up.
     pub(crate) fn open(self: &Arc<Self>) -> Option<Share> {
         let mut shares = self.shares.lock();
         if total(&shares) >= self.ceiling {
@@ -68,8 +70,8 @@ fn total(shares: &[Arc<AtomicU64>]) -> u64 {
 }
 
 impl Share {
-    /// Notes what the contribution holds; false if there is too much in all and nobody holds more than this one: the
-    /// others are not to suffer for it.
+    /// Records how much the contribution uses. Returns false if the total is too high and no other contribution uses
+    /// more than this one, so that the others do not suffer for it.
     pub(crate) fn hold(&self, bytes: u64) -> bool {
         self.bytes.store(bytes, Relaxed);
         let shares = self.budget.shares.lock();
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_ceiling_nobody_new_comes_and_the_largest_goes() {
+    fn at_the_ceiling_no_contribution_is_added_and_the_largest_is_closed() {
         let budget = MemoryBudget::new(100);
         let (a, b) = (budget.open().unwrap(), budget.open().unwrap());
         assert!(a.hold(40) && b.hold(60));

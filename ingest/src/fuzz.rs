@@ -2,7 +2,7 @@
 
 use crate::srt::stream_id::{Request, parse};
 
-/// A stream id gives a key that is a piece of it, the same with space around it, or none.
+/// Asserts that a key is a part of its stream id, and that surrounding whitespace does not change it.
 pub fn stream_id(data: &[u8]) {
     let Request::Publish(key) = parse(data) else { return };
     assert!(key.0.len() <= data.len(), "a key that is longer than the stream id");

@@ -1,67 +1,67 @@
-//! How a contribution does: its drift, and a record of every five seconds.
+//! Health of a contribution: its drift, and a [`Record`] of every five seconds.
 //!
-//! Drift is elapsed media time less elapsed wall time, in milliseconds: below zero when the encoder or its line is too
-//! slow, above zero when it sends ahead. Time is an argument here.
+//! Drift is elapsed media time minus elapsed wall time, in milliseconds. It is negative if the encoder or its
+//! connection is too slow, and positive if media arrives early. Time is an argument of each call.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use media::{TimeDelta, Timestamp};
 
-/// What a record covers.
+/// Duration of a [`Record`].
 pub const RECORD: Duration = Duration::from_secs(5);
-/// Records kept, which is a day of them; beyond that the oldest goes.
+/// Most records kept, which is one day; beyond that the oldest is dropped.
 const RECORDS: usize = 17_280;
-/// How often the drift is noted.
+/// Interval between samples of the drift.
 const SAMPLE: Duration = Duration::from_secs(1);
-/// Notes of the drift that the rolling average is made of: 30 s.
+/// Number of samples in the rolling average: 30 s.
 const ROLLING: usize = 30;
 
-/// Five seconds of a contribution.
+/// Statistics of five seconds of a contribution.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Record {
     /// Bytes received.
     pub bytes: u64,
     /// Frames of all tracks.
     pub frames: u32,
-    /// Pictures among them that decoding may start at.
+    /// Video frames among them at which decoding may start.
     pub keyframes: u32,
-    /// How far the media went on, in milliseconds; below zero if its clock went back.
+    /// Advance of the media time, in milliseconds; negative if its clock went back.
     pub media_millis: i64,
 }
 
 /// The drift of a contribution, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Drift {
-    /// Now.
+    /// Current drift.
     pub now: i64,
-    /// Its average since the contribution began.
+    /// Average since the contribution began.
     pub session_average: i64,
-    /// How far it is from its average of the last 30 s.
+    /// Current drift minus its average over the last 30 s.
     pub deviation: i64,
 }
 
-/// The health of one contribution.
+/// The [`Drift`] and the [`Record`]s of one contribution.
 #[derive(Clone, Debug)]
 pub struct Health {
     began: Instant,
-    /// The first frame: when it came, and its DTS.
+    /// Arrival time and DTS of the first frame.
     first: Option<(Instant, Timestamp)>,
-    /// The newest DTS, and when it came.
+    /// Arrival time and DTS of the frame with the highest DTS.
     newest: Option<(Instant, Timestamp)>,
     samples: u64,
     sum: i64,
     recent: VecDeque<i64>,
     records: VecDeque<Record>,
-    /// Records that went before those kept.
+    /// Number of records dropped before the oldest of `records`.
     forgotten: u64,
     open: Record,
-    /// Where the media stood when the open record began.
+    /// Highest DTS when the open record began.
     open_from: Option<Timestamp>,
 }
 
 impl Health {
-    /// A contribution that begins now.
+    /// Starts with a contribution that begins at `now`.
     pub fn new(now: Instant) -> Self {
         Self {
             began: now,
@@ -77,20 +77,20 @@ impl Health {
         }
     }
 
-    /// Notes bytes received.
+    /// Records the receipt of `bytes`.
     pub fn bytes(&mut self, bytes: usize, now: Instant) {
         self.turn(now);
         self.open.bytes += bytes as u64;
     }
 
-    /// Notes a frame; `keyframe` for a picture that decoding may start at.
+    /// Records a frame; `keyframe` is true for a video frame at which decoding may start.
     pub fn frame(&mut self, dts: Timestamp, keyframe: bool, now: Instant) {
         self.turn(now);
         self.open.frames = self.open.frames.saturating_add(1);
         self.open.keyframes = self.open.keyframes.saturating_add(u32::from(keyframe));
         let (began, _) = *self.first.get_or_insert((now, dts));
         self.open_from.get_or_insert(dts);
-        // Tracks take turns, so one may be a little behind the other.
+        // Tracks are interleaved, so one may be slightly behind the other.
         let newest = self.newest.map_or(dts, |(_, newest)| newest.max(dts));
         self.newest = Some((now, newest));
         let due = now.saturating_duration_since(began).as_secs() / SAMPLE.as_secs();
@@ -99,7 +99,7 @@ impl Health {
         }
     }
 
-    /// The drift as it stands; 0 before the first frame.
+    /// Returns the current [`Drift`]; 0 before the first frame.
     pub fn drift(&self) -> Drift {
         let now = self.drift_now();
         let average = |sum: i64, count: u64| sum / i64::try_from(count.max(1)).unwrap_or(i64::MAX);
@@ -114,7 +114,8 @@ impl Health {
         }
     }
 
-    /// The whole records that are kept, oldest first, each with its start since the contribution began.
+    /// Returns the complete records that are kept, oldest first, each with its offset from the start of the
+    /// contribution.
     pub fn records(&self) -> impl Iterator<Item = (Duration, &Record)> {
         (self.forgotten..).zip(&self.records).map(|(n, record)| (RECORD * u32::try_from(n).unwrap_or(u32::MAX), record))
     }
@@ -135,7 +136,7 @@ impl Health {
         self.recent.push_back(drift);
     }
 
-    /// Closes the records that are over; one in which nothing came is there too.
+    /// Closes the records whose time is over, also those in which nothing arrived.
     fn turn(&mut self, now: Instant) {
         let due = now.saturating_duration_since(self.began).as_secs() / RECORD.as_secs();
         while self.forgotten + (self.records.len() as u64) < due {
@@ -174,7 +175,7 @@ mod tests {
         at(&mut health, start, 91_000, 3_500);
         assert_eq!(health.drift(), Drift { now: -500, session_average: -250, deviation: -250 });
         at(&mut health, start, 90_990, 3_510);
-        assert_eq!(health.drift().now, -510, "a track that is behind does not set the media back");
+        assert_eq!(health.drift().now, -510, "a track that is behind does not move the media time back");
     }
 
     #[test]

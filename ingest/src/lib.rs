@@ -1,25 +1,25 @@
-//! Listeners, TLS, admission and limits; one task for each contribution.
+//! Receives contributions: listeners, TLS, admission and limits, with one task for each connection.
 //!
-//! Bytes come in here and leave as `media` tracks and frames. The protocol is told by the state machines of `wire`;
-//! who may publish is told by the [`Authorizer`]; where the frames go is the [`FrameSink`]'s business.
+//! Bytes come in here and leave as `media` tracks and frames. The state machines of [`wire`] speak the protocols, an
+//! [`Authorizer`] decides who may publish, and a [`FrameSink`] receives the frames.
 
 mod authorize;
 mod budget;
+mod connection_limits;
 #[doc(hidden)]
 pub mod fuzz;
-mod guard;
 pub mod health;
 mod rtmp;
 mod server;
-mod silence;
 pub mod srt;
+mod stall;
 mod stats;
 
 pub use authorize::{
     Admission, Authorizer, DisconnectReason, Encryption, FrameSink, Key, LinkStats, Passphrase, Protocol, Publish,
     Refusal,
 };
-pub use guard::Limits;
+pub use connection_limits::Limits;
 pub use rtmp::Transport;
 pub use server::{Config, Server};
 pub use stats::{RefusalCounts, Stats};

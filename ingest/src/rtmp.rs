@@ -20,47 +20,57 @@ use wire::flv::Demuxer;
 use wire::rtmp::server::{self, Rejection, RejectionCode, Session};
 
 use crate::authorize::{Key, Protocol, Publish, Refusal};
-use crate::guard::{Full, Permit};
-use crate::server::{End, Obstacle, Server, Shared, Source};
+use crate::connection_limits::{Full, Permit};
+use crate::server::{CloseReason, NoFramesReason, Server, Shared, Source};
 use crate::stats::Stats;
 
-/// Read buffer of a connection: about one large picture of a 5 Mbit/s stream in one call.
+/// Size of a connection's read buffer: about one large frame of a 5 Mbit/s stream per call.
 const READ_BUFFER: usize = 64 * 1024;
-/// Read buffer before the publish request: a command is far smaller.
+/// Size of the read buffer before the publish request, because commands are far smaller than frames.
 const READ_BUFFER_BEFORE: usize = 4 * 1024;
-/// How long an answer may take to leave; an encoder that does not read is taken for broken.
+/// Longest time to send an answer. An encoder that does not read that long counts as broken.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a peer gets to read our last words and close.
+/// Time that a peer gets to read the last answer and close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause after a failed accept, so that running out of file descriptors does not spin.
+/// Pause after a failed accept, so that the loop does not spin when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a silent peer's system is asked whether it is there, within the idle time-out.
+/// Number of TCP keepalive probes to a silent peer within [`Config::idle_timeout`](crate::Config::idle_timeout).
 const PROBES: u32 = 3;
 
-/// What lies between TCP and RTMP.
+/// Layer between TCP and RTMP.
 #[derive(Clone)]
 pub enum Transport {
-    /// Nothing.
+    /// Plain TCP.
     Plain,
     /// TLS.
     Tls(Arc<rustls::ServerConfig>),
 }
 
-/// Has the kernel end a connection whose other end is gone without a word, `idle` after the last one: half of it is waiting, half
-/// asking. An encoder that is only silent answers, as its system does it.
-fn watch_over(stream: &TcpStream, idle: Duration) {
+/// An admitted connection, before its protocol.
+struct Client {
+    peer: SocketAddr,
+    id: ContributionId,
+    permit: Permit,
+    started: Instant,
+}
+
+/// Makes the kernel close a connection whose peer disappeared, `idle` after its last packet.
+///
+/// Half of that time is waiting, half is probing. An encoder that is only silent stays connected, because its system
+/// answers the probes.
+fn set_keepalive(stream: &TcpStream, idle: Duration) {
     let keepalive = TcpKeepalive::new()
         .with_time((idle / 2).max(Duration::from_secs(1)))
         .with_interval((idle / 2 / PROBES).max(Duration::from_secs(1)))
         .with_retries(PROBES);
     if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&keepalive) {
-        debug!(%error, "an encoder that goes without a word is noticed late");
+        debug!(%error, "TCP keepalive cannot be set, so a dead encoder connection is noticed late");
     }
 }
 
 impl Server {
-    /// Starts to accept RTMP connections.
+    /// Accepts RTMP connections from `listener` in a task of its own.
     pub fn listen(&self, listener: TcpListener, transport: Transport) {
         let shared = Arc::clone(&self.shared);
         self.shared.tasks.spawn(async move { shared.accept(listener, transport).await });
@@ -81,10 +91,10 @@ impl Shared {
                     self.admit(stream, peer, &transport);
                 }
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
-                // No descriptor or memory is left: said once, tried on.
+                // Out of descriptors or memory: logged once, then retried.
                 Err(error) => {
                     if !failing {
-                        warn!(%error, "encoders' connections cannot be accepted, trying on");
+                        warn!(%error, "encoder connections cannot be accepted, retrying");
                     }
                     failing = true;
                     sleep(ACCEPT_PAUSE).await;
@@ -93,10 +103,11 @@ impl Shared {
         }
     }
 
-    /// Gives the connection a place and a task, or closes it at once.
+    /// Starts a task for the connection if [`ConnectionLimits`](crate::connection_limits::ConnectionLimits) admits it;
+    /// otherwise closes it at once.
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, transport: &Transport) {
         self.stats.accepted.fetch_add(1, Relaxed);
-        let permit = match self.guard.enter(peer.ip()) {
+        let permit = match self.connections.enter(peer.ip()) {
             Ok(permit) => permit,
             Err(full) => {
                 self.stats.full.fetch_add(1, Relaxed);
@@ -115,48 +126,37 @@ impl Shared {
         self.tasks.spawn(
             async move {
                 shared.stats.open.fetch_add(1, Relaxed);
-                shared.connection(stream, peer, id, permit, transport).await;
+                shared.connection(stream, Client { peer, id, permit, started: Instant::now() }, transport).await;
                 shared.stats.open.fetch_sub(1, Relaxed);
             }
             .instrument(span),
         );
     }
 
-    async fn connection(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        id: ContributionId,
-        permit: Permit,
-        transport: Transport,
-    ) {
-        // Without it acknowledgements and rejections wait for Nagle; failing is harmless.
+    async fn connection(&self, stream: TcpStream, client: Client, transport: Transport) {
+        // With Nagle's algorithm, acknowledgements and rejections would be delayed. A failure is harmless.
         let _ = stream.set_nodelay(true);
-        watch_over(&stream, self.config.idle_timeout);
-        let started = Instant::now();
+        set_keepalive(&stream, self.config.idle_timeout);
         let ended = match transport {
-            Transport::Plain => self.serve(stream, peer, id, Protocol::Rtmp, &permit, started).await,
+            Transport::Plain => self.serve(stream, Protocol::Rtmp, &client).await,
             Transport::Tls(tls) => {
                 match timeout(self.config.handshake_timeout, TlsAcceptor::from(tls).accept(stream)).await {
-                    Ok(Ok(stream)) => self.serve(stream, peer, id, Protocol::Rtmps, &permit, started).await,
-                    Ok(Err(error)) => Err(End::Io(error)),
-                    Err(_) => Err(End::Late),
+                    Ok(Ok(stream)) => self.serve(stream, Protocol::Rtmps, &client).await,
+                    Ok(Err(error)) => Err(CloseReason::Io(error)),
+                    Err(_) => Err(CloseReason::NoPublishRequest),
                 }
             }
         };
-        self.account(&permit, ended);
+        self.account(&client.permit, ended);
     }
 
-    /// Speaks RTMP on `stream` until one side ends.
+    /// Runs RTMP on `stream` until one side ends.
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &self,
         stream: S,
-        peer: SocketAddr,
-        id: ContributionId,
         protocol: Protocol,
-        permit: &Permit,
-        started: Instant,
-    ) -> Result<(), End> {
+        client: &Client,
+    ) -> Result<(), CloseReason> {
         let mut session = server::Config::default();
         session.after.message = self.config.max_message;
         let mut link = Link {
@@ -165,23 +165,24 @@ impl Shared {
             buffer: BytesMut::new(),
             demuxer: Demuxer::new(),
         };
-        let left = self.config.handshake_timeout.saturating_sub(started.elapsed());
+        let left = self.config.handshake_timeout.saturating_sub(client.started.elapsed());
+        let request = timeout(left, link.publish_request(&self.stats));
         let key = tokio::select! {
-            asked = timeout(left, link.publish_request(&self.stats)) => asked.map_err(|_| End::Late)??,
+            key = request => key.map_err(|_| CloseReason::NoPublishRequest)??,
             () = self.shutdown.cancelled() => return Ok(()),
         };
-        // Only a failed attempt makes the next one wait, and only once its key was sent: guessing gets slow.
-        sleep(permit.wait(Instant::now())).await;
-        match self.ask(Publish { contribution: id, peer, protocol, key }).await {
+        // Earlier failures delay this answer, after the key was sent: that makes guessing slow.
+        sleep(client.permit.wait(Instant::now())).await;
+        match self.ask(Publish { contribution: client.id.clone(), peer: client.peer, protocol, key }).await {
             Ok(admitted) => {
-                permit.succeeded();
+                client.permit.succeeded();
                 link.session.accept()?;
-                link.flush().await?;
+                link.send_output().await?;
                 info!(stream = %admitted.0.stream, ?protocol, "publishing");
                 let ended = self.pump(&mut link, admitted).await;
-                if let Err(End::Unsupported(reason) | End::NoMedia(reason)) = &ended {
+                if let Err(CloseReason::Unsupported(reason) | CloseReason::NoMedia(reason)) = &ended {
                     link.session.reject(Rejection { code: RejectionCode::Unsupported, description: reason.clone() });
-                    link.flush().await?;
+                    link.send_output().await?;
                     link.close().await;
                 }
                 ended
@@ -192,15 +193,15 @@ impl Shared {
                     Refusal::Disabled | Refusal::Unavailable | Refusal::Memory => RejectionCode::Denied,
                 };
                 link.session.reject(Rejection { code, description: refusal.to_string() });
-                link.flush().await?;
+                link.send_output().await?;
                 link.close().await;
-                Err(End::Refused(refusal))
+                Err(CloseReason::Refused(refusal))
             }
         }
     }
 }
 
-/// Filler of the handshake; it need not be secret, so zeros do when the system gives no randomness.
+/// Returns the random filler of the handshake. It need not be secret, so zeros do if the system provides no randomness.
 fn handshake_bytes() -> [u8; server::RANDOM_LEN] {
     let mut bytes = [0; server::RANDOM_LEN];
     let _ = getrandom::fill(&mut bytes);
@@ -216,8 +217,8 @@ struct Link<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
-    /// Reads once and feeds the session; gives the number of bytes, 0 at the end of the stream.
-    async fn fill(&mut self, size: usize) -> Result<usize, End> {
+    /// Reads once and passes the bytes to the [`Session`]; returns their number, 0 at the end of the stream.
+    async fn fill(&mut self, size: usize) -> Result<usize, CloseReason> {
         self.buffer.clear();
         self.buffer.reserve(size);
         let bytes = self.stream.read_buf(&mut self.buffer).await?;
@@ -225,25 +226,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         Ok(bytes)
     }
 
-    /// Goes through handshake and commands up to the request to publish.
-    async fn publish_request(&mut self, stats: &Stats) -> Result<Key, End> {
+    /// Runs handshake and commands up to the publish request; returns its key.
+    async fn publish_request(&mut self, stats: &Stats) -> Result<Key, CloseReason> {
         loop {
             let bytes = self.fill(READ_BUFFER_BEFORE).await?;
             stats.bytes.fetch_add(bytes as u64, Relaxed);
-            self.flush().await?;
+            self.send_output().await?;
             while let Some(event) = self.session.poll() {
                 if let server::Event::Publish(publish) = event {
                     return Ok(Key(publish.key.reveal().to_owned()));
                 }
             }
             if bytes == 0 || self.session.is_closed() {
-                return Err(End::Io(std::io::ErrorKind::UnexpectedEof.into()));
+                return Err(CloseReason::Io(std::io::ErrorKind::UnexpectedEof.into()));
             }
         }
     }
 
-    /// Sends what the session has to say.
-    async fn flush(&mut self) -> Result<(), End> {
+    /// Sends the pending output of the [`Session`].
+    async fn send_output(&mut self) -> Result<(), CloseReason> {
         let output = self.session.take_output();
         if output.is_empty() {
             return Ok(());
@@ -252,16 +253,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             self.stream.write_all(&output).await?;
             self.stream.flush().await
         });
-        sent.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?.map_err(End::Io)
+        sent.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?.map_err(CloseReason::Io)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Source for Link<S> {
-    async fn read(&mut self) -> Result<usize, End> {
+    async fn read(&mut self) -> Result<usize, CloseReason> {
         self.fill(READ_BUFFER).await
     }
 
-    fn demux(&mut self, items: &mut Vec<Item>) -> Result<bool, End> {
+    fn demux(&mut self, items: &mut Vec<Item>) -> Result<bool, CloseReason> {
         while let Some(event) = self.session.poll() {
             match event {
                 server::Event::Media(tag) => items.extend(self.demuxer.push(tag)),
@@ -277,8 +278,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Source for Link<S> {
                 server::Event::Publish(_) | server::Event::Metadata(_) => {}
             }
         }
-        if let Some(reason) = self.demuxer.hopeless() {
-            return Err(End::Unsupported(reason.to_string()));
+        if let Some(reason) = self.demuxer.unsupported_reason() {
+            return Err(CloseReason::Unsupported(reason.to_string()));
         }
         Ok(!self.session.is_closed())
     }
@@ -287,15 +288,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Source for Link<S> {
         items.extend(self.demuxer.finish());
     }
 
-    async fn answer(&mut self) -> Result<(), End> {
-        self.flush().await
+    async fn flush(&mut self) -> Result<(), CloseReason> {
+        self.send_output().await
     }
 
-    fn obstacle(&self) -> Obstacle {
-        match (self.demuxer.left_out(), self.demuxer.dropped()) {
-            (Some(left_out), _) => Obstacle::Unsupported(left_out.to_string()),
-            (None, 1..) => Obstacle::NoMedia("its frames are empty, or come without a sequence header".to_owned()),
-            (None, 0) => Obstacle::NoMedia("it sends neither video nor audio".to_owned()),
+    fn no_frames_reason(&self) -> NoFramesReason {
+        match (self.demuxer.unsupported(), self.demuxer.dropped()) {
+            (Some(unsupported), _) => NoFramesReason::Unsupported(unsupported.to_string()),
+            (None, 1..) => {
+                NoFramesReason::NoMedia("its frames are empty, or come without a sequence header".to_owned())
+            }
+            (None, 0) => NoFramesReason::NoMedia("it sends neither video nor audio".to_owned()),
         }
     }
 
@@ -303,11 +306,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Source for Link<S> {
         self.session.pending()
     }
 
-    /// Closes our side and waits a moment for the peer to read what was said: a reset would throw it away.
+    /// Shuts down the sending side and waits up to [`CLOSE_TIMEOUT`] for the peer to close.
+    ///
+    /// Closing at once could reset the connection, and the peer would lose the last answer.
     async fn close(&mut self) {
         let _ = timeout(CLOSE_TIMEOUT, async {
             self.stream.shutdown().await?;
-            // Bounded by the time-out; what still comes is of no use.
+            // Bounded by the timeout. Further input is discarded.
             loop {
                 self.buffer.clear();
                 self.buffer.reserve(READ_BUFFER_BEFORE);

@@ -1,4 +1,4 @@
-//! The server for encoders: what all protocols share, from the limits to the end of a contribution.
+//! The server for encoders: the part that all protocols share, from admission to the end of a contribution.
 
 use std::future::Future;
 use std::pin::pin;
@@ -13,110 +13,111 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 use wire::Item;
 
-use crate::authorize::{Admission, Authorizer, DisconnectReason, LinkStats, Publish, Refusal};
+use crate::authorize::{Admission, Authorizer, DisconnectReason, FrameSink, LinkStats, Publish, Refusal};
 use crate::budget::{MemoryBudget, RateCeiling, Share};
-use crate::guard::{Guard, Limits, Permit};
-use crate::silence::{Missing, Silence};
+use crate::connection_limits::{ConnectionLimits, Limits, Permit};
+use crate::stall::{Stall, StallDetector};
 use crate::stats::Stats;
 
-/// How often a contribution is looked at: whether it fell silent, and how its link does.
-const LOOK: Duration = Duration::from_secs(1);
+/// Interval at which a contribution is checked for stalls, memory and link statistics.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Limits of encoder connections.
+/// Configuration of encoder connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// How many there may be.
+    /// Most connections ([`Limits`]).
     pub limits: Limits,
-    /// From accept to a publish request.
+    /// Longest time from accept to a publish request.
     pub handshake_timeout: Duration,
-    /// After so long a TCP connection whose other end does not answer any more is dead.
+    /// Time after which a TCP connection whose peer no longer answers is closed.
     pub idle_timeout: Duration,
-    /// Without a byte, or without a frame behind those that came, once publishing.
+    /// Longest time without a byte, or without a frame among the bytes, once publishing.
     pub media_timeout: Duration,
     /// Largest message an admitted encoder may send, in bytes.
     pub max_message: usize,
-    /// Bits a second that one contribution may send in the long run.
+    /// Bits per second that one contribution may send in the long run.
     pub max_bitrate: u64,
-    /// Bytes that all contributions may hold, what is kept of them for viewers included.
+    /// Bytes of memory for all contributions, media kept for viewers included.
     pub max_memory: u64,
 }
 
-/// The server for encoders; one may serve several listeners.
+/// The server for encoders. One server may have several listeners.
 pub struct Server {
     pub(crate) shared: Arc<Shared>,
 }
 
 pub(crate) struct Shared {
     pub(crate) config: Config,
-    pub(crate) gate: Arc<dyn Authorizer>,
-    pub(crate) guard: Arc<Guard>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) connections: Arc<ConnectionLimits>,
     pub(crate) memory: Arc<MemoryBudget>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
 }
 
-/// An admitted connection, whatever it speaks.
+/// An admitted connection of any protocol.
 pub(crate) trait Source {
-    /// Waits for bytes and takes them in; gives their number, 0 at the end of the stream. Dropping the future in
-    /// between loses nothing.
-    fn read(&mut self) -> impl Future<Output = Result<usize, End>> + Send;
+    /// Waits for bytes and buffers them; returns their number, 0 at the end of the stream.
+    ///
+    /// Dropping the future loses no bytes.
+    fn read(&mut self) -> impl Future<Output = Result<usize, CloseReason>> + Send;
 
-    /// Turns what was taken in into items; false once the encoder has ended its stream.
-    fn demux(&mut self, items: &mut Vec<Item>) -> Result<bool, End>;
+    /// Demultiplexes the buffered bytes into `items`; returns false once the encoder has ended its stream.
+    fn demux(&mut self, items: &mut Vec<Item>) -> Result<bool, CloseReason>;
 
-    /// The connection is over: gives what waited for more.
+    /// Appends the access units that were waiting for more data, because the connection is over.
     fn finish(&mut self, items: &mut Vec<Item>) {
         let _ = items;
     }
 
-    /// Sends what the protocol has to say.
-    fn answer(&mut self) -> impl Future<Output = Result<(), End>> + Send;
+    /// Sends the pending output of the protocol.
+    fn flush(&mut self) -> impl Future<Output = Result<(), CloseReason>> + Send;
 
-    /// Ends the connection in the way the encoder expects.
+    /// Closes the connection in the way that encoders expect.
     fn close(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Why no frame has come of what was taken in; asked when one should have.
-    fn obstacle(&self) -> Obstacle;
+    /// Returns the reason why no frame has come out of the received bytes. Called when one should have.
+    fn no_frames_reason(&self) -> NoFramesReason;
 
-    /// Bytes of what is not whole yet.
+    /// Returns the number of bytes in incomplete messages.
     fn buffered_bytes(&self) -> usize {
         0
     }
 
-    /// How the link does, where the protocol can tell.
-    fn link(&mut self) -> Option<LinkStats> {
+    /// Returns the [`LinkStats`]; `None` if the protocol has none.
+    fn link_stats(&mut self) -> Option<LinkStats> {
         None
     }
 }
 
-/// What stands between the bytes of a contribution and a frame, in words for its owner.
+/// Reason why a contribution has bytes but no frame, in words for its owner.
 #[derive(Debug)]
-pub(crate) enum Obstacle {
-    /// It has media, but none that can be carried.
+pub(crate) enum NoFramesReason {
+    /// All of its media is unsupported.
     Unsupported(String),
-    /// It has none.
+    /// There is no media.
     NoMedia(String),
 }
 
-/// Why a contribution ended other than by its encoder's word.
+/// Reason why a contribution ended, other than by the encoder's own request.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum End {
+pub(crate) enum CloseReason {
     #[error("closed: no publish request in time")]
-    Late,
+    NoPublishRequest,
     #[error("closed: nothing was received for too long")]
     Idle,
-    #[error("closed: no audio and no video came for too long, though the connection is in use")]
-    Frameless,
+    #[error("closed: no audio and no video came for too long, although the connection is in use")]
+    NoFrames,
     #[error("closed: {0}")]
     Protocol(#[from] wire::Error),
     #[error("connection lost: {0}")]
     Io(#[from] std::io::Error),
     #[error("connection lost: {0}")]
-    Srt(#[from] crate::srt::Error),
-    #[error("closed: more than {0} bits a second: lower the encoder's bit rate, or raise ingest.max_bitrate")]
-    Fast(u64),
-    #[error("closed: the memory for media is full and nobody holds more of it: see ingest.max_memory")]
+    Srt(Box<dyn std::error::Error + Send + Sync>),
+    #[error("closed: more than {0} bits per second: lower the encoder's bit rate, or raise ingest.max_bitrate")]
+    BitRate(u64),
+    #[error("closed: the memory for media is full and no contribution uses more of it: see ingest.max_memory")]
     Memory,
     #[error("closed: none of its tracks can be carried: {0}")]
     Unsupported(String),
@@ -126,51 +127,51 @@ pub(crate) enum End {
     Refused(Refusal),
 }
 
-impl From<Obstacle> for End {
-    fn from(obstacle: Obstacle) -> Self {
-        match obstacle {
-            Obstacle::Unsupported(reason) => Self::Unsupported(reason),
-            Obstacle::NoMedia(reason) => Self::NoMedia(reason),
+impl From<NoFramesReason> for CloseReason {
+    fn from(reason: NoFramesReason) -> Self {
+        match reason {
+            NoFramesReason::Unsupported(text) => Self::Unsupported(text),
+            NoFramesReason::NoMedia(text) => Self::NoMedia(text),
         }
     }
 }
 
 impl Server {
-    /// A server that asks `gate` and ends with `shutdown`; its connections run on `tasks`.
+    /// Creates a server that asks `authorizer` about each publisher. Its connections run on `tasks` until `shutdown`.
     pub fn new(
         config: Config,
-        gate: Arc<dyn Authorizer>,
+        authorizer: Arc<dyn Authorizer>,
         stats: Arc<Stats>,
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
-        let guard = Guard::new(config.limits);
+        let connections = ConnectionLimits::new(config.limits);
         let memory = MemoryBudget::new(config.max_memory);
-        Self { shared: Arc::new(Shared { config, gate, guard, memory, stats, tasks, shutdown }) }
+        Self { shared: Arc::new(Shared { config, authorizer, connections, memory, stats, tasks, shutdown }) }
     }
 }
 
 impl Shared {
-    /// Lets a publisher in if there is room for what it will send and the gate says so.
+    /// Admits a publisher if there is memory for its media and the [`Authorizer`] agrees.
     pub(crate) async fn ask(&self, publish: Publish) -> Result<(Admission, Share), Refusal> {
         let share = self.memory.open().ok_or(Refusal::Memory)?;
-        Ok((self.gate.admit(publish).await?, share))
+        Ok((self.authorizer.admit(publish).await?, share))
     }
 
-    /// Hands frames to the sink until the encoder, the program or time ends the contribution.
+    /// Passes frames to the [`FrameSink`] until the encoder, the program or a timeout ends the contribution.
     pub(crate) async fn pump(
         &self,
         source: &mut impl Source,
         (admission, share): (Admission, Share),
-    ) -> Result<(), End> {
+    ) -> Result<(), CloseReason> {
         let Admission { mut sink, stop, .. } = admission;
         let mut ceiling = RateCeiling::new(self.config.max_bitrate, Instant::now());
         let mut stop = pin!(stopped(stop));
-        // One timer looks now and then instead of one set anew for each read.
-        let mut silence = Silence::new(self.config.media_timeout, Instant::now());
-        let mut look = pin!(sleep(self.config.media_timeout.min(LOOK)));
+        // One periodic timer is cheaper than one that is reset at each read.
+        let mut stalls = StallDetector::new(self.config.media_timeout, Instant::now());
+        let mut poll_timer = pin!(sleep(self.config.media_timeout.min(POLL_INTERVAL)));
         let mut items: Vec<Item> = Vec::new();
-        // What came behind the request to publish is in the source already.
+        // Bytes that followed the publish request are already in the source.
         let mut going = source.demux(&mut items)?;
         sink.push(&mut items, 0);
         while going {
@@ -185,85 +186,97 @@ impl Shared {
                     self.stats.bytes.fetch_add(bytes as u64, Relaxed);
                     let now = Instant::now();
                     if !ceiling.take(bytes, now) {
-                        return Err(End::Fast(self.config.max_bitrate));
+                        return Err(CloseReason::BitRate(self.config.max_bitrate));
                     }
                     going = source.demux(&mut items)?;
-                    silence.heard(&items, now);
+                    stalls.received(&items, now);
                     sink.push(&mut items, bytes);
-                    source.answer().await?;
+                    source.flush().await?;
                 }
                 reason = &mut stop => {
                     info!(%reason, "contribution ended");
                     return Ok(());
                 }
                 () = self.shutdown.cancelled() => return Ok(()),
-                () = &mut look => {
-                    let left = silence.judge(Instant::now()).map_err(|missing| match missing {
-                        Missing::Bytes => End::Idle,
-                        Missing::MoreFrames => End::Frameless,
-                        Missing::FirstFrame => source.obstacle().into(),
-                    })?;
-                    if !share.hold(sink.buffered_bytes().saturating_add(source.buffered_bytes() as u64)) {
-                        return Err(End::Memory);
-                    }
-                    if let Some(figures) = source.link() {
-                        sink.link(&figures);
-                    }
-                    look.as_mut().reset(tokio::time::Instant::now() + left.min(LOOK));
+                () = &mut poll_timer => {
+                    let left = check(source, &mut *sink, &share, &stalls)?;
+                    poll_timer.as_mut().reset(tokio::time::Instant::now() + left.min(POLL_INTERVAL));
                 }
             }
         }
-        // The end is told before the connection is: encoders like to be the ones that close it.
+        // The sink is dropped before the connection is closed, because encoders prefer to close it themselves and may
+        // take a while.
         drop(sink);
         source.close().await;
         Ok(())
     }
 
-    /// Counts and logs how a connection ended: the one place where it is told.
-    pub(crate) fn account(&self, permit: &Permit, ended: Result<(), End>) {
+    /// Counts and logs the end of a connection, in this place only.
+    pub(crate) fn account(&self, permit: &Permit, ended: Result<(), CloseReason>) {
         let Err(end) = ended else {
             debug!("connection closed");
             return;
         };
         match &end {
-            End::Refused(refusal) => {
+            CloseReason::Refused(refusal) => {
                 self.stats.refused(*refusal);
                 info!(reason = %refusal, "publisher refused");
                 if !matches!(refusal, Refusal::Unavailable | Refusal::Memory) {
                     permit.failed(Instant::now());
                 }
             }
-            End::Late | End::Idle | End::Frameless => {
+            CloseReason::NoPublishRequest | CloseReason::Idle | CloseReason::NoFrames => {
                 self.stats.timeout.fetch_add(1, Relaxed);
                 info!("{end}");
             }
-            End::Protocol(_) => {
+            CloseReason::Protocol(_) => {
                 self.stats.protocol.fetch_add(1, Relaxed);
                 permit.failed(Instant::now());
                 warn!("{end}");
             }
-            End::Fast(_) => {
+            CloseReason::BitRate(_) => {
                 self.stats.bitrate.fetch_add(1, Relaxed);
                 warn!("{end}");
             }
-            End::Memory => {
+            CloseReason::Memory => {
                 self.stats.memory.fetch_add(1, Relaxed);
                 warn!("{end}");
             }
-            End::Unsupported(_) => {
+            CloseReason::Unsupported(_) => {
                 self.stats.unsupported.fetch_add(1, Relaxed);
                 warn!("{end}");
             }
-            End::NoMedia(_) => {
+            CloseReason::NoMedia(_) => {
                 self.stats.no_media.fetch_add(1, Relaxed);
                 warn!("{end}");
             }
-            End::Io(_) | End::Srt(_) => info!("{end}"),
+            CloseReason::Io(_) | CloseReason::Srt(_) => info!("{end}"),
         }
     }
 }
 
-/// A reason, or never: a sender that is gone has nothing to say.
+/// Checks a contribution for stalls and memory, and passes on its [`LinkStats`]; returns the time left until a stall.
+fn check(
+    source: &mut impl Source,
+    sink: &mut dyn FrameSink,
+    share: &Share,
+    stalls: &StallDetector,
+) -> Result<Duration, CloseReason> {
+    let left = stalls.check(Instant::now()).map_err(|stall| match stall {
+        Stall::Bytes => CloseReason::Idle,
+        Stall::MoreFrames => CloseReason::NoFrames,
+        Stall::FirstFrame => source.no_frames_reason().into(),
+    })?;
+    if !share.hold(sink.buffered_bytes().saturating_add(source.buffered_bytes() as u64)) {
+        return Err(CloseReason::Memory);
+    }
+    if let Some(stats) = source.link_stats() {
+        sink.link(&stats);
+    }
+    Ok(left)
+}
+
+/// Waits for a reason to stop; never returns if the sender is dropped, because then there is no reason.
 async fn stopped(stop: oneshot::Receiver<DisconnectReason>) -> DisconnectReason {
     match stop.await {
         Ok(reason) => reason,

@@ -1,11 +1,11 @@
 //! SRT: the listener, and the task of each connection.
 //!
-//! libsrt does the protocol on threads of its own. What is done here: the answer to each handshake (`door`), a thread
-//! that waits for callers that were let in, and a task for each of them that takes its MPEG-TS in.
+//! libsrt runs the protocol on its own threads. This module adds the policy for each [`handshake`], a thread that waits
+//! for accepted callers, and a task for each of them that receives its MPEG-TS.
 
 mod connection;
-mod door;
 mod ffi;
+mod handshake;
 pub(crate) mod stream_id;
 
 use std::net::UdpSocket;
@@ -23,38 +23,45 @@ pub use connection::{CallerOptions, Connection, Error};
 pub use ffi::{CallError, exit};
 
 use connection::{Socket, millis};
-use door::{Caller, Door};
-use ffi::Hook;
+use ffi::HandshakeHook;
+use handshake::{Caller, HandshakePolicy};
 
 use crate::authorize::{LinkStats, Protocol, Publish};
-use crate::server::{End, Obstacle, Server, Shared, Source};
+use crate::server::{CloseReason, NoFramesReason, Server, Shared, Source};
 
-/// Bytes taken at once: 33 ms of a 16 Mbit/s stream. What is more is taken in the next turn.
+/// Bytes received at once: 33 ms of a 16 Mbit/s stream. Further bytes are received on the next turn.
 const READ_BUFFER: usize = 64 * 1024;
-/// Callers that were let in and wait for their task; libsrt refuses more.
+/// Accepted callers that wait for their task; libsrt refuses more.
 const BACKLOG: i32 = 128;
-/// The oldest libsrt that sends a stream id.
+/// Oldest version of libsrt that sends a stream id.
 const OLDEST_PEER: i32 = 0x01_03_00;
-/// Pause after a failed accept, so that it does not spin.
+/// Pause after a failed accept, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often callers that did not pass are looked for.
+/// Interval between calls of [`HandshakePolicy::sweep`].
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// How to listen for SRT.
+/// Options of an SRT listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The least latency; the caller may ask for more.
+    /// Lowest latency; the caller may ask for more.
     pub latency: Duration,
-    /// Whether callers must encrypt with their live stream's passphrase; if not, they must not encrypt at all. libsrt has no
-    /// way in between that a caller with its own defaults would take.
+    /// Whether callers must encrypt with their live stream's passphrase. If false, they must not encrypt at all.
+    ///
+    /// libsrt has no option in between that works for a caller with default settings.
     pub encryption: bool,
 }
 
+impl From<Error> for CloseReason {
+    fn from(error: Error) -> Self {
+        Self::Srt(Box::new(error))
+    }
+}
+
 impl Server {
-    /// Starts to accept SRT connections on a bound socket.
+    /// Accepts SRT connections on a bound socket.
     pub fn listen_srt(&self, socket: UdpSocket, options: Options) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        let door = Arc::new(Door::new(Arc::clone(&shared), options.encryption));
+        let policy = Arc::new(HandshakePolicy::new(Arc::clone(&shared), options.encryption));
         let listener = Arc::new(Socket::new()?);
         let id = listener.0;
         if socket.local_addr()?.is_ipv6() {
@@ -63,19 +70,19 @@ impl Server {
         ffi::set_int(id, ffi::OPT_RCVLATENCY, millis(options.latency))?;
         ffi::set_int(id, ffi::OPT_VERSION_MIN, OLDEST_PEER)?;
         ffi::bind(id, socket)?;
-        ffi::listen(id, BACKLOG, Arc::clone(&door) as Arc<dyn Hook>)?;
+        ffi::listen(id, BACKLOG, Arc::clone(&policy) as Arc<dyn HandshakeHook>)?;
 
-        let waiting = (Arc::clone(&shared), Arc::clone(&door));
+        let waiting = (Arc::clone(&shared), Arc::clone(&policy));
         self.shared.tasks.spawn_blocking(move || waiting.0.wait_for_callers(id, &waiting.1));
         self.shared.tasks.spawn(async move {
             let mut tick = interval(SWEEP);
             loop {
                 tokio::select! {
-                    _ = tick.tick() => door.sweep(Instant::now()),
+                    _ = tick.tick() => policy.sweep(Instant::now()),
                     () = shared.shutdown.cancelled() => break,
                 }
             }
-            // Wakes the thread that waits for callers, which finds the listener gone.
+            // Wakes the thread that waits for callers, which then finds the listener closed.
             drop(listener);
         });
         Ok(())
@@ -83,11 +90,11 @@ impl Server {
 }
 
 impl Shared {
-    /// Takes callers that were let in, until the listener is closed.
-    fn wait_for_callers(self: &Arc<Self>, listener: ffi::Id, door: &Arc<Door>) {
+    /// Starts a task for each accepted caller until the listener is closed.
+    fn wait_for_callers(self: &Arc<Self>, listener: ffi::Id, policy: &Arc<HandshakePolicy>) {
         loop {
             match ffi::accept(listener) {
-                Ok(id) => self.take_caller(id, door),
+                Ok(id) => self.take_caller(id, policy),
                 Err(_) if ffi::state(listener) != ffi::STATE_LISTENING => return,
                 Err(error) => {
                     warn!(%error, "an SRT caller could not be accepted");
@@ -97,14 +104,14 @@ impl Shared {
         }
     }
 
-    fn take_caller(self: &Arc<Self>, socket: ffi::Id, door: &Arc<Door>) {
+    fn take_caller(self: &Arc<Self>, socket: ffi::Id, policy: &Arc<HandshakePolicy>) {
         let connection = match Connection::accepted(socket) {
             Ok(connection) => connection,
             Err(error) => return warn!(%error, "an SRT caller was gone before it was accepted"),
         };
-        // One that was given up is not known any more; dropping the connection closes it.
-        let Some(caller) = door.take(socket) else { return };
-        door.passed(&caller);
+        // A caller that was given up is no longer known. Dropping the connection closes it.
+        let Some(caller) = policy.take(socket) else { return };
+        policy.passed(&caller);
         let shared = Arc::clone(self);
         let id = ContributionId::generate();
         let span = tracing::info_span!("contribution", %id, peer = %caller.peer);
@@ -125,35 +132,35 @@ impl Shared {
             Ok(admitted) => {
                 permit.succeeded();
                 info!(stream = %admitted.0.stream, protocol = ?Protocol::Srt, "publishing");
-                self.pump(&mut Feed::new(connection), admitted).await
+                self.pump(&mut TransportStream::new(connection), admitted).await
             }
-            Err(refusal) => Err(End::Refused(refusal)),
+            Err(refusal) => Err(CloseReason::Refused(refusal)),
         };
         self.account(&permit, ended);
     }
 }
 
-/// MPEG-TS from an SRT connection.
-struct Feed {
+/// An MPEG transport stream received over SRT.
+struct TransportStream {
     connection: Connection,
     demuxer: Demuxer,
     buffer: Box<[u8]>,
     filled: usize,
 }
 
-impl Feed {
+impl TransportStream {
     fn new(connection: Connection) -> Self {
         Self { connection, demuxer: Demuxer::new(Limits::default()), buffer: vec![0; READ_BUFFER].into(), filled: 0 }
     }
 }
 
-impl Source for Feed {
-    async fn read(&mut self) -> Result<usize, End> {
+impl Source for TransportStream {
+    async fn read(&mut self) -> Result<usize, CloseReason> {
         self.filled = self.connection.receive(&mut self.buffer).await?;
         Ok(self.filled)
     }
 
-    fn demux(&mut self, items: &mut Vec<Item>) -> Result<bool, End> {
+    fn demux(&mut self, items: &mut Vec<Item>) -> Result<bool, CloseReason> {
         let filled = std::mem::take(&mut self.filled);
         self.demuxer.push(self.buffer.get(..filled).unwrap_or_default(), items)?;
         self.demuxer.report(items);
@@ -161,26 +168,26 @@ impl Source for Feed {
     }
 
     fn finish(&mut self, items: &mut Vec<Item>) {
-        // A frame that is cut short by the end is no fault in the media.
+        // A frame truncated by the end of the connection is not a fault of the media.
         self.demuxer.finish(items);
     }
 
-    async fn answer(&mut self) -> Result<(), End> {
+    async fn flush(&mut self) -> Result<(), CloseReason> {
         Ok(())
     }
 
     async fn close(&mut self) {}
 
-    fn obstacle(&self) -> Obstacle {
-        match self.demuxer.obstacle() {
-            ts::Obstacle::NotCarried(left_out) => Obstacle::Unsupported(left_out.to_string()),
-            obstacle => Obstacle::NoMedia(obstacle.to_string()),
+    fn no_frames_reason(&self) -> NoFramesReason {
+        match self.demuxer.no_frames_reason() {
+            ts::NoFramesReason::NotCarried(unsupported) => NoFramesReason::Unsupported(unsupported.to_string()),
+            reason => NoFramesReason::NoMedia(reason.to_string()),
         }
     }
 
-    fn link(&mut self) -> Option<LinkStats> {
+    fn link_stats(&mut self) -> Option<LinkStats> {
         let stats = *self.demuxer.stats();
         let (continuity_errors, dropped_units) = (stats.continuity_errors, stats.dropped);
-        self.connection.figures().ok().map(|link| LinkStats { continuity_errors, dropped_units, ..link })
+        self.connection.stats().ok().map(|link| LinkStats { continuity_errors, dropped_units, ..link })
     }
 }

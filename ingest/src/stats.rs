@@ -1,10 +1,10 @@
-//! Counters of ingest as a whole; what a single stream sends is counted by its sink.
+//! Counters of ingest as a whole. Each [`FrameSink`](crate::FrameSink) counts the media of its own stream.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::authorize::Refusal;
 
-/// What happened at the listeners.
+/// Counters of all listeners.
 #[derive(Debug, Default)]
 pub struct Stats {
     pub(crate) accepted: AtomicU64,
@@ -25,54 +25,54 @@ pub struct Stats {
     pub(crate) memory: AtomicU64,
 }
 
-/// How many connections were turned away, by reason.
+/// Number of refused connections, by reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefusalCounts {
-    /// Over a limit of connections.
+    /// Exceeded a limit of connections.
     pub full: u64,
-    /// Broke the protocol.
+    /// Violated the protocol.
     pub protocol: u64,
-    /// Did not ask to publish in time, or fell silent.
+    /// Did not ask to publish in time, or stalled.
     pub timeout: u64,
-    /// Came with an unknown stream key.
+    /// Presented an unknown stream key.
     pub unknown_key: u64,
-    /// Came for a disabled live stream.
+    /// Presented the key of a disabled live stream.
     pub disabled: u64,
-    /// Came when the program could not take a stream.
+    /// Arrived when the program could not accept a stream.
     pub unavailable: u64,
-    /// Came by SRT without the passphrase, or with a wrong one.
+    /// Connected by SRT without the passphrase, or with a wrong one.
     pub passphrase: u64,
-    /// Tried again by SRT too soon after such failures.
+    /// Retried by SRT too soon after such failures.
     pub throttled: u64,
-    /// Came by SRT with a stream id that names no key or asks to play.
+    /// Connected by SRT with a stream id that contains no key or asks to play.
     pub not_publishing: u64,
-    /// Sent only what cannot be carried.
+    /// Sent only unsupported media.
     pub unsupported: u64,
-    /// Sent bytes for a while, and no frame.
+    /// Sent bytes for a while, but no frame.
     pub no_media: u64,
-    /// Sent more than the highest bit rate.
+    /// Exceeded the highest bit rate.
     pub bitrate: u64,
-    /// Came when the memory for media was full, or held the most of it then.
+    /// Arrived when the memory for media was full, or used the most of it at that time.
     pub memory: u64,
 }
 
 impl Stats {
-    /// Connections accepted since the start.
+    /// Returns the number of accepted connections since the start.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Relaxed)
     }
 
-    /// Connections open now.
+    /// Returns the number of open connections.
     pub fn open(&self) -> u64 {
         self.open.load(Relaxed)
     }
 
-    /// Bytes received since the start.
+    /// Returns the number of received bytes since the start.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }
 
-    /// Connections turned away since the start.
+    /// Returns the number of refused connections since the start.
     pub fn refusals(&self) -> RefusalCounts {
         RefusalCounts {
             full: self.full.load(Relaxed),

@@ -1,6 +1,6 @@
-//! The RTMP listener over real sockets: admission, refusals, limits, and what ends a contribution.
+//! The RTMP listener over real sockets: admission, refusals, limits, and the end of a contribution.
 
-// A helper of a test may panic as the test itself may.
+// A helper of a test may panic like the test itself.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -10,12 +10,12 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{News, Rig, config};
+use common::{Event, Rig, config};
 use ingest::{Config, DisconnectReason, Item, Limits, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use wire::amf0::Value;
-use wire::rtmp::chunk::{Limits as ChunkLimits, Reader, Writer};
+use wire::rtmp::chunk::{Limits as ChunkLimits, MessageHeader, Reader, Writer};
 use wire::rtmp::message::{Command, Message};
 
 const SPS_RECORD: &[u8] = &[
@@ -87,18 +87,26 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Encoder<S> {
 
     fn command(&mut self, stream: u32, name: &str, object: Value, arguments: Vec<Value>) {
         let (kind, body) = Message::Command(Command::new(name, 1.0, object, arguments)).encode();
-        self.writer.write(&mut self.out, 3, kind, stream, 0, &body);
+        self.writer.write(
+            &mut self.out,
+            MessageHeader { chunk_stream: 3, kind, stream_id: stream, timestamp: 0 },
+            &body,
+        );
     }
 
     fn video(&mut self, millis: u32, body: &[u8]) {
-        self.writer.write(&mut self.out, 6, 9, 1, millis, body);
+        self.writer.write(
+            &mut self.out,
+            MessageHeader { chunk_stream: 6, kind: 9, stream_id: 1, timestamp: millis },
+            body,
+        );
     }
 
     async fn send(&mut self) {
         self.stream.write_all(&std::mem::take(&mut self.out)).await.unwrap();
     }
 
-    /// The code of the first status the server sends before it closes.
+    /// Returns the code of the first status that the server sends before it closes.
     async fn status(&mut self) -> Option<(String, String)> {
         let limits = ChunkLimits { message: 65_536, streams: 8, pending: 65_536, block: 0 };
         let mut reader = Reader::new(limits, 0);
@@ -129,18 +137,18 @@ fn avc(kind: u8, packet: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn frames_reach_the_sink_and_the_end_is_told() {
+async fn frames_and_the_end_reach_the_sink() {
     let mut rig = Listening::new(config()).await;
     let mut encoder = Encoder::publish(rig.address, "good?token=1").await;
-    assert!(matches!(rig.next().await, News::Asked(key) if key == "good"));
+    assert!(matches!(rig.next().await, Event::Asked(key) if key == "good"));
     encoder.video(0, &avc(1, 0, SPS_RECORD));
-    // The first picture is known to be whole by the second one.
+    // The second frame shows that the first one is complete.
     encoder.video(40, &avc(1, 1, &[0, 0, 0, 2, 0x65, 0x88]));
     encoder.video(80, &avc(2, 1, &[0, 0, 0, 2, 0x41, 0x9a]));
     encoder.send().await;
     let mut items = Vec::new();
     while items.len() < 2 {
-        let News::Items(more) = rig.next().await else { panic!("items") };
+        let Event::Items(more) = rig.next().await else { panic!("items") };
         items.extend(more);
     }
     assert!(matches!(&items[0], Item::Track(_)));
@@ -148,7 +156,7 @@ async fn frames_reach_the_sink_and_the_end_is_told() {
         matches!(&items[1], Item::Frame(f) if f.access.is_independent() && f.payload.as_ref() == [0, 0, 0, 2, 0x65, 0x88])
     );
     drop(encoder);
-    assert!(matches!(rig.next().await, News::Gone));
+    assert!(matches!(rig.next().await, Event::Ended));
 }
 
 #[tokio::test]
@@ -170,11 +178,11 @@ async fn refusals_say_why() {
 async fn the_program_can_end_a_contribution() {
     let mut rig = Listening::new(config()).await;
     let mut encoder = Encoder::publish(rig.address, "good").await;
-    assert!(matches!(rig.next().await, News::Asked(_)));
-    let stop = rig.door.stops.lock().pop().unwrap();
+    assert!(matches!(rig.next().await, Event::Asked(_)));
+    let stop = rig.authorizer.stops.lock().pop().unwrap();
     stop.send(DisconnectReason::TakenOver).unwrap();
     encoder.closed().await;
-    assert!(matches!(rig.next().await, News::Gone));
+    assert!(matches!(rig.next().await, Event::Ended));
 }
 
 #[tokio::test]
@@ -184,9 +192,9 @@ async fn silence_and_slow_handshakes_are_cut_off() {
     let mut mute = TcpStream::connect(rig.address).await.unwrap();
     assert_eq!(mute.read(&mut [0; 1]).await.unwrap(), 0);
     let mut encoder = Encoder::publish(rig.address, "good").await;
-    assert!(matches!(rig.next().await, News::Asked(_)));
+    assert!(matches!(rig.next().await, Event::Asked(_)));
     encoder.closed().await;
-    assert!(matches!(rig.next().await, News::Gone));
+    assert!(matches!(rig.next().await, Event::Ended));
     rig.end().await;
     assert_eq!(rig.stats.refusals().timeout, 2);
 }
@@ -195,7 +203,7 @@ async fn silence_and_slow_handshakes_are_cut_off() {
 async fn an_encoder_that_sends_too_much_is_cut_off() {
     let mut rig = Listening::new(Config { max_bitrate: 8_000, ..config() }).await;
     let mut encoder = Encoder::publish(rig.address, "good").await;
-    assert!(matches!(rig.next().await, News::Asked(_)));
+    assert!(matches!(rig.next().await, Event::Asked(_)));
     encoder.video(0, &avc(1, 1, &[0; 20_000]));
     encoder.send().await;
     encoder.closed().await;
@@ -204,7 +212,7 @@ async fn an_encoder_that_sends_too_much_is_cut_off() {
 }
 
 #[tokio::test]
-async fn when_memory_is_full_the_largest_goes_and_nobody_comes() {
+async fn when_memory_is_full_the_largest_is_closed_and_new_ones_are_refused() {
     let rig = Listening::new(Config { max_memory: 60_000, ..config() }).await;
     let mut small = Encoder::publish(rig.address, "good").await;
     let mut large = Encoder::publish(rig.address, "good").await;
@@ -219,11 +227,11 @@ async fn when_memory_is_full_the_largest_goes_and_nobody_comes() {
 }
 
 #[tokio::test]
-async fn connections_over_the_limit_are_closed_and_garbage_harms_nobody() {
+async fn connections_over_the_limit_are_closed_and_garbage_harms_no_one() {
     let limits = Limits { connections: 8, per_address: 2 };
     let mut rig = Listening::new(Config { limits, ..config() }).await;
     let mut first = Encoder::publish(rig.address, "good").await;
-    assert!(matches!(rig.next().await, News::Asked(_)));
+    assert!(matches!(rig.next().await, Event::Asked(_)));
     let mut garbage = TcpStream::connect(rig.address).await.unwrap();
     let mut third = TcpStream::connect(rig.address).await.unwrap();
     assert!(matches!(third.read(&mut [0; 1]).await, Ok(0) | Err(_)));
@@ -231,7 +239,7 @@ async fn connections_over_the_limit_are_closed_and_garbage_harms_nobody() {
     let _ = garbage.read_to_end(&mut Vec::new()).await;
     first.video(0, &avc(1, 0, SPS_RECORD));
     first.send().await;
-    assert!(matches!(rig.next().await, News::Items(_)));
+    assert!(matches!(rig.next().await, Event::Items(_)));
     assert_eq!(rig.stats.refusals().full, 1);
 }
 
@@ -259,5 +267,5 @@ async fn rtmps_speaks_tls() {
     let name = "localhost".try_into().unwrap();
     let stream = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, tcp).await.unwrap();
     let _encoder = Encoder::over(stream, "good").await;
-    assert!(matches!(rig.next().await, News::Asked(key) if key == "good"));
+    assert!(matches!(rig.next().await, Event::Asked(key) if key == "good"));
 }

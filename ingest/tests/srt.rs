@@ -1,6 +1,6 @@
-//! The SRT listener over real sockets, with our own caller: refusals, stream ids, keys, and what ends a contribution.
+//! The SRT listener over real sockets, with our own caller: refusals, stream ids, keys, and the end of a contribution.
 
-// A helper of a test may panic as the test itself may.
+// A helper of a test may panic like the test itself.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -8,15 +8,15 @@ mod common;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use common::{News, PASSPHRASE, Rig, config};
+use common::{Event, PASSPHRASE, Rig, config};
 use ingest::srt::{CallerOptions, Connection, Error, Options};
 use ingest::{Config, DisconnectReason, Key, Limits, Passphrase};
 
-/// What the other tests of this process may take meanwhile.
+/// Bytes of memory that the other tests of this process may use meanwhile.
 const MAX_GROWN: u64 = 32 << 20;
-/// Packets of a transport stream without a programme, as many as one SRT message takes.
+/// Packets of a transport stream without a programme, as many as fit in one SRT message.
 const NULL_PACKETS: [u8; 7 * 188] = null_packets();
-// What a caller is told; see `srt.h` and `access_control.h` of libsrt.
+// Reasons that a caller gets; see `srt.h` and `access_control.h` of libsrt.
 const BAD_SECRET: i32 = 10;
 const UNSECURE: i32 = 11;
 const BAD_REQUEST: i32 = 1400;
@@ -66,9 +66,9 @@ async fn refusal(to: SocketAddr, stream_id: &str, passphrase: Option<&str>) -> i
     }
 }
 
-/// Publishes until the server has some of it.
+/// Publishes until the server has received some of it.
 async fn assert_publishes(rig: &mut Rig, mut caller: Connection) {
-    let News::Asked(key) = rig.next().await else { panic!("the gate is asked") };
+    let Event::Asked(key) = rig.next().await else { panic!("the authorizer is asked") };
     assert_eq!(key, "good");
     let before = rig.received.borrow().bytes;
     for _ in 0..10 {
@@ -76,7 +76,7 @@ async fn assert_publishes(rig: &mut Rig, mut caller: Connection) {
     }
     rig.wait_for(|received| received.bytes >= before + 10 * NULL_PACKETS.len()).await;
     drop(caller);
-    assert!(matches!(rig.next().await, News::Gone));
+    assert!(matches!(rig.next().await, Event::Ended));
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn each_refusal_has_its_own_code_and_the_listener_lives_on() {
     assert_publishes(&mut rig, caller).await;
     let counted = |stats: ingest::RefusalCounts| (stats.unknown_key, stats.disabled, stats.not_publishing);
     assert_eq!(counted(rig.stats.refusals()), (1, 1, 2));
-    // libsrt does not tell of a wrong passphrase: it shows when the caller has not appeared for a while.
+    // libsrt does not report a wrong passphrase: it is noticed when the caller has not appeared for a while.
     let passphrases = async {
         while rig.stats.refusals().passphrase < 2 {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -113,7 +113,7 @@ async fn wrong_passphrases_are_slowed_down_and_forgiven() {
     }
     assert_eq!(codes[..3], [BAD_SECRET; 3]);
     assert!(codes.contains(&OVERLOAD), "{codes:?}");
-    // The owner gets in after the wait, and then it is forgotten.
+    // The owner is accepted after the delay, and earlier failures are cleared.
     let caller = loop {
         match call(to, "good", Some(PASSPHRASE)).await {
             Ok(caller) => break caller,
@@ -152,9 +152,9 @@ async fn the_program_can_end_a_contribution() {
     let mut rig = Rig::new(config());
     let to = listen(&rig, true);
     let mut caller = call(to, "good", Some(PASSPHRASE)).await.unwrap();
-    assert!(matches!(rig.next().await, News::Asked(_)));
-    rig.door.stops.lock().pop().unwrap().send(DisconnectReason::TakenOver).unwrap();
-    assert!(matches!(rig.next().await, News::Gone));
+    assert!(matches!(rig.next().await, Event::Asked(_)));
+    rig.authorizer.stops.lock().pop().unwrap().send(DisconnectReason::TakenOver).unwrap();
+    assert!(matches!(rig.next().await, Event::Ended));
     assert_eq!(caller.receive(&mut [0; 2_000]).await.unwrap(), 0);
     rig.end().await;
 }
@@ -165,16 +165,16 @@ async fn silence_is_cut_off_and_limits_hold() {
     let mut rig = Rig::new(Config { limits, media_timeout: Duration::from_millis(300), ..config() });
     let to = listen(&rig, true);
     let mut silent = call(to, "good", Some(PASSPHRASE)).await.unwrap();
-    assert!(matches!(rig.next().await, News::Asked(_)));
+    assert!(matches!(rig.next().await, Event::Asked(_)));
     assert_eq!(refusal(to, "good", Some(PASSPHRASE)).await, OVERLOAD);
     assert_eq!(silent.receive(&mut [0; 2_000]).await.unwrap(), 0);
-    assert!(matches!(rig.next().await, News::Gone));
+    assert!(matches!(rig.next().await, Event::Ended));
     assert_eq!((rig.stats.refusals().timeout, rig.stats.refusals().full), (1, 1));
     rig.end().await;
 }
 
 #[tokio::test]
-async fn the_link_is_told_of() {
+async fn link_statistics_are_reported() {
     let rig = Rig::new(config());
     let to = listen(&rig, true);
     let mut caller = call(to, "good", Some(PASSPHRASE)).await.unwrap();
@@ -196,13 +196,13 @@ async fn the_link_is_told_of() {
     rig.end().await;
 }
 
-/// A handshake's first packet, as anyone can send it.
+/// Returns the first packet of a handshake, as anyone can send it.
 fn induction(number: u32) -> Vec<u8> {
     let words = [0x8000_0000, 0, 0, 0, 4, 2, number, 1_500, 8_192, 1, number, 0, 0x0100_007f, 0, 0, 0];
     words.iter().flat_map(|word: &u32| word.to_be_bytes()).collect()
 }
 
-/// Resident memory of this process, in bytes.
+/// Returns the resident memory of this process, in bytes.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -210,11 +210,11 @@ fn resident() -> u64 {
 }
 
 #[tokio::test]
-async fn garbage_and_half_open_handshakes_harm_nobody() {
+async fn garbage_and_half_open_handshakes_harm_no_one() {
     let mut rig = Rig::new(config());
     let to = listen(&rig, true);
     let mut caller = call(to, "good", Some(PASSPHRASE)).await.unwrap();
-    assert!(matches!(rig.next().await, News::Asked(_)));
+    assert!(matches!(rig.next().await, Event::Asked(_)));
     let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
     let before = resident();
     for number in 0..100_000u32 {

@@ -1,4 +1,4 @@
-//! AMF0, the notation of RTMP commands and metadata (Adobe, "Action Message Format - AMF 0").
+//! AMF0, the encoding of RTMP commands and metadata (Adobe, "Action Message Format - AMF 0").
 
 mod decode;
 
@@ -12,28 +12,28 @@ const SHORT_STRING: usize = u16::MAX as usize;
 pub enum Value {
     /// A double.
     Number(f64),
-    /// A truth value.
+    /// A boolean.
     Boolean(bool),
-    /// A text; bytes that are not UTF-8 were replaced.
+    /// A text. Bytes that were not UTF-8 are replaced.
     String(String),
-    /// Named values in the order sent. A typed object comes out as this, without its class name.
+    /// Named values in the order sent. Also the result of a typed object, without its class name.
     Object(Vec<(String, Value)>),
-    /// Nothing, on purpose.
+    /// An explicit null.
     Null,
-    /// Nothing; references and the `unsupported` marker come out as this too.
+    /// No value. Also the result of references and of the `unsupported` marker.
     Undefined,
-    /// An associative array: what most encoders wrap `onMetaData` in.
+    /// An associative array, in which most encoders send `onMetaData`.
     EcmaArray(Vec<(String, Value)>),
     /// A list.
     StrictArray(Vec<Value>),
-    /// Milliseconds since the Unix epoch; the time zone is reserved and dropped.
+    /// Milliseconds since the Unix epoch. The time zone is reserved and dropped.
     Date(f64),
-    /// A text longer than 65 535 bytes, or sent as such; an XML document comes out as this too.
+    /// A text longer than 65 535 bytes, or sent in this form. Also the result of an XML document.
     LongString(String),
 }
 
 impl Value {
-    /// The text of a string of either length.
+    /// Returns the text of a [`Value::String`] or [`Value::LongString`].
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) | Self::LongString(text) => Some(text),
@@ -41,7 +41,7 @@ impl Value {
         }
     }
 
-    /// The number.
+    /// Returns the number of a [`Value::Number`].
     pub const fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Number(n) => Some(*n),
@@ -49,7 +49,7 @@ impl Value {
         }
     }
 
-    /// The named values of an object or an associative array.
+    /// Returns the named values of a [`Value::Object`] or [`Value::EcmaArray`].
     pub fn properties(&self) -> &[(String, Self)] {
         match self {
             Self::Object(pairs) | Self::EcmaArray(pairs) => pairs,
@@ -57,17 +57,17 @@ impl Value {
         }
     }
 
-    /// The first property called `name` of an object or an associative array.
+    /// Returns the first of [`Value::properties`] named `name`.
     pub fn get(&self, name: &str) -> Option<&Self> {
         self.properties().iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// An object of `pairs`.
+    /// Creates an object with `pairs`.
     pub fn object<const N: usize>(pairs: [(&str, Self); N]) -> Self {
         Self::Object(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
     }
 
-    /// Appends the value to `out`.
+    /// Appends the encoded value to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Number(n) => {
@@ -121,7 +121,7 @@ impl From<f64> for Value {
     }
 }
 
-/// A text with a 16-bit length, cut at a character where it is longer than that.
+/// Writes a text with a 16-bit length. A longer one is truncated at a character boundary.
 fn encode_short(text: &str, out: &mut Vec<u8>) {
     let mut len = text.len().min(SHORT_STRING);
     while !text.is_char_boundary(len) {
@@ -185,7 +185,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_comes_back(values in prop::collection::vec(any_value(), 0..4)) {
+        fn encoded_values_are_decoded_again(values in prop::collection::vec(any_value(), 0..4)) {
             let mut bytes = Vec::new();
             values.iter().for_each(|value| value.encode(&mut bytes));
             prop_assert_eq!(decode_all(&bytes).unwrap(), values);

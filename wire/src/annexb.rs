@@ -1,17 +1,17 @@
 //! Annex B byte streams (ITU-T H.264 and H.265): from start codes to samples of length-prefixed NAL units.
 //!
-//! The bytes come in pieces of any size. A payload byte is copied once, from the piece to the sample: start codes are
-//! looked for in the piece, and what stands between them goes behind its length prefix at once.
+//! Bytes arrive in pieces of any size. A payload byte is copied once, from the piece to the sample: start codes are
+//! searched in the piece, and the bytes between them are appended after their length prefix at once.
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 
-/// What begins a NAL unit; a fourth byte in front, a zero, counts as filling of the unit before.
+/// Start code of a NAL unit. A zero byte before it counts as trailing zeros of the previous unit.
 const START_CODE: &[u8] = &[0, 0, 1];
 /// Bytes of a length prefix.
 const PREFIX: usize = 4;
 
-/// Which standard the NAL units follow.
+/// Standard that the NAL units follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Codec {
     /// H.264.
@@ -20,33 +20,33 @@ pub(crate) enum Codec {
     Hevc,
 }
 
-/// What a NAL unit means for the access unit.
+/// Role of a NAL unit within its access unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The first of its access unit; dropped.
+    /// Access unit delimiter, the first NAL unit of its access unit; dropped.
     Delimiter,
-    /// A parameter set: it stands before the slices, and is handed out instead of kept.
+    /// Parameter set, which precedes the slices. Returned as [`Output::Parameters`] and not kept in the access unit.
     Parameters,
-    /// It stands before the slices.
+    /// Other NAL unit that precedes the slices, as SEI.
     Before,
-    /// A slice; `first` of its picture.
+    /// Slice; `first` if it is the first of its frame.
     Slice { first: bool },
-    /// It belongs to the access unit that it stands in.
+    /// NAL unit that belongs to the current access unit wherever it appears.
     Within,
     /// Filler; dropped.
     Filler,
 }
 
 impl Codec {
-    /// Bytes of a NAL unit that tell its role.
-    const fn telling(self) -> usize {
+    /// Returns how many bytes of a NAL unit determine its [`Role`].
+    const fn role_bytes(self) -> usize {
         match self {
             Self::Avc => 2,
             Self::Hevc => 3,
         }
     }
 
-    /// What `nal` means for the access unit that it is in, or begins.
+    /// Returns the [`Role`] of `nal` in the access unit that it belongs to, or begins.
     pub(crate) fn role(self, nal: &[u8]) -> Role {
         let byte = |n: usize| nal.get(n).copied().unwrap_or(0);
         match self {
@@ -62,7 +62,7 @@ impl Codec {
             Self::Hevc => match byte(0) >> 1 & 0x3f {
                 35 => Role::Delimiter,
                 38 => Role::Filler,
-                // Other layers begin nothing.
+                // NAL units of other layers begin no access unit.
                 _ if byte(0) & 1 != 0 || byte(1) >> 3 != 0 => Role::Within,
                 0..=31 => Role::Slice { first: byte(2) & 0x80 != 0 },
                 32..=34 => Role::Parameters,
@@ -73,55 +73,56 @@ impl Codec {
     }
 }
 
-/// What comes out of an [`Assembler`].
+/// Output of an [`Assembler`].
 #[derive(Debug)]
 pub(crate) enum Output<'a, T> {
-    /// A parameter set of the access unit to come.
+    /// A parameter set of the next access unit.
     Parameters(&'a [u8]),
-    /// An access unit as an MP4 sample holds it, with the time set when it began, if that was not given to one before.
+    /// An access unit as an MP4 sample holds it, with the time that applied when it began. `None` if an earlier unit
+    /// already got that time.
     Unit(Bytes, Option<T>),
-    /// An access unit that lacks its beginning or is over the limit, dropped.
+    /// An access unit was dropped, because its beginning is missing or it exceeds the limit.
     Dropped,
 }
 
-/// Puts access units together. Access unit delimiters, filler and parameter sets are left out of them.
+/// Assembles access units, without access unit delimiters, filler and parameter sets.
 #[derive(Clone, Debug)]
 pub(crate) struct Assembler<T> {
     codec: Codec,
     finder: Finder<'static>,
-    /// Bytes of memory taken at once.
+    /// Size of a memory block, in bytes.
     block: usize,
-    /// The block before, which is free again by the time of the next one where frames are not kept.
+    /// The previous block. If frames are not kept, it is free again by the time that the next one is needed.
     spare: BytesMut,
-    /// Longest access unit. A longer one is dropped, up to the beginning of another.
+    /// Longest access unit. A longer one is dropped, and bytes are skipped up to the beginning of another.
     limit: usize,
-    /// The access unit under way, each NAL unit behind its prefix; then room for those to come.
+    /// The current access unit, each NAL unit after its length prefix, followed by free space.
     unit: BytesMut,
-    /// The NAL unit under way.
+    /// The current NAL unit.
     nal: Option<Nal<T>>,
-    /// Zeros at the end of what was pushed last, as far as they can begin a start code.
+    /// Number of zeros at the end of the bytes pushed last, up to the two that can begin a start code.
     zeros: usize,
-    /// Time of the access unit under way.
+    /// Time of the current access unit.
     time: Option<T>,
-    /// Time that waits for the next access unit to begin.
+    /// Time for the next access unit that begins.
     pending: Option<T>,
-    /// The access unit under way has a slice.
+    /// Whether the current access unit has a slice.
     sliced: bool,
-    /// Nothing is taken before an access unit begins.
-    hunting: bool,
+    /// Whether everything is skipped until an access unit begins.
+    searching: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Nal<T> {
-    /// Where in the unit its prefix is.
+    /// Offset of the length prefix in the access unit.
     at: usize,
     role: Option<Role>,
-    /// The time that waited when it began.
+    /// [`Assembler::pending`] when the NAL unit began.
     time: Option<T>,
 }
 
 impl<T: Copy> Assembler<T> {
-    /// An assembler that takes memory in blocks of `block` bytes and drops access units over `limit` bytes.
+    /// Creates an assembler that allocates blocks of `block` bytes and drops access units longer than `limit` bytes.
     pub(crate) fn new(codec: Codec, block: usize, limit: usize) -> Self {
         Self {
             codec,
@@ -135,16 +136,16 @@ impl<T: Copy> Assembler<T> {
             time: None,
             pending: None,
             sliced: false,
-            hunting: true,
+            searching: true,
         }
     }
 
-    /// Sets the time of the first access unit that begins in what is pushed from here on.
+    /// Sets the time of the first access unit that begins in the bytes pushed from now on.
     pub(crate) fn set_time(&mut self, time: Option<T>) {
         self.pending = time;
     }
 
-    /// Takes the next bytes.
+    /// Takes the next bytes, of any content.
     pub(crate) fn push(&mut self, mut bytes: &[u8], out: &mut impl FnMut(Output<'_, T>)) {
         bytes = match (self.zeros, bytes) {
             (2.., [1, rest @ ..]) | (1.., [0, 1, rest @ ..]) => {
@@ -163,15 +164,15 @@ impl<T: Copy> Assembler<T> {
         self.note_zeros(bytes);
     }
 
-    /// Where the first start code in `bytes` begins.
+    /// Returns the offset of the first start code in `bytes`.
     pub(crate) fn find(&self, bytes: &[u8]) -> Option<usize> {
         self.finder.find(bytes)
     }
 
-    /// Takes the next bytes, within which there is no start code.
+    /// Takes the next bytes, which contain no whole start code.
     #[inline]
     pub(crate) fn push_plain(&mut self, bytes: &[u8], out: &mut impl FnMut(Output<'_, T>)) {
-        // One may have begun before them.
+        // A start code may have begun before these bytes.
         if self.zeros > 0 {
             return self.push(bytes, out);
         }
@@ -190,16 +191,16 @@ impl<T: Copy> Assembler<T> {
         };
     }
 
-    /// The stream ends here: gives the access unit under way.
+    /// Ends the stream and outputs the current access unit as [`Output::Unit`].
     pub(crate) fn flush(&mut self, out: &mut impl FnMut(Output<'_, T>)) {
         self.end_nal(out);
         self.begin_unit(self.unit.len(), None, out);
         self.reset();
     }
 
-    /// Bytes are missing here: drops the access unit under way; true if there was one.
+    /// Drops the current access unit because bytes are missing; returns whether there was one.
     pub(crate) fn lose(&mut self) -> bool {
-        let lost = !self.hunting;
+        let lost = !self.searching;
         self.reset();
         lost
     }
@@ -207,14 +208,14 @@ impl<T: Copy> Assembler<T> {
     fn reset(&mut self) {
         self.unit.clear();
         (self.nal, self.time, self.pending) = (None, None, None);
-        (self.zeros, self.sliced, self.hunting) = (0, false, true);
+        (self.zeros, self.sliced, self.searching) = (0, false, true);
     }
 
-    /// A start code was met.
+    /// Ends the current NAL unit at a start code and begins the next one.
     fn boundary(&mut self, out: &mut impl FnMut(Output<'_, T>)) {
         self.end_nal(out);
         self.zeros = 0;
-        self.room(PREFIX);
+        self.reserve(PREFIX);
         self.nal = Some(Nal { at: self.unit.len(), role: None, time: self.pending.take() });
         self.unit.extend_from_slice(&[0; PREFIX]);
     }
@@ -223,15 +224,16 @@ impl<T: Copy> Assembler<T> {
     fn append(&mut self, mut bytes: &[u8], out: &mut impl FnMut(Output<'_, T>)) {
         let Some(mut nal) = self.nal else { return };
         if nal.role.is_none() {
-            // Which unit it belongs to is decided before more than that is taken.
-            let missing = (nal.at + PREFIX + self.codec.telling()).saturating_sub(self.unit.len());
+            // The role decides which access unit the NAL unit belongs to, so no more bytes are taken before it is
+            // known.
+            let missing = (nal.at + PREFIX + self.codec.role_bytes()).saturating_sub(self.unit.len());
             let (head, rest) = bytes.split_at(missing.min(bytes.len()));
-            self.room(head.len());
+            self.reserve(head.len());
             self.unit.extend_from_slice(head);
             if head.len() < missing {
                 return;
             }
-            self.decide(out);
+            self.assign_role(out);
             let Some(decided) = self.nal else { return };
             (nal, bytes) = (decided, rest);
         }
@@ -243,20 +245,21 @@ impl<T: Copy> Assembler<T> {
             out(Output::Dropped);
             return;
         }
-        self.room(bytes.len());
+        self.reserve(bytes.len());
         self.unit.extend_from_slice(bytes);
     }
 
-    /// True if `bytes` pass the limit, a few zeros at their end aside: they may be the next start code's.
+    /// Returns whether `bytes` exceed the limit, except for a few zeros at their end, which may belong to the next
+    /// start code.
     fn is_over(&self, bytes: &[u8]) -> bool {
         let content = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         self.unit.len() + content > self.limit || self.unit.len() + bytes.len() > self.limit + START_CODE.len()
     }
 
-    /// Makes room for `more` bytes. A unit that reaches the end of its block moves to a new one: of the units of a block
-    /// at most one is copied a second time.
+    /// Makes room for `more` bytes. An access unit that reaches the end of its block moves to a new one, so at most one
+    /// access unit per block is copied a second time.
     #[inline]
-    fn room(&mut self, more: usize) {
+    fn reserve(&mut self, more: usize) {
         if self.unit.capacity() - self.unit.len() < more {
             self.grow(more);
         }
@@ -276,14 +279,14 @@ impl<T: Copy> Assembler<T> {
         }
     }
 
-    /// Acts on the role of the NAL unit under way.
-    fn decide(&mut self, out: &mut impl FnMut(Output<'_, T>)) {
+    /// Determines the [`Role`] of the current NAL unit and acts on it.
+    fn assign_role(&mut self, out: &mut impl FnMut(Output<'_, T>)) {
         let Some(Nal { mut at, time, .. }) = self.nal else { return };
         let role = self.codec.role(self.unit.get(at + PREFIX..).unwrap_or_default());
         let begins = match role {
             Role::Delimiter => true,
-            Role::Parameters | Role::Before => self.sliced || self.hunting,
-            Role::Slice { first } => first && (self.sliced || self.hunting),
+            Role::Parameters | Role::Before => self.sliced || self.searching,
+            Role::Slice { first } => first && (self.sliced || self.searching),
             Role::Within | Role::Filler => false,
         };
         if begins {
@@ -292,12 +295,12 @@ impl<T: Copy> Assembler<T> {
         } else if self.pending.is_none() {
             self.pending = time;
         }
-        if role == (Role::Slice { first: false }) && !self.sliced && !self.hunting {
-            self.hunting = true;
+        if role == (Role::Slice { first: false }) && !self.sliced && !self.searching {
+            self.searching = true;
             at = 0;
             out(Output::Dropped);
         }
-        let drop = self.hunting || matches!(role, Role::Delimiter | Role::Filler);
+        let drop = self.searching || matches!(role, Role::Delimiter | Role::Filler);
         if drop {
             self.unit.truncate(at);
         }
@@ -305,21 +308,21 @@ impl<T: Copy> Assembler<T> {
         self.nal = Some(Nal { at, role: Some(if drop { Role::Filler } else { role }), time: None });
     }
 
-    /// An access unit begins at byte `at` of what is there: gives the one before, or forgets it if it has no slice.
+    /// Begins an access unit at byte `at` of the buffer. Outputs the previous one, or drops it if it has no slice.
     fn begin_unit(&mut self, at: usize, time: Option<T>, out: &mut impl FnMut(Output<'_, T>)) {
         let unit = self.unit.split_to(at.min(self.unit.len()));
         let before = std::mem::replace(&mut self.time, time);
         if self.sliced {
             out(Output::Unit(unit.freeze(), before));
         }
-        (self.sliced, self.hunting) = (false, false);
+        (self.sliced, self.searching) = (false, false);
     }
 
-    /// The NAL unit under way is whole.
+    /// Ends the current NAL unit, which is now complete.
     fn end_nal(&mut self, out: &mut impl FnMut(Output<'_, T>)) {
         let Some(Nal { at, role, time }) = self.nal else { return };
         if role != Some(Role::Filler) {
-            // Zeros at the end are filling, or begin the next start code.
+            // Trailing zeros are padding, or begin the next start code.
             let content = self.unit.get(at + PREFIX..).unwrap_or_default();
             let len = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
             if len == 0 {
@@ -328,7 +331,7 @@ impl<T: Copy> Assembler<T> {
             } else {
                 self.unit.truncate(at + PREFIX + len);
                 if role.is_none() {
-                    self.decide(out);
+                    self.assign_role(out);
                 }
                 self.close(len, out);
             }
@@ -336,7 +339,7 @@ impl<T: Copy> Assembler<T> {
         self.nal = None;
     }
 
-    /// Writes the length of a whole NAL unit, or hands it out if it is a parameter set.
+    /// Writes the length of a complete NAL unit, or outputs it as [`Output::Parameters`].
     fn close(&mut self, len: usize, out: &mut impl FnMut(Output<'_, T>)) {
         match self.nal {
             Some(Nal { at, role: Some(Role::Parameters), .. }) => {
@@ -344,7 +347,7 @@ impl<T: Copy> Assembler<T> {
                 self.unit.truncate(at);
             }
             Some(Nal { at, role: Some(role), .. }) if role != Role::Filler => {
-                // The limit keeps units far below 4 GB.
+                // The limit keeps access units far below 4 GB.
                 let length = u32::try_from(len).unwrap_or(u32::MAX);
                 if let Some(prefix) = self.unit.get_mut(at..at + PREFIX) {
                     prefix.copy_from_slice(&length.to_be_bytes());
@@ -356,175 +359,4 @@ impl<T: Copy> Assembler<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// What came out: parameter sets, units with their times, the number of drops.
-    #[derive(Debug, Default, PartialEq, Eq)]
-    struct Got {
-        sets: Vec<Vec<u8>>,
-        units: Vec<(Vec<u8>, Option<u32>)>,
-        dropped: u32,
-    }
-
-    impl Got {
-        fn take(&mut self, output: Output<'_, u32>) {
-            match output {
-                Output::Parameters(set) => self.sets.push(set.to_vec()),
-                Output::Unit(unit, time) => self.units.push((unit.to_vec(), time)),
-                Output::Dropped => self.dropped += 1,
-            }
-        }
-    }
-
-    /// Pushes each piece behind its time, if it has one.
-    fn run(codec: Codec, pieces: &[(Option<u32>, &[u8])]) -> Got {
-        let (mut assembler, mut got) = (Assembler::new(codec, 256, 1_000), Got::default());
-        for (time, piece) in pieces {
-            if time.is_some() {
-                assembler.set_time(*time);
-            }
-            assembler.push(piece, &mut |output| got.take(output));
-        }
-        assembler.flush(&mut |output| got.take(output));
-        got
-    }
-
-    proptest! {
-        #[test]
-        fn pieces_known_to_be_plain_are_taken_alike(cuts in proptest::collection::vec(1_usize..12, 1..30)) {
-            let (mut assembler, mut got) = (Assembler::new(Codec::Avc, 256, 1_000), Got::default());
-            let mut rest = STREAM;
-            for cut in cuts.into_iter().chain([STREAM.len()]) {
-                let (piece, behind) = rest.split_at(cut.min(rest.len()));
-                match assembler.find(piece) {
-                    Some(_) => assembler.push(piece, &mut |output| got.take(output)),
-                    None => assembler.push_plain(piece, &mut |output| got.take(output)),
-                }
-                rest = behind;
-            }
-            assembler.flush(&mut |output| got.take(output));
-            prop_assert_eq!(got, run(Codec::Avc, &[(None, STREAM)]));
-        }
-    }
-
-    const STREAM: &[u8] = &[
-        0, 0, 0, 1, 0x09, 0xf0, 0, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 1, 0x68, 3, 0, 0, 1, 0x06, 5, 0, 0, 1, 0x65, 0x80, 7,
-        7, 0, 0, 1, 0x65, 0x40, 8, 0, 0, 0, 1, 0x0c, 0xff, 0xff, 0x80, 0, 0, 0, 1, 0x09, 0xf0, 0, 0, 1, 0x41, 0x9a, 9,
-        0, 0, 3, 1, 0x80,
-    ];
-    const FIRST: &[u8] = &[0, 0, 0, 2, 6, 5, 0, 0, 0, 4, 0x65, 0x80, 7, 7, 0, 0, 0, 3, 0x65, 0x40, 8];
-    const SECOND: &[u8] = &[0, 0, 0, 8, 0x41, 0x9a, 9, 0, 0, 3, 1, 0x80];
-
-    #[test]
-    fn any_cut_gives_the_same_units() {
-        for at in 0..=STREAM.len() {
-            let (head, tail) = STREAM.split_at(at);
-            let got = run(Codec::Avc, &[(Some(1), head), (None, tail)]);
-            assert_eq!(got.sets, [&[0x67, 1, 2][..], &[0x68, 3]], "cut at {at}");
-            assert_eq!(got.units, [(FIRST.to_vec(), Some(1)), (SECOND.to_vec(), None)], "cut at {at}");
-            assert_eq!(got.dropped, 0);
-        }
-        let single: Vec<_> = STREAM.chunks(1).map(|byte| (None, byte)).collect();
-        assert_eq!(run(Codec::Avc, &single).units.len(), 2);
-    }
-
-    #[test]
-    fn a_time_goes_to_the_first_unit_that_begins_behind_it() {
-        let second = STREAM.len() - 16;
-        for at in 1..=second {
-            let (head, tail) = STREAM.split_at(at);
-            let got = run(Codec::Avc, &[(Some(1), head), (Some(2), tail)]);
-            let times: Vec<_> = got.units.iter().map(|unit| unit.1).collect();
-            // A start code whose third byte is still to come begins behind the time.
-            let expected = if at < 4 { [Some(2), None] } else { [Some(1), Some(2)] };
-            assert_eq!(times, expected, "cut at {at}");
-        }
-    }
-
-    #[test]
-    fn without_delimiters_slices_and_headers_tell_the_pictures() {
-        let stream =
-            [&[0, 0, 1, 0x65, 0x80, 1][..], &[0, 0, 1, 0x41, 0x80, 2], &[0, 0, 1, 6, 9, 0, 0, 1, 0x41, 0x80, 3]];
-        let got = run(Codec::Avc, &[(Some(1), stream[0]), (Some(2), stream[1]), (Some(3), stream[2])]);
-        assert_eq!(got.units.iter().map(|unit| unit.1).collect::<Vec<_>>(), [Some(1), Some(2), Some(3)]);
-        assert_eq!(got.units[2].0, [0, 0, 0, 2, 6, 9, 0, 0, 0, 3, 0x41, 0x80, 3]);
-    }
-
-    #[test]
-    fn hevc_pictures_are_told_apart() {
-        let stream: Vec<u8> = [
-            &[0, 0, 1, 0x46, 1, 0x50][..],
-            &[0, 0, 1, 0x40, 1, 1],
-            &[0, 0, 1, 0x42, 1, 2],
-            &[0, 0, 1, 0x44, 1, 3],
-            &[0, 0, 1, 0x26, 1, 0x80, 4],
-            &[0, 0, 1, 0x26, 1, 0x40, 5],
-            &[0, 0, 1, 0x50, 1, 6],
-            &[0, 0, 1, 0x02, 1, 0x80, 7],
-        ]
-        .concat();
-        let got = run(Codec::Hevc, &[(Some(1), &stream)]);
-        assert_eq!(got.sets, [&[0x40, 1, 1][..], &[0x42, 1, 2], &[0x44, 1, 3]]);
-        let first = [0, 0, 0, 4, 0x26, 1, 0x80, 4, 0, 0, 0, 4, 0x26, 1, 0x40, 5, 0, 0, 0, 3, 0x50, 1, 6];
-        assert_eq!(got.units, [(first.to_vec(), Some(1)), (vec![0, 0, 0, 4, 2, 1, 0x80, 7], None)]);
-    }
-
-    #[test]
-    fn a_loss_costs_the_unit_under_way_and_what_lacks_its_beginning() {
-        let (mut assembler, mut got) = (Assembler::new(Codec::Avc, 256, 1_000), Got::default());
-        assembler.push(&[0, 0, 1, 0x65, 0x80, 1, 1], &mut |output| got.take(output));
-        assert!(assembler.lose());
-        assert!(!assembler.lose(), "nothing was under way");
-        assembler.push(&[1, 1, 0, 0, 1, 0x65, 0x40, 1, 0, 0, 1, 0x41, 0x80, 2], &mut |output| got.take(output));
-        assembler.flush(&mut |output| got.take(output));
-        assert_eq!(got.units, [(vec![0, 0, 0, 3, 0x41, 0x80, 2], None)]);
-        let got = run(Codec::Avc, &[(None, &[0, 0, 1, 9, 0xf0, 0, 0, 1, 0x65, 0x40, 1])]);
-        assert_eq!((got.units.len(), got.dropped), (0, 1), "a delimiter, then a slice that is not the first");
-    }
-
-    #[test]
-    fn a_unit_of_the_limit_is_taken_and_a_longer_one_dropped() {
-        let stream = |len: usize| [&[0, 0, 1, 0x65, 0x80][..], &vec![5; len - 6], &[0, 0, 1, 0x41, 0x80, 2]].concat();
-        let got = run(Codec::Avc, &[(None, &stream(1_000))]);
-        assert_eq!((got.units.len(), got.dropped), (2, 0));
-        let got = run(Codec::Avc, &[(None, &stream(1_001))]);
-        assert_eq!((got.units, got.dropped), (vec![(vec![0, 0, 0, 3, 0x41, 0x80, 2], None)], 1));
-    }
-
-    #[test]
-    fn units_share_their_block() {
-        let (mut assembler, mut units) = (Assembler::<()>::new(Codec::Avc, 4_096, 1_000), Vec::new());
-        for n in 0..4 {
-            let mut nal = vec![0, 0, 1, 0x65, 0x80];
-            nal.resize(500, n + 1);
-            assembler.push(&nal, &mut |output| {
-                if let Output::Unit(unit, _) = output {
-                    units.push(unit);
-                }
-            });
-        }
-        for pair in units.windows(2) {
-            assert_eq!(pair[0].as_ptr() as usize + pair[0].len(), pair[1].as_ptr() as usize, "one behind the other");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn anything_in_any_pieces_is_the_same(
-            bytes in prop::collection::vec(prop_oneof![3 => 0u8..2, 1 => any::<u8>(), 1 => Just(0x65), 1 => Just(0x80)], 0..200),
-            cuts in prop::collection::vec(0usize..200, 0..8),
-            hevc in any::<bool>(),
-        ) {
-            let codec = if hevc { Codec::Hevc } else { Codec::Avc };
-            let whole = run(codec, &[(None, &bytes)]);
-            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
-            cuts.push(bytes.len());
-            cuts.sort_unstable();
-            let mut from = 0;
-            let pieces: Vec<_> = cuts.into_iter().map(|to| (None, &bytes[std::mem::replace(&mut from, to)..to])).collect();
-            prop_assert_eq!(run(codec, &pieces), whole);
-        }
-    }
-}
+mod tests;

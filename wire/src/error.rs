@@ -1,10 +1,10 @@
-//! What can be wrong with bytes from outside, and where.
+//! Errors in bytes from outside, and their place.
 
 use std::fmt;
 
 use media::codec::HeaderError;
 
-/// Where in the input something is wrong: a grammar, a byte offset within it and a path of its fields.
+/// Place of an error in the input: a grammar, a byte offset within it, and a path of its fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     grammar: &'static str,
@@ -13,17 +13,18 @@ pub struct Place {
 }
 
 impl Place {
-    /// Byte `byte` of `grammar`, in the field that `path` names, outermost first: `chunk > message length`.
+    /// Creates the place at byte `byte` of `grammar`, in the field named by `path`, outermost first: `chunk > message
+    /// length`.
     pub(crate) fn new(grammar: &'static str, byte: u64, path: impl Into<String>) -> Self {
         Self { grammar, byte, path: path.into() }
     }
 
-    /// The same place seen from an outer grammar that holds this one in the field `path`, which starts at `byte`.
+    /// Returns the same place within an outer grammar whose field `path` starts at `byte` and contains this one.
     pub(crate) fn within(self, grammar: &'static str, byte: u64, path: &str) -> Self {
         Self { grammar, byte, path: format!("{path} > {} byte {} > {}", self.grammar, self.byte, self.path) }
     }
 
-    /// Offset in the outermost grammar: for a session, in the bytes of the connection.
+    /// Returns the offset in the outermost grammar: for a session, in the bytes of the connection.
     pub const fn byte(&self) -> u64 {
         self.byte
     }
@@ -35,70 +36,70 @@ impl fmt::Display for Place {
     }
 }
 
-/// Who has to change something for the bytes to be accepted.
+/// Side that has to change something for the bytes to be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Blame {
-    /// The peer broke the protocol or a cap.
+    /// The peer violated the protocol or a limit.
     Peer,
-    /// The peer is right, but asks for something that Weir does not do.
+    /// The peer is right, but asks for something that Weir does not support.
     Unsupported,
 }
 
 /// Bytes that cannot be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A field is cut off by the end of what holds it.
-    #[error("{place}: ends before the field is whole")]
+    /// The input ends within a field.
+    #[error("{place}: ends before the field is complete")]
     Short {
-        /// Where.
+        /// Place of the field.
         place: Place,
     },
     /// A field holds a value that the protocol forbids.
     #[error("{place}: {value} is out of range")]
     Range {
-        /// Where.
+        /// Place of the field.
         place: Place,
         /// The value found.
         value: u64,
     },
-    /// A field asks for more than the cap allows.
+    /// A field exceeds a limit.
     #[error("{place}: {value} is over the limit of {limit}")]
     Limit {
-        /// Where.
+        /// Place of the field.
         place: Place,
         /// The value found.
         value: u64,
         /// The largest value allowed.
         limit: u64,
     },
-    /// A message that has no business at this point of the session.
+    /// A message that is not allowed in this state of the session.
     #[error("{place}: {what} does not belong here")]
     Unexpected {
-        /// Where.
+        /// Place of the message.
         place: Place,
         /// The message.
         what: &'static str,
     },
-    /// Sound bytes that Weir does not carry.
+    /// The bytes are valid, but Weir does not support their content.
     #[error("{place}: {what} is not supported")]
     Unsupported {
-        /// Where.
+        /// Place of the content.
         place: Place,
-        /// What was asked for.
+        /// The unsupported content.
         what: String,
     },
     /// A codec header that cannot be used.
     #[error("{place}: {source}")]
     Codec {
-        /// Where.
+        /// Place of the header.
         place: Place,
-        /// What is wrong with the header.
+        /// Error in the header.
         source: HeaderError,
     },
 }
 
 impl Error {
-    /// Where in the input it is.
+    /// Returns the place of the error in the input.
     pub const fn place(&self) -> &Place {
         match self {
             Self::Short { place }
@@ -110,7 +111,7 @@ impl Error {
         }
     }
 
-    /// Who is to blame.
+    /// Returns the side that has to change something.
     pub const fn blame(&self) -> Blame {
         match self {
             Self::Unsupported { .. } | Self::Codec { source: HeaderError::Unsupported { .. }, .. } => {
@@ -120,7 +121,7 @@ impl Error {
         }
     }
 
-    /// The same error seen from an outer grammar, as [`Place::within`].
+    /// Returns the same error within an outer grammar, as [`Place::within`].
     pub(crate) fn within(mut self, grammar: &'static str, byte: u64, path: &str) -> Self {
         let place = match &mut self {
             Self::Short { place }
@@ -142,17 +143,17 @@ mod tests {
     #[test]
     fn a_place_is_a_byte_and_a_path_from_the_outside_in() {
         let inner = Error::Short { place: Place::new("amf0", 17, "argument 2 > object > key") };
-        assert_eq!(inner.to_string(), "amf0 byte 17: argument 2 > object > key: ends before the field is whole");
+        assert_eq!(inner.to_string(), "amf0 byte 17: argument 2 > object > key: ends before the field is complete");
         let outer = inner.within("rtmp", 4_193, "message type 20");
         assert_eq!(
             outer.to_string(),
-            "rtmp byte 4193: message type 20 > amf0 byte 17 > argument 2 > object > key: ends before the field is whole"
+            "rtmp byte 4193: message type 20 > amf0 byte 17 > argument 2 > object > key: ends before the field is complete"
         );
         assert_eq!((outer.place().byte(), outer.blame()), (4_193, Blame::Peer));
     }
 
     #[test]
-    fn blame_is_told_apart() {
+    fn blame_depends_on_the_error() {
         let place = Place::new("flv", 0, "codec");
         let header = |source| Error::Codec { place: place.clone(), source };
         assert_eq!(header(HeaderError::Short { place: "x", bit: 0 }).blame(), Blame::Peer);

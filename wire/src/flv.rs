@@ -1,15 +1,17 @@
-//! FLV tag bodies, which are RTMP's audio and video messages: as Adobe wrote them down ("Video File Format
-//! Specification", annex E) and as Enhanced RTMP v1 and v2 extend them (Veovera, "Enhanced RTMP").
+//! FLV tag bodies, which are RTMP's audio and video messages, as defined by Adobe ("Video File Format Specification",
+//! annex E) and extended by Enhanced RTMP v1 and v2 (Veovera, "Enhanced RTMP").
 //!
-//! [`read`] knows the grammar and no codec: it cuts a body into [`Packet`]s, one for each track in it. The [`Demuxer`]
-//! knows the codecs: it turns packets into tracks and frames, and says once which track it leaves out and why.
+//! [`read`] knows the grammar but no codec: it splits a body into [`Packet`]s, one for each track in it. The
+//! [`Demuxer`] knows the codecs: it turns packets into tracks and frames, and reports once which tracks are
+//! [`Unsupported`] and why.
 
 mod adts;
 mod codec;
 mod demux;
 mod joiner;
-mod lane;
+mod output;
 mod tag;
+mod track;
 mod units;
 
 use bytes::Bytes;
@@ -17,45 +19,45 @@ use media::Kind;
 
 pub use codec::Codec;
 pub use demux::{Demuxer, VIDEO_TRACK, audio_track};
-pub use lane::{LeftOut, Reason};
 pub use tag::{MAX_TRACKS, read};
+pub use track::{Reason, Unsupported};
 
-/// What one audio or video message says of one track, with the time of the message.
+/// Content of one audio or video message for one track, with the time of the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
     /// Transport time in milliseconds, unwrapped: the DTS.
     pub millis: i64,
-    /// What it says.
+    /// The [`Packet`] of the track.
     pub packet: Packet,
 }
 
-/// What the body of a tag says of one track.
+/// Content of a tag's body for one track.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// Pictures or sound.
+    /// Video or audio.
     pub kind: Kind,
-    /// The track among those of its kind; 0 outside of multitrack messages.
+    /// Number of the track among those of its kind; 0 outside multitrack messages.
     pub track: u8,
-    /// How it is coded.
+    /// Codec of the track.
     pub codec: Codec,
-    /// What ModEx adds to the time of the message, in nanoseconds; less than a millisecond.
+    /// Nanoseconds that ModEx adds to the time of the message; less than a millisecond.
     pub nanos: u32,
     /// Header or frame.
     pub body: Body,
 }
 
-/// What a [`Packet`] holds: slices of the message.
+/// Body of a [`Packet`]: slices of the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// The codec's header, as the codec has it; empty where its frames tell all.
+    /// The codec's header in the codec's own format; empty if its frames contain everything.
     Header(Bytes),
     /// One access unit.
     Frame {
-        /// Composition time in milliseconds: PTS less DTS.
+        /// Composition time in milliseconds: PTS minus DTS.
         composition_ms: i32,
-        /// The coded bytes.
+        /// Coded bytes of the frame.
         payload: Bytes,
     },
-    /// The header of AV1 as MPEG-2 TS carries it, which makes its frames come in that form too.
+    /// The header of AV1 for MPEG-2 TS. The frames that follow have that form too.
     TransportHeader,
 }

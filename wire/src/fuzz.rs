@@ -1,7 +1,7 @@
-//! Bodies of the fuzz targets, so that they compile with what they test.
+//! Bodies of the fuzz targets, so that they compile with the code that they test.
 //!
-//! Each checks that its input means the same however it is cut, and that no cap is passed. A crash found by one of them
-//! becomes a unit test beside the code it is in.
+//! Each asserts that its input gives the same result however it is cut, and that no limit is exceeded. A crash that is
+//! found becomes a unit test next to the code concerned.
 
 use bytes::Bytes;
 use media::Kind;
@@ -15,12 +15,12 @@ use crate::rtmp::handshake;
 use crate::rtmp::server::{Config, Event, RANDOM_LEN, Session};
 pub use crate::ts::fuzz::{latm, pes, psi, ts};
 
-/// Small caps, so that short inputs reach them.
+/// Small limits, so that short inputs reach them.
 const LIMITS: Limits = Limits { message: 600, streams: 4, pending: 1_000, block: 700 };
-/// Longest input looked at where each cut is tried: the work grows with its square.
+/// Longest input of which each cut is tried, because the work grows with its square.
 const MAX_CUT: usize = 1_024;
 
-/// The server's handshake on a C0, C1 and C2 that begin with `data`.
+/// Tests the server's handshake with a C0, C1 and C2 that begin with `data`.
 pub fn rtmp_handshake(data: &[u8]) {
     let mut bytes = data.to_vec();
     bytes.resize(bytes.len().max(handshake::CLIENT_LEN as usize + 5), 0x33);
@@ -37,17 +37,17 @@ pub fn rtmp_handshake(data: &[u8]) {
     };
     let whole = run([&bytes, &[]]);
     assert!(whole.1.is_empty() || whole.1.len() as u64 == handshake::CLIENT_LEN);
-    // A cut inside of the opaque blocks is like any other, so a step wide of them spares time.
+    // A cut inside the opaque blocks is like any other, so only every few bytes are tried there to save time.
     for at in (0..bytes.len()).step_by(127).chain(1_530..1_545).chain(3_070..3_076) {
         let (head, tail) = bytes.split_at(at.min(bytes.len()));
         let cut = run([head, tail]);
-        // Where the handshake failed, how much was taken before does not matter.
+        // After a failed handshake, the number of bytes taken before does not matter.
         assert_eq!((&cut.0, &cut.1), (&whole.0, &whole.1), "cut at {at}");
         assert!(whole.0.is_err() || cut.2 == whole.2, "cut at {at}");
     }
 }
 
-/// The chunk reader.
+/// Tests the chunk reader.
 pub fn rtmp_chunks(data: &[u8]) {
     let data = data.get(..MAX_CUT).unwrap_or(data);
     let run = |parts: [&[u8]; 2]| {
@@ -71,7 +71,7 @@ pub fn rtmp_chunks(data: &[u8]) {
     every_cut(data, run);
 }
 
-/// The AMF0 decoder: what it takes, it writes and takes again; what is cut off is short or fewer values.
+/// Tests the AMF0 decoder: decoded values survive encoding, and truncated input gives an error or fewer values.
 pub fn amf0(data: &[u8]) {
     let data = data.get(..MAX_CUT).unwrap_or(data);
     if let Ok(values) = amf0::decode_all(data) {
@@ -79,7 +79,7 @@ pub fn amf0(data: &[u8]) {
         let mut bytes = Vec::new();
         values.iter().for_each(|value| value.encode(&mut bytes));
         let again = amf0::decode_all(&bytes);
-        // Compared as text, for a NaN is not itself.
+        // Compared as text, because a NaN does not equal itself.
         assert_eq!(format!("{again:?}"), format!("{:?}", Ok::<_, Error>(&values)));
     }
     for at in 0..data.len() {
@@ -95,7 +95,7 @@ fn count(value: &Value) -> usize {
     1 + inner
 }
 
-/// FLV tags, one for each run of bytes behind a length byte, into the demuxer; each also cut off at each byte.
+/// Tests the demuxer with FLV tags, one for each run of bytes after a length byte, each also truncated at each byte.
 pub fn flv_tags(data: &[u8]) {
     let mut demuxer = Demuxer::new();
     let mut rest = data.get(..4 * MAX_CUT).unwrap_or(data);
@@ -122,7 +122,7 @@ pub fn flv_tags(data: &[u8]) {
     }
 }
 
-/// A session from behind the handshake on; every publication is accepted.
+/// Tests a session after the handshake. Every publication is accepted.
 pub fn rtmp_session(data: &[u8]) {
     let data = data.get(..MAX_CUT).unwrap_or(data);
     let config = Config { before: LIMITS, after: LIMITS, window: 0, ..Config::default() };
@@ -150,7 +150,7 @@ pub fn rtmp_session(data: &[u8]) {
     });
 }
 
-/// An Annex B byte stream of the codec that the first byte tells.
+/// Tests an Annex B byte stream of the codec that the first byte selects.
 pub fn annexb(data: &[u8]) {
     let data = data.get(..MAX_CUT).unwrap_or(data);
     let Some((head, stream)) = data.split_first() else { return };
@@ -172,16 +172,16 @@ pub fn annexb(data: &[u8]) {
         assembler.flush(&mut take);
         (out, dropped)
     };
-    // Which unit is the one over a limit hangs, among zeros, on where they were cut; without one nothing does.
+    // Among zeros, the cut decides which unit exceeds a limit. Without a limit the result does not depend on it.
     run(LIMITS.message, stream.split_at(stream.len() / 2).into());
     every_cut(stream, |parts| run(4 * MAX_CUT, parts));
 }
 
-/// True if `unit` is NAL units behind their lengths, none empty and none with a start code in it.
+/// Returns whether `unit` consists of NAL units with length prefixes, none empty and none with a start code in it.
 fn is_sample(unit: &[u8]) -> bool {
     let mut rest = unit;
-    while let Some((length, behind)) = rest.split_first_chunk() {
-        let Some((nal, next)) = behind.split_at_checked(u32::from_be_bytes(*length) as usize) else { return false };
+    while let Some((length, tail)) = rest.split_first_chunk() {
+        let Some((nal, next)) = tail.split_at_checked(u32::from_be_bytes(*length) as usize) else { return false };
         if nal.last().is_none_or(|last| *last == 0) || memchr::memmem::find(nal, &[0, 0, 1]).is_some() {
             return false;
         }
@@ -190,13 +190,13 @@ fn is_sample(unit: &[u8]) -> bool {
     rest.is_empty() && !unit.is_empty()
 }
 
-/// Asserts that `run` says the same of `data` whole and in any two pieces.
+/// Asserts that `run` returns the same for `data` as a whole and in any two pieces.
 fn every_cut<T: PartialEq + std::fmt::Debug>(data: &[u8], run: impl Fn([&[u8]; 2]) -> T) {
     let whole = run([data, &[]]);
     for at in 0..data.len() {
         let (head, tail) = data.split_at(at);
         let cut = run([head, tail]);
-        // Where only a NaN differs, which is not itself, the texts are the same.
+        // The texts are equal if only a NaN differs, which does not equal itself.
         assert!(cut == whole || format!("{cut:?}") == format!("{whole:?}"), "cut at {at}: {cut:?} is not {whole:?}");
     }
 }
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Every body.
+    /// Every fuzz body.
     const BODIES: [fn(&[u8]); 10] =
         [rtmp_handshake, rtmp_chunks, amf0, flv_tags, rtmp_session, ts, psi, pes, latm, annexb];
 

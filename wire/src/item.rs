@@ -1,13 +1,13 @@
-//! What every demuxer gives: tracks, their frames, timed metadata.
+//! The output of every demuxer: tracks, their frames, and timed metadata.
 
 use media::{FaultReport, Frame, Metadata, Track};
 
-/// What bytes from an encoder mean for the media.
+/// One item of a demuxer's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// A track begins, or goes on with another header.
+    /// A new track, or a track that continues with another header.
     Track(Track),
-    /// The stream has video whose codec header has not come yet; repeated with each of its access units that come before.
+    /// The stream has video whose codec header has not arrived yet. Repeated with each access unit before that header.
     VideoExpected,
     /// One access unit.
     Frame(Frame),

@@ -1,4 +1,4 @@
-//! AAC in LATM (ISO/IEC 14496-3 §1.7.3): the elements that LOAS frames hold, one programme of one layer.
+//! AAC in LATM (ISO/IEC 14496-3 §1.7.3): the elements in LOAS frames, with one programme of one layer.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use media::bits::BitReader;
@@ -7,30 +7,31 @@ use media::codec::{HeaderError, aac};
 /// Bits of a byte.
 const BYTE: usize = 8;
 
-/// What one stream's elements have in common.
+/// Reader of the elements of one stream, which share a configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reader {
     mux: Option<Mux>,
 }
 
-/// A StreamMuxConfig.
+/// A `StreamMuxConfig`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mux {
     config: aac::Config,
-    /// Frames in an element.
+    /// Frames per element.
     frames: u32,
-    /// Bits behind the frames that are not ours.
+    /// Number of bits of other data after the frames.
     other: usize,
 }
 
 impl Reader {
-    /// The configuration in force.
+    /// Returns the configuration in force.
     pub(crate) fn config(&self) -> Option<&aac::Config> {
         self.mux.as_ref().map(|mux| &mux.config)
     }
 
-    /// Reads an AudioMuxElement that says itself whether its configuration changes; hands its frames to `out`. Frames
-    /// before the first configuration are passed over.
+    /// Reads an `AudioMuxElement`, which may contain a new configuration, and passes its frames to `out`.
+    ///
+    /// Frames before the first configuration are skipped.
     pub(crate) fn read(&mut self, element: &[u8], out: &mut impl FnMut(Bytes)) -> Result<(), HeaderError> {
         let mut r = BitReader::new(element);
         if !r.flag("AudioMuxElement > useSameStreamMux")? {
@@ -59,7 +60,7 @@ impl Reader {
     }
 }
 
-/// Reads a StreamMuxConfig.
+/// Reads a `StreamMuxConfig`.
 fn mux(r: &mut BitReader<'_>, element: &[u8]) -> Result<Mux, HeaderError> {
     let only = |place, wanted: u32, value: u32| {
         if value == wanted { Ok(()) } else { Err(HeaderError::Unsupported { place, value: value.into() }) }
@@ -103,13 +104,13 @@ fn mux(r: &mut BitReader<'_>, element: &[u8]) -> Result<Mux, HeaderError> {
     Ok(Mux { config, frames, other })
 }
 
-/// A number of one to four bytes (LatmGetValue).
+/// Reads a number of one to four bytes (`LatmGetValue`).
 fn value(r: &mut BitReader<'_>) -> Result<u32, HeaderError> {
     let bytes = r.bits(2, "LatmGetValue > bytesForValue")? + 1;
     r.bits(bytes * 8, "LatmGetValue > valueTmp")
 }
 
-/// Walks over an AudioSpecificConfig that says its length nowhere; gives the bit where it ends.
+/// Skips an AudioSpecificConfig whose length is not signalled; returns the bit position of its end.
 fn specific_config(r: &mut BitReader<'_>) -> Result<usize, HeaderError> {
     let place = "StreamMuxConfig > AudioSpecificConfig";
     let rate = |r: &mut BitReader<'_>| match r.bits(4, place)? {
@@ -135,7 +136,7 @@ fn specific_config(r: &mut BitReader<'_>) -> Result<usize, HeaderError> {
     Ok(r.position())
 }
 
-/// `len` bits of `bytes` from bit `from`, moved to the front of bytes of their own; zeros fill the last.
+/// Copies `len` bits of `bytes` from bit `from` to the front of a new buffer; zeros fill the last byte.
 fn copy_bits(bytes: &[u8], from: usize, len: usize) -> Bytes {
     let (shift, count) = (from % BYTE, len.div_ceil(BYTE));
     let source = bytes.get(from / BYTE..).unwrap_or_default();
@@ -155,7 +156,7 @@ fn copy_bits(bytes: &[u8], from: usize, len: usize) -> Bytes {
 mod tests {
     use super::*;
 
-    /// Bits written one behind the other.
+    /// Writer of bit fields.
     #[derive(Default)]
     struct Bits(Vec<bool>);
 
@@ -170,7 +171,7 @@ mod tests {
         }
     }
 
-    /// AAC-LC, 48 kHz, stereo, `frames` frames an element.
+    /// AAC-LC, 48 kHz, stereo, with `frames` frames per element.
     fn config(frames: u32) -> Bits {
         Bits::default()
             .put(1, 0)

@@ -1,8 +1,8 @@
 //! Sans-IO protocols: RTMP, FLV and MPEG-TS.
 //!
-//! Nothing here opens a socket or reads a clock: bytes go in as slices of any size, cut anywhere, and events and bytes
-//! to send come out. What a peer may make this crate hold is capped, and a refusal says where in the stream it arose
-//! (see [`Error`]).
+//! Nothing here opens a socket or reads a clock. Bytes go in as slices of any size, cut anywhere; events, and bytes to
+//! send, come out. The memory that a peer can make this crate use is limited, and an [`Error`] says where in the stream
+//! it arose.
 
 pub mod amf0;
 mod annexb;

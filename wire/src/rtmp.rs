@@ -1,7 +1,7 @@
-//! RTMP (Adobe, "Real Time Messaging Protocol", 1.0), from the handshake up to a publishing session.
+//! RTMP (Adobe, "Real Time Messaging Protocol", 1.0), from the handshake to a publishing session.
 //!
-//! The layers know no role but [`server`]: [`handshake`] before anything, [`chunk`] cuts messages into chunks and puts
-//! them together again, [`message`] gives them a type, [`clock`] makes their 32-bit times whole.
+//! Only [`server`] has a role. The layers below have none: [`handshake`] comes first, [`chunk`] splits messages into
+//! chunks and reassembles them, [`message`] decodes them by type, and [`clock`] unwraps their 32-bit times.
 
 pub mod chunk;
 pub mod clock;

@@ -1,8 +1,8 @@
-//! MPEG transport streams (ISO/IEC 13818-1): the demuxer.
+//! MPEG transport streams (ISO/IEC 13818-1): the [`Demuxer`].
 //!
-//! Bytes come in cut anywhere; tracks, frames and metadata of the first programme go out. A payload byte of a picture is
-//! copied once, from its packet into its access unit. An access unit of pictures is given when the next one begins, for
-//! nothing else says that it is whole.
+//! Bytes come in cut anywhere; tracks, frames and metadata of the first programme go out. A payload byte of video is
+//! copied once, from its packet into its access unit. An access unit of video is output when the next one begins,
+//! because nothing else shows that it is complete.
 
 mod audio;
 mod clock;
@@ -10,36 +10,38 @@ mod demux;
 mod faults;
 mod framing;
 pub(crate) mod fuzz;
-mod left_out;
 mod metadata;
 mod packet;
 mod pes;
+mod pids;
 mod psi;
 mod stream;
 mod sync;
+mod unsupported;
 mod video;
 
 pub use demux::{Demuxer, FIRST_AUDIO_TRACK, VIDEO_TRACK};
-pub use left_out::{LeftOut, Obstacle, Reason, StreamType};
+pub use unsupported::{NoFramesReason, Reason, StreamType, Unsupported};
 
-/// What a stream may make a [`Demuxer`] hold, and what happens beyond.
+/// Limits of a [`Demuxer`], and what happens beyond them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes in a row without packets; more are an error.
+    /// Most consecutive bytes without packets; more are an error.
     pub unsynced: usize,
-    /// PIDs that are followed, the tables' own included; streams beyond them are counted as unknown. At most 255.
+    /// Most PIDs that are followed, those of the tables included, up to 255. Further streams count as
+    /// [`Stats::unknown_streams`].
     pub pids: usize,
-    /// Tracks, the one of pictures included; sound beyond them is counted as unknown.
+    /// Most tracks, video included. Further audio counts as [`Stats::unknown_streams`].
     pub tracks: usize,
-    /// Longest section of a table; a longer one is passed over and counted.
+    /// Longest section of a table; a longer one is skipped and counted.
     pub section: usize,
-    /// Longest PES packet; a longer one is dropped from there on and counted.
+    /// Longest PES packet; the rest of a longer one is dropped and counted.
     pub pes: usize,
-    /// Longest access unit of pictures; a longer one is dropped and counted.
+    /// Longest access unit of video; a longer one is dropped and counted.
     pub unit: usize,
-    /// Longest metadata of one instant; longer ones are dropped and counted.
+    /// Longest metadata of one instant; longer metadata is dropped and counted.
     pub metadata: usize,
-    /// Bytes of memory taken at once for the access units to come, which share it.
+    /// Bytes of memory allocated at once, which the next access units share.
     pub block: usize,
 }
 
@@ -53,42 +55,43 @@ impl Default for Limits {
             pes: 16 << 20,
             unit: 8 << 20,
             metadata: 64 << 10,
-            // What is written stays in a core's cache until it is read, and most frames fit several times.
+            // Small enough that written bytes are still in a core's cache when they are read, and large enough for
+            // several of most frames.
             block: 256 << 10,
         }
     }
 }
 
-/// What a [`Demuxer`] counted.
+/// Counters of a [`Demuxer`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Packets of any kind.
     pub packets: u64,
-    /// Packets that only fill the line.
+    /// Null packets, which only fill the line.
     pub null_packets: u64,
-    /// Packets marked as damaged on their way, or that make no sense.
+    /// Packets marked as damaged by an earlier receiver, or invalid.
     pub damaged_packets: u64,
-    /// Encrypted packets, which are dropped.
+    /// Scrambled packets, which are dropped.
     pub scrambled_packets: u64,
-    /// Packets of PIDs that the programme does not name, or not yet.
+    /// Packets with a PID that the programme does not name, or not yet.
     pub unknown_packets: u64,
-    /// Packets that came twice.
+    /// Packets received twice.
     pub duplicates: u64,
-    /// Places where packets of a PID are missing.
+    /// Gaps in the continuity counter of a PID.
     pub continuity_errors: u64,
-    /// Times that the grid of packets was lost.
+    /// Losses of packet synchronization.
     pub resyncs: u64,
     /// Sections with a wrong CRC.
     pub bad_crc: u64,
     /// Sections over the limit.
     pub oversized_sections: u64,
-    /// Streams named by a map that are not carried: of another codec, a second picture, or over a limit.
+    /// Unsupported streams in a programme map: of another codec, a second video stream, or beyond a limit.
     pub unknown_streams: u64,
-    /// Access units and metadata dropped because they were damaged, cut short, too long or without a time.
+    /// Access units and metadata dropped because they were damaged, truncated, too long or without a timestamp.
     pub dropped: u64,
-    /// PES packets that were longer or shorter than they said, which cost nothing.
+    /// PES packets longer or shorter than their declared length, without any loss.
     pub wrong_lengths: u64,
-    /// Access units that came before the parameter sets they need, as where a stream is joined.
+    /// Access units before the parameter sets that they need, as at the start of a stream that is joined midway.
     pub early: u64,
     /// Programme clock references.
     pub clock_references: u64,

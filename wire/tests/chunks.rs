@@ -1,7 +1,7 @@
-//! The chunk reader against every shape of chunk, at every cut and at every cap.
+//! The chunk reader against every form of chunk, at every cut and at every limit.
 
 use proptest::prelude::*;
-use wire::rtmp::chunk::{Limits, RawMessage, Reader, Writer};
+use wire::rtmp::chunk::{Limits, MessageHeader, RawMessage, Reader, Writer};
 
 const LIMITS: Limits = Limits { message: 1_000, streams: 4, pending: 1_500, block: 0 };
 
@@ -18,7 +18,7 @@ fn read_parts(parts: &[&[u8]]) -> Result<Vec<RawMessage>, String> {
     Ok(messages)
 }
 
-/// Reads `bytes` whole and cut at each point, which must be the same.
+/// Reads `bytes` as a whole and cut at each point, which must give the same.
 fn read(bytes: &[u8]) -> Result<Vec<RawMessage>, String> {
     let whole = read_parts(&[bytes]);
     for at in 0..=bytes.len() {
@@ -29,7 +29,7 @@ fn read(bytes: &[u8]) -> Result<Vec<RawMessage>, String> {
     whole
 }
 
-/// Timestamp and payload of each message.
+/// Returns timestamp and payload of each message.
 #[allow(clippy::unwrap_used, reason = "a helper of tests")]
 fn summary(bytes: &[u8]) -> Vec<(u32, Vec<u8>)> {
     read(bytes).unwrap().into_iter().map(|m| (m.timestamp, m.payload.to_vec())).collect()
@@ -51,8 +51,8 @@ fn all_four_types_of_chunk() {
 }
 
 #[test]
-fn a_new_message_of_type_3_behind_type_0_counts_on_by_its_time() {
-    // As ffmpeg sends a second packet at twice the time of the first.
+fn a_new_message_of_type_3_after_type_0_adds_its_time() {
+    // ffmpeg sends a second packet at twice the time of the first like this.
     let bytes = [&[0x04, 0, 0, 23, 0, 0, 1, 8, 1, 0, 0, 0, b'a'][..], &[0xc4, b'b']].concat();
     assert_eq!(summary(&bytes), [(23, b"a".to_vec()), (46, b"b".to_vec())]);
 }
@@ -82,7 +82,7 @@ fn extended_timestamps_are_read_whether_type_3_repeats_them_or_not() {
 }
 
 #[test]
-fn a_missing_extended_timestamp_is_told_even_where_less_than_four_bytes_are_left() {
+fn a_missing_extended_timestamp_is_recognized_even_if_less_than_four_bytes_are_left() {
     for left in 1..4 {
         let payload: Vec<u8> = (0..128 + left).collect();
         let mut bytes = late(&payload, &[]);
@@ -147,7 +147,7 @@ fn chunk_sizes_take_effect_at_once_and_have_their_range() {
     assert_eq!(read(&set([0, 0, 0, 0])).unwrap_err(), "rtmp byte 0: set chunk size: 0 is out of range");
     assert!(read(&set([0x80, 0, 0, 0])).is_err());
     let short = read(&[0x02, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 0, 1, 2, 3]).unwrap_err();
-    assert_eq!(short, "rtmp byte 0: protocol control message: ends before the field is whole");
+    assert_eq!(short, "rtmp byte 0: protocol control message: ends before the field is complete");
 }
 
 #[test]
@@ -181,9 +181,9 @@ fn chunk_streams_are_capped_at_the_limit() {
 }
 
 #[test]
-fn a_chunk_stream_cannot_begin_with_what_it_does_not_have() {
+fn a_chunk_stream_cannot_begin_with_a_relative_header() {
     assert!(read(&[0xc4]).is_err() && read(&[0x84, 0, 0, 0]).is_err());
-    // But a type 1 header lacks only the message stream.
+    // A type 1 header lacks only the message stream.
     let messages = read(&[0x42, 0, 0, 9, 0, 0, 4, 3, 0, 0, 0, 1]).unwrap();
     assert_eq!((messages[0].stream_id, messages[0].timestamp), (0, 9));
 }
@@ -199,7 +199,7 @@ fn a_payload_has_an_allocation_of_its_own_length() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(
+    fn written_messages_are_read_again(
         messages in prop::collection::vec(
             (2u8..6, 3u8..30, any::<u32>(), any::<u32>(), prop::collection::vec(any::<u8>(), 0..400)), 0..8),
         size in 1usize..300,
@@ -208,10 +208,10 @@ proptest! {
         let (kind, set) = wire::rtmp::message::Message::SetChunkSize(size as u32).encode();
         let mut writer = Writer::default();
         let mut bytes = Vec::new();
-        writer.write(&mut bytes, 2, kind, 0, 0, &set);
+        writer.write(&mut bytes, MessageHeader { chunk_stream: 2, kind, stream_id: 0, timestamp: 0 }, &set);
         writer.set_chunk_size(size);
-        for (chunk_stream, kind, stream_id, timestamp, payload) in &messages {
-            writer.write(&mut bytes, *chunk_stream, *kind, *stream_id, *timestamp, payload);
+        for &(chunk_stream, kind, stream_id, timestamp, ref payload) in &messages {
+            writer.write(&mut bytes, MessageHeader { chunk_stream, kind, stream_id, timestamp }, payload);
         }
         let (head, tail) = bytes.split_at(cut.index(bytes.len()));
         let read = read_parts(&[head, tail]).unwrap();

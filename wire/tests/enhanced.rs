@@ -1,4 +1,4 @@
-//! What ffmpeg 9.0 sends in Enhanced RTMP, as its FLV muxer wrote it, through the demuxer.
+//! Enhanced RTMP of ffmpeg 9.0, as its FLV muxer writes it, through the demuxer.
 
 use std::fs;
 use std::path::Path;
@@ -8,11 +8,11 @@ use media::{Access, CodecConfig, Fault, Frame, Kind, Timescale, Track, TrackId};
 use wire::Item;
 use wire::flv::{self, Body, Demuxer, Reason, Tag, VIDEO_TRACK, audio_track};
 
-/// Bytes of a file's header with the size before the first tag, and of a tag's header.
+/// Bytes of a file's header with the size before the first tag, and bytes of a tag's header.
 const FILE_HEADER: usize = 13;
 const TAG_HEADER: usize = 11;
 
-/// The audio and video tags of a file: kind, time, body.
+/// Returns the audio and video tags of a file: kind, time, body.
 fn tags(name: &str) -> Vec<(Kind, i64, Bytes)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flv").join(name);
     let bytes = Bytes::from(fs::read(path).expect("a file of the tree"));
@@ -31,7 +31,7 @@ fn tags(name: &str) -> Vec<(Kind, i64, Bytes)> {
     tags
 }
 
-/// What the demuxer makes of tags.
+/// Output of the demuxer.
 #[derive(Default)]
 struct Seen {
     tracks: Vec<Track>,
@@ -69,7 +69,7 @@ impl Seen {
         }
     }
 
-    /// Number and codec of each track, in the order told.
+    /// Returns number and codec of each track, in the order of output.
     fn codecs(&self) -> Vec<(TrackId, String)> {
         self.tracks.iter().map(|track| (track.id, track.codec_string())).collect()
     }
@@ -78,12 +78,12 @@ impl Seen {
         self.frames.iter().filter(|frame| frame.track == id).collect()
     }
 
-    /// DTS and composition time of each frame in milliseconds.
+    /// Returns DTS and composition time of each frame in milliseconds.
     fn times(&self, id: TrackId) -> Vec<(i64, i64)> {
         self.of(id).iter().map(|f| (Timescale::MILLIS.ticks(f.dts), (f.pts - f.dts).as_millis())).collect()
     }
 
-    /// The indexes of the frames where decoding may start.
+    /// Returns the indexes of the frames at which decoding may start.
     fn starts(&self, id: TrackId) -> Vec<usize> {
         let frames = self.of(id);
         (0..frames.len()).filter(|at| frames[*at].access != Access::Dependent).collect()
@@ -98,9 +98,9 @@ fn hevc_and_opus() {
     assert_eq!(seen.tracks[1].codec.channels(), Some(2));
     let times = seen.times(VIDEO_TRACK);
     assert_eq!(times.iter().map(|(dts, _)| *dts).collect::<Vec<_>>(), [0, 40, 80, 120, 160, 200, 240, 280]);
-    let mut shown: Vec<_> = times.iter().map(|(dts, composition)| dts + composition).collect();
-    shown.sort_unstable();
-    assert_eq!(shown, [80, 120, 160, 200, 240, 280, 320, 360], "each picture has its own time");
+    let mut pts: Vec<_> = times.iter().map(|(dts, composition)| dts + composition).collect();
+    pts.sort_unstable();
+    assert_eq!(pts, [80, 120, 160, 200, 240, 280, 320, 360], "each frame has its own time");
     assert_eq!(seen.starts(VIDEO_TRACK).first(), Some(&0));
     assert!(seen.starts(VIDEO_TRACK).len() >= 2, "a key frame in every five");
     assert!(seen.of(audio_track(0)).len() > 5);
@@ -111,7 +111,7 @@ fn hevc_and_opus() {
 fn av1_and_flac() {
     let seen = demux(&tags("av1_flac.flv"));
     let video = (VIDEO_TRACK, "av01.0.00M.08".to_owned());
-    // SVT-AV1 turns coding tools on in its first frame that its header does not tell: the frame is what counts.
+    // SVT-AV1 uses coding tools in its first frame that its header does not declare: the frame counts.
     assert_eq!(seen.codecs(), [video.clone(), (audio_track(0), "fLaC".into()), video]);
     assert_eq!(seen.tracks[2].codec.resolution(), Some((64, 64)));
     for frame in seen.of(VIDEO_TRACK) {
@@ -119,7 +119,8 @@ fn av1_and_flac() {
         assert_eq!(frame.pts, frame.dts);
     }
     assert_eq!(seen.starts(VIDEO_TRACK), [0, 5]);
-    // The header that ends FLAC tells its length and sum: no new track. The empty frame behind it is dropped.
+    // The header at the end of FLAC declares its length and checksum: no new track. The empty frame after it is
+    // dropped.
     assert_eq!((seen.left_out.len(), seen.dropped, seen.faults), (0, 1, vec![Fault::DamagedFrames]));
 }
 
@@ -127,8 +128,8 @@ fn av1_and_flac() {
 fn vp9_and_ac3() {
     let seen = demux(&tags("vp9_ac3.flv"));
     assert_eq!(seen.codecs(), [(audio_track(0), "ac-3".into()), (VIDEO_TRACK, "vp09.00.10.08".into())]);
-    assert_eq!(seen.tracks[1].codec.resolution(), Some((64, 64)), "told by the key frame, not by the header");
-    assert_eq!(seen.tracks[0].codec.sample_rate(), Some(48_000), "told by the frame: the header is empty");
+    assert_eq!(seen.tracks[1].codec.resolution(), Some((64, 64)), "from the key frame, not from the header");
+    assert_eq!(seen.tracks[0].codec.sample_rate(), Some(48_000), "from the frame: the header is empty");
     assert_eq!(seen.starts(VIDEO_TRACK), [0, 5]);
     assert_eq!((seen.left_out.len(), seen.dropped, seen.faults), (0, 0, vec![]));
 }
@@ -146,9 +147,9 @@ fn several_audio_tracks_and_one_video_track() {
     for (id, _) in expected {
         assert!(seen.of(id).len() > 3, "{id:?}");
     }
-    let said = seen.left_out;
+    let reports = seen.left_out;
     let why = "a live stream has one video track, and another one came first";
-    assert_eq!(said, [format!("video track 1 (HEVC) is left out: {why}")]);
+    assert_eq!(reports, [format!("video track 1 (HEVC) is left out: {why}")]);
     assert_eq!(seen.dropped, 5, "the frames of the second video track");
 }
 
@@ -164,7 +165,7 @@ fn every_body_cut_short_harms_nothing_else() {
                 });
             }
         }
-        // The whole tags are understood after all that.
+        // The complete tags are understood after that.
         let mut frames = 0;
         for (kind, millis, body) in &tags {
             let read = flv::read(*kind, body, |packet| {
@@ -176,7 +177,7 @@ fn every_body_cut_short_harms_nothing_else() {
     }
 }
 
-/// A file's tags with those left out that `keep` does not want.
+/// Returns the tags of a file that `keep` selects.
 fn only(name: &str, keep: impl Fn(Kind, &Body) -> bool) -> Vec<(Kind, i64, Bytes)> {
     let wanted = |(kind, _, body): &(Kind, i64, Bytes)| {
         let mut wanted = true;
@@ -187,7 +188,7 @@ fn only(name: &str, keep: impl Fn(Kind, &Body) -> bool) -> Vec<(Kind, i64, Bytes
 }
 
 #[test]
-fn av1_and_vp9_without_a_header_tell_it_in_their_frames() {
+fn av1_and_vp9_without_a_header_have_it_in_their_frames() {
     for name in ["av1_flac.flv", "vp9_ac3.flv"] {
         let with = demux(&only(name, |kind, _| kind == Kind::Video));
         let without = demux(&only(name, |kind, body| kind == Kind::Video && !matches!(body, Body::Header(_))));
@@ -205,10 +206,11 @@ fn frames_without_a_header_are_dropped_and_it_is_said() {
     }
     let seen = demux(&tags);
     assert_eq!((seen.tracks, seen.frames), (vec![], vec![]));
-    let said = seen.left_out;
-    let is_said = |track: &str| said.iter().any(|said| *said == format!("{track} is left out: {}", Reason::NoHeader));
-    assert!(is_said("video track 0 (HEVC)") && is_said("audio track 0 (Opus)"), "{said:?}");
-    assert_eq!(said.len(), 2, "once each");
+    let reports = seen.left_out;
+    let is_reported =
+        |track: &str| reports.iter().any(|report| *report == format!("{track} is left out: {}", Reason::NoHeader));
+    assert!(is_reported("video track 0 (HEVC)") && is_reported("audio track 0 (Opus)"), "{reports:?}");
+    assert_eq!(reports.len(), 2, "once each");
     let media_tags = tags.iter().filter(|(_, _, body)| body[0] & 0x0f != 4).count();
     assert_eq!(seen.dropped, media_tags as u64);
 }
@@ -217,7 +219,7 @@ fn frames_without_a_header_are_dropped_and_it_is_said() {
 fn parameter_sets_in_the_frames_make_a_new_track() {
     let mut tags = tags("hevc_opus.flv");
     let small = demux(&tags).tracks.remove(0);
-    // The second track of the other file is HEVC of another size; here its parameter sets ride in a frame.
+    // The second track of the other file is HEVC of another size. Here its parameter sets are in a frame.
     let mut other = None;
     for (kind, _, body) in self::tags("multitrack.flv") {
         let _ = flv::read(kind, &body, |packet| {
@@ -235,7 +237,7 @@ fn parameter_sets_in_the_frames_make_a_new_track() {
     }
     frame.extend([0, 0, 0, 3, 0x26, 1, 0xaf]);
     tags.push((Kind::Video, 400, Bytes::from(frame.clone())));
-    // The old header again says nothing: it is the frames that went on.
+    // The old header yields nothing, because only the frames changed.
     let header = tags.iter().find(|(kind, _, _)| *kind == Kind::Video).expect("a header").clone();
     tags.push(header);
     tags.push((Kind::Video, 440, Bytes::from(frame)));

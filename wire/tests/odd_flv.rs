@@ -1,4 +1,4 @@
-//! What encoders put into FLV against its rules: NAL units apart, start codes, ADTS headers, headers that change.
+//! FLV of encoders that violate its rules: separate NAL units, start codes, ADTS headers, changing headers.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use bytes::Bytes;
@@ -33,7 +33,7 @@ const HEVC_SETS: [&[u8]; 3] = [
 const HEVC_IDR: &[u8] = &[0x28, 0x01, 0xaf, 0x01];
 const HEVC_IDR_REST: &[u8] = &[0x28, 0x01, 0x2f, 0x02];
 
-/// What came of tags.
+/// Output of the demuxer.
 #[derive(Default)]
 struct Seen {
     demuxer: Demuxer,
@@ -87,7 +87,7 @@ impl Seen {
         }
     }
 
-    /// Milliseconds and payload of each frame.
+    /// Returns milliseconds and payload of each frame.
     fn samples(&self) -> Vec<(i64, &[u8])> {
         self.frames.iter().map(|frame| (Timescale::MILLIS.ticks(frame.dts), &frame.payload[..])).collect()
     }
@@ -143,7 +143,7 @@ fn an_hevc_header_with_another_set_or_sei_makes_a_new_track() {
 }
 
 #[test]
-fn sets_that_came_once_are_given_to_who_begins_later() {
+fn sets_that_were_sent_once_are_repeated_for_later_key_frames() {
     let mut seen = Seen::default();
     seen.avc_header(&record(PPS));
     seen.avc(0, &with_lengths(&[IDR]));
@@ -205,7 +205,7 @@ fn start_codes_in_place_of_lengths_and_of_the_record() {
 }
 
 #[test]
-fn what_is_neither_is_dropped_and_reported() {
+fn units_without_lengths_or_start_codes_are_dropped_and_reported() {
     let mut seen = Seen::default();
     seen.avc_header(&record(PPS));
     seen.avc(0, &[7; 40]);
@@ -215,7 +215,7 @@ fn what_is_neither_is_dropped_and_reported() {
     assert_eq!((seen.faults, seen.demuxer.dropped()), (vec![Fault::DamagedFrames; 2], 1));
 }
 
-/// An ADTS frame, AAC-LC, 48 kHz, of `channels`.
+/// Returns an ADTS frame, AAC-LC, 48 kHz, with `channels`.
 fn adts(channels: u8, raw: &[u8]) -> Vec<u8> {
     let size = raw.len() + 7;
     let head = [0xff, 0xf1, 0x4c | channels >> 2, channels << 6, (size >> 3) as u8, (size << 5) as u8 | 0x1f, 0xfc];
@@ -234,12 +234,12 @@ fn adts_headers_are_taken_off() {
 }
 
 #[test]
-fn adts_headers_say_what_a_missing_or_wrong_configuration_does_not() {
+fn adts_headers_replace_a_missing_or_wrong_configuration() {
     let channels = |seen: &Seen| seen.tracks.iter().map(|track| track.codec.channels()).collect::<Vec<_>>();
     let mut seen = Seen::default();
     (0..3).for_each(|n| seen.aac(n * 21, &adts(2, &[0x21, 1])));
     assert_eq!((channels(&seen), seen.frames.len()), (vec![Some(2)], 3), "no header at all");
-    // The header says stereo, and comes again and again.
+    // The header says stereo, and is repeated.
     let mut seen = Seen::default();
     for n in 0..3 {
         seen.push(Kind::Audio, 0, &[0xaf, 0, 0x11, 0x90, n]);
@@ -247,7 +247,7 @@ fn adts_headers_say_what_a_missing_or_wrong_configuration_does_not() {
     }
     assert_eq!(channels(&seen), [Some(2), Some(1)]);
     assert_eq!(seen.faults.iter().filter(|fault| **fault == Fault::WrongHeaders).count(), 1);
-    // An ADTS header in place of the configuration.
+    // An ADTS header instead of the configuration.
     let mut seen = Seen::default();
     seen.push(Kind::Audio, 0, &[&[0xaf, 0][..], &adts(2, &[0x21])].concat());
     seen.aac(0, &[0x21, 1]);
@@ -255,7 +255,7 @@ fn adts_headers_say_what_a_missing_or_wrong_configuration_does_not() {
 }
 
 #[test]
-fn a_layout_that_browsers_do_not_play_is_left_out_with_the_reason() {
+fn a_layout_that_browsers_do_not_play_is_reported_with_the_reason() {
     // ffmpeg's 5.1(side).
     let config = [
         0x11, 0x80, 0x04, 0xc8, 0x44, 0x00, 0x20, 0x00, 0xc4, 0x0d, 0x4c, 0x61, 0x76, 0x63, 0x35, 0x39, 0x2e, 0x33,
@@ -272,7 +272,7 @@ fn a_layout_that_browsers_do_not_play_is_left_out_with_the_reason() {
 }
 
 #[test]
-fn audio_behind_the_first_picture_stays_behind_it() {
+fn audio_after_the_first_frame_stays_after_it() {
     let mut seen = Seen::default();
     seen.avc_header(&record(PPS));
     seen.push(Kind::Audio, 0, &[0xaf, 0, 0x11, 0x90]);
@@ -282,7 +282,7 @@ fn audio_behind_the_first_picture_stays_behind_it() {
     seen.avc(40, &with_lengths(&[SLICE]));
     let order: Vec<_> = seen.samples().into_iter().map(|(at, _)| at).collect();
     assert_eq!(order, [0, 3_000, 3_001, 3_002, 40]);
-    // A picture that none follows is waited for no longer than for a second or so of audio.
+    // A frame without a next one delays audio by about a second at most.
     let mut seen = Seen::default();
     seen.avc_header(&record(PPS));
     seen.push(Kind::Audio, 0, &[0xaf, 0, 0x11, 0x90]);

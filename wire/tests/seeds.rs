@@ -1,4 +1,4 @@
-//! The fuzz targets' seeds, which are what real encoders send, through the bodies of the targets and a session.
+//! The seeds of the fuzz targets, which are data of real encoders, through the fuzz bodies and a session.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,10 @@ use wire::rtmp::handshake::CLIENT_LEN;
 use wire::rtmp::server::{Config, Event, RANDOM_LEN, Session};
 use wire::ts::{Demuxer, Limits};
 
-/// A target's name and body.
+/// Name and body of a target.
 type Target = (&'static str, fn(&[u8]));
 
-/// The seeds of a target, by name.
+/// Returns the seeds of a target, by name.
 #[allow(clippy::unwrap_used, reason = "a helper of tests")]
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
@@ -41,7 +41,8 @@ fn every_target_takes_its_seeds() {
 
 #[test]
 fn real_encoders_are_understood() {
-    // The first kilobyte of ffmpeg 5.1, GStreamer 1.22's rtmp2sink and rtmpsink, and one of our own, short for the fuzzer.
+    // The first kilobyte of ffmpeg 5.1, of GStreamer 1.22's rtmp2sink and rtmpsink, and of one of our own, short for
+    // the fuzzer.
     for (name, bytes) in seeds("rtmp_session") {
         let mut session = Session::new(Config::default(), [0; RANDOM_LEN]);
         let mut hello = vec![3];
@@ -57,7 +58,7 @@ fn real_encoders_are_understood() {
 
 #[test]
 fn transport_streams_of_ffmpeg_are_understood() {
-    // The beginnings of what ffmpeg 5.1 writes; each track with its codec, language and number of frames.
+    // The beginnings of streams of ffmpeg 5.1; each track with its codec, language and number of frames.
     let expected = [
         ("avc", vec![("avc1.42C00A", "", 5)]),
         ("avc_aac", vec![("mp4a.40.2", "eng", 1), ("mp4a.40.2", "deu", 1)]),

@@ -1,4 +1,4 @@
-//! A publishing session as an encoder sees it: the answers, the events, the caps and the end.
+//! A publishing session from the encoder's side: the answers, the events, the limits and the end.
 
 mod common;
 
@@ -7,11 +7,11 @@ use media::Timescale;
 use wire::Item;
 use wire::amf0::Value;
 use wire::flv::{Body, Codec, Demuxer};
-use wire::rtmp::chunk::{Limits, Reader};
+use wire::rtmp::chunk::{Limits, MessageHeader, Reader};
 use wire::rtmp::message::{Command, Message, UserControl};
 use wire::rtmp::server::{Config, End, Event, RANDOM_LEN, Rejection, RejectionCode, Session};
 
-/// The messages in a server's output.
+/// Returns the messages in a server's output.
 #[allow(clippy::unwrap_used, reason = "a helper of tests")]
 fn answers(out: &[u8]) -> Vec<Message> {
     let mut input = &out[HANDSHAKE..];
@@ -30,12 +30,12 @@ fn commands(out: &[u8]) -> Vec<Command> {
     answers(out).into_iter().filter_map(only).collect()
 }
 
-/// Level, code and description of a status.
+/// Returns level, code and description of a status.
 fn status(command: &Command) -> [&str; 3] {
     ["level", "code", "description"].map(|name| command.arguments[0].get(name).and_then(Value::as_str).unwrap_or(""))
 }
 
-/// A whole session: headers, metadata, frames with interleaved chunks, a wrap of the clock, an orderly end.
+/// Returns a whole session: headers, metadata, frames with interleaved chunks, a wrap of the clock, an orderly end.
 fn whole_session() -> Vec<u8> {
     let mut client = Client::publishing("app", "KEY-1?token=x");
     client.send(4, 1, 0, &Message::Data(vec!["@setDataFrame".into(), "onMetaData".into(), Value::object([])]));
@@ -110,7 +110,7 @@ fn any_split_gives_the_same_events_and_answers() {
 }
 
 #[test]
-fn what_comes_before_the_answer_is_kept() {
+fn bytes_before_the_answer_are_buffered() {
     let mut client = Client::publishing("app", "key");
     let head = client.bytes.len();
     client.video(0, AVC_HEADER);
@@ -128,7 +128,7 @@ fn what_comes_before_the_answer_is_kept() {
 }
 
 #[test]
-fn what_is_kept_before_the_answer_is_capped_at_the_limit() {
+fn bytes_buffered_before_the_answer_are_limited() {
     let mut session = session();
     session.input(&Client::publishing("app", "key").bytes).unwrap();
     session.input(&vec![0; 256 * 1_024]).unwrap();
@@ -140,7 +140,7 @@ fn what_is_kept_before_the_answer_is_capped_at_the_limit() {
 }
 
 #[test]
-fn a_refused_publication_tells_the_encoder_why() {
+fn the_encoder_gets_the_reason_of_a_refusal() {
     for (code, text) in
         [(RejectionCode::BadName, "NetStream.Publish.BadName"), (RejectionCode::Denied, "NetStream.Publish.Denied")]
     {
@@ -222,7 +222,7 @@ fn play_is_refused() {
 }
 
 #[test]
-fn every_way_to_end_is_told() {
+fn every_way_to_end_is_reported() {
     let end = |message: Message| {
         let mut client = Client::publishing("app", "key");
         client.send(3, 1, 0, &message);
@@ -254,7 +254,7 @@ fn tidying_up_before_publishing_ends_nothing() {
 }
 
 #[test]
-fn commands_out_of_order_are_errors_that_tell_where() {
+fn commands_out_of_order_are_errors_with_a_place() {
     let mut client = Client::new();
     client.command(1, "publish", 1.0, vec!["key".into()]);
     let (_, _, err) = drive(&mut session(), &[&client.bytes]);
@@ -296,7 +296,7 @@ fn a_bad_media_message_is_skipped_and_the_session_goes_on() {
     assert_eq!((events.len(), err), (4, None));
     let Event::Skipped(err) = &events[1] else { panic!("{:?}", events[1]) };
     let place = format!("rtmp byte {at}: message type 8 > flv byte 1 > audio > AACPacketType");
-    assert_eq!(err.to_string(), format!("{place}: ends before the field is whole"));
+    assert_eq!(err.to_string(), format!("{place}: ends before the field is complete"));
 }
 
 #[test]
@@ -324,7 +324,11 @@ fn sixty_kilobytes_of_nested_arrays_before_authentication_are_refused() {
     payload.extend(b"connect");
     payload.extend([0; 9]);
     payload.extend([0x0a, 0, 0, 0, 1].repeat(12_000));
-    client.writer.write(&mut client.bytes, 3, 20, 0, 0, &payload);
+    client.writer.write(
+        &mut client.bytes,
+        MessageHeader { chunk_stream: 3, kind: 20, stream_id: 0, timestamp: 0 },
+        &payload,
+    );
     let (_, _, err) = drive(&mut session(), &[&client.bytes]);
     assert!(err.as_deref().is_some_and(|e| e.ends_with("9 is over the limit of 8")), "{err:?}");
 }
@@ -333,13 +337,21 @@ fn sixty_kilobytes_of_nested_arrays_before_authentication_are_refused() {
 fn a_zero_length_command_is_refused_without_a_panic() {
     for kind in [20, 17] {
         let mut client = Client::new();
-        client.writer.write(&mut client.bytes, 3, kind, 0, 0, &[]);
+        client.writer.write(
+            &mut client.bytes,
+            MessageHeader { chunk_stream: 3, kind, stream_id: 0, timestamp: 0 },
+            &[],
+        );
         let (_, _, err) = drive(&mut session(), &[&client.bytes]);
         let place = format!("rtmp byte 3073: message type {kind} > command > name");
-        assert_eq!(err, Some(format!("{place}: ends before the field is whole")));
+        assert_eq!(err, Some(format!("{place}: ends before the field is complete")));
     }
     let mut client = Client::publishing("app", "key");
-    client.writer.write(&mut client.bytes, 3, 15, 1, 0, &[]);
+    client.writer.write(
+        &mut client.bytes,
+        MessageHeader { chunk_stream: 3, kind: 15, stream_id: 1, timestamp: 0 },
+        &[],
+    );
     assert_eq!(drive(&mut session(), &[&client.bytes]).2, None);
 }
 
@@ -348,7 +360,11 @@ fn messages_are_capped_before_authentication_and_less_after() {
     let cap = Config::default().before.message;
     let try_length = |mut client: Client, len: usize| {
         client.chunk_size(1 << 24);
-        client.writer.write(&mut client.bytes, 6, 22, 0, 0, &vec![0; len]);
+        client.writer.write(
+            &mut client.bytes,
+            MessageHeader { chunk_stream: 6, kind: 22, stream_id: 0, timestamp: 0 },
+            &vec![0; len],
+        );
         drive(&mut session(), &[&client.bytes]).2
     };
     assert_eq!(try_length(Client::new(), cap), None);

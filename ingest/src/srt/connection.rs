@@ -1,9 +1,9 @@
-//! A connection, seen from either side, without blocking a thread.
+//! An SRT connection, as caller or as listener, without blocking a thread.
 //!
-//! libsrt hands out packets when their time comes, each by itself, and its own way of waiting for several sockets is a
-//! loop that wakes up all the time. A contribution looks for itself instead, 25 times a second, and takes
-//! all that has become due at once: that costs fewer wake-ups than packets, and no queue lies in between. Who does not
-//! look keeps nobody else waiting: libsrt fills that connection's receive buffer and then drops.
+//! libsrt delivers packets one by one when their time comes, and its own way to wait for several sockets is a loop that
+//! wakes up all the time. Each contribution polls instead, 25 times a second, and takes everything that is due at once.
+//! That costs fewer wake-ups than there are packets, and no queue is needed in between. A connection that does not poll
+//! delays no other: libsrt fills its receive buffer and then drops packets.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::OnceLock;
@@ -14,28 +14,30 @@ use tokio::time::sleep;
 use super::ffi::{self, CallError, Id};
 use crate::authorize::{Key, LinkStats, Passphrase};
 
-/// How often a connection is looked at for what is due. Media is 20 ms late by it on average, which is little beside the latency
-/// of any SRT link and a part's length.
-const LOOK: Duration = Duration::from_millis(40);
-/// How often while a connection is made, or has no room for what is to be sent.
-const LOOK_AHEAD: Duration = Duration::from_millis(20);
-/// How often when nothing came for a while, as from an encoder that is on hold.
-const LOOK_IDLE: Duration = Duration::from_millis(100);
-/// After how long this is.
-const IDLE: Duration = Duration::from_secs(1);
-/// The longest message that SRT has in live mode: an Ethernet frame.
+/// Interval at which a connection is polled for media that is due.
+///
+/// Media is 20 ms late because of it on average, which is little compared to the latency of an SRT link and to a part's
+/// duration.
+const POLL_INTERVAL: Duration = Duration::from_millis(40);
+/// Poll interval while connecting, and while the send buffer is full.
+const BUSY_POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Poll interval after [`IDLE_AFTER`] without media, as from an encoder that is paused.
+const IDLE_POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Time without media after which a connection counts as idle.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+/// Longest message in SRT's live mode: an Ethernet frame.
 const MESSAGE: usize = 1_500;
 
-/// What can go wrong with SRT.
+/// Errors of SRT connections.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A call of libsrt failed.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The socket for it could not be had.
+    /// The UDP socket could not be created.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The listener refused the connection, with its reason.
+    /// The listener refused the connection with this reason.
     #[error("the listener refused the connection: reason {0}")]
     Refused(i32),
 }
@@ -58,18 +60,18 @@ impl Drop for Socket {
     }
 }
 
-/// How to call a listener.
+/// Options for calling a listener.
 #[derive(Clone, Debug)]
 pub struct CallerOptions {
-    /// The stream id as it is sent: a key, in whatever form.
+    /// The stream id to send: a key, in any of its forms.
     pub stream_id: Key,
-    /// Encrypts with it.
+    /// Passphrase to encrypt with, if any.
     pub passphrase: Option<Passphrase>,
-    /// How long the key is, in bits: 128, 192 or 256.
+    /// Length of the encryption key in bits: 128, 192 or 256.
     pub key_bits: u16,
-    /// The least latency to ask for, each way.
+    /// Lowest latency to ask for, in each direction.
     pub latency: Duration,
-    /// How long the listener may take to answer.
+    /// Longest time for the listener to answer.
     pub timeout: Duration,
 }
 
@@ -77,9 +79,9 @@ pub struct CallerOptions {
 #[derive(Debug)]
 pub struct Connection {
     socket: Socket,
-    /// There was nothing more when it was last looked at.
-    dry: bool,
-    last_heard: Instant,
+    /// Whether nothing was left when the connection was last polled.
+    drained: bool,
+    last_received: Instant,
     retransmitted: u64,
 }
 
@@ -102,22 +104,22 @@ impl Connection {
             if to.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
         ffi::bind(id, UdpSocket::bind(any)?)?;
         ffi::connect(id, to)?;
-        let mut doubted = false;
-        // libsrt gives up by itself after the time-out.
+        let mut seen_neither = false;
+        // libsrt itself gives up after the timeout.
         loop {
             let (state, reason) = (ffi::state(id), ffi::reject_reason(id));
             match state {
                 ffi::STATE_CONNECTED => return Ok(Self::new(socket)),
                 ffi::STATE_CONNECTING => {}
-                // For a moment on its way from one to the other it is in neither state, without a reason.
-                _ if reason == 0 && !doubted => doubted = true,
+                // Between the two states the socket is briefly in neither, without a reason.
+                _ if reason == 0 && !seen_neither => seen_neither = true,
                 _ => return Err(Error::Refused(reason)),
             }
-            sleep(LOOK_AHEAD).await;
+            sleep(BUSY_POLL_INTERVAL).await;
         }
     }
 
-    /// Takes over a caller that a listener let in.
+    /// Takes over a caller that a listener accepted.
     pub(super) fn accepted(id: Id) -> Result<Self, CallError> {
         let socket = Socket(id);
         ffi::set_bool(id, ffi::OPT_RCVSYN, false)?;
@@ -126,15 +128,17 @@ impl Connection {
     }
 
     fn new(socket: Socket) -> Self {
-        Self { socket, dry: true, last_heard: Instant::now(), retransmitted: 0 }
+        Self { socket, drained: true, last_received: Instant::now(), retransmitted: 0 }
     }
 
-    /// Waits for messages and takes all that fit, one behind the other; gives their length, 0 when the connection has
-    /// ended. Dropping the future in between loses nothing.
+    /// Waits for messages and appends all that fit to `buffer`; returns their total length, 0 at the end of the
+    /// connection.
+    ///
+    /// Dropping the future loses no messages.
     pub async fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         loop {
-            if self.dry {
-                sleep(if self.last_heard.elapsed() < IDLE { LOOK } else { LOOK_IDLE }).await;
+            if self.drained {
+                sleep(if self.last_received.elapsed() < IDLE_AFTER { POLL_INTERVAL } else { IDLE_POLL_INTERVAL }).await;
             }
             let (taken, more) = self.take(buffer)?;
             if taken > 0 || !more {
@@ -146,32 +150,32 @@ impl Connection {
     /// Sends one message of at most 1 456 bytes; waits while the send buffer is full.
     pub async fn send(&mut self, message: &[u8]) -> Result<(), Error> {
         while ffi::send(self.socket.0, message)?.is_none() {
-            sleep(LOOK_AHEAD).await;
+            sleep(BUSY_POLL_INTERVAL).await;
         }
         Ok(())
     }
 
-    /// How the connection does; the rates are since the last call.
-    pub fn figures(&mut self) -> Result<LinkStats, Error> {
-        let figures = ffi::figures(self.socket.0, true)?;
-        self.retransmitted = self.retransmitted.saturating_add(count(figures.retransmitted));
+    /// Returns the statistics of the connection. Rates are since the last call.
+    pub fn stats(&mut self) -> Result<LinkStats, Error> {
+        let stats = ffi::stats(self.socket.0, true)?;
+        self.retransmitted = self.retransmitted.saturating_add(count(stats.retransmitted));
         Ok(LinkStats {
-            round_trip: Duration::try_from_secs_f64(figures.round_trip_millis / 1e3).unwrap_or_default(),
-            latency: Duration::from_millis(count(figures.latency_millis)),
-            buffered: Duration::from_millis(count(figures.buffered_millis)),
-            receive_rate: bits(figures.receive_megabits),
-            send_rate: bits(figures.send_megabits),
-            capacity: bits(figures.capacity_megabits),
-            packets: count(figures.received),
-            lost: count(figures.lost),
+            round_trip: Duration::try_from_secs_f64(stats.round_trip_millis / 1e3).unwrap_or_default(),
+            latency: Duration::from_millis(count(stats.latency_millis)),
+            buffered: Duration::from_millis(count(stats.buffered_millis)),
+            receive_rate: bits(stats.receive_megabits),
+            send_rate: bits(stats.send_megabits),
+            capacity: bits(stats.capacity_megabits),
+            packets: count(stats.received),
+            lost: count(stats.lost),
             retransmitted: self.retransmitted,
-            dropped: count(figures.dropped),
-            undecrypted: count(figures.undecrypted),
+            dropped: count(stats.dropped),
+            undecrypted: count(stats.undecrypted),
             ..LinkStats::default()
         })
     }
 
-    /// Takes what is due: the bytes, and whether more can come.
+    /// Receives the messages that are due; returns their total length and whether more can come.
     fn take(&mut self, buffer: &mut [u8]) -> Result<(usize, bool), Error> {
         let mut taken = 0;
         while let Some(room) = buffer.get_mut(taken..).filter(|room| room.len() >= MESSAGE) {
@@ -179,22 +183,22 @@ impl Connection {
             match message {
                 Ok(Some(bytes)) => taken += bytes,
                 Ok(None) => {
-                    self.dry = true;
-                    self.last_heard = if taken > 0 { Instant::now() } else { self.last_heard };
+                    self.drained = true;
+                    self.last_received = if taken > 0 { Instant::now() } else { self.last_received };
                     return Ok((taken, true));
                 }
                 Err(error) if error.is_lost() => return Ok((taken, false)),
                 Err(error) => return Err(error.into()),
             }
         }
-        self.dry = false;
+        self.drained = false;
         Ok((taken, true))
     }
 }
 
-/// The figures are never below zero but for a mistake of libsrt's.
-fn count(figure: impl TryInto<u64>) -> u64 {
-    figure.try_into().unwrap_or(0)
+/// Converts a counter of libsrt, which is negative only by a mistake of libsrt's.
+fn count(value: impl TryInto<u64>) -> u64 {
+    value.try_into().unwrap_or(0)
 }
 
 fn bits(megabits: f64) -> u64 {

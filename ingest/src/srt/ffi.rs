@@ -1,7 +1,7 @@
-//! libsrt's C interface, and safe functions over it: the only unsafe code of this crate.
+//! The C interface of libsrt, and safe functions over it: the only unsafe code of this crate.
 //!
-//! A socket is a number to libsrt. It looks the number up under its own locks and answers an error for one it does not
-//! know, so a stale number cannot break memory safety; only pointers can, and none of them outlives its call.
+//! libsrt identifies sockets by number. It looks up the number under its own locks and returns an error for an unknown
+//! one, so a stale number cannot break memory safety. Only pointers can, and none of them outlives its call.
 
 #![allow(unsafe_code)]
 
@@ -27,7 +27,7 @@ pub(super) const OPT_VERSION_MIN: c_int = 45;
 pub(super) const OPT_CONNTIMEO: c_int = 36;
 pub(super) const OPT_RCVLATENCY: c_int = 43;
 pub(super) const OPT_PEERLATENCY: c_int = 44;
-/// What waits on a socket; read only.
+/// Pending events of a socket; read only.
 const OPT_EVENT: c_int = 18;
 pub(super) const OPT_STREAMID: c_int = 46;
 pub(super) const OPT_IPV6ONLY: c_int = 54;
@@ -47,9 +47,9 @@ const EVENT_IN: c_int = 0x1;
 const EVENT_BROKEN: c_int = 0x8;
 /// The callback's answer to a handshake.
 const LET_IN: c_int = 0;
-/// The rejection of a program that went wrong itself.
+/// Rejection reason for an error of this program.
 const REJECT_OURS: c_int = 1500;
-/// Only what is critical: a refused caller is an error to libsrt, and it may come a hundred times a second.
+/// Only critical messages: libsrt logs each refused caller as an error, and there may be a hundred per second.
 const LOG_CRITICAL: c_int = 2;
 
 #[link(name = "srt-gnutls")]
@@ -70,17 +70,17 @@ unsafe extern "C" {
     fn srt_getsockflag(socket: Id, option: c_int, value: *mut c_void, length: *mut c_int) -> c_int;
     fn srt_recv(socket: Id, buffer: *mut c_char, length: c_int) -> c_int;
     fn srt_send(socket: Id, buffer: *const c_char, length: c_int) -> c_int;
-    fn srt_bistats(socket: Id, figures: *mut PaddedFigures, clear: c_int, instantaneous: c_int) -> c_int;
+    fn srt_bistats(socket: Id, stats: *mut PaddedStats, clear: c_int, instantaneous: c_int) -> c_int;
     fn srt_getlasterror(system: *mut c_int) -> c_int;
     fn srt_strerror(code: c_int, system: c_int) -> *const c_char;
 }
 
 type Callback = extern "C" fn(*mut c_void, Id, c_int, *const c_void, *const c_char) -> c_int;
 
-/// `SRT_TRACEBSTATS` of libsrt 1.5.1: fields in its order, those that nothing here reads as gaps.
+/// `SRT_TRACEBSTATS` of libsrt 1.5.1, with all fields in order. Fields without a use here begin with an underscore.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(super) struct Figures {
+pub(super) struct SrtStats {
     _time: i64,
     _sent_total: i64,
     pub(super) received: i64,
@@ -120,16 +120,17 @@ pub(super) struct Figures {
     _unique: [i64; 8],
 }
 
-const _: () = assert!(size_of::<Figures>() == 496, "the size that srt.h of libsrt 1.5.1 gives");
+const _: () = assert!(size_of::<SrtStats>() == 496, "the size that srt.h of libsrt 1.5.1 gives");
 
-/// Room behind the figures: libsrt writes all that its own version knows, and later ones append.
+/// [`SrtStats`] with room behind it, because libsrt writes every field of its own version, and later versions append
+/// some.
 #[repr(C)]
-struct PaddedFigures {
-    figures: Figures,
+struct PaddedStats {
+    stats: SrtStats,
     _room: [u64; 64],
 }
 
-/// What libsrt had to say about a call.
+/// Error of a libsrt call.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{call}: {text} ({code})")]
 pub struct CallError {
@@ -139,12 +140,13 @@ pub struct CallError {
 }
 
 impl CallError {
-    /// The error of the call that this thread made last.
+    /// Returns the error of the last call on this thread.
     fn last(call: &'static str) -> Self {
         let mut system = 0;
         // SAFETY: `system` is a c_int that is written during the call only.
         let code = unsafe { srt_getlasterror(&raw mut system) };
-        // SAFETY: libsrt gives a C string of this thread that it keeps until the thread's next error; it is copied here.
+        // SAFETY: libsrt returns a C string of this thread, which it keeps until the thread's next error; it is copied
+        // here.
         let text = unsafe {
             let text = srt_strerror(code, system);
             if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
@@ -152,40 +154,43 @@ impl CallError {
         Self { call, code, text }
     }
 
-    /// Whether the other side, or the network to it, is gone.
+    /// Returns whether the peer, or the network to it, is gone.
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.code, ERROR_LOST | ERROR_NOT_CONNECTED | ERROR_FORGOTTEN)
     }
 }
 
-/// A caller in the middle of its handshake.
+/// Handshake of a caller, before the answer.
 pub(super) struct Handshake<'a> {
-    /// The socket it gets when it is let in; options can still be set.
+    /// The caller's socket if it is accepted; options can still be set.
     pub(super) socket: Id,
     pub(super) peer: SocketAddr,
     pub(super) stream_id: &'a [u8],
 }
 
-/// Answers handshakes, or gives the reason of the rejection. Called on libsrt's receiving thread: it must not wait.
-pub(super) trait Hook: Send + Sync {
+/// Decides on handshakes: `Err` holds the reason of a rejection. Called on libsrt's receiving thread, so it must not
+/// wait.
+pub(super) trait HandshakeHook: Send + Sync {
     fn ask(&self, handshake: Handshake<'_>) -> Result<(), i32>;
 }
 
-/// The hooks of the listeners that are open. libsrt is given a listener's number to find them by and not a pointer, so
-/// there is nothing that could be freed too early.
-static HOOKS: RwLock<BTreeMap<Id, Arc<dyn Hook>>> = RwLock::new(BTreeMap::new());
+/// Hooks of the open listeners. libsrt gets a listener's number to find its hook by, instead of a pointer, so nothing
+/// can be freed too early.
+static HOOKS: RwLock<BTreeMap<Id, Arc<dyn HandshakeHook>>> = RwLock::new(BTreeMap::new());
 
-/// Starts libsrt, once for the process. It ends with the process: its own threads may run until then.
+/// Starts libsrt, once per process. It is never stopped, because its threads may run until the process ends.
 pub(super) fn start() -> Result<(), CallError> {
     let started = srt_startup();
     srt_setloglevel(LOG_CRITICAL);
     checked(started, "srt_startup").map(drop)
 }
 
-/// Ends the process without exit handlers. libsrt's own one closes all sockets and waits for its threads: with a thread in
-/// `srt_accept`, or sockets in use, it may wait for ever.
+/// Ends the process without exit handlers.
+///
+/// libsrt's exit handler closes all sockets and waits for its threads. With a thread in `srt_accept`, or with sockets
+/// in use, it may wait forever.
 pub fn exit(code: u8) -> ! {
-    // SAFETY: the system ends all threads at once, so nothing of this process runs behind it.
+    // SAFETY: the system ends all threads at once, so nothing of this process runs afterwards.
     unsafe { libc::_exit(c_int::from(code)) }
 }
 
@@ -193,13 +198,13 @@ pub(super) fn create() -> Result<Id, CallError> {
     checked(srt_create_socket(), "srt_create_socket")
 }
 
-/// Gives libsrt a bound UDP socket, which it closes when it needs it no more.
+/// Passes a bound UDP socket to libsrt, which closes it when it is no longer needed.
 pub(super) fn bind(socket: Id, udp: impl IntoRawFd) -> Result<(), CallError> {
     checked(srt_bind_acquire(socket, udp.into_raw_fd()), "srt_bind_acquire").map(drop)
 }
 
-/// Begins to listen; `hook` answers until the socket is closed.
-pub(super) fn listen(socket: Id, backlog: i32, hook: Arc<dyn Hook>) -> Result<(), CallError> {
+/// Starts to listen. `hook` answers handshakes until the socket is closed.
+pub(super) fn listen(socket: Id, backlog: i32, hook: Arc<dyn HandshakeHook>) -> Result<(), CallError> {
     HOOKS.write().insert(socket, hook);
     let opaque = std::ptr::without_provenance_mut(usize::try_from(socket).unwrap_or(0));
     // SAFETY: the callback has the signature that srt.h names, lives as long as the program, and takes `opaque` for a
@@ -209,7 +214,7 @@ pub(super) fn listen(socket: Id, backlog: i32, hook: Arc<dyn Hook>) -> Result<()
     checked(srt_listen(socket, backlog), "srt_listen").map(drop)
 }
 
-/// The next caller that was let in; waits for it where the listener is a blocking socket.
+/// Returns the next accepted caller; waits for one if the listener is a blocking socket.
 pub(super) fn accept(listener: Id) -> Result<Id, CallError> {
     // SAFETY: libsrt takes null pointers to mean that the caller's address is not wanted.
     checked(unsafe { srt_accept(listener, std::ptr::null_mut(), std::ptr::null_mut()) }, "srt_accept")
@@ -223,7 +228,7 @@ pub(super) fn connect(socket: Id, to: SocketAddr) -> Result<(), CallError> {
 }
 
 pub(super) fn close(socket: Id) {
-    // All that can go wrong is that it is closed already.
+    // The only possible error is that the socket is already closed.
     let _ = srt_close(socket);
     HOOKS.write().remove(&socket);
 }
@@ -244,7 +249,7 @@ pub(super) fn set_bool(socket: Id, option: c_int, value: bool) -> Result<(), Cal
     set_int(socket, option, c_int::from(value))
 }
 
-/// Sets an option to text or to the bytes of a number.
+/// Sets an option to a text or to the bytes of a number.
 pub(super) fn set(socket: Id, option: c_int, value: &[u8]) -> Result<(), CallError> {
     let length = c_int::try_from(value.len()).unwrap_or(c_int::MAX);
     // SAFETY: `value` is readable for its length during the call; libsrt checks that the length fits the option and
@@ -252,8 +257,9 @@ pub(super) fn set(socket: Id, option: c_int, value: &[u8]) -> Result<(), CallErr
     checked(unsafe { srt_setsockflag(socket, option, value.as_ptr().cast(), length) }, "srt_setsockflag").map(drop)
 }
 
-/// Whether a message is due or the connection is broken. To ask first costs less than to receive nothing, which is an
-/// exception inside of libsrt.
+/// Returns whether a message is due or the connection is broken.
+///
+/// Asking first is cheaper than receiving nothing, which throws an exception inside libsrt.
 pub(super) fn is_due(socket: Id) -> bool {
     let (mut events, mut length): (c_int, c_int) = (0, size_of::<c_int>() as c_int);
     // SAFETY: libsrt writes a number of `length` bytes there during the call.
@@ -261,7 +267,7 @@ pub(super) fn is_due(socket: Id) -> bool {
     got == ERROR || events & (EVENT_IN | EVENT_BROKEN) != 0
 }
 
-/// Takes the next message; none when there is none yet. One that is longer than `buffer` is cut.
+/// Receives the next message; `None` if none is due. A message longer than `buffer` is truncated.
 pub(super) fn receive(socket: Id, buffer: &mut [u8]) -> Result<Option<usize>, CallError> {
     let length = c_int::try_from(buffer.len()).unwrap_or(c_int::MAX);
     // SAFETY: `buffer` is writable for `length` bytes during the call.
@@ -269,7 +275,7 @@ pub(super) fn receive(socket: Id, buffer: &mut [u8]) -> Result<Option<usize>, Ca
     unless_it_would_block(got, ERROR_RECEIVE_WOULD_BLOCK, "srt_recv")
 }
 
-/// Sends one message; none when there is no room for it now.
+/// Sends one message; `None` if the send buffer is full.
 pub(super) fn send(socket: Id, message: &[u8]) -> Result<Option<usize>, CallError> {
     let length = c_int::try_from(message.len()).unwrap_or(c_int::MAX);
     // SAFETY: `message` is readable for `length` bytes during the call, which copies it.
@@ -277,16 +283,16 @@ pub(super) fn send(socket: Id, message: &[u8]) -> Result<Option<usize>, CallErro
     unless_it_would_block(sent, ERROR_SEND_WOULD_BLOCK, "srt_send")
 }
 
-/// The figures of a connection. Those of the interval are since the last call with `clear`.
-pub(super) fn figures(socket: Id, clear: bool) -> Result<Figures, CallError> {
+/// Returns the statistics of a connection. Interval values are since the last call with `clear`.
+pub(super) fn stats(socket: Id, clear: bool) -> Result<SrtStats, CallError> {
     // SAFETY: the structure is made of numbers only, for which zero is a value.
-    let mut padded: PaddedFigures = unsafe { std::mem::zeroed() };
+    let mut padded: PaddedStats = unsafe { std::mem::zeroed() };
     // SAFETY: libsrt writes its structure, which is no longer than ours with the room behind it.
     let got = unsafe { srt_bistats(socket, &raw mut padded, c_int::from(clear), 1) };
-    checked(got, "srt_bistats").map(|_| padded.figures)
+    checked(got, "srt_bistats").map(|_| padded.stats)
 }
 
-/// libsrt's question about a caller whose handshake is about to be answered.
+/// Callback of libsrt for a caller whose handshake is about to be answered.
 extern "C" fn on_handshake(
     opaque: *mut c_void,
     socket: Id,
@@ -301,7 +307,7 @@ extern "C" fn on_handshake(
     let answer = match (hook, peer) {
         (Some(hook), Some(peer)) => {
             let stream_id = stream_id.map(CStr::to_bytes).unwrap_or_default();
-            // A panic must not reach libsrt's frames.
+            // A panic must not unwind into libsrt's stack frames.
             catch_unwind(AssertUnwindSafe(|| hook.ask(Handshake { socket, peer, stream_id })))
                 .unwrap_or(Err(REJECT_OURS))
         }
@@ -325,8 +331,8 @@ unsafe fn address(from: *const c_void) -> Option<SocketAddr> {
     if from.is_null() {
         return None;
     }
-    // SAFETY: by this function's contract there is a family, and behind it as much as the kind it names has. The storage
-    // is larger than each of the two.
+    // SAFETY: by this function's contract there is a family, followed by as many bytes as the kind that it names has.
+    // The storage is larger than each of the two.
     unsafe {
         let family = from.cast::<libc::sa_family_t>().read_unaligned();
         let length = match c_int::from(family) {

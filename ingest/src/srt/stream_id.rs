@@ -1,30 +1,30 @@
-//! What an encoder says in its stream id: the key, and whether it means to publish.
+//! Parses SRT stream ids: the stream key, and whether the caller wants to publish.
 //!
-//! Encoders and their users write it in many ways: the key alone, the `#!::r=KEY,m=publish` of SRT's access control, with
-//! a word before it (`publish:KEY`, `live/KEY`), as a URL, percent-encoded once too often, or with a piece of the URL's
-//! query behind it. A key has no character that these ways give a meaning to, so each can be told from the others.
+//! Encoders and their users write it in many forms: the key alone, `#!::r=KEY,m=publish` of SRT's access control, a
+//! word before the key (`publish:KEY`, `live/KEY`), a URL, with percent-encoding applied once too often, or followed by
+//! a part of the URL's query. No character of a key has a meaning in these forms, so they can be distinguished.
 
 use std::borrow::Cow;
 
 use crate::authorize::Key;
 
-/// What SRT can carry.
+/// Longest stream id of SRT, in bytes.
 const MAX_LEN: usize = 512;
-/// How often percent-encoding is undone: by the encoder's user and by the encoder.
+/// Most times that percent-encoding is undone: once for the encoder's user, once for the encoder.
 const MAX_DECODED: usize = 2;
 
-/// What the caller wants.
+/// The request in a stream id.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// To publish with this key.
+    /// Publish with this key.
     Publish(Key),
-    /// To play, or something else that is not offered here.
+    /// Play, or another request that is not offered here.
     Other,
-    /// No key could be found in it.
+    /// No key was found.
     Malformed,
 }
 
-/// Reads a stream id.
+/// Parses a stream id.
 pub(crate) fn parse(stream_id: &[u8]) -> Request {
     if stream_id.len() > MAX_LEN {
         return Request::Malformed;
@@ -44,7 +44,8 @@ pub(crate) fn parse(stream_id: &[u8]) -> Request {
     }
 }
 
-/// The `name=value,…` list of SRT's access control, if it is one. Shells and URLs eat the `#` and the `!` in front.
+/// Returns the `name=value,…` list of SRT's access control; `None` if `text` is none. Shells and URLs may remove the
+/// `#` and the `!` in front.
 fn fields(text: &str) -> Option<&str> {
     let rest = text.strip_prefix('#').unwrap_or(text);
     let rest = rest.strip_prefix('!').unwrap_or(rest);
@@ -64,7 +65,7 @@ fn of_fields(list: &str) -> Request {
         let (name, value) = field.split_once('=').unwrap_or((field, ""));
         match name.trim() {
             "r" => resource = Some(value),
-            // A stream id that was cut off may end in the middle of the word.
+            // A truncated stream id may end in the middle of the word.
             "m" if !"publish".starts_with(value.trim()) => return Request::Other,
             _ => {}
         }
@@ -72,13 +73,13 @@ fn of_fields(list: &str) -> Request {
     resource.map_or(Request::Malformed, of_words)
 }
 
-/// A key with what may stand before and behind it: words set off by `:` or `/`, a URL, a query.
+/// Finds the key among words separated by `:` or `/`, a URL, or a query.
 fn of_words(text: &str) -> Request {
     let (path, query) = match text.split_once(['?', '&']) {
         Some((path, query)) => (path, query),
         None => (text, ""),
     };
-    // The whole address, pasted into the field for the stream id.
+    // A whole address, pasted into the field for the stream id.
     let named = query.split(['&', '?']).find_map(|pair| pair.strip_prefix("streamid="));
     if let Some(named) = named
         && path.contains("://")
@@ -101,20 +102,20 @@ fn of_path(path: &str) -> Request {
     let first = words.next();
     let key = match first.map(str::to_ascii_lowercase).as_deref() {
         Some("read" | "play" | "request" | "subscribe") if words.clone().next().is_some() => return Request::Other,
-        // Behind the key may come a user and a password that mean nothing here.
+        // A user and a password may follow the key; they have no meaning here.
         Some("publish") => words.next().or(first),
-        // Any name of an application, as in RTMP.
+        // The name of an application, as in RTMP.
         _ if path.contains('/') => words.next_back().or(first),
         _ => first,
     };
     match key {
-        // A list separator or a bracket behind it is what a cut left over.
+        // A truncated list may leave a separator or a bracket at the end.
         Some(key) => Request::Publish(Key(key.trim_end_matches([',', ';', '}']).to_owned())),
         None => Request::Malformed,
     }
 }
 
-/// The text with its percent-encoding undone, if it has any that can be.
+/// Undoes percent-encoding; `None` if there is none, or the result is not UTF-8.
 fn percent_decoded(text: &str) -> Option<String> {
     if !text.contains('%') {
         return None;
@@ -199,11 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn who_wants_to_play_is_told_apart() {
+    fn requests_to_play_are_recognized() {
         for id in ["#!::r=key,m=request", "#!::r=key,m=bidirectional", "read:key", "play/key", "r=key,m=request"] {
             assert!(matches!(parse(id.as_bytes()), Request::Other), "{id}");
         }
-        // Someone's key may be such a word.
+        // Such a word may be someone's key.
         assert_eq!(key_of("play").as_deref(), Some("play"));
         assert_eq!(key_of("publish").as_deref(), Some("publish"));
     }

@@ -1,6 +1,6 @@
-//! A gate that knows a few keys and tells a test what it saw.
+//! An authorizer that knows a few keys and reports its events to a test.
 
-// A helper of a test may panic as the test itself may, and not each test uses each helper.
+// A helper of a test may panic like the test itself, and not every test uses every helper.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use std::sync::Arc;
@@ -20,23 +20,23 @@ use tokio_util::task::TaskTracker;
 /// The passphrase of the stream with the key `good`.
 pub const PASSPHRASE: &str = "a passphrase of the stream";
 
-/// What the gate saw and did.
+/// Event of the authorizer or of a sink.
 #[derive(Debug)]
-pub enum News {
+pub enum Event {
     Asked(String),
     Items(Vec<Item>),
-    Gone,
+    Ended,
 }
 
-/// What came to all sinks.
+/// Data that all sinks received.
 #[derive(Clone, Copy, Default)]
 pub struct Received {
     pub bytes: usize,
     pub link: Option<LinkStats>,
 }
 
-pub struct Door {
-    news: mpsc::UnboundedSender<News>,
+pub struct TestAuthorizer {
+    events: mpsc::UnboundedSender<Event>,
     received: watch::Sender<Received>,
     stream: LiveStreamId,
     pub stops: Mutex<Vec<oneshot::Sender<DisconnectReason>>>,
@@ -50,13 +50,13 @@ fn known(key: &str) -> Result<(), Refusal> {
     }
 }
 
-impl Authorizer for Door {
+impl Authorizer for TestAuthorizer {
     fn admit(&self, publish: Publish) -> BoxFuture<'_, Result<Admission, Refusal>> {
-        let _ = self.news.send(News::Asked(publish.key.0.clone()));
+        let _ = self.events.send(Event::Asked(publish.key.0.clone()));
         let answer = known(&publish.key.0).map(|()| {
             let (stop, stopped) = oneshot::channel();
             self.stops.lock().push(stop);
-            let sink = Box::new(Tap(self.news.clone(), self.received.clone(), 0));
+            let sink = Box::new(Tap(self.events.clone(), self.received.clone(), 0));
             Admission { stream: self.stream.clone(), sink, stop: stopped }
         });
         Box::pin(std::future::ready(answer))
@@ -68,15 +68,15 @@ impl Authorizer for Door {
     }
 }
 
-/// It keeps, as far as it says, all bytes that came.
-struct Tap(mpsc::UnboundedSender<News>, watch::Sender<Received>, u64);
+/// A sink that claims to keep all received bytes in memory.
+struct Tap(mpsc::UnboundedSender<Event>, watch::Sender<Received>, u64);
 
 impl FrameSink for Tap {
     fn push(&mut self, items: &mut Vec<Item>, bytes: usize) {
         self.1.send_modify(|received| received.bytes += bytes);
         self.2 += bytes as u64;
         if !items.is_empty() {
-            let _ = self.0.send(News::Items(std::mem::take(items)));
+            let _ = self.0.send(Event::Items(std::mem::take(items)));
         }
     }
 
@@ -84,56 +84,62 @@ impl FrameSink for Tap {
         self.2
     }
 
-    fn link(&mut self, figures: &LinkStats) {
-        self.1.send_modify(|received| received.link = Some(*figures));
+    fn link(&mut self, stats: &LinkStats) {
+        self.1.send_modify(|received| received.link = Some(*stats));
     }
 }
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        let _ = self.0.send(News::Gone);
+        let _ = self.0.send(Event::Ended);
     }
 }
 
-/// A server without a listener, and what happens behind its gate.
+/// A server without a listener, and the events of its [`TestAuthorizer`].
 pub struct Rig {
     pub server: Server,
-    pub door: Arc<Door>,
+    pub authorizer: Arc<TestAuthorizer>,
     pub stats: Arc<Stats>,
     pub received: watch::Receiver<Received>,
-    news: mpsc::UnboundedReceiver<News>,
+    events: mpsc::UnboundedReceiver<Event>,
     pub tasks: TaskTracker,
     pub shutdown: CancellationToken,
 }
 
 impl Rig {
     pub fn new(config: Config) -> Self {
-        let (tell, news) = mpsc::unbounded_channel();
-        let (tell_received, received) = watch::channel(Received::default());
-        let door =
-            Door { news: tell, received: tell_received, stream: LiveStreamId::generate(), stops: Mutex::default() };
-        let door = Arc::new(door);
+        let (sender, events) = mpsc::unbounded_channel();
+        let (received_sender, received) = watch::channel(Received::default());
+        let authorizer = TestAuthorizer {
+            events: sender,
+            received: received_sender,
+            stream: LiveStreamId::generate(),
+            stops: Mutex::default(),
+        };
+        let authorizer = Arc::new(authorizer);
         let (stats, tasks, shutdown) = (Arc::new(Stats::default()), TaskTracker::new(), CancellationToken::new());
-        let gate = Arc::clone(&door) as Arc<dyn Authorizer>;
-        let server = Server::new(config, gate, Arc::clone(&stats), tasks.clone(), shutdown.clone());
-        Self { server, door, stats, received, news, tasks, shutdown }
+        let shared = Arc::clone(&authorizer) as Arc<dyn Authorizer>;
+        let server = Server::new(config, shared, Arc::clone(&stats), tasks.clone(), shutdown.clone());
+        Self { server, authorizer, stats, received, events, tasks, shutdown }
     }
 
-    pub async fn next(&mut self) -> News {
-        tokio::time::timeout(Duration::from_secs(20), self.news.recv()).await.expect("news in time").unwrap()
+    pub async fn next(&mut self) -> Event {
+        tokio::time::timeout(Duration::from_secs(20), self.events.recv()).await.expect("an event in time").unwrap()
     }
 
-    /// Waits for what came to the sinks to be so.
+    /// Waits until the data that the sinks received meets a condition.
     pub async fn wait_for(&mut self, condition: impl FnMut(&Received) -> bool) -> Received {
         let wait = self.received.wait_for(condition);
         *tokio::time::timeout(Duration::from_secs(20), wait).await.expect("received in time").unwrap()
     }
 
-    /// Ends the server as the program does.
+    /// Shuts down the server like the program does.
     pub async fn end(&self) {
         self.shutdown.cancel();
         self.tasks.close();
-        tokio::time::timeout(Duration::from_secs(8), self.tasks.wait()).await.expect("all ends within the drain");
+        tokio::time::timeout(Duration::from_secs(8), self.tasks.wait())
+            .await
+            .expect("everything ends within the drain");
     }
 }
 

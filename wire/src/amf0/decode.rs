@@ -1,4 +1,4 @@
-//! The AMF0 decoder: bounded in depth, in values and in the length of a text.
+//! The AMF0 decoder, with limits on depth, on the number of values and on the length of a text.
 
 use super::Value;
 use crate::error::{Error, Place};
@@ -19,14 +19,14 @@ const UNSUPPORTED: u8 = 0x0d;
 const XML_DOCUMENT: u8 = 0x0f;
 const TYPED_OBJECT: u8 = 0x10;
 
-/// Objects and arrays within one another; one more is an error. `onMetaData` of the encoders at hand needs 3.
+/// Most objects and arrays nested in one another; one more is an error. `onMetaData` of the tested encoders needs 3.
 pub const MAX_DEPTH: usize = 8;
-/// Values in one message, nested ones included; one more is an error.
+/// Most values in one message, nested ones included; one more is an error.
 pub const MAX_ELEMENTS: usize = 1_024;
-/// Bytes of one text; one more is an error.
+/// Longest text in bytes; a longer one is an error.
 pub const MAX_STRING: usize = 16 * 1_024;
 
-/// Decodes the values that fill `bytes`. An error says which argument it is in, counted from 0.
+/// Decodes the values that fill `bytes`. An error names the argument, counted from 0.
 pub fn decode_all(bytes: &[u8]) -> Result<Vec<Value>, Error> {
     let mut decoder = Decoder { bytes, at: 0, elements: 0, argument: 0, path: Vec::new() };
     let mut values = Vec::new();
@@ -64,7 +64,7 @@ impl<'a> Decoder<'a> {
                 Value::Undefined
             }
             ECMA_ARRAY => {
-                // The count is a hint that encoders get wrong; the end marker counts.
+                // The count is only a hint, because encoders get it wrong. The end marker counts.
                 self.array::<4>("ecma array > count")?;
                 Value::EcmaArray(self.nested("ecma array", |d| d.pairs(true))?)
             }
@@ -92,7 +92,7 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Runs `inner` one level deeper.
+    /// Runs `inner` one nesting level deeper.
     fn nested<T>(&mut self, name: &'static str, inner: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         if self.path.len() >= MAX_DEPTH {
             return Err(self.over(name, self.path.len() + 1, MAX_DEPTH));
@@ -103,7 +103,7 @@ impl<'a> Decoder<'a> {
         Ok(value)
     }
 
-    /// Named values up to the end marker, which some encoders forget behind an array that ends the message.
+    /// Reads named values up to the end marker. Some encoders omit the marker after an array at the end of the message.
     fn pairs(&mut self, end_may_be_missing: bool) -> Result<Vec<(String, Value)>, Error> {
         let mut pairs = Vec::new();
         loop {
@@ -120,7 +120,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn list(&mut self, count: u32) -> Result<Vec<Value>, Error> {
-        // Grows with what is really there: the count alone allocates nothing.
+        // Grows with the values that are present: the count alone allocates nothing.
         let mut values = Vec::new();
         for _ in 0..count {
             values.push(self.value()?);
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
     use crate::error::Blame;
 
-    /// `depth` strict arrays of one element around a null.
+    /// Returns `depth` nested strict arrays of one element around a null.
     fn nested_arrays(depth: usize) -> Vec<u8> {
         let mut bytes = [STRICT_ARRAY, 0, 0, 0, 1].repeat(depth);
         bytes.push(NULL);
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn an_error_names_the_byte_and_the_path() {
         let err = decode_all(&[NULL, OBJECT, 0, 3, b'a', b'p', b'p', STRING, 0, 9, b'x']).unwrap_err();
-        assert_eq!(err.to_string(), "amf0 byte 10: argument 1 > object > string: ends before the field is whole");
+        assert_eq!(err.to_string(), "amf0 byte 10: argument 1 > object > string: ends before the field is complete");
         let err = decode_all(&[0x11]).unwrap_err();
         assert_eq!(err.to_string(), "amf0 byte 0: argument 0 > marker: marker 0x11 is not supported");
         assert_eq!(err.blame(), Blame::Unsupported);

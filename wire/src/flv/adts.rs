@@ -1,13 +1,15 @@
-//! AAC frames that keep their ADTS headers, which FLV has no place for.
+//! AAC frames with ADTS headers, which do not belong in FLV.
 
 use bytes::Bytes;
 use media::codec::aac::{self, Adts};
 
-/// Frames of a message; more are taken for something else.
+/// Most ADTS frames in a message; a message with more is not treated as ADTS.
 const MAX_FRAMES: usize = 64;
 
-/// The frames of a message that is nothing but ADTS frames, each with its header; none where it is anything else. A raw
-/// frame that begins like a header would have to be as long as that says, too.
+/// Returns the frames of a message that consists only of ADTS frames, each with its header; `None` for any other
+/// message.
+///
+/// A raw frame that begins like an ADTS header would also need exactly the length that the header says.
 pub(super) fn frames(payload: &Bytes) -> Option<Vec<(Adts, Bytes)>> {
     let (mut frames, mut rest) = (Vec::new(), payload.clone());
     while !rest.is_empty() {
@@ -20,13 +22,14 @@ pub(super) fn frames(payload: &Bytes) -> Option<Vec<(Adts, Bytes)>> {
     (!frames.is_empty()).then_some(frames)
 }
 
-/// A frame as an MP4 sample holds it.
+/// Returns a frame as an MP4 sample holds it.
 pub(super) fn raw(adts: Adts, frame: &Bytes) -> Bytes {
     aac::without_program_config(frame.slice(adts.head.min(frame.len())..))
 }
 
-/// True where frames with such a header are what the configuration says. Spectral band replication is not in the header.
-pub(super) fn agrees(adts: Adts, config: &aac::Config) -> bool {
+/// Returns whether frames with such a header match the configuration. The header does not signal spectral band
+/// replication.
+pub(super) fn matches_config(adts: Adts, config: &aac::Config) -> bool {
     let channels = if adts.channel_configuration == 7 { 8 } else { adts.channel_configuration };
     adts.sample_rate == config.sample_rate
         && (channels == 0 || channels == config.channels)
@@ -37,7 +40,7 @@ pub(super) fn agrees(adts: Adts, config: &aac::Config) -> bool {
 mod tests {
     use super::*;
 
-    /// AAC-LC, 48 kHz, stereo, with so many bytes behind the header.
+    /// AAC-LC, 48 kHz, stereo, with `len` bytes after the header.
     fn frame(len: u8) -> Vec<u8> {
         let mut frame = vec![0xff, 0xf1, 0x4c, 0x80, 0, (len + 7) << 5 | 0x1f, 0xfc];
         frame[4] = (len + 7) >> 3;
@@ -61,10 +64,10 @@ mod tests {
     #[test]
     fn a_header_agrees_with_its_configuration() {
         let adts = Adts::parse(&frame(5)).unwrap();
-        assert!(agrees(adts, &aac::Config::new(2, 48_000, 2).unwrap()));
-        assert!(!agrees(adts, &aac::Config::new(2, 44_100, 2).unwrap()));
-        assert!(!agrees(adts, &aac::Config::new(2, 48_000, 1).unwrap()));
-        assert!(!agrees(adts, &aac::Config::new(1, 48_000, 2).unwrap()));
-        assert!(agrees(Adts { channel_configuration: 0, ..adts }, &aac::Config::new(2, 48_000, 6).unwrap()));
+        assert!(matches_config(adts, &aac::Config::new(2, 48_000, 2).unwrap()));
+        assert!(!matches_config(adts, &aac::Config::new(2, 44_100, 2).unwrap()));
+        assert!(!matches_config(adts, &aac::Config::new(2, 48_000, 1).unwrap()));
+        assert!(!matches_config(adts, &aac::Config::new(1, 48_000, 2).unwrap()));
+        assert!(matches_config(Adts { channel_configuration: 0, ..adts }, &aac::Config::new(2, 48_000, 6).unwrap()));
     }
 }

@@ -1,4 +1,4 @@
-//! Codecs as FLV and Enhanced RTMP name them, and their headers.
+//! Codecs by their names in FLV and Enhanced RTMP, and their headers.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use media::{CodecConfig, Kind};
 
 use super::units;
 
-/// Codecs that Weir carries, with their FourCC.
+/// Supported codecs with their FourCC.
 const CARRIED: [(Codec, [u8; 4]); 9] = [
     (Codec::Avc, *b"avc1"),
     (Codec::Hevc, *b"hvc1"),
@@ -20,9 +20,9 @@ const CARRIED: [(Codec, [u8; 4]); 9] = [
     (Codec::Eac3, *b"ec-3"),
     (Codec::Flac, *b"fLaC"),
 ];
-/// What some encoders write for `hvc1`.
+/// FourCC that some encoders write for `hvc1`.
 const HEV1: [u8; 4] = *b"hev1";
-/// Codecs with a FourCC that Weir does not carry.
+/// Known FourCCs of unsupported codecs.
 const KNOWN: [([u8; 4], &str); 3] = [(*b"vp08", "VP8"), (*b"vvc1", "VVC"), (*b".mp3", "MP3")];
 
 /// A codec, by the name that a tag gives it.
@@ -30,7 +30,7 @@ const KNOWN: [([u8; 4], &str); 3] = [(*b"vp08", "VP8"), (*b"vvc1", "VVC"), (*b".
 pub enum Codec {
     /// H.264: `CodecID` 7, `avc1`.
     Avc,
-    /// HEVC: `hvc1`, or `CodecID` 12, which no standard knows but encoders from China use.
+    /// HEVC: `hvc1`, or `CodecID` 12, which is in no standard but used by encoders from China.
     Hevc,
     /// AV1: `av01`.
     Av1,
@@ -46,16 +46,16 @@ pub enum Codec {
     Eac3,
     /// FLAC: `fLaC`.
     Flac,
-    /// A `CodecID` of video that Weir does not carry.
+    /// An unsupported `CodecID` of video.
     VideoId(u8),
-    /// A `SoundFormat` that Weir does not carry.
+    /// An unsupported `SoundFormat`.
     SoundFormat(u8),
-    /// A FourCC that Weir does not carry.
+    /// An unsupported FourCC.
     FourCc([u8; 4]),
 }
 
 impl Codec {
-    /// The codec of `kind` with this FourCC. Encoders get the case wrong.
+    /// Returns the codec of `kind` with this FourCC. Case is ignored, because encoders get it wrong.
     pub(super) fn from_four_cc(kind: Kind, four_cc: [u8; 4]) -> Self {
         if kind == Kind::Video && four_cc.eq_ignore_ascii_case(&HEV1) {
             return Self::Hevc;
@@ -64,13 +64,13 @@ impl Codec {
         CARRIED.iter().find(is_it).map_or(Self::FourCc(four_cc), |(codec, _)| *codec)
     }
 
-    /// The codecs of `kind` that Weir carries, by FourCC.
+    /// Returns the FourCCs of the supported codecs of `kind`.
     pub(crate) fn carried(kind: Kind) -> impl Iterator<Item = &'static str> {
         let of_kind = move |(codec, _): &&(Self, [u8; 4])| codec.kind() == Some(kind);
         CARRIED.iter().filter(of_kind).filter_map(|(_, four_cc)| std::str::from_utf8(four_cc).ok())
     }
 
-    /// What a codec that Weir carries is for.
+    /// Returns the kind of a supported codec; `None` for the others.
     const fn kind(self) -> Option<Kind> {
         match self {
             Self::Avc | Self::Hevc | Self::Av1 | Self::Vp9 => Some(Kind::Video),
@@ -79,23 +79,23 @@ impl Codec {
         }
     }
 
-    /// True if Weir carries it.
+    /// Returns whether Weir supports the codec.
     pub(super) const fn is_carried(self) -> bool {
         self.kind().is_some()
     }
 
-    /// True where Enhanced RTMP puts a composition time before a frame.
+    /// Returns whether Enhanced RTMP puts a composition time before each frame.
     pub(super) fn has_composition_time(self) -> bool {
         matches!(self, Self::Avc | Self::Hevc) || self == Self::FourCc(*b"vvc1")
     }
 
-    /// What a header says; none where it is empty and the frames tell.
+    /// Parses a header; `None` if it is empty and the frames contain the configuration.
     pub(super) fn config(self, header: Bytes) -> Result<Option<CodecConfig>, HeaderError> {
         Ok(Some(match self {
-            // Two channels are what the standard takes for granted.
+            // The standard defines two channels as the default.
             Self::Opus if header.is_empty() => CodecConfig::Opus(opus::Config::new(2)?),
             _ if header.is_empty() => return Ok(None),
-            // Parameter sets in place of a record are told by their start codes, or by their lengths.
+            // Parameter sets instead of a record are recognized by their start codes or their lengths.
             Self::Avc => match avc::Config::parse(header.clone()) {
                 Ok(config) => CodecConfig::Avc(config),
                 Err(error) => return units::avc_header(&header).map(Some).ok_or(error),
@@ -112,7 +112,7 @@ impl Codec {
             Self::Aac => CodecConfig::Aac(aac::Config::parse(header)?),
             Self::Opus => CodecConfig::Opus(opus::Config::parse(&header)?),
             Self::Flac => CodecConfig::Flac(flac::Config::parse(&header)?),
-            // Their headers are empty by the standard: what is there instead says nothing that the frames do not.
+            // Their headers are empty by the standard. Content that is there all the same says no more than the frames.
             Self::Ac3 | Self::Eac3 | Self::VideoId(_) | Self::SoundFormat(_) | Self::FourCc(_) => return Ok(None),
         }))
     }

@@ -1,75 +1,68 @@
-//! Access units out of messages: some encoders send each NAL unit in a message of its own.
+//! Joins messages into access units, because some encoders send each NAL unit in a message of its own.
 //!
-//! As long as each message holds a whole picture it is passed on at once. The very first one waits for the next message,
-//! which tells how the encoder does it; an encoder that splits its pictures has each of them wait for the next one, because
-//! nothing else says that a picture is whole.
+//! As long as each message holds a complete frame, it is passed on at once. Only the first frame waits for the next
+//! message, which shows how the encoder does it. If the encoder splits its frames, each of them waits for the next one,
+//! because nothing else shows that a frame is complete.
 
 use bytes::{Bytes, BytesMut};
+use media::Fault;
 use media::codec::nal;
-use media::{Fault, Timestamp};
 
-use super::lane::Output;
+use super::output::{Output, Stamp};
 use crate::annexb::{Codec, Role};
 
-/// Bytes without a slice kept for the next picture; when there are more, they are dropped.
-const MAX_AHEAD: usize = 64 << 10;
+/// Most bytes of messages without a slice kept for the next frame; with more, they are dropped.
+const MAX_PREFIX: usize = 64 << 10;
 /// Longest access unit, in bytes and messages; a longer one is dropped.
 const MAX_UNIT: usize = 8 << 20;
 const MAX_PARTS: usize = 1_024;
 
-/// When a frame is decoded and shown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Stamp {
-    pub(super) dts: Timestamp,
-    pub(super) pts: Timestamp,
-}
-
-/// An access unit.
+/// A complete access unit.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Unit {
     pub(super) stamp: Stamp,
     pub(super) payload: Bytes,
 }
 
-/// Puts access units together.
+/// Joins messages into access units.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Joiner {
     mode: Mode,
-    /// What came without a slice: it goes with the next picture.
-    ahead: Vec<Bytes>,
-    held: Option<Held>,
+    /// Messages without a slice, which belong to the next frame.
+    prefix: Vec<Bytes>,
+    partial: Option<PartialUnit>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 enum Mode {
-    /// One picture came at the most.
+    /// At most one frame has arrived.
     #[default]
     Undecided,
-    /// Each message holds a picture.
+    /// Each message holds a complete frame.
     Whole,
-    /// Pictures are spread over messages.
+    /// Frames are split over messages.
     Split,
 }
 
-/// A picture of which more may come.
+/// A frame that may be incomplete.
 #[derive(Clone, Debug)]
-struct Held {
+struct PartialUnit {
     stamp: Stamp,
     parts: Vec<Bytes>,
 }
 
-/// What a message holds.
+/// Content of a message.
 enum Content {
-    /// Slices; the first one does not begin a picture where it `continues` one.
+    /// Slices. If `continues`, the first one does not begin a frame.
     Slices { continues: bool },
-    /// No slice, but what stands before slices.
+    /// No slice, but NAL units that precede slices.
     Before,
-    /// What belongs to the picture before, if to any.
+    /// NAL units that belong to the previous frame, if there is one.
     Within,
 }
 
 impl Joiner {
-    /// Takes the NAL units of a message behind lengths of `size` bytes; gives the access units that are whole now.
+    /// Takes the NAL units of a message, with lengths of `size` bytes; returns the [`Unit`]s that are now complete.
     pub(super) fn push(
         &mut self,
         (codec, size): (Codec, u8),
@@ -81,96 +74,96 @@ impl Joiner {
             Content::Before => {
                 self.decide();
                 let done = self.flush();
-                self.keep_ahead(payload, out);
+                self.keep_prefix(payload, out);
                 [done, None]
             }
             Content::Within => {
-                if let Some(held) = &mut self.held {
-                    held.parts.push(payload);
+                if let Some(partial) = &mut self.partial {
+                    partial.parts.push(payload);
                     self.limit(out);
                 }
                 [None, None]
             }
-            Content::Slices { continues: true } if self.mode != Mode::Undecided || self.held.is_some() => {
-                self.go_on(payload, out);
+            Content::Slices { continues: true } if self.mode != Mode::Undecided || self.partial.is_some() => {
+                self.continue_unit(payload, out);
                 [None, None]
             }
             Content::Slices { .. } => {
-                let mut parts = std::mem::take(&mut self.ahead);
+                let mut parts = std::mem::take(&mut self.prefix);
                 parts.push(payload);
                 self.decide();
                 let done = self.flush();
-                let begun = Held { stamp, parts };
+                let begun = PartialUnit { stamp, parts };
                 if self.mode == Mode::Whole {
                     return [done, Some(begun.joined())];
                 }
-                self.held = Some(begun);
+                self.partial = Some(begun);
                 [done, None]
             }
         }
     }
 
-    /// Gives the picture that may not be whole: no more comes of it.
+    /// Returns the waiting [`PartialUnit`], because no more of it arrives.
     pub(super) fn flush(&mut self) -> Option<Unit> {
-        self.held.take().map(Held::joined)
+        self.partial.take().map(PartialUnit::joined)
     }
 
-    /// Takes the first picture to be whole, if it still waits.
+    /// Treats the first frame as complete, if it is still waiting.
     pub(super) fn decide(&mut self) {
         if self.is_undecided() {
             self.mode = Mode::Whole;
         }
     }
 
-    /// True while the first picture waits for the message that tells whether it is whole.
+    /// Returns whether the first frame is waiting for the message that shows whether it is complete.
     pub(super) fn is_undecided(&self) -> bool {
-        self.mode == Mode::Undecided && self.held.is_some()
+        self.mode == Mode::Undecided && self.partial.is_some()
     }
 
-    /// Forgets what waits for the next picture.
-    pub(super) fn forget_ahead(&mut self) {
-        self.ahead.clear();
+    /// Drops the messages that belong to the next frame.
+    pub(super) fn clear_prefix(&mut self) {
+        self.prefix.clear();
     }
 
-    /// Takes slices that continue a picture.
-    fn go_on(&mut self, payload: Bytes, out: &mut Vec<Output>) {
+    /// Takes slices that continue a frame.
+    fn continue_unit(&mut self, payload: Bytes, out: &mut Vec<Output>) {
         self.mode = Mode::Split;
-        let Some(held) = &mut self.held else {
-            // The beginning was passed on as a whole picture, or dropped.
-            self.ahead.clear();
-            out.push(Output::Dropped(Some((Fault::DamagedFrames, "slices without the beginning of their picture"))));
+        let Some(partial) = &mut self.partial else {
+            // The beginning was passed on as a complete frame, or dropped.
+            self.prefix.clear();
+            out.push(Output::Dropped(Some((Fault::DamagedFrames, "slices without the beginning of their frame"))));
             return;
         };
-        held.parts.append(&mut self.ahead);
-        held.parts.push(payload);
+        partial.parts.append(&mut self.prefix);
+        partial.parts.push(payload);
         if self.limit(out) {
             out.push(Output::Repaired(Fault::SplitAccessUnit, "slices in messages of their own"));
         }
     }
 
-    /// Drops the picture if it is too long; false if it was.
+    /// Drops the waiting frame if it is too long; returns false in that case.
     fn limit(&mut self, out: &mut Vec<Output>) -> bool {
-        let fits = |held: &Held| held.parts.len() <= MAX_PARTS && length(&held.parts) <= MAX_UNIT;
-        if self.held.as_ref().is_none_or(fits) {
+        let fits = |partial: &PartialUnit| partial.parts.len() <= MAX_PARTS && length(&partial.parts) <= MAX_UNIT;
+        if self.partial.as_ref().is_none_or(fits) {
             return true;
         }
-        self.held = None;
-        out.push(Output::Dropped(Some((Fault::DamagedFrames, "a picture over the limit"))));
+        self.partial = None;
+        out.push(Output::Dropped(Some((Fault::DamagedFrames, "a frame over the limit"))));
         false
     }
 
-    fn keep_ahead(&mut self, payload: Bytes, out: &mut Vec<Output>) {
-        if self.ahead.len() == MAX_PARTS || length(&self.ahead) + payload.len() > MAX_AHEAD {
-            self.ahead.clear();
+    fn keep_prefix(&mut self, payload: Bytes, out: &mut Vec<Output>) {
+        if self.prefix.len() == MAX_PARTS || length(&self.prefix) + payload.len() > MAX_PREFIX {
+            self.prefix.clear();
             out.push(Output::Dropped(Some((Fault::DamagedFrames, "parameter sets and SEI over the limit"))));
             return;
         }
-        // A copy, so that a few bytes do not hold the block of a whole message.
-        self.ahead.push(Bytes::copy_from_slice(&payload));
+        // Copied, so that a few bytes do not keep the block of a whole message in memory.
+        self.prefix.push(Bytes::copy_from_slice(&payload));
     }
 }
 
-impl Held {
+impl PartialUnit {
     fn joined(mut self) -> Unit {
         let payload = match (self.parts.pop(), self.parts.is_empty()) {
             (Some(only), true) => only,
@@ -203,14 +196,14 @@ fn content(codec: Codec, size: u8, payload: &[u8]) -> Content {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use media::TimeDelta;
+    use media::{TimeDelta, Timestamp};
 
     const SEI: &[u8] = &[6, 5];
     const FIRST: &[u8] = &[0x65, 0x88];
     const NEXT: &[u8] = &[0x65, 0x44];
     const FILLER: &[u8] = &[0x0c, 0xff];
 
-    /// Messages at these milliseconds, each of these NAL units; gives the access units, and the number of drops.
+    /// Pushes messages at these milliseconds with these NAL units; returns the access units and the number of drops.
     fn run(messages: &[(i64, &[&[u8]])]) -> (Vec<(i64, Vec<u8>)>, usize) {
         let (mut joiner, mut units, mut out) = (Joiner::default(), Vec::new(), Vec::new());
         for (at, nals) in messages {
@@ -221,16 +214,16 @@ mod tests {
             units.extend(done.into_iter().flatten());
         }
         units.extend(joiner.flush());
-        let told = |unit: Unit| {
+        let reported = |unit: Unit| {
             let kinds = nal::units(&unit.payload, 4).map(|nal| nal[0]).collect();
             ((unit.stamp.dts - Timestamp::ZERO).as_millis(), kinds)
         };
         let dropped = out.iter().filter(|output| matches!(output, Output::Dropped(_))).count();
-        (units.into_iter().map(told).collect(), dropped)
+        (units.into_iter().map(reported).collect(), dropped)
     }
 
     #[test]
-    fn slices_of_one_picture_are_joined_however_many_a_message_has() {
+    fn slices_of_one_frame_are_joined_however_many_a_message_has() {
         let expected = vec![(0, vec![6, 0x65, 0x65, 0x65, 0x65]), (40, vec![6, 0x65, 0x65, 0x65, 0x65])];
         for nals in [&[&[SEI][..], &[FIRST], &[NEXT], &[NEXT], &[NEXT]][..], &[&[SEI, FIRST], &[NEXT, NEXT, NEXT]]] {
             let messages: Vec<_> =
@@ -240,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_pictures_are_passed_on_at_once_but_for_the_first() {
+    fn complete_frames_are_passed_on_at_once_except_the_first() {
         let mut joiner = Joiner::default();
         let mut push = |at: i64| {
             let at = Timestamp::ZERO + TimeDelta::from_millis(at);
@@ -252,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_picture_that_was_not_waited_for_any_more_was_whole() {
+    fn a_first_frame_that_was_decided_early_is_complete() {
         let (mut joiner, at) = (Joiner::default(), Stamp { dts: Timestamp::ZERO, pts: Timestamp::ZERO });
         let push = |joiner: &mut Joiner| {
             let payload = [&[0, 0, 0, 2][..], FIRST].concat();
@@ -265,13 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn pictures_of_the_same_time_stay_apart() {
+    fn frames_of_the_same_time_stay_separate() {
         let (units, dropped) = run(&[(0, &[FIRST]), (0, &[NEXT]), (0, &[FIRST]), (0, &[NEXT]), (0, &[FILLER])]);
         assert_eq!((units, dropped), (vec![(0, vec![0x65, 0x65]), (0, vec![0x65, 0x65, 0x0c])], 0));
     }
 
     #[test]
-    fn an_encoder_that_begins_to_split_loses_one_picture() {
+    fn an_encoder_that_begins_to_split_loses_one_frame() {
         let (units, dropped) =
             run(&[(0, &[FIRST]), (1, &[FIRST]), (2, &[FIRST]), (2, &[NEXT]), (3, &[FIRST]), (3, &[NEXT])]);
         let kinds: Vec<_> = units.iter().map(|(at, kinds)| (*at, kinds.len())).collect();
@@ -287,17 +280,17 @@ mod tests {
         for n in 0..20 {
             let unit = [&[0, 0x10, 0, 0x02, 0x65, if n == 0 { 0x88 } else { 0x44 }][..], &slice].concat();
             joiner.push((Codec::Avc, 4), at, unit.into(), &mut out);
-            assert!(joiner.held.as_ref().is_none_or(|held| length(&held.parts) <= MAX_UNIT));
+            assert!(joiner.partial.as_ref().is_none_or(|partial| length(&partial.parts) <= MAX_UNIT));
         }
-        // What belongs to the picture counts as well.
+        // NAL units that belong to the frame count as well.
         joiner.push((Codec::Avc, 4), at, vec![0, 0, 0, 2, 0x65, 0x88].into(), &mut out);
         for _ in 0..5_000 {
             joiner.push((Codec::Avc, 4), at, vec![0, 0, 0, 2, 0x0c, 0xff].into(), &mut out);
-            assert!(joiner.held.as_ref().is_none_or(|held| held.parts.len() <= MAX_PARTS));
+            assert!(joiner.partial.as_ref().is_none_or(|partial| partial.parts.len() <= MAX_PARTS));
         }
         for _ in 0..5_000 {
             joiner.push((Codec::Avc, 4), at, vec![0, 0, 0, 2, 6, 5].into(), &mut out);
-            assert!(joiner.ahead.len() <= MAX_PARTS && length(&joiner.ahead) <= MAX_AHEAD);
+            assert!(joiner.prefix.len() <= MAX_PARTS && length(&joiner.prefix) <= MAX_PREFIX);
         }
     }
 }

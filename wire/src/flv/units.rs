@@ -1,31 +1,31 @@
-//! NAL units of a message as an MP4 sample has them: behind their lengths, none empty.
+//! NAL units of a message in the form of an MP4 sample: with length prefixes, none empty.
 //!
-//! Some encoders put start codes where FLV has lengths, in place of them or behind them, and in the sequence header too.
+//! Some encoders write start codes instead of the lengths of FLV, or after them, and also in the sequence header.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use media::CodecConfig;
 use media::codec::{avc, hevc, nal};
 use memchr::memmem;
 
-/// What begins a NAL unit in a byte stream.
+/// Start code of a NAL unit in a byte stream.
 const START_CODE: &[u8] = &[0, 0, 1];
-/// Bytes of the length before each NAL unit where no header says it: what all encoders write.
+/// Size of the length prefix if no header declares it: the one that all encoders use.
 pub(super) const LENGTH_SIZE: u8 = 4;
 
-/// How the NAL units of a message came.
+/// Form in which the NAL units of a message arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Form {
-    /// Behind their lengths.
+    /// With length prefixes.
     Lengths,
-    /// Behind start codes.
+    /// With start codes.
     StartCodes,
-    /// Some were empty or did not fit, and are removed.
+    /// Some units were empty or did not fit, and are removed.
     Trimmed,
 }
 
-/// The NAL units of `payload`, each behind its length of `size` bytes, and how they came; none where no whole one is found.
-/// What is right already is given as it came.
-pub(super) fn with_lengths(payload: Bytes, size: u8) -> Option<(Bytes, Form)> {
+/// Returns the NAL units of `payload` with length prefixes of `size` bytes, and the form in which they arrived; `None`
+/// if there is no complete one. A payload that already has that form is returned without a copy.
+pub(super) fn length_prefixed(payload: Bytes, size: u8) -> Option<(Bytes, Form)> {
     let prefix = usize::from(size.max(1));
     let (mut end, mut is_plain, mut is_coded) = (0, true, false);
     for unit in nal::units(&payload, size) {
@@ -33,37 +33,37 @@ pub(super) fn with_lengths(payload: Bytes, size: u8) -> Option<(Bytes, Form)> {
         is_plain &= !unit.is_empty();
         is_coded |= begins_with_start_code(unit);
     }
-    let is_whole = end == payload.len();
-    if is_whole && is_plain && !is_coded {
+    let is_complete = end == payload.len();
+    if is_complete && is_plain && !is_coded {
         return Some((payload, Form::Lengths));
     }
-    // Lengths of four bytes that leave nothing but padding are right, and may look like a start code.
+    // Four-byte lengths that leave only padding are valid, although they may look like a start code.
     let is_padded = prefix == 4 && payload.get(end..).is_none_or(|rest| rest.iter().all(|byte| *byte == 0));
-    if !(is_padded || is_whole && is_plain) && begins_with_start_code(&payload) {
-        return Some((written(split(&payload), size)?, Form::StartCodes));
+    if !(is_padded || is_complete && is_plain) && begins_with_start_code(&payload) {
+        return Some((write_units(split(&payload), size)?, Form::StartCodes));
     }
     let form = if is_coded { Form::StartCodes } else { Form::Trimmed };
     let units = nal::units(&payload, size).flat_map(|unit| {
-        // What has no start code is one unit.
+        // Bytes without a start code are one unit.
         let (coded, plain) = if begins_with_start_code(unit) { (unit, None) } else { (&[][..], Some(unit)) };
         split(coded).chain(plain)
     });
-    Some((written(units, size)?, form))
+    Some((write_units(units, size)?, form))
 }
 
-/// The configuration that a sequence header stands for that is a row of parameter sets instead of a record.
+/// Returns the configuration of a sequence header that consists of parameter sets instead of a record.
 pub(super) fn avc_header(header: &Bytes) -> Option<CodecConfig> {
-    let (units, _) = with_lengths(header.clone(), LENGTH_SIZE)?;
+    let (units, _) = length_prefixed(header.clone(), LENGTH_SIZE)?;
     avc_sets(&units)
 }
 
 /// As [`avc_header`], for HEVC.
 pub(super) fn hevc_header(header: &Bytes) -> Option<CodecConfig> {
-    let (units, _) = with_lengths(header.clone(), LENGTH_SIZE)?;
+    let (units, _) = length_prefixed(header.clone(), LENGTH_SIZE)?;
     hevc_sets(&units)
 }
 
-/// The configuration that the parameter sets of a sample make.
+/// Returns the configuration from the parameter sets of a sample.
 pub(super) fn avc_sets(sample: &[u8]) -> Option<CodecConfig> {
     let of = |kind| sets(sample, move |unit| avc::nal_type(unit) == Some(kind));
     avc::Config::from_parameter_sets(&of(avc::NAL_SPS), &of(avc::NAL_PPS)).ok().map(CodecConfig::Avc)
@@ -76,30 +76,30 @@ pub(super) fn hevc_sets(sample: &[u8]) -> Option<CodecConfig> {
     hevc::Config::from_parameter_sets(&vps, &sps, &pps).ok().map(CodecConfig::Hevc)
 }
 
-/// True where start codes stand in place of lengths, or of a record. No NAL unit begins like one.
+/// Returns whether the bytes begin with a start code instead of a length or a record. No NAL unit begins like that.
 pub(super) fn begins_with_start_code(bytes: &[u8]) -> bool {
     matches!(bytes, [0, 0, 1, ..] | [0, 0, 0, 1, ..])
 }
 
-/// Copies of the NAL units that `wanted` picks.
+/// Copies the NAL units that `wanted` selects.
 fn sets(sample: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Vec<Bytes> {
     nal::units(sample, LENGTH_SIZE).filter(|unit| wanted(unit)).map(Bytes::copy_from_slice).collect()
 }
 
-/// The NAL units behind the start codes of `bytes`.
+/// Returns the NAL units after the start codes of `bytes`.
 fn split(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let starts = memmem::find_iter(bytes, START_CODE).map(|at| at + START_CODE.len());
     let ends = memmem::find_iter(bytes, START_CODE).skip(1).chain([bytes.len()]);
     starts.zip(ends).filter_map(|(start, end)| {
         let unit = bytes.get(start..end)?;
-        // Zeros at the end are filling, or the first byte of the next start code.
+        // Trailing zeros are padding, or the first byte of the next start code.
         let len = unit.iter().rposition(|byte| *byte != 0)? + 1;
         unit.get(..len)
     })
 }
 
-/// Writes the units that are not empty behind their lengths; none if there is none, or one is too long for its length.
-fn written<'a>(units: impl Iterator<Item = &'a [u8]>, size: u8) -> Option<Bytes> {
+/// Writes the non-empty units with length prefixes; `None` if there is no unit, or one is too long for its prefix.
+fn write_units<'a>(units: impl Iterator<Item = &'a [u8]>, size: u8) -> Option<Bytes> {
     let size = usize::from(size.clamp(1, 4));
     let mut out = BytesMut::new();
     for unit in units.filter(|unit| !unit.is_empty()) {
@@ -120,7 +120,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn of(payload: &[u8], size: u8) -> Option<(Vec<u8>, Form)> {
-        with_lengths(Bytes::copy_from_slice(payload), size).map(|(bytes, form)| (bytes.to_vec(), form))
+        length_prefixed(Bytes::copy_from_slice(payload), size).map(|(bytes, form)| (bytes.to_vec(), form))
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
         let right = [0, 0, 0, 3, 0x67, 1, 2, 0, 0, 0, 2, 0x65, 0x88];
         assert_eq!(of(&right, 4), Some((right.to_vec(), Form::Lengths)));
         let payload = Bytes::copy_from_slice(&right);
-        assert_eq!(with_lengths(payload.clone(), 4).unwrap().0.as_ptr(), payload.as_ptr(), "not copied");
+        assert_eq!(length_prefixed(payload.clone(), 4).unwrap().0.as_ptr(), payload.as_ptr(), "not copied");
         // Lengths of 1 and 256 look like start codes.
         let long = [&[0, 0, 0, 1, 0x0a, 0, 0, 1, 0][..], &[0x65; 256]].concat();
         assert_eq!(of(&long, 4), Some((long.clone(), Form::Lengths)));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_removed() {
+    fn units_that_do_not_fit_are_removed() {
         let cut = [0, 0, 0, 2, 0x65, 0x88, 0, 0, 0, 9, 0x65, 0x88];
         assert_eq!(of(&cut, 4), Some((cut[..6].to_vec(), Form::Trimmed)));
         let empty = [0, 0, 0, 0, 0, 0, 0, 2, 0x65, 0x88, 0, 0];
@@ -168,7 +168,7 @@ mod tests {
             bytes in prop::collection::vec(prop_oneof![4 => 0u8..3, 1 => any::<u8>()], 0..60),
             size in prop::sample::select(vec![1u8, 2, 4]),
         ) {
-            if let Some((out, _)) = with_lengths(bytes.into(), size) {
+            if let Some((out, _)) = length_prefixed(bytes.into(), size) {
                 prop_assert!(out.is_empty() || of(&out, size).is_some());
                 let walked: usize = nal::units(&out, size).map(|unit| usize::from(size) + unit.len()).sum();
                 prop_assert_eq!(walked, out.len());

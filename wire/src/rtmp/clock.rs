@@ -1,18 +1,20 @@
 //! RTMP's clock: 32 bits of milliseconds, which wrap after 49.7 days.
 
-/// Makes a 64-bit count of the 32-bit times of one session.
+/// Unwraps the 32-bit times of one session to 64 bits.
 #[derive(Clone, Debug, Default)]
 pub struct Unwrap {
     last: Option<i64>,
 }
 
 impl Unwrap {
-    /// The whole time behind `ms`: the one nearest to the time before, so a small step back is not a wrap. The first
-    /// time is taken as it stands. One clock serves audio and video, which share an epoch.
+    /// Returns the unwrapped time of `ms`: the one nearest to the previous time, so that a small step back is not a
+    /// wrap.
+    ///
+    /// The first time is taken as it is. Audio and video share an epoch, so one clock serves both.
     pub fn millis(&mut self, ms: u32) -> i64 {
         let whole = match self.last {
             None => i64::from(ms),
-            // The low 32 bits of the difference, as a signed number, are the shortest way round.
+            // The low 32 bits of the difference, as a signed number, are the shortest distance.
             Some(last) => last.saturating_add(i64::from(ms.wrapping_sub(last as u32).cast_signed())),
         };
         self.last = Some(whole);

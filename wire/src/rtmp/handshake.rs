@@ -1,7 +1,7 @@
-//! The RTMP handshake, its simple form: C0 C1, then S0 S1 S2, then C2.
+//! The RTMP handshake in its simple form: C0 C1, then S0 S1 S2, then C2.
 //!
-//! The digest form exists so that a server can prove to be Adobe's. Encoders that offer it (ffmpeg and librtmp put a
-//! digest into C1) go on with the simple form when S1 carries version 0, so Weir speaks only that.
+//! The digest form exists so that a server can prove to be Adobe's. Encoders that offer it (ffmpeg and librtmp write a
+//! digest into C1) fall back to the simple form if S1 carries version 0, so Weir implements only that.
 
 use crate::error::{Error, Place};
 
@@ -9,19 +9,19 @@ use crate::error::{Error, Place};
 const BLOCK: usize = 1_536;
 /// Bytes of C0 and C1 together.
 const C0_C1: usize = 1 + BLOCK;
-/// Time and version, which lead C1 and S1.
+/// Bytes of the time and the version at the start of C1 and S1.
 const LEAD: usize = 8;
 /// The only version of RTMP in use.
 const VERSION: u8 = 3;
 /// RTMP with Adobe's encryption.
 const ENCRYPTED: u8 = 6;
 
-/// Bytes of randomness that a side puts into its handshake.
+/// Bytes of randomness in a side's handshake.
 pub const RANDOM_LEN: usize = BLOCK - LEAD;
 /// Bytes that a client sends before its first chunk.
 pub const CLIENT_LEN: u64 = (C0_C1 + BLOCK) as u64;
 
-/// The server's side of a handshake. It holds at most C0 and C1.
+/// The server's side of a handshake, before the [`chunk`](super::chunk) stream. It buffers at most C0 and C1.
 #[derive(Clone, Debug)]
 pub struct Server {
     random: Box<[u8; RANDOM_LEN]>,
@@ -30,13 +30,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// A handshake that answers with `random`.
+    /// Creates a handshake that answers with `random`.
     pub fn new(random: [u8; RANDOM_LEN]) -> Self {
         Self { random: Box::new(random), first: Vec::new(), second: 0 }
     }
 
-    /// Takes what belongs to the handshake from the front of `input` and appends the answer to `out`; true once C2 is
-    /// whole. C2 should echo S1, but not every encoder does, and nothing rests on it.
+    /// Takes the bytes of the handshake from the front of `input` and appends the answer to `out`; returns true once C2
+    /// is complete.
+    ///
+    /// C2 should echo S1, but not every encoder does that, and nothing depends on it.
     pub fn read(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<bool, Error> {
         if self.first.len() < C0_C1 {
             let (taken, rest) = input.split_at(input.len().min(C0_C1 - self.first.len()));
@@ -57,7 +59,7 @@ impl Server {
         Ok(self.second == BLOCK)
     }
 
-    /// Judges C0 as soon as it is there: whoever speaks HTTP or TLS is turned away at the first byte.
+    /// Checks C0 as soon as it arrives: a peer that speaks HTTP or TLS is refused at the first byte.
     fn check_version(&self) -> Result<(), Error> {
         let place = || Place::new("rtmp", 0, "handshake > c0 > version");
         match self.first.first() {
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn other_protocols_are_told_at_the_first_byte() {
+    fn other_protocols_are_recognized_at_the_first_byte() {
         let read = |bytes: &[u8]| Server::new([0; RANDOM_LEN]).read(&mut &*bytes, &mut Vec::new()).unwrap_err();
         assert_eq!(read(b"G").to_string(), "rtmp byte 0: handshake > c0 > version: 71 is out of range");
         assert_eq!(read(&[6]).to_string(), "rtmp byte 0: handshake > c0 > version: RTMPE is not supported");

@@ -22,27 +22,27 @@ const STREAM_EOF: u16 = 1;
 const PING_REQUEST: u16 = 6;
 const PING_RESPONSE: u16 = 7;
 
-/// One message, looked into as far as RTMP goes.
+/// A decoded message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
-    /// The sender's chunk size from here on.
+    /// The sender's chunk size from now on.
     SetChunkSize(u32),
-    /// The sender gives up the message under assembly on this chunk stream.
+    /// The sender aborts the incomplete message on this chunk stream.
     Abort(u32),
-    /// Bytes received so far, in all.
+    /// Total bytes received so far.
     Ack(u32),
     /// A stream event.
     UserControl(UserControl),
-    /// The receiver shall acknowledge each time it got this many bytes.
+    /// The receiver must acknowledge each time it has received this many bytes.
     WindowAckSize(u32),
-    /// The receiver shall send no more than `size` bytes unacknowledged.
+    /// The receiver must send at most `size` unacknowledged bytes.
     SetPeerBandwidth {
         /// Bytes.
         size: u32,
         /// 0 hard, 1 soft, 2 dynamic.
         limit: u8,
     },
-    /// A call or the answer to one.
+    /// A call or the response to one.
     Command(Command),
     /// Metadata.
     Data(Vec<Value>),
@@ -50,54 +50,54 @@ pub enum Message {
     Audio(Bytes),
     /// The body of an FLV video tag.
     Video(Bytes),
-    /// A type that Weir has no use for.
+    /// A type that Weir does not use.
     Other(u8),
 }
 
 /// A stream event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserControl {
-    /// The message stream is of use from now on.
+    /// The message stream can be used from now on.
     StreamBegin(u32),
     /// The message stream has ended.
     StreamEof(u32),
-    /// Asks for a pong with the same time.
+    /// Asks for a ping response with the same time.
     PingRequest(u32),
-    /// Answers a ping.
+    /// Response to a ping request.
     PingResponse(u32),
-    /// An event that Weir has no use for.
+    /// An event that Weir does not use.
     Other(u16),
 }
 
-/// A call or the answer to one.
+/// A call or the response to one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command {
-    /// What is called, or `_result`, `_error`, `onStatus`.
+    /// Name of the procedure, or `_result`, `_error`, `onStatus`.
     pub name: String,
-    /// Pairs the answer with its call; 0 where none is wanted.
+    /// Number that pairs the response with its call; 0 if no response is wanted.
     pub transaction: f64,
-    /// The command object; null in most.
+    /// The command object; null in most commands.
     pub object: Value,
-    /// What follows it.
+    /// Arguments after the command object.
     pub arguments: Vec<Value>,
 }
 
 impl Command {
-    /// A command.
+    /// Creates a command.
     pub fn new(name: &str, transaction: f64, object: Value, arguments: Vec<Value>) -> Self {
         Self { name: name.to_owned(), transaction, object, arguments }
     }
 }
 
 impl RawMessage {
-    /// True for audio, video and metadata, which only a publication has.
+    /// Returns whether the message is audio, video or metadata, which only a publication has.
     pub(super) const fn is_media(&self) -> bool {
         matches!(self.kind, AUDIO | VIDEO | DATA | DATA_AMF3)
     }
 }
 
 impl Message {
-    /// Looks into a message.
+    /// Decodes a [`RawMessage`].
     pub fn decode(raw: &RawMessage) -> Result<Self, Error> {
         Ok(match raw.kind {
             SET_CHUNK_SIZE => Self::SetChunkSize(number(raw, 0)?),
@@ -116,7 +116,7 @@ impl Message {
         })
     }
 
-    /// The message's type and bytes.
+    /// Returns the message's type and payload.
     pub fn encode(&self) -> (u8, Bytes) {
         let (kind, bytes) = match self {
             Self::SetChunkSize(n) => (SET_CHUNK_SIZE, n.to_be_bytes().to_vec()),
@@ -187,13 +187,13 @@ fn command(raw: &RawMessage) -> Result<Command, Error> {
         place: Place::new("rtmp", raw.offset, format!("message type {} > command > {field}", raw.kind)),
     };
     let Some(Value::String(name) | Value::LongString(name)) = values.next() else { return Err(short("name")) };
-    // Calls that want no answer may leave out all the rest.
+    // Calls without a response may omit everything else.
     let transaction = values.next().and_then(|value| value.as_f64()).unwrap_or(0.0);
     let object = values.next().unwrap_or(Value::Null);
     Ok(Command { name, transaction, object, arguments: values.collect() })
 }
 
-/// The AMF0 values of a command or data message. The AMF3 types begin with a zero byte, then hold AMF0 all the same.
+/// Decodes the AMF0 values of a command or data message. Those of the AMF3 types also are AMF0, after a zero byte.
 fn values(raw: &RawMessage) -> Result<Vec<Value>, Error> {
     let mut bytes = &raw.payload[..];
     if let (DATA_AMF3 | COMMAND_AMF3, [0, rest @ ..]) = (raw.kind, bytes) {
@@ -239,7 +239,7 @@ mod tests {
         for kind in [COMMAND, COMMAND_AMF3] {
             let err = Message::decode(&raw(kind, &[])).unwrap_err();
             let place = format!("rtmp byte 4193: message type {kind} > command > name");
-            assert_eq!(err.to_string(), format!("{place}: ends before the field is whole"));
+            assert_eq!(err.to_string(), format!("{place}: ends before the field is complete"));
         }
         for kind in [DATA, DATA_AMF3] {
             assert_eq!(Message::decode(&raw(kind, &[])).unwrap(), Message::Data(vec![]));
@@ -256,16 +256,16 @@ mod tests {
     }
 
     #[test]
-    fn the_amf3_types_hold_amf0_behind_a_zero() {
+    fn the_amf3_types_contain_amf0_after_a_zero() {
         let (_, payload) = Message::Command(Command::new("play", 0.0, Value::Null, vec![])).encode();
         let payload = [&[0][..], &payload].concat();
         assert!(matches!(Message::decode(&raw(COMMAND_AMF3, &payload)), Ok(Message::Command(c)) if c.name == "play"));
     }
 
     #[test]
-    fn an_error_in_a_command_tells_the_way_there() {
+    fn an_error_in_a_command_names_its_path() {
         let err = Message::decode(&raw(COMMAND, &[2, 0, 1, b'x', 3, 0, 5])).unwrap_err();
         let place = "rtmp byte 4193: message type 20 > amf0 byte 7 > argument 1 > object > key";
-        assert_eq!(err.to_string(), format!("{place}: ends before the field is whole"));
+        assert_eq!(err.to_string(), format!("{place}: ends before the field is complete"));
     }
 }

@@ -4,9 +4,9 @@
 //! Handshake ─► Open ─connect─► Connected ─publish─► Waiting ─accept()─► Publishing ─► Closed
 //! ```
 //!
-//! [`Event::Publish`] asks the caller to [`accept`](Session::accept) or [`reject`](Session::reject); until it does, what
-//! the peer sends on is kept and not looked at. Commands that Weir does not know are passed over without an answer, as
-//! other servers do: encoders rely on it.
+//! [`Event::Publish`] asks the caller to [`accept`](Session::accept) or [`reject`](Session::reject). Until then,
+//! further bytes of the peer are buffered and not parsed. Unknown commands are ignored without a response, as other
+//! servers do, because encoders rely on it.
 
 mod publish;
 mod reply;
@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use media::Kind;
 
-use super::chunk::{self, Limits, RawMessage, Reader, Writer};
+use super::chunk::{self, Limits, MessageHeader, RawMessage, Reader, Writer};
 use super::clock::Unwrap;
 use super::handshake;
 use super::message::{Command, Message, UserControl};
@@ -27,23 +27,24 @@ use crate::flv::{self, Tag};
 pub use handshake::RANDOM_LEN;
 pub use publish::{ConnectInfo, Publish, Secret};
 
-/// Bytes kept while a publication waits for its answer; the session ends beyond.
+/// Most bytes buffered while a publication waits for its answer; with more, the session ends.
 const MAX_WAITING: usize = 256 * 1_024;
-/// Bytes of answers that the peer made us owe it in one call of [`Session::input`]; the session ends beyond.
+/// Most bytes of answers in one call of [`Session::input`]; with more, the session ends.
 const MAX_OUTPUT: usize = 256 * 1_024;
-/// Smallest acknowledgement window obeyed: a peer cannot make us answer each byte.
+/// Smallest acknowledgement window that is honoured, so that a peer cannot ask for an answer to each byte.
 const MIN_WINDOW: u64 = 4_096;
 
-/// How a session is to behave.
+/// Configuration of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What a peer may make us hold before [`Session::accept`].
+    /// Limits on the peer's messages before [`Session::accept`].
     pub before: Limits,
-    /// What a publisher may make us hold.
+    /// Limits on a publisher's messages.
     pub after: Limits,
-    /// Our own chunk size.
+    /// Chunk size of the server's messages.
     pub chunk_size: u32,
-    /// Bytes after which we ask the peer to acknowledge, and after which we do until it says otherwise.
+    /// Bytes after which the peer is asked to acknowledge. Also the server's own window until the peer sets another
+    /// one.
     pub window: u32,
 }
 
@@ -58,22 +59,22 @@ impl Default for Config {
     }
 }
 
-/// What a session has to tell.
+/// Event of a session.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// The peer wants to publish. Answer with [`Session::accept`] or [`Session::reject`].
+    /// The peer asks to publish. Answer with [`Session::accept`] or [`Session::reject`].
     Publish(Box<Publish>),
-    /// What an audio or video message says of one track.
+    /// [`Tag`] of an audio or video message, for one track.
     Media(Tag),
-    /// The value of `onMetaData`. It lies: for information only.
+    /// The value of `onMetaData`. Encoders fill it with wrong values, so it is for information only.
     Metadata(Value),
-    /// An audio, video or data message that made no sense was left out; the session goes on.
+    /// An audio, video or data message was invalid and skipped. The session continues.
     Skipped(Error),
-    /// The publication is over, and with it the session. A bare close of the connection ends it as well.
+    /// The publication ended, and the session with it. Closing the connection without a message also ends it.
     Ended(End),
 }
 
-/// How a peer ended its publication.
+/// Message with which a peer ended its publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     /// `FCUnpublish`.
@@ -84,27 +85,27 @@ pub enum End {
     StreamClosed,
     /// The user control message Stream EOF.
     StreamEof,
-    /// It asked to play, which was refused.
+    /// A request to play, which was refused.
     PlayRefused,
 }
 
-/// Why a publication is refused, in words for the encoder's user.
+/// Reason for refusing a publication, for the encoder's user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// The code encoders know.
+    /// Code that encoders evaluate.
     pub code: RejectionCode,
-    /// The sentence many of them show.
+    /// Text that many encoders display.
     pub description: String,
 }
 
 /// The code of a [`Rejection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RejectionCode {
-    /// The stream is being published already: `NetStream.Publish.BadName`. GStreamer tells its user so.
+    /// The stream is already being published: `NetStream.Publish.BadName`. GStreamer reports that to its user.
     BadName,
-    /// The key is unknown, or its stream may not be published now: `NetStream.Publish.Denied`.
+    /// The key is unknown, or its stream must not be published now: `NetStream.Publish.Denied`.
     Denied,
-    /// Nothing that is published can be carried: `NetStream.Publish.Rejected`.
+    /// None of the published tracks is supported: `NetStream.Publish.Rejected`.
     Unsupported,
 }
 
@@ -118,8 +119,10 @@ enum Phase {
     Closed,
 }
 
-/// One connection of an encoder. It holds no more than its [`Config`] allows, the events and answers of the last call
-/// of [`input`](Self::input) apart, which its slice bounds.
+/// One connection of an encoder.
+///
+/// Its memory is bounded by its [`Config`], except for the events and answers of the last [`input`](Self::input), which
+/// are bounded by the size of that input.
 #[derive(Clone, Debug)]
 pub struct Session {
     config: Config,
@@ -138,7 +141,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session at its first byte. `random` goes into the handshake and need not be secret.
+    /// Creates a session at its first byte. `random` is sent in the handshake and need not be secret.
     pub fn new(config: Config, random: [u8; RANDOM_LEN]) -> Self {
         Self {
             phase: Phase::Handshake(handshake::Server::new(random)),
@@ -157,10 +160,10 @@ impl Session {
         }
     }
 
-    /// Takes bytes that the peer sent, cut anywhere; then drain [`poll`](Self::poll) and
-    /// [`take_output`](Self::take_output). After an error the session is of no use.
+    /// Takes bytes from the peer, cut anywhere. Afterwards, drain [`poll`](Self::poll) and
+    /// [`take_output`](Self::take_output). After an error the session cannot be used any more.
     ///
-    /// Events wait to be drained, one for each two bytes at the worst: feed some 64 KiB at a time.
+    /// Up to one event per two bytes may result, so pass about 64 KiB at a time.
     pub fn input(&mut self, input: &[u8]) -> Result<(), Error> {
         if !matches!(self.phase, Phase::Waiting { .. }) {
             return self.run(input);
@@ -173,33 +176,34 @@ impl Session {
         Ok(())
     }
 
-    /// The next event.
+    /// Returns the next [`Event`].
     pub fn poll(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// Takes the bytes to send to the peer.
+    /// Returns the bytes to send to the peer.
     pub fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
 
-    /// True once there is nothing more to come: send the output, then close when the peer has, or a moment later. A
-    /// `rtmp2sink` that finds the connection closed before it closes it itself reports an error.
+    /// Returns whether the session is over: send the output, then close after the peer does, or a moment later.
+    ///
+    /// GStreamer's `rtmp2sink` reports an error if it finds the connection closed before it closes it itself.
     pub const fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// Bytes of the messages under assembly.
+    /// Returns the number of bytes of incomplete messages.
     pub const fn pending(&self) -> usize {
         self.reader.pending()
     }
 
-    /// True between [`accept`](Self::accept) and the end.
+    /// Returns true between [`accept`](Self::accept) and the end.
     pub const fn is_publishing(&self) -> bool {
         matches!(self.phase, Phase::Publishing { .. })
     }
 
-    /// Lets the waiting publication begin, and looks at what was kept meanwhile. Nothing waits: nothing happens.
+    /// Starts the waiting publication and parses the bytes buffered meanwhile. Does nothing if no publication waits.
     pub fn accept(&mut self) -> Result<(), Error> {
         let Phase::Waiting { stream_id } = self.phase else { return Ok(()) };
         self.phase = Phase::Publishing { stream_id };
@@ -210,8 +214,8 @@ impl Session {
         self.run(&waiting)
     }
 
-    /// Refuses the waiting publication, or ends the one under way. Before there is one, it refuses the coming `connect`:
-    /// for a peer that shall get no further. The session is closed by it.
+    /// Refuses the waiting publication, or ends the current one. Before there is one, refuses the next `connect`.
+    /// Closes the session.
     pub fn reject(&mut self, rejection: Rejection) {
         match self.phase {
             Phase::Waiting { stream_id } | Phase::Publishing { stream_id } => {
@@ -240,7 +244,7 @@ impl Session {
                 }
                 _ => {}
             }
-            // Cut where the next acknowledgement is due, so that it does not depend on how the bytes came in.
+            // Cut where the next acknowledgement is due, so that it does not depend on the size of the input.
             let due = (self.acknowledged + self.window).saturating_sub(self.received);
             let (mut head, _) = input.split_at(input.len().min(usize::try_from(due).unwrap_or(usize::MAX)));
             let before = head.len();
@@ -262,7 +266,7 @@ impl Session {
         }
     }
 
-    /// Tells the total of bytes received, modulo 2^32, each time a window is full.
+    /// Sends the total of received bytes, modulo 2^32, each time a window is full.
     fn acknowledge(&mut self) {
         if self.received >= self.acknowledged + self.window {
             self.acknowledged = self.received;
@@ -273,7 +277,7 @@ impl Session {
     fn message(&mut self, raw: &RawMessage) -> Result<(), Error> {
         let media = raw.is_media();
         if media && !self.is_publishing() {
-            // Nobody asked for it yet: passed over unread.
+            // Ignored, because no publication was accepted yet.
             return Ok(());
         }
         let message = match Message::decode(raw) {
@@ -292,7 +296,7 @@ impl Session {
                 self.send(reply::CONTROL, 0, &Message::UserControl(UserControl::PingResponse(time)));
             }
             Message::UserControl(UserControl::StreamEof(_)) => self.end(End::StreamEof),
-            // Half the window leaves the acknowledgement time to arrive before the peer stops to wait for it.
+            // Half the window: the acknowledgement then arrives before the peer stops to wait for it.
             Message::WindowAckSize(size) => self.window = u64::from(size / 2).max(MIN_WINDOW),
             Message::SetChunkSize(_)
             | Message::Abort(_)
@@ -305,7 +309,7 @@ impl Session {
     }
 
     fn media(&mut self, raw: &RawMessage, kind: Kind, body: &Bytes) {
-        // The clock goes on also where the body is of no use.
+        // The clock advances even if the body is unusable.
         let millis = self.clock.millis(raw.timestamp);
         let read = flv::read(kind, body, |packet| self.events.push_back(Event::Media(Tag { millis, packet })));
         if let Err(err) = read {
@@ -377,7 +381,7 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the publication; some encoders tidy up before they publish, which ends nothing.
+    /// Ends the publication. Some encoders send these commands before they publish; then they have no effect.
     fn end(&mut self, end: End) {
         if self.is_publishing() {
             self.phase = Phase::Closed;
@@ -387,7 +391,7 @@ impl Session {
 
     fn send(&mut self, chunk_stream: u8, stream_id: u32, message: &Message) {
         let (kind, payload) = message.encode();
-        self.writer.write(&mut self.out, chunk_stream, kind, stream_id, 0, &payload);
+        self.writer.write(&mut self.out, MessageHeader { chunk_stream, kind, stream_id, timestamp: 0 }, &payload);
     }
 
     fn over(&self, path: &str, value: usize, limit: usize) -> Error {

@@ -1,4 +1,4 @@
-//! Sound: frames cut out of PES packets wherever those cut them, each with its own time.
+//! Splits PES packets into audio frames, wherever the packets cut them, each with its own timestamp.
 
 use std::collections::VecDeque;
 
@@ -6,64 +6,64 @@ use bytes::{Buf, Bytes, BytesMut};
 use media::codec::{HeaderError, aac};
 use media::{CodecConfig, TimeDelta, Timescale, Timestamp};
 
-use super::framing::{Format, Look, is_partial};
+use super::framing::{Format, Probe, is_partial};
 use crate::latm;
 
-/// Bytes of memory taken at once, at most: four seconds of usual sound.
+/// Most bytes of memory allocated at once: four seconds of common audio.
 const BLOCK: usize = 64 << 10;
-/// Longest access unit: the longest of E-AC-3 and eight channels of Opus fit. What claims to be longer is none.
+/// Longest access unit: enough for E-AC-3, and for eight channels of Opus. A header that claims more is not a frame's.
 const MAX_UNIT: usize = 32 << 10;
-/// Times of PES packets that wait for a frame to begin; one more takes the place of the last.
+/// Most timestamps of PES packets that wait for a frame to begin; a further one replaces the last.
 const MAX_MARKS: usize = 32;
-/// Frames in a row without a usable configuration after which the stream is taken for unusable. Those that have a program
-/// config element repeat it more often.
-const PATIENCE: u32 = 50;
+/// Consecutive frames without a usable configuration after which the stream counts as unusable. Streams that need a
+/// program config element repeat it more often than that.
+const MAX_UNUSABLE_FRAMES: u32 = 50;
 
-/// What comes out of a [`Splitter`].
+/// Output of an [`AudioFramer`].
 #[derive(Debug)]
 pub(super) enum Output {
-    /// The frames that follow have another configuration.
+    /// Configuration of the frames that follow.
     Config(CodecConfig),
-    /// A frame and its time.
+    /// A frame and its timestamp.
     Frame(Bytes, Timestamp),
-    /// So many frames were damaged, of a form that is not carried, or without a time.
+    /// A frame was damaged, in an unsupported form, or without a timestamp.
     Dropped,
 }
 
-/// Cuts the sound of one stream into frames.
+/// Splits the audio of one stream into frames.
 #[derive(Clone, Debug)]
-pub(super) struct Splitter {
+pub(super) struct AudioFramer {
     format: Format,
     latm: latm::Reader,
     bytes: BytesMut,
-    /// Memory taken at once.
+    /// Bytes of memory allocated at once.
     block: usize,
-    /// Bytes of the stream in front of `bytes`.
+    /// Number of bytes of the stream before `bytes`.
     gone: u64,
-    /// Where in the stream PES packets with a time begin.
+    /// Positions in the stream where PES packets with a timestamp begin.
     marks: VecDeque<(u64, Timestamp)>,
-    /// The time after the last frame.
+    /// End time of the last frame.
     next: Option<Timestamp>,
-    /// What the last frame had in common with those before, while frames follow one another.
+    /// [`Shape::identity`](super::framing::Shape::identity) of the last frame, while frames follow one another.
     identity: Option<u64>,
     config: Option<CodecConfig>,
-    /// The frame that `config` was made for, and how many sync frames it has.
+    /// Identity and number of sync frames of the frame that `config` was made from.
     shape: Option<(u64, usize)>,
-    /// Frames in a row that have no usable configuration, and why.
+    /// Number of consecutive frames without a usable configuration, and the reason.
     unusable: (u32, Option<HeaderError>),
 }
 
-/// A whole access unit at the front of the bytes.
+/// A complete access unit at the front of the bytes.
 struct Whole {
     head: usize,
     size: usize,
     identity: u64,
-    /// Sync frames in it.
+    /// Number of sync frames in it.
     count: usize,
 }
 
-impl Splitter {
-    /// A splitter that takes memory in blocks of `block` bytes at most.
+impl AudioFramer {
+    /// Creates a framer that allocates blocks of at most `block` bytes.
     pub(super) fn new(format: Format, block: usize) -> Self {
         Self {
             format,
@@ -80,7 +80,7 @@ impl Splitter {
         }
     }
 
-    /// A PES packet begins.
+    /// Begins a PES packet.
     pub(super) fn begin(&mut self, pts: Option<Timestamp>) {
         let Some(pts) = pts else { return };
         if self.marks.len() >= MAX_MARKS {
@@ -89,10 +89,10 @@ impl Splitter {
         self.marks.push_back((self.gone + self.bytes.len() as u64, pts));
     }
 
-    /// Takes bytes of the PES packet.
+    /// Takes payload of the PES packet.
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut impl FnMut(Output)) {
         if self.bytes.capacity() - self.bytes.len() < bytes.len() && !self.bytes.try_reclaim(bytes.len()) {
-            // At most one frame is not whole; it moves along.
+            // At most one incomplete frame moves to the new block.
             let mut block = BytesMut::with_capacity(self.block.max(2 * (self.bytes.len() + bytes.len())));
             block.extend_from_slice(&self.bytes);
             self.bytes = block;
@@ -101,22 +101,22 @@ impl Splitter {
         self.drain(false, out);
     }
 
-    /// The PES packet ends.
+    /// Ends the PES packet.
     pub(super) fn end(&mut self, out: &mut impl FnMut(Output)) {
         self.drain(true, out);
     }
 
-    /// Why nothing of the stream can be carried, once so many frames came that none is to be expected.
+    /// Returns why the stream cannot be used, once [`MAX_UNUSABLE_FRAMES`] have arrived.
     pub(super) fn unusable(&self) -> Option<&HeaderError> {
-        self.unusable.1.as_ref().filter(|_| self.unusable.0 >= PATIENCE)
+        self.unusable.1.as_ref().filter(|_| self.unusable.0 >= MAX_UNUSABLE_FRAMES)
     }
 
-    /// The configuration in force.
+    /// Returns the [`CodecConfig`] in force.
     pub(super) const fn config(&self) -> Option<&CodecConfig> {
         self.config.as_ref()
     }
 
-    /// Bytes are missing here: drops the frame under way; true if there was one.
+    /// Drops the current frame because bytes are missing; returns whether there was one.
     pub(super) fn lose(&mut self) -> bool {
         let lost = !self.bytes.is_empty();
         self.gone += self.bytes.len() as u64;
@@ -136,13 +136,15 @@ impl Splitter {
         }
     }
 
-    /// The access unit at the front: none if it is not whole yet or not yet to be trusted, an error if there is none.
+    /// Returns the access unit at the front: `None` if it is incomplete or not yet confirmed, an error if there is
+    /// none.
     ///
-    /// A frame is trusted if it is like the one before, if another like it follows, or if its PES packet ends with it.
+    /// A frame is confirmed if it has the identity of the previous one, if another frame of its identity follows, or if
+    /// its PES packet ends with it.
     fn front(&self, ended: bool) -> Option<Result<Whole, ()>> {
-        let first = match self.format.look(&self.bytes) {
-            Look::Frame(shape) if shape.size <= MAX_UNIT && !shape.joins => shape,
-            Look::Short if self.bytes.len() < MAX_UNIT => return None,
+        let first = match self.format.probe(&self.bytes) {
+            Probe::Frame(shape) if shape.size <= MAX_UNIT && !shape.joins => shape,
+            Probe::Short if self.bytes.len() < MAX_UNIT => return None,
             _ => return Some(Err(())),
         };
         let known = self.identity == Some(first.identity);
@@ -151,26 +153,26 @@ impl Splitter {
         loop {
             let rest = self.bytes.get(whole.size..)?;
             let partial = is_partial(first.identity, samples);
-            match self.format.look(rest) {
-                // All but E-AC-3 end where their own header says.
+            match self.format.probe(rest) {
+                // Except for E-AC-3, the frame's own header gives its end.
                 _ if known && !first.is_enhanced() => return Some(Ok(whole)),
-                Look::Frame(next) if next.joins || (partial && next.identity == first.identity) => {
+                Probe::Frame(next) if next.joins || (partial && next.identity == first.identity) => {
                     samples += next.samples;
                     (whole.size, whole.count) = (whole.size + next.size, whole.count + 1);
                     if whole.size > MAX_UNIT {
                         return Some(Err(()));
                     }
                 }
-                Look::Frame(next) if known || next.identity == first.identity => return Some(Ok(whole)),
-                Look::Short if rest.is_empty() && ended && !partial => return Some(Ok(whole)),
-                Look::Short => return None,
-                Look::Wrong if known && !partial => return Some(Ok(whole)),
+                Probe::Frame(next) if known || next.identity == first.identity => return Some(Ok(whole)),
+                Probe::Short if rest.is_empty() && ended && !partial => return Some(Ok(whole)),
+                Probe::Short => return None,
+                Probe::Wrong if known && !partial => return Some(Ok(whole)),
                 _ => return Some(Err(())),
             }
         }
     }
 
-    /// Goes to the next byte that may begin a frame.
+    /// Skips to the next byte that may begin a frame.
     fn skip(&mut self, out: &mut impl FnMut(Output)) {
         if self.identity.take().is_some() {
             out(Output::Dropped);
@@ -181,7 +183,7 @@ impl Splitter {
         self.gone += gone as u64;
     }
 
-    /// Takes a whole access unit off the front.
+    /// Removes a complete access unit from the front.
     fn frame(&mut self, whole: &Whole, out: &mut impl FnMut(Output)) {
         while let Some((_, pts)) = self.marks.pop_front_if(|(at, _)| *at <= self.gone) {
             self.next = Some(pts);
@@ -194,22 +196,22 @@ impl Splitter {
             self.loas(&frame, out);
             return;
         }
-        // A frame may be the first of its shape to tell its channels.
+        // A frame of a new shape may be the first that signals its channels.
         if self.config.is_none() || self.shape != Some((whole.identity, whole.count)) {
             match self.format.config(&unit) {
                 Ok(Some(config)) => {
                     let early = std::mem::take(&mut self.unusable).0;
-                    (0..early.min(PATIENCE)).for_each(|_| out(Output::Dropped));
+                    (0..early.min(MAX_UNUSABLE_FRAMES)).for_each(|_| out(Output::Dropped));
                     self.set_config(config, out);
                 }
                 Ok(None) => self.config = None,
-                // Frames of a form that is not carried.
+                // Frames in an unsupported form.
                 Err(error) => (self.config, self.unusable) = (None, (self.unusable.0.saturating_add(1), Some(error))),
             }
             self.shape = Some((whole.identity, whole.count));
         }
         if self.unusable.1.is_some() {
-            // They are reported with the reason, or counted when the configuration comes after all.
+            // They are reported with the reason, or counted if the configuration arrives after all.
             return;
         }
         let frame = if self.format == Format::Adts { aac::without_program_config(frame) } else { frame };

@@ -2,34 +2,35 @@
 
 use media::{Timescale, Timestamp};
 
-/// Bits of a time.
+/// Bits of a timestamp.
 const BITS: u32 = 33;
-/// The clock that programme clock references count.
+/// Timescale of programme clock references.
 const SYSTEM_CLOCK: Timescale = Timescale::new(27_000_000);
-/// Its ticks in one of 90 kHz.
+/// Ticks of [`SYSTEM_CLOCK`] in one tick of 90 kHz.
 const SYSTEM_TICKS: u64 = 300;
 
-/// Makes a count without end of the 33-bit times of one programme.
+/// Unwraps the 33-bit timestamps of one programme.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clock {
     last: Option<i64>,
 }
 
 impl Clock {
-    /// The whole time behind `ticks`: the one nearest to the time before, so that a step back is not a wrap. The first is
-    /// taken as it stands. All streams of a programme share the clock.
+    /// Returns the unwrapped time of `ticks`: the one nearest to the previous time, so that a step back is not a wrap.
+    ///
+    /// The first time is taken as it is. All streams of a programme share the clock.
     pub(super) fn unwrap(&mut self, ticks: u64) -> Timestamp {
         let whole = self.ticks_near(ticks);
         self.last = Some(whole);
         Timescale::NINETY_KHZ.timestamp(whole)
     }
 
-    /// The whole time behind `ticks`, as [`Clock::unwrap`], which it leaves no trace in.
+    /// Returns the unwrapped time of `ticks` as [`Clock::unwrap`] does, but does not remember it.
     pub(super) fn near(&self, ticks: u64) -> Timestamp {
         Timescale::NINETY_KHZ.timestamp(self.ticks_near(ticks))
     }
 
-    /// The whole time behind a programme clock reference of 27 MHz.
+    /// Returns the unwrapped time of a programme clock reference of 27 MHz.
     pub(super) fn reference(&self, ticks: u64) -> Timestamp {
         let whole = self.ticks_near(ticks / SYSTEM_TICKS);
         let rest = (ticks % SYSTEM_TICKS).cast_signed();
@@ -38,12 +39,12 @@ impl Clock {
 
     fn ticks_near(&self, ticks: u64) -> i64 {
         let Some(last) = self.last else { return ticks.cast_signed() };
-        // The low 33 bits of the difference, as a signed number, are the shortest way round.
+        // The low 33 bits of the difference, as a signed number, are the shortest distance.
         let way = ticks.wrapping_sub(last.cast_unsigned()) << (u64::BITS - BITS);
         last.saturating_add(way.cast_signed() >> (u64::BITS - BITS))
     }
 
-    /// The latest time.
+    /// Returns the latest time.
     pub(super) fn last(&self) -> Option<Timestamp> {
         self.last.map(|ticks| Timescale::NINETY_KHZ.timestamp(ticks))
     }

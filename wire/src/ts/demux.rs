@@ -1,106 +1,77 @@
-//! The demuxer: packets to their streams, tables to the set of streams.
-
-use std::fmt;
+//! The demuxer: passes packets to their streams, and derives the set of streams from the tables.
 
 use media::{Timestamp, TrackId};
 
 use super::clock::Clock;
-use super::faults::{MAX_LEFT_OUT, Reported};
-use super::left_out::{LeftOut, Obstacle, Reason, Tables};
-use super::packet::{self, NULL_PID, PACKET, PIDS, Packet};
+use super::faults::{MAX_UNSUPPORTED, Reported};
+use super::packet::{self, NULL_PID, PACKET, Packet};
+use super::pids::{COUNTER_MASK, MAX_PIDS, Pid, PidTable, Role, fingerprint};
 use super::psi::{self, Content, Entry, Map};
 use super::stream::{Context, Stream};
 use super::sync::{Found, Sync};
+use super::unsupported::{NoFramesReason, Reason, Tables, Unsupported};
 use super::{Limits, Stats};
 use crate::Item;
 use crate::error::{Error, Place};
 
-/// The PID of the programme association table.
+/// PID of the programme association table.
 const PAT_PID: u16 = 0;
-/// Counters have four bits.
-const COUNTER_MASK: u8 = 0x0f;
-/// As many PIDs as a slot can number.
-const MAX_PIDS: usize = 255;
-/// The track of pictures.
+/// Track id of video.
 pub const VIDEO_TRACK: TrackId = TrackId(1);
-/// The first of the tracks of sound.
+/// Track id of the first audio stream.
 pub const FIRST_AUDIO_TRACK: TrackId = TrackId(2);
 
-/// Takes an MPEG transport stream apart, cut anywhere and joined anywhere: the first programme of its tables.
+/// Demultiplexes an MPEG transport stream, cut anywhere and joined anywhere: the first programme of its tables.
 ///
-/// What is damaged or lost is dropped and counted, never handed out.
+/// Data that is damaged or incomplete is dropped and counted, never output.
 #[derive(Clone, Debug)]
 pub struct Demuxer {
     sync: Sync,
-    /// Bytes taken so far.
+    /// Number of bytes taken.
     taken: u64,
     core: Core,
 }
 
-/// All behind the grid of packets.
+/// State above packet synchronization ([`Sync`]).
 #[derive(Clone, Debug)]
 struct Core {
     limits: Limits,
     stats: Stats,
-    slots: Slots,
-    pids: Vec<Pid>,
+    pids: PidTable,
     clock: Clock,
     clock_pid: Option<u16>,
     reference: Option<Timestamp>,
-    /// Number of the programme and the PID of its map.
+    /// Number of the programme and PID of its map.
     programme: Option<(u16, u16)>,
-    /// CRCs of the tables in force.
+    /// CRC of each table in force.
     association: Option<u32>,
     map: Option<u32>,
-    /// Streams left out, those reported included; [`MAX_LEFT_OUT`] bounds them.
-    left_out: Vec<LeftOut>,
+    /// [`Unsupported`] streams, those already reported included; bounded by [`MAX_UNSUPPORTED`].
+    unsupported: Vec<Unsupported>,
     reported: Reported,
 }
 
-/// Where in [`Core::pids`] each PID is, plus one; 0 for those that are not followed.
-#[derive(Clone)]
-struct Slots(Box<[u8; PIDS]>);
-
-/// A PID that is followed.
-#[derive(Clone, Debug)]
-struct Pid {
-    pid: u16,
-    /// Counter of the last packet with a payload.
-    counter: Option<u8>,
-    /// What that packet looked like.
-    print: u64,
-    role: Role,
-}
-
-#[derive(Clone, Debug)]
-enum Role {
-    /// Programme association or map.
-    Table(psi::Assembler),
-    Stream(Box<Stream>),
-}
-
 impl Demuxer {
-    /// A demuxer that has seen nothing yet.
+    /// Creates a demuxer that has seen nothing yet.
     pub fn new(limits: Limits) -> Self {
         let mut core = Core {
             limits,
             stats: Stats::default(),
-            slots: Slots(Box::new([0; PIDS])),
-            pids: Vec::new(),
+            pids: PidTable::default(),
             clock: Clock::default(),
             clock_pid: None,
             reference: None,
             programme: None,
             association: None,
             map: None,
-            left_out: Vec::new(),
+            unsupported: Vec::new(),
             reported: Reported::default(),
         };
         core.follow(PAT_PID, Role::Table(psi::Assembler::default()));
         Self { sync: Sync::default(), taken: 0, core }
     }
 
-    /// Takes the next bytes and appends what they mean to `items`. An error says that this is no transport stream.
+    /// Takes the next bytes and appends their [`Item`]s. An error means that they are not a transport stream.
     pub fn push(&mut self, bytes: &[u8], items: &mut Vec<Item>) -> Result<(), Error> {
         let Self { sync, core, .. } = self;
         sync.push(bytes, &mut |found| core.found(found, items));
@@ -113,51 +84,53 @@ impl Demuxer {
         Ok(())
     }
 
-    /// The stream ends here: appends the access units that were waiting for the beginning of the next.
+    /// Ends the stream and appends the access units that were waiting for the next one.
     pub fn finish(&mut self, items: &mut Vec<Item>) {
         let Self { sync, core, .. } = self;
         sync.finish(&mut |found| core.found(found, items));
-        for pid in 0..core.pids.len() {
-            core.end_stream(pid, items);
+        let Core { limits, stats, clock, pids, .. } = core;
+        for stream in pids.streams_mut() {
+            stream.finish(&mut Context { limits, stats, clock, items });
         }
     }
 
-    /// What was counted so far.
+    /// Returns the [`Stats`].
     pub const fn stats(&self) -> &Stats {
         &self.core.stats
     }
 
-    /// Appends reports of what was repaired, dropped or left out since the last call. They are no part of what
-    /// [`Self::push`] gives, because one report sums up all that one call of this finds.
+    /// Appends reports of everything that was repaired, dropped or found unsupported since the last call.
+    ///
+    /// They are not part of the items of [`Self::push`], because one report sums up everything since the last call.
     pub fn report(&mut self, items: &mut Vec<Item>) {
-        let Core { stats, left_out, reported, .. } = &mut self.core;
+        let Core { stats, unsupported, reported, .. } = &mut self.core;
         let out = &mut |report| items.push(Item::Fault(report));
         reported.counted(stats, out);
-        reported.left_out(left_out, out);
+        reported.unsupported(unsupported, out);
         let unusable = self.core.streams().filter_map(Stream::unusable);
         let unusable = unusable.map(|(track, error)| (track, error.to_string())).collect();
         self.core.reported.unusable(unusable, out);
     }
 
-    /// Why no frame has come; asked when one should have.
-    pub fn obstacle(&self) -> Obstacle {
-        let Core { stats, association, map, left_out, .. } = &self.core;
+    /// Returns the reason why no frame has been output. Called when one should have been.
+    pub fn no_frames_reason(&self) -> NoFramesReason {
+        let Core { stats, association, map, unsupported, .. } = &self.core;
         let tables = Tables {
             association: association.is_some(),
             map: map.is_some(),
             followed: self.core.streams().any(|stream| stream.is_track()),
-            left_out: left_out.first().copied(),
+            unsupported: unsupported.first().copied(),
             unusable: self.core.streams().find_map(Stream::unusable).map(|(_, error)| error.clone()),
         };
-        Obstacle::find(stats, &tables)
+        NoFramesReason::find(stats, &tables)
     }
 
-    /// The programme's last clock reference, on the timeline of its frames.
+    /// Returns the programme's last clock reference, on the timeline of its frames.
     pub const fn clock_reference(&self) -> Option<Timestamp> {
         self.core.reference
     }
 
-    /// Bytes from packet to packet, once that is known: 188, 192 or 204.
+    /// Returns the distance between packets, once it is known: 188, 192 or 204 bytes.
     pub fn packet_size(&self) -> Option<usize> {
         self.sync.stride()
     }
@@ -169,8 +142,8 @@ impl Core {
             Found::Packets(packets) => self.packets(packets, items),
             Found::Lost => {
                 self.stats.resyncs += 1;
-                // As many packets may be missing as counters count.
-                for pid in &mut self.pids {
+                // The number of missing packets may be a multiple of what the counters can count.
+                for pid in self.pids.iter_mut() {
                     pid.counter = None;
                     pid.lose(&mut self.stats);
                 }
@@ -179,38 +152,39 @@ impl Core {
     }
 
     fn packets(&mut self, mut packets: &[[u8; PACKET]], items: &mut Vec<Item>) {
-        while let Some((first, behind)) = packets.split_first() {
-            let row = self.row(first, packets, items);
+        while let Some((first, tail)) = packets.split_first() {
+            let row = self.push_run(first, packets, items);
             packets = packets.get(row..).unwrap_or_default();
             if row == 0 {
                 self.packet(first, items);
-                packets = behind;
+                packets = tail;
             }
         }
     }
 
-    /// Takes the packets in front that do nothing but go on with one stream, as most do, all at once; gives their number.
-    fn row(&mut self, first: &[u8; PACKET], packets: &[[u8; PACKET]], items: &mut Vec<Item>) -> usize {
-        let slot = usize::from(self.slots.get(packet::pid(first)));
-        let Some(Pid { pid, counter: Some(counter), print: last, role: Role::Stream(stream) }) =
-            slot.checked_sub(1).and_then(|at| self.pids.get_mut(at))
+    /// Takes the run of packets at the front that only continue one stream, as most do, all at once; returns their
+    /// number.
+    fn push_run(&mut self, first: &[u8; PACKET], packets: &[[u8; PACKET]], items: &mut Vec<Item>) -> usize {
+        let Some(Pid { pid, counter: Some(counter), fingerprint: last, role: Role::Stream(stream) }) =
+            self.pids.get_mut(packet::pid(first))
         else {
             return 0;
         };
         let counters = (1..=COUNTER_MASK + 1).cycle().map(|n| counter.wrapping_add(n) & COUNTER_MASK);
-        let row = packets.iter().zip(counters).take_while(|(packet, counter)| packet::goes_on(packet, *pid, *counter));
+        let row =
+            packets.iter().zip(counters).take_while(|(packet, counter)| packet::continues(packet, *pid, *counter));
         let (row, _) = packets.split_at(row.count());
         let Some(newest) = row.last() else { return 0 };
-        (*counter, *last) = (packet::counter(newest), print(packet::body(newest)));
+        (*counter, *last) = (packet::counter(newest), fingerprint(packet::body(newest)));
         self.stats.packets += row.len() as u64;
         let Self { limits, stats, clock, .. } = self;
-        stream.go_on(row, &mut Context { limits, stats, clock, items });
+        stream.push_run(row, &mut Context { limits, stats, clock, items });
         row.len()
     }
 
     fn packet(&mut self, bytes: &[u8; PACKET], items: &mut Vec<Item>) {
         self.stats.packets += 1;
-        // The counter of the next packet shows that one was dropped.
+        // The counter of the next packet shows that this one was dropped.
         let Some(packet) = Packet::parse(bytes).filter(|packet| !packet.damaged) else {
             self.stats.damaged_packets += 1;
             return;
@@ -223,8 +197,7 @@ impl Core {
             self.stats.clock_references += 1;
             self.reference = Some(self.clock.reference(ticks));
         }
-        let slot = usize::from(self.slots.get(packet.pid));
-        let Some(pid) = slot.checked_sub(1).and_then(|at| self.pids.get_mut(at)) else {
+        let Some(pid) = self.pids.get_mut(packet.pid) else {
             self.stats.unknown_packets += 1;
             return;
         };
@@ -258,7 +231,7 @@ impl Core {
         }
     }
 
-    /// A whole section of a table.
+    /// Takes a complete section of a table.
     fn section(&mut self, pid: u16, section: &[u8], items: &mut Vec<Item>) {
         let Some(crc) = psi::checked(section) else {
             self.stats.bad_crc += 1;
@@ -290,25 +263,22 @@ impl Core {
         self.follow(programme.1, Role::Table(psi::Assembler::default()));
     }
 
-    /// Makes the streams those of `map`. One that stays goes on as it was.
+    /// Replaces the streams by those of a [`Map`]. A stream that is in both continues.
     fn set_map(&mut self, map: &Map, items: &mut Vec<Item>) {
         self.clock_pid = Some(map.clock_pid);
-        let entries = self.wanted(map);
+        let entries = self.select_streams(map);
+        let stays = |pid: &Pid, stream: &Stream| {
+            entries.iter().any(|(entry, content)| entry.pid == pid.pid && *content == stream.content)
+        };
         let gone: Vec<u16> = self
             .pids
             .iter()
-            .filter_map(|pid| {
-                let Role::Stream(stream) = &pid.role else { return None };
-                let stays = entries.iter().any(|(entry, content)| entry.pid == pid.pid && *content == stream.content);
-                (!stays).then_some(pid.pid)
-            })
+            .filter(|pid| matches!(&pid.role, Role::Stream(stream) if !stays(pid, stream)))
+            .map(|pid| pid.pid)
             .collect();
         gone.into_iter().for_each(|pid| self.unfollow(pid, items));
         for (entry, content) in entries {
-            let slot = usize::from(self.slots.get(entry.pid));
-            if let Some(Pid { role: Role::Stream(stream), .. }) =
-                slot.checked_sub(1).and_then(|at| self.pids.get_mut(at))
-            {
+            if let Some(Pid { role: Role::Stream(stream), .. }) = self.pids.get_mut(entry.pid) {
                 let Self { limits, stats, clock, .. } = self;
                 stream.set_language(entry.language, &mut Context { limits, stats, clock, items });
                 continue;
@@ -322,52 +292,51 @@ impl Core {
                     }
                     self.follow(entry.pid, Role::Stream(Box::new(stream)));
                 }
-                _ => self.leave_out(&entry, Reason::NoPlace),
+                _ => self.note_unsupported(&entry, Reason::NoPlace),
             }
         }
     }
 
-    /// The streams of `map` that are taken: one of pictures, and what else is known.
-    fn wanted(&mut self, map: &Map) -> Vec<(Entry, Content)> {
-        let mut wanted: Vec<(Entry, Content)> = Vec::new();
+    /// Selects the supported streams of `map`, with at most one of video.
+    fn select_streams(&mut self, map: &Map) -> Vec<(Entry, Content)> {
+        let mut selected: Vec<(Entry, Content)> = Vec::new();
         for entry in &map.streams {
             let video = |content: &Content| matches!(content, Content::Avc | Content::Hevc);
             let table = matches!(entry.pid, PAT_PID | NULL_PID) || self.programme.is_some_and(|p| p.1 == entry.pid);
-            let twice = wanted.iter().any(|(other, _)| other.pid == entry.pid);
+            let twice = selected.iter().any(|(other, _)| other.pid == entry.pid);
             match entry.content {
-                None => self.leave_out(entry, Reason::NotCarried),
-                Some(_) if table || twice || wanted.len() >= self.limits.pids => self.leave_out(entry, Reason::NoPlace),
-                Some(content) if video(&content) && wanted.iter().any(|(_, other)| video(other)) => {
-                    self.leave_out(entry, Reason::SecondVideo);
+                None => self.note_unsupported(entry, Reason::NotCarried),
+                Some(_) if table || twice || selected.len() >= self.limits.pids => {
+                    self.note_unsupported(entry, Reason::NoPlace)
                 }
-                Some(content) => wanted.push((entry.clone(), content)),
+                Some(content) if video(&content) && selected.iter().any(|(_, other)| video(other)) => {
+                    self.note_unsupported(entry, Reason::SecondVideo);
+                }
+                Some(content) => selected.push((entry.clone(), content)),
             }
         }
-        wanted
+        selected
     }
 
-    /// Counts a stream that is not carried, and keeps why to be told.
-    fn leave_out(&mut self, entry: &Entry, reason: Reason) {
+    /// Counts an unsupported stream and remembers the reason for [`Reported::unsupported`].
+    fn note_unsupported(&mut self, entry: &Entry, reason: Reason) {
         self.stats.unknown_streams += 1;
-        let left_out = LeftOut { pid: entry.pid, codec: entry.codec, reason };
-        if self.left_out.len() < MAX_LEFT_OUT && !self.left_out.contains(&left_out) {
-            self.left_out.push(left_out);
+        let unsupported = Unsupported { pid: entry.pid, codec: entry.codec, reason };
+        if self.unsupported.len() < MAX_UNSUPPORTED && !self.unsupported.contains(&unsupported) {
+            self.unsupported.push(unsupported);
         }
     }
 
-    /// The elementary streams that are followed.
+    /// Returns the [`Stream`]s that are followed.
     fn streams(&self) -> impl Iterator<Item = &Stream> {
-        self.pids.iter().filter_map(|pid| match &pid.role {
-            Role::Stream(stream) => Some(&**stream),
-            Role::Table(_) => None,
-        })
+        self.pids.streams()
     }
 
-    /// A number for a new track of `content`; none once there are too many.
+    /// Returns the id of a new track of `content`; `None` if there are too many.
     fn free_track(&self, content: Content) -> Option<TrackId> {
         match content {
             Content::Avc | Content::Hevc => return Some(VIDEO_TRACK),
-            // They make no track.
+            // They do not make a track.
             Content::Id3 | Content::Scte35 => return Some(TrackId(0)),
             _ => {}
         }
@@ -378,83 +347,14 @@ impl Core {
 
     /// Follows `pid` from now on.
     fn follow(&mut self, pid: u16, role: Role) {
-        self.pids.push(Pid { pid, counter: None, print: 0, role });
-        self.number_slots();
+        self.pids.insert(pid, role);
     }
 
-    /// Follows `pid` no longer; what of its stream is whole is given.
+    /// Follows `pid` no longer. The access units of its stream that are complete are appended to `items`.
     fn unfollow(&mut self, pid: u16, items: &mut Vec<Item>) {
-        let Some(at) = self.pids.iter().position(|followed| followed.pid == pid) else { return };
-        self.end_stream(at, items);
-        self.pids.remove(at);
-        self.number_slots();
-    }
-
-    fn number_slots(&mut self) {
-        self.slots.0.fill(0);
-        for (pid, slot) in self.pids.iter().zip(1..=u8::MAX) {
-            self.slots.set(pid.pid, slot);
-        }
-    }
-
-    fn end_stream(&mut self, at: usize, items: &mut Vec<Item>) {
         let Self { limits, stats, clock, pids, .. } = self;
-        if let Some(Pid { role: Role::Stream(stream), .. }) = pids.get_mut(at) {
+        if let Some(Pid { role: Role::Stream(mut stream), .. }) = pids.remove(pid) {
             stream.finish(&mut Context { limits, stats, clock, items });
         }
-    }
-}
-
-impl Pid {
-    /// True where `packet` is to be taken: not one that came twice. A packet that is missing before it is counted and what
-    /// it was part of is dropped.
-    fn follows(&mut self, packet: &Packet<'_>, payload: &[u8], stats: &mut Stats) -> bool {
-        let (last, print) = (self.counter.replace(packet.counter), print(payload));
-        let before = std::mem::replace(&mut self.print, print);
-        let Some(last) = last else { return true };
-        if packet.counter == last.wrapping_add(1) & COUNTER_MASK {
-            return true;
-        }
-        if packet.counter == last && print == before {
-            stats.duplicates += 1;
-            return false;
-        }
-        if !packet.discontinuity {
-            stats.continuity_errors += 1;
-        }
-        self.lose(stats);
-        true
-    }
-
-    fn lose(&mut self, stats: &mut Stats) {
-        match &mut self.role {
-            Role::Table(assembler) => assembler.reset(),
-            Role::Stream(stream) => stream.lose(stats),
-        }
-    }
-}
-
-/// What tells a packet that came twice from one whose counter came round.
-fn print(payload: &[u8]) -> u64 {
-    let head = payload.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let tail = payload.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    head ^ tail.rotate_left(1) ^ payload.len() as u64
-}
-
-impl Slots {
-    fn get(&self, pid: u16) -> u8 {
-        self.0.get(usize::from(pid)).copied().unwrap_or(0)
-    }
-
-    fn set(&mut self, pid: u16, slot: u8) {
-        if let Some(entry) = self.0.get_mut(usize::from(pid)) {
-            *entry = slot;
-        }
-    }
-}
-
-impl fmt::Debug for Slots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().enumerate().filter(|(_, slot)| **slot > 0)).finish()
     }
 }

@@ -1,23 +1,23 @@
-//! What a demuxer repaired or dropped, as reports.
+//! Reports of faults that a demuxer repaired or dropped data for.
 
 use media::{Fault, FaultReport, TrackId};
 
-use super::{LeftOut, Stats, VIDEO_TRACK};
+use super::{Stats, Unsupported, VIDEO_TRACK};
 
-/// Streams left out that are reported; those beyond are counted only, so that no encoder fills the log.
-pub(super) const MAX_LEFT_OUT: usize = 32;
+/// Most unsupported streams that are reported; further ones are only counted, so that no encoder fills the log.
+pub(super) const MAX_UNSUPPORTED: usize = 32;
 
-/// What has been reported so far.
+/// State of the last report.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reported {
     stats: Stats,
-    left_out: usize,
-    /// Tracks of which nothing can be carried; one for each that there is at the most.
+    unsupported: usize,
+    /// Tracks already reported as unusable; at most one entry for each track.
     unusable: Vec<TrackId>,
 }
 
 impl Reported {
-    /// Reports what was counted since the last call.
+    /// Reports the changes of the [`Stats`] since the last call.
     pub(super) fn counted(&mut self, stats: &Stats, out: &mut impl FnMut(FaultReport)) {
         let before = std::mem::replace(&mut self.stats, *stats);
         let lost = |stats: &Stats| stats.continuity_errors + stats.damaged_packets + stats.resyncs;
@@ -42,15 +42,15 @@ impl Reported {
         }
     }
 
-    /// Reports streams that were left out since the last call.
-    pub(super) fn left_out(&mut self, all: &[LeftOut], out: &mut impl FnMut(FaultReport)) {
-        for left_out in all.get(self.left_out..).unwrap_or_default() {
-            out(FaultReport::new(Fault::TrackLeftOut, None).with_detail(left_out.to_string()));
+    /// Reports the [`Unsupported`] streams found since the last call.
+    pub(super) fn unsupported(&mut self, all: &[Unsupported], out: &mut impl FnMut(FaultReport)) {
+        for unsupported in all.get(self.unsupported..).unwrap_or_default() {
+            out(FaultReport::new(Fault::TrackLeftOut, None).with_detail(unsupported.to_string()));
         }
-        self.left_out = all.len();
+        self.unsupported = all.len();
     }
 
-    /// Reports tracks that turned out to be of no use; `all` are those that are so now.
+    /// Reports tracks that turned out to be unusable; `all` are those that are unusable now.
     pub(super) fn unusable(&mut self, all: Vec<(TrackId, String)>, out: &mut impl FnMut(FaultReport)) {
         self.unusable.retain(|known| all.iter().any(|(track, _)| track == known));
         for (track, reason) in all {

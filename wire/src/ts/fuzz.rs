@@ -2,24 +2,24 @@
 
 use media::Timestamp;
 
-use super::audio::{Output, Splitter};
+use super::audio::{AudioFramer, Output};
 use super::framing::Format;
 use super::pes::{self, Piece};
 use super::psi::{self, Assembler};
 use super::{Demuxer, Limits, Stats, VIDEO_TRACK, metadata};
 use crate::{Item, latm as aac};
 
-/// Small caps, so that short inputs reach them.
+/// Small limits, so that short inputs reach them.
 const LIMITS: Limits =
     Limits { unsynced: 4_096, pids: 5, tracks: 3, section: 200, pes: 700, unit: 500, metadata: 100, block: 512 };
-/// Longest input: the work grows with its square.
+/// Longest input, because the work grows with its square.
 const MAX_LEN: usize = 8 * 188;
-/// Cuts are tried this far apart, from another byte on for each length, and around the beginnings of packets.
+/// Distance between cuts. The first one differs for each length; cuts around the beginnings of packets are also tried.
 const STEP: usize = 61;
-/// Longest run of LATM elements: each is cut at each byte.
+/// Longest run of LATM elements, each of which is cut at each byte.
 const MAX_ELEMENTS: usize = 256;
 
-/// The whole demuxer.
+/// Tests the whole demuxer.
 pub fn ts(data: &[u8]) {
     let data = data.get(..MAX_LEN).unwrap_or(data);
     let run = |parts: [&[u8]; 2]| -> (Vec<Item>, Stats) {
@@ -50,7 +50,7 @@ pub fn ts(data: &[u8]) {
     }
 }
 
-/// Sections out of payloads, one for each run of bytes behind a length byte, and the tables in them.
+/// Tests sections, with one payload for each run of bytes after a length byte, and the tables in them.
 pub fn psi(data: &[u8]) {
     let (mut assembler, mut sections) = (Assembler::default(), Vec::new());
     let mut rest = data.get(..MAX_LEN).unwrap_or(data);
@@ -61,8 +61,8 @@ pub fn psi(data: &[u8]) {
     }
     sections.push(data.to_vec());
     for section in &sections {
-        let sound = psi::checked(section);
-        assert_eq!(sound.is_some(), section.len() >= 4 && psi::crc32(section) == 0);
+        let audio_piece = psi::checked(section);
+        assert_eq!(audio_piece.is_some(), section.len() >= 4 && psi::crc32(section) == 0);
         let _ = (psi::first_programme(section), metadata::splice_time(section));
         if let Some(map) = psi::map(section, 1) {
             assert!(map.streams.len() <= section.len() / 5 && map.streams.iter().all(|entry| entry.pid < 0x2000));
@@ -70,7 +70,7 @@ pub fn psi(data: &[u8]) {
     }
 }
 
-/// A PES packet, cut between packets at each byte.
+/// Tests a PES packet, cut between transport packets at each byte.
 pub fn pes(data: &[u8]) {
     let data = data.get(..MAX_LEN).unwrap_or(data);
     let run = |parts: [&[u8]; 2]| {
@@ -85,7 +85,7 @@ pub fn pes(data: &[u8]) {
         }
         reader.finish(&mut take);
         assert!(bytes.len() <= LIMITS.pes);
-        // How much was given of a packet that is over the limit hangs on where it was cut.
+        // The cut decides how much of a packet over the limit was output.
         (if data.len() > LIMITS.pes { Vec::new() } else { bytes }, marks)
     };
     let whole = run([data, &[]]);
@@ -94,8 +94,8 @@ pub fn pes(data: &[u8]) {
     }
 }
 
-/// LATM elements, one for each run of bytes behind a length byte: each cut off at each byte, and all in LOAS frames cut
-/// anywhere.
+/// Tests LATM elements, one for each run of bytes after a length byte: each truncated at each byte, and all in LOAS
+/// frames cut anywhere.
 pub fn latm(data: &[u8]) {
     let (mut reader, mut loas) = (aac::Reader::default(), Vec::new());
     let mut rest = data.get(..MAX_ELEMENTS).unwrap_or(data);
@@ -119,16 +119,16 @@ pub fn latm(data: &[u8]) {
         }
     }
     let run = |parts: [&[u8]; 2]| {
-        let (mut splitter, mut configs, mut frames, mut dropped) =
-            (Splitter::new(Format::Loas, 512), Vec::new(), Vec::new(), 0);
+        let (mut framer, mut configs, mut frames, mut dropped) =
+            (AudioFramer::new(Format::Loas, 512), Vec::new(), Vec::new(), 0);
         let mut take = |output: Output| match output {
             Output::Config(config) => configs.push((frames.len(), config)),
             Output::Frame(payload, pts) => frames.push((payload, pts)),
             Output::Dropped => dropped += 1,
         };
-        splitter.begin(Some(Timestamp::ZERO));
-        parts.into_iter().for_each(|part| splitter.push(part, &mut take));
-        splitter.end(&mut take);
+        framer.begin(Some(Timestamp::ZERO));
+        parts.into_iter().for_each(|part| framer.push(part, &mut take));
+        framer.end(&mut take);
         (configs, frames, dropped)
     };
     let whole = run([&loas, &[]]);

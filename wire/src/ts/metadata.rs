@@ -1,15 +1,16 @@
-//! Timed metadata: the instant that a SCTE-35 section is about.
+//! Timed metadata: the time of an SCTE-35 section's event.
 
-/// Table id of a splice_info_section.
+/// Table id of a `splice_info_section`.
 const SPLICE_INFO: u8 = 0xfc;
 /// Command types.
 const SPLICE_INSERT: u8 = 5;
 const TIME_SIGNAL: u8 = 6;
-/// Times have 33 bits.
+/// Mask of timestamps, which have 33 bits.
 const TIME_MASK: u64 = (1 << 33) - 1;
 
-/// Ticks of 90 kHz, modulo 2^33, of the event that a splice_info_section announces (SCTE 35 §9.6): none in one that is
-/// encrypted, at once, or about nothing in particular; an error if it is no such section.
+/// Returns the time of the event that a `splice_info_section` announces (SCTE 35 §9.6), in ticks of 90 kHz modulo 2^33.
+///
+/// `None` if the section is encrypted, takes effect at once, or has no time. An error if it is another section.
 pub(super) fn splice_time(section: &[u8]) -> Result<Option<u64>, ()> {
     let [SPLICE_INFO, _, _, 0, adjustment @ ..] = section else { return Err(()) };
     let [a0, a1, a2, a3, a4, _cw, _tier, _tier_length, _length, kind, command @ ..] = adjustment else {
@@ -22,7 +23,7 @@ pub(super) fn splice_time(section: &[u8]) -> Result<Option<u64>, ()> {
     let time = match *kind {
         TIME_SIGNAL => command,
         SPLICE_INSERT => match command {
-            // Not cancelled; the whole programme at a time that is told.
+            // Not cancelled, and for the whole programme at a signalled time.
             [_, _, _, _, cancel, flags, time @ ..] if cancel & 0x80 == 0 && flags & 0x50 == 0x40 => time,
             _ => return Ok(None),
         },
@@ -36,7 +37,7 @@ pub(super) fn splice_time(section: &[u8]) -> Result<Option<u64>, ()> {
     })
 }
 
-/// True for an ID3 tag that says to be longer than it is, but no longer than `limit`.
+/// Returns whether an ID3 tag declares more bytes than it has, but at most `limit`.
 pub(super) fn is_short_id3(tag: &[u8], limit: usize) -> bool {
     let [b'I', b'D', b'3', _, _, _, a, b, c, d, body @ ..] = tag else { return false };
     // Four digits of seven bits.

@@ -1,65 +1,65 @@
 //! The transport packet (ISO/IEC 13818-1 §2.4.3): its header and adaptation field.
 
-/// Bytes of a packet.
+/// Bytes per packet.
 pub(super) const PACKET: usize = 188;
-/// The first byte of each.
+/// First byte of each packet.
 pub(super) const SYNC: u8 = 0x47;
-/// The PID of packets that only fill the line.
+/// PID of packets that only fill the line.
 pub(super) const NULL_PID: u16 = 0x1fff;
-/// How many PIDs there are.
+/// Number of PIDs.
 pub(super) const PIDS: usize = 0x2000;
 
-/// Bytes of its header, where it has no adaptation field.
+/// Bytes of the header, without an adaptation field.
 const HEAD: usize = 4;
-/// Payload of a packet that has nothing else.
+/// Payload bytes of a packet without an adaptation field.
 pub(super) const FULL: usize = PACKET - HEAD;
 
-/// The PID of a packet.
+/// Returns the PID of a packet.
 pub(super) const fn pid([_, high, low, ..]: &[u8; PACKET]) -> u16 {
     (*high as u16 & 0x1f) << 8 | *low as u16
 }
 
-/// The counter of a packet.
+/// Returns the continuity counter of a packet.
 pub(super) const fn counter([_, _, _, flags, ..]: &[u8; PACKET]) -> u8 {
     *flags & 0x0f
 }
 
-/// All behind the header.
+/// Returns the bytes after the header.
 pub(super) fn body(packet: &[u8; PACKET]) -> &[u8; FULL] {
     let [_, _, _, _, body @ ..] = packet;
     body
 }
 
-/// Whether a packet is full of payload that goes on with what the packet of `pid` before it had.
+/// Returns whether a packet consists of payload that continues the previous packet of `pid`.
 #[inline]
-pub(super) fn goes_on([sync, high, low, flags, ..]: &[u8; PACKET], pid: u16, counter: u8) -> bool {
+pub(super) fn continues([sync, high, low, flags, ..]: &[u8; PACKET], pid: u16, counter: u8) -> bool {
     let [wanted_high, wanted_low] = pid.to_be_bytes();
     [*sync, *high, *low, *flags] == [SYNC, wanted_high, wanted_low, 0x10 | counter]
 }
 
-/// A packet taken apart.
+/// A parsed packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Packet<'a> {
-    /// Which stream of the multiplex.
+    /// Stream within the multiplex.
     pub(super) pid: u16,
-    /// The receiver before us could not mend it.
+    /// Whether an earlier receiver could not correct the packet.
     pub(super) damaged: bool,
-    /// A section or a PES packet begins in the payload.
+    /// Whether a section or a PES packet begins in the payload.
     pub(super) start: bool,
-    /// The payload is encrypted.
+    /// Whether the payload is encrypted.
     pub(super) scrambled: bool,
-    /// Four bits that count the packets of the PID that have a payload.
+    /// Continuity counter: four bits that count the packets of the PID with a payload.
     pub(super) counter: u8,
-    /// The counter or the clock are not to go on from what was before.
+    /// Whether the counter or the clock does not continue from the previous value.
     pub(super) discontinuity: bool,
     /// The programme clock reference, in ticks of 27 MHz.
     pub(super) pcr: Option<u64>,
-    /// The payload; none in a packet that has only an adaptation field.
+    /// The payload; `None` if the packet has only an adaptation field.
     pub(super) payload: Option<&'a [u8]>,
 }
 
 impl<'a> Packet<'a> {
-    /// Takes `bytes` apart; none where the adaptation field is longer than the packet or the packet is of a form reserved.
+    /// Parses `bytes`; `None` if the adaptation field is longer than the packet, or the form of the packet is reserved.
     #[inline]
     pub(super) fn parse(bytes: &'a [u8; PACKET]) -> Option<Self> {
         let [_, high, _, flags, body @ ..] = bytes;
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn packets_that_do_not_fit_are_refused() {
         assert_eq!(Packet::parse(&packet(&[SYNC, 0, 0x20, 0x32, 184])), None);
         assert_eq!(Packet::parse(&packet(&[SYNC, 0, 0x20, 0x02])), None, "neither field nor payload");
     }

@@ -1,69 +1,69 @@
-//! PES packets (ISO/IEC 13818-1 §2.4.3.6), from the payloads of one PID.
+//! PES packets (ISO/IEC 13818-1 §2.4.3.6), assembled from the payloads of one PID.
 
-/// Bytes up to and with the packet's length.
+/// Bytes up to the packet's length, inclusive.
 const PREFIX: usize = 6;
-/// Bytes up to and with the length of the optional fields.
+/// Bytes up to the length of the optional fields, inclusive.
 const HEAD: usize = 9;
-/// Fills what a packet leaves free.
+/// Padding byte after the end of a packet.
 const STUFFING: u8 = 0xff;
 
-/// Times of a PES packet, in ticks of 90 kHz modulo 2^33.
+/// Timestamps of a PES packet, in ticks of 90 kHz modulo 2^33.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
-    /// Presentation.
+    /// Presentation time.
     pub(super) pts: u64,
-    /// Decoding.
+    /// Decoding time.
     pub(super) dts: u64,
 }
 
-/// What comes out of a [`Reader`].
+/// Output of a [`Reader`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
-    /// A packet begins; its times, if it has some.
+    /// A packet begins, with its timestamps if it has any.
     Begin(Option<Stamp>),
-    /// Bytes of its payload.
+    /// Payload of the packet.
     Data(&'a [u8]),
-    /// It is whole, or as long as it says: where data follow all the same, they are of it too.
+    /// The packet is complete, or as long as it declares. Data that follows still belongs to it.
     End,
-    /// It is not whole, wrong, encrypted, or over the limit: what was given of it is not to be used.
+    /// The packet is incomplete, invalid, encrypted, or over the limit. Its output so far must not be used.
     Broken,
 }
 
-/// Takes PES packets apart.
+/// Parses PES packets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reader {
     state: State,
-    /// A header that is not whole yet.
+    /// Bytes of an incomplete header.
     header: Vec<u8>,
-    /// Packets whose length was not what they said.
+    /// Number of packets with a wrong declared length.
     wrong_lengths: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 enum State {
-    /// Until a packet begins.
+    /// Waiting for a packet to begin.
     #[default]
     Idle,
     Header,
-    /// Bytes of payload to come, if that is known, and those that were.
+    /// Payload bytes still to come, if known, and those taken.
     Body {
         left: Option<usize>,
         taken: usize,
     },
-    /// The packet is as long as it says: no more should come of it.
+    /// The packet is as long as it declares. No more of it should follow.
     Full {
         taken: usize,
     },
 }
 
-/// What a header says.
+/// Result of [`header`].
 enum Header {
     /// More bytes are needed.
     Short,
     Wrong,
     /// A packet without media, as padding.
     Other,
-    /// Its own length, the payload's, and its times.
+    /// Length of the header, length of the payload, and timestamps.
     Media {
         length: usize,
         payload: Option<Length>,
@@ -71,7 +71,7 @@ enum Header {
     },
 }
 
-/// Bytes of payload as a header says.
+/// Payload bytes that a [`Header`] declares.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Length {
     Bytes(usize),
@@ -89,8 +89,8 @@ impl Length {
 }
 
 impl Reader {
-    /// Takes the payload of a packet, `start` as its header says. A PES packet with more than `limit` bytes is broken
-    /// off there.
+    /// Takes the payload of a transport packet; `start` is the flag in its header. A PES packet with more than `limit`
+    /// bytes is broken off.
     pub(super) fn push(&mut self, payload: &[u8], start: bool, limit: usize, out: &mut impl FnMut(Piece<'_>)) {
         if start {
             self.finish(out);
@@ -109,14 +109,15 @@ impl Reader {
         }
     }
 
-    /// Packets so far that were longer or shorter than their `PES_packet_length`. The beginning of the next one counts.
+    /// Returns the number of packets longer or shorter than their `PES_packet_length`. The beginning of the next packet
+    /// counts as their end.
     pub(super) const fn wrong_lengths(&self) -> u64 {
         self.wrong_lengths
     }
 
-    /// Takes note of so many bytes that are nothing but payload, and not the last of it; false, and nothing is done, where
-    /// they are not.
-    pub(super) fn go_on(&mut self, bytes: usize, limit: usize) -> bool {
+    /// Skips so many bytes of payload, which must not be the last of the packet. Returns false, and does nothing, if
+    /// they would be, or if no payload is expected.
+    pub(super) fn advance(&mut self, bytes: usize, limit: usize) -> bool {
         match &mut self.state {
             State::Body { left, taken } if *taken + bytes <= limit && left.is_none_or(|left| bytes < left) => {
                 *taken += bytes;
@@ -127,7 +128,7 @@ impl Reader {
         }
     }
 
-    /// No more comes of the packet under way: gives its end.
+    /// Ends the current packet with [`Piece::End`] or [`Piece::Broken`].
     pub(super) fn finish(&mut self, out: &mut impl FnMut(Piece<'_>)) {
         match std::mem::take(&mut self.state) {
             State::Idle | State::Full { .. } => {}
@@ -140,7 +141,7 @@ impl Reader {
         self.header.clear();
     }
 
-    /// True within a packet that does not say its length, or not to be believed.
+    /// Returns whether the current packet declares no length, or one that is not trusted.
     pub(super) const fn is_unbounded(&self) -> bool {
         match self.state {
             State::Body { left, .. } => left.is_none() || self.wrong_lengths > 0,
@@ -148,12 +149,12 @@ impl Reader {
         }
     }
 
-    /// True within a packet of which more is to come, as its length has it.
+    /// Returns whether the current packet is incomplete by its declared length.
     pub(super) const fn is_short(&self) -> bool {
         matches!(self.state, State::Header | State::Body { left: Some(_), .. }) && self.wrong_lengths == 0
     }
 
-    /// Bytes are missing here: nothing more is given before a packet begins.
+    /// Drops everything until a packet begins, because bytes are missing.
     pub(super) fn lose(&mut self) {
         self.state = State::Idle;
         self.header.clear();
@@ -161,7 +162,7 @@ impl Reader {
 
     fn begin(&mut self, bytes: &[u8], limit: usize, out: &mut impl FnMut(Piece<'_>)) {
         match header(bytes) {
-            // At most 264 bytes, for then it is whole.
+            // At most 264 bytes, because then the header is complete.
             Header::Short => self.header.extend_from_slice(bytes),
             Header::Other => self.state = State::Idle,
             Header::Wrong => {
@@ -195,8 +196,8 @@ impl Reader {
         }
     }
 
-    /// Takes what comes behind the length that a packet says: stuffing, or the rest of a packet that is longer, because
-    /// only the beginning of another one ends it.
+    /// Takes bytes after the declared length: stuffing, or the rest of a longer packet, because only the beginning of
+    /// another packet ends it.
     fn beyond(&mut self, bytes: &[u8], taken: usize, limit: usize, out: &mut impl FnMut(Piece<'_>)) {
         if bytes.iter().any(|byte| *byte != STUFFING) {
             self.wrong_lengths += 1;
@@ -207,10 +208,10 @@ impl Reader {
 
 fn header(bytes: &[u8]) -> Header {
     let [0, 0, 1, stream, high, low, rest @ ..] = bytes else {
-        let wrong = bytes.iter().zip([0, 0, 1]).any(|(byte, wanted)| *byte != wanted);
+        let wrong = bytes.iter().zip([0, 0, 1]).any(|(byte, expected)| *byte != expected);
         return if wrong { Header::Wrong } else { Header::Short };
     };
-    // Maps, padding, directories and the like have no times and no media.
+    // Maps, padding, directories and the like have no timestamps and no media.
     if matches!(stream, 0xbc | 0xbe | 0xbf | 0xf0..=0xf2 | 0xf8 | 0xff) {
         return Header::Other;
     }
@@ -237,7 +238,7 @@ fn header(bytes: &[u8]) -> Header {
     Header::Media { length: HEAD + length, payload, stamp }
 }
 
-/// 33 bits between markers.
+/// Reads 33 bits between marker bits.
 fn time([a, b, c, d, e]: [u8; 5]) -> u64 {
     let [a, b, c, d, e] = [a, b, c, d, e].map(u64::from);
     (a >> 1 & 7) << 30 | b << 22 | (c >> 1) << 15 | d << 7 | e >> 1
@@ -247,7 +248,7 @@ fn time([a, b, c, d, e]: [u8; 5]) -> u64 {
 mod tests {
     use super::*;
 
-    /// What came out, payload bytes gathered.
+    /// Collected output, with adjacent payload joined.
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Got(Vec<String>);
 
@@ -309,7 +310,7 @@ mod tests {
             }
         }
         for length in [1, 2, 12] {
-            // Shorter than its own header.
+            // Shorter than the header itself.
             let mut wrong = BOUNDED;
             wrong[5] = length;
             assert_eq!(run(&[(&wrong, true), (&BOUNDED, true)])[..4], whole, "length {length}");
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_or_too_long_is_broken() {
+    fn a_truncated_or_too_long_packet_is_broken() {
         assert_eq!(run(&[(&BOUNDED[..7], true)]), ["Broken"]);
         assert_eq!(run(&[(&[0, 0, 2, 1], true)]), ["Broken"]);
         let mut open = BOUNDED;

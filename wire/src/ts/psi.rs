@@ -1,30 +1,33 @@
-//! Tables about the programme (ISO/IEC 13818-1 §2.4.4): sections out of packets, PAT and PMT out of sections.
+//! Programme tables (ISO/IEC 13818-1 §2.4.4): sections from packets, PAT and PMT from sections.
 
 use media::Language;
 
-use super::left_out::StreamType;
+use super::unsupported::StreamType;
 
-/// Longest section: a length field of 12 bits behind 3 bytes.
+/// Longest section: a 12-bit length, after 3 bytes.
 const MAX_SECTION: usize = 4_098;
-/// Bytes up to and with the length field.
+/// Bytes up to the length field, inclusive.
 const HEAD: usize = 3;
 /// Table ids.
 const PAT: u8 = 0;
 const PMT: u8 = 2;
-/// Bytes from here on are filling.
+/// Padding byte after the last section.
 const FILLING: u8 = 0xff;
 
-/// Puts sections together from the payloads of one PID.
+/// Assembles sections from the payloads of one PID.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Assembler {
     bytes: Vec<u8>,
-    /// A section is under way, as far as `bytes` holds it.
+    /// Whether `bytes` holds the beginning of a section.
     open: bool,
 }
 
 impl Assembler {
-    /// Takes the payload of a packet, `start` as its header says, and hands each whole section to `out`. A section over
-    /// `limit` bytes is dropped, and so is what follows it in the same packet; the number of such is returned.
+    /// Takes the payload of a packet and passes each complete section to `out`; `start` is the flag in the packet's
+    /// header.
+    ///
+    /// A section longer than `limit` bytes is dropped, together with the rest of its packet. Returns the number of
+    /// those.
     pub(super) fn push(&mut self, payload: &[u8], start: bool, limit: usize, out: &mut impl FnMut(&[u8])) -> u64 {
         if !start {
             return self.take(payload, limit, out).1;
@@ -48,13 +51,13 @@ impl Assembler {
         over
     }
 
-    /// Forgets the section under way, as after a loss.
+    /// Drops the current section, as after a loss.
     pub(super) fn reset(&mut self) {
         self.bytes.clear();
         self.open = false;
     }
 
-    /// Adds to the section under way; gives what is behind its end, and 1 if it was over the limit.
+    /// Appends to the current section. Returns the bytes after its end, and 1 if it was over the limit.
     fn take<'a>(&mut self, mut bytes: &'a [u8], limit: usize, out: &mut impl FnMut(&[u8])) -> (&'a [u8], u64) {
         while self.open {
             let total = match *self.bytes.as_slice() {
@@ -81,13 +84,14 @@ impl Assembler {
     }
 }
 
-/// The CRC of a section's last four bytes, if it is right.
+/// Returns the CRC in a section's last four bytes, if it is right.
 pub(super) fn checked(section: &[u8]) -> Option<u32> {
     let (_, crc) = section.split_last_chunk::<4>()?;
     (crc32(section) == 0).then_some(u32::from_be_bytes(*crc))
 }
 
-/// CRC-32 of MPEG systems: polynomial 0x04c11db7, nothing reflected or inverted. Zero over a whole sound section.
+/// Returns the CRC-32 of MPEG systems: polynomial 0x04c11db7, nothing reflected or inverted. It is zero over a whole
+/// valid section.
 pub(super) fn crc32(bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0; 256];
@@ -107,8 +111,8 @@ pub(super) fn crc32(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |crc, byte| crc << 8 ^ TABLE[usize::from((crc >> 24) as u8 ^ byte)])
 }
 
-/// The first programme of a programme association table, as (number, PID of its map). None where the table is another,
-/// not yet in force, or names none.
+/// Returns the first programme of a programme association table, as (number, PID of its map). `None` if the section is
+/// another table, not yet in force, or names no programme.
 pub(super) fn first_programme(section: &[u8]) -> Option<(u16, u16)> {
     let body = body(section, PAT)?;
     body.chunks_exact(4).find_map(|entry| match *entry {
@@ -120,26 +124,26 @@ pub(super) fn first_programme(section: &[u8]) -> Option<(u16, u16)> {
 /// A programme map table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Map {
-    /// The PID that carries the programme's clock.
+    /// PID of the programme's clock.
     pub(super) clock_pid: u16,
-    /// Its streams in the table's order.
+    /// Streams in the order of the table.
     pub(super) streams: Vec<Entry>,
 }
 
 /// A stream of a programme.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Its PID.
+    /// PID of the stream.
     pub(super) pid: u16,
-    /// What it carries, as far as Weir takes it.
+    /// [`Content`] of the stream; `None` if unsupported.
     pub(super) content: Option<Content>,
-    /// What the map says it is.
+    /// [`StreamType`] as declared in the map.
     pub(super) codec: StreamType,
-    /// What is spoken in it.
+    /// Language of the stream.
     pub(super) language: Option<Language>,
 }
 
-/// What an elementary stream carries.
+/// Content of an elementary stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// H.264, Annex B.
@@ -154,7 +158,7 @@ pub(super) enum Content {
     Ac3,
     /// E-AC-3.
     Eac3,
-    /// Opus; the configuration code of its descriptor.
+    /// Opus, with the configuration code of its descriptor.
     Opus(u8),
     /// Timed ID3 tags.
     Id3,
@@ -162,7 +166,7 @@ pub(super) enum Content {
     Scte35,
 }
 
-/// The map of programme `number`, if `section` is that and in force.
+/// Parses the [`Map`] of programme `number`; `None` if `section` is another one or not in force.
 pub(super) fn map(section: &[u8], number: u16) -> Option<Map> {
     let body = body(section, PMT)?;
     if section.get(3..5)? != number.to_be_bytes() {
@@ -172,7 +176,7 @@ pub(super) fn map(section: &[u8], number: u16) -> Option<Map> {
     let (_, mut rest) = counted(info)?;
     let mut map = Map { clock_pid: u16::from_be_bytes(*clock) & 0x1fff, streams: Vec::new() };
     while let [kind, high, low, info @ ..] = rest {
-        // A stream whose descriptors pass the end of the section ends the list.
+        // A stream whose descriptors exceed the section ends the list.
         let Some((descriptors, tail)) = counted(info) else { break };
         rest = tail;
         let pid = u16::from_be_bytes([high & 0x1f, *low]);
@@ -216,14 +220,14 @@ fn entry(pid: u16, kind: u8, descriptors: &[u8]) -> Entry {
     Entry { pid, content, codec, language }
 }
 
-/// What lies between the header of a section of table `id` that is in force and its CRC.
+/// Returns the bytes between header and CRC of a section of table `id` that is in force.
 fn body(section: &[u8], id: u8) -> Option<&[u8]> {
     let [table, high, _, _, _, version, _, _, rest @ ..] = section else { return None };
     let (body, _) = rest.split_last_chunk::<4>()?;
     (*table == id && high & 0x80 != 0 && version & 1 == 1).then_some(body)
 }
 
-/// Splits off as many bytes as the 12-bit length in front says.
+/// Splits off as many bytes as the 12-bit length in front declares.
 fn counted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
     rest.split_at_checked(usize::from(u16::from_be_bytes(*length) & 0x0fff))
@@ -271,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_say_what_private_streams_are() {
+    fn descriptors_identify_private_streams() {
         let content = |kind, descriptors: &[u8]| entry(1, kind, descriptors).content;
         assert_eq!(content(0x06, &[0x05, 4, b'O', b'p', b'u', b's', 0x7f, 2, 0x80, 2]), Some(Content::Opus(2)));
         assert_eq!(content(0x06, &[0x05, 4, b'O', b'p', b'u', b's']), None);

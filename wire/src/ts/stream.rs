@@ -1,22 +1,22 @@
-//! One elementary stream: from the payloads of its PID to items.
+//! One elementary stream: converts the payloads of its PID to items.
 
 use bytes::Bytes;
 use media::codec::HeaderError;
 use media::{Access, CodecConfig, Frame, Language, Metadata, MetadataKind, Timestamp, Track, TrackId};
 
-use super::audio::{self, Splitter};
+use super::audio::{self, AudioFramer};
 use super::clock::Clock;
 use super::framing::{Format, opus_channels};
 use super::metadata;
 use super::packet::{self, FULL, PACKET};
 use super::pes::{self, Piece};
 use super::psi::{self, Content};
-use super::video::{self, Pictures, Times};
+use super::video::{self, Times, VideoFramer};
 use super::{Limits, Stats};
 use crate::Item;
 use crate::annexb::Codec;
 
-/// What streams share.
+/// State that all [`Stream`]s share.
 pub(super) struct Context<'a> {
     pub(super) limits: &'a Limits,
     pub(super) stats: &'a mut Stats,
@@ -27,16 +27,16 @@ pub(super) struct Context<'a> {
 /// An elementary stream.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
-    /// What it carries, as its map says.
+    /// [`Content`] as declared in the programme map.
     pub(super) content: Content,
     label: Label,
     pes: pes::Reader,
     body: Body,
-    /// The last packet was not full, as the last of a PES packet is but by chance.
+    /// Whether the last packet was not full. The last packet of a PES packet usually is not.
     ragged: bool,
 }
 
-/// What a track is called.
+/// [`TrackId`] and [`Language`] of a track.
 #[derive(Clone, Copy, Debug)]
 struct Label {
     track: TrackId,
@@ -45,18 +45,18 @@ struct Label {
 
 #[derive(Clone, Debug)]
 enum Body {
-    Video(Box<Pictures>),
-    Audio(Box<Splitter>),
-    /// The ID3 tags of a PES packet and their time.
+    Video(Box<VideoFramer>),
+    Audio(Box<AudioFramer>),
+    /// ID3 tags of a PES packet and their time.
     Id3(Vec<u8>, Option<Timestamp>),
     Scte35(psi::Assembler),
 }
 
 impl Stream {
-    /// A stream of `content` that makes `track`; none where it has a form that is not carried.
+    /// Creates a stream of `content` for `track`; `None` if its form is unsupported.
     pub(super) fn new(content: Content, track: TrackId, language: Option<Language>, limits: &Limits) -> Option<Self> {
-        let audio = |format| Body::Audio(Box::new(Splitter::new(format, limits.block)));
-        let video = |codec| Body::Video(Box::new(Pictures::new(codec, limits.block, limits.unit)));
+        let audio = |format| Body::Audio(Box::new(AudioFramer::new(format, limits.block)));
+        let video = |codec| Body::Video(Box::new(VideoFramer::new(codec, limits.block, limits.unit)));
         let body = match content {
             Content::Avc => video(Codec::Avc),
             Content::Hevc => video(Codec::Hevc),
@@ -70,12 +70,12 @@ impl Stream {
         Some(Self { content, label: Label { track, language }, pes: pes::Reader::default(), body, ragged: false })
     }
 
-    /// The track that it makes.
+    /// Returns the [`TrackId`] of the stream.
     pub(super) const fn track(&self) -> TrackId {
         self.label.track
     }
 
-    /// True where it is pictures or sound.
+    /// Returns whether the stream is video or audio.
     pub(super) const fn is_track(&self) -> bool {
         matches!(self.body, Body::Video(_) | Body::Audio(_))
     }
@@ -86,8 +86,8 @@ impl Stream {
         let Self { pes, body, label, .. } = self;
         let (limit, wrong_before) = (cx.limits.pes, pes.wrong_lengths());
         match body {
-            Body::Video(pictures) => pes.push(payload, start, limit, &mut |piece| picture(pictures, *label, piece, cx)),
-            Body::Audio(splitter) => pes.push(payload, start, limit, &mut |piece| sound(splitter, *label, piece, cx)),
+            Body::Video(framer) => pes.push(payload, start, limit, &mut |piece| video_piece(framer, *label, piece, cx)),
+            Body::Audio(framer) => pes.push(payload, start, limit, &mut |piece| audio_piece(framer, *label, piece, cx)),
             Body::Id3(tags, pts) => pes.push(payload, start, limit, &mut |piece| id3(tags, pts, piece, cx)),
             Body::Scte35(assembler) => {
                 let over = assembler.push(payload, start, cx.limits.section, &mut |section| splice(section, cx));
@@ -97,31 +97,31 @@ impl Stream {
         cx.stats.wrong_lengths += pes.wrong_lengths() - wrong_before;
     }
 
-    /// Takes packets that are full of payload and begin nothing.
-    pub(super) fn go_on(&mut self, packets: &[[u8; PACKET]], cx: &mut Context<'_>) {
+    /// Takes a run of packets that consist of payload and begin nothing.
+    pub(super) fn push_run(&mut self, packets: &[[u8; PACKET]], cx: &mut Context<'_>) {
         self.ragged = false;
         match &mut self.body {
-            Body::Video(pictures) if self.pes.go_on(packets.len() * FULL, cx.limits.pes) => {
-                pictures.go_on(packets, &mut |output| pictured(self.label, output, cx));
+            Body::Video(framer) if self.pes.advance(packets.len() * FULL, cx.limits.pes) => {
+                framer.push_run(packets, &mut |output| video_output(self.label, output, cx));
             }
             _ => packets.iter().for_each(|packet| self.push(packet::body(packet), false, cx)),
         }
     }
 
-    /// What of it cannot be carried, if that has shown.
+    /// Returns why the stream cannot be used ([`AudioFramer::unusable`]), if that is known.
     pub(super) fn unusable(&self) -> Option<(TrackId, &HeaderError)> {
         match &self.body {
-            Body::Audio(splitter) => splitter.unusable().map(|error| (self.label.track, error)),
+            Body::Audio(framer) => framer.unusable().map(|error| (self.label.track, error)),
             Body::Video(_) | Body::Id3(..) | Body::Scte35(_) => None,
         }
     }
 
-    /// Packets are missing here: what they were part of is dropped.
+    /// Drops the data under way, because packets are missing.
     pub(super) fn lose(&mut self, stats: &mut Stats) {
         self.pes.lose();
         let lost = match &mut self.body {
-            Body::Video(pictures) => pictures.lose(),
-            Body::Audio(splitter) => splitter.lose(),
+            Body::Video(framer) => framer.lose(),
+            Body::Audio(framer) => framer.lose(),
             Body::Id3(tags, _) => !std::mem::take(tags).is_empty(),
             Body::Scte35(assembler) => {
                 assembler.reset();
@@ -131,33 +131,33 @@ impl Stream {
         stats.dropped += u64::from(lost);
     }
 
-    /// The stream ends: gives what is whole. Of a picture without a length only a last packet that is not full tells that
-    /// nothing is missing.
+    /// Ends the stream and outputs complete access units. If a video PES packet declares no length, only a last
+    /// transport packet that is not full shows that nothing is missing.
     pub(super) fn finish(&mut self, cx: &mut Context<'_>) {
         if self.pes.is_short() || !self.ragged && self.pes.is_unbounded() {
             self.lose(cx.stats);
         }
         let Self { pes, body, label, .. } = self;
         match body {
-            Body::Video(pictures) => {
-                pes.finish(&mut |piece| picture(pictures, *label, piece, cx));
-                pictures.flush(&mut |output| pictured(*label, output, cx));
+            Body::Video(framer) => {
+                pes.finish(&mut |piece| video_piece(framer, *label, piece, cx));
+                framer.flush(&mut |output| video_output(*label, output, cx));
             }
-            Body::Audio(splitter) => pes.finish(&mut |piece| sound(splitter, *label, piece, cx)),
+            Body::Audio(framer) => pes.finish(&mut |piece| audio_piece(framer, *label, piece, cx)),
             Body::Id3(tags, pts) => pes.finish(&mut |piece| id3(tags, pts, piece, cx)),
             Body::Scte35(_) => {}
         }
     }
 
-    /// Its map now says another language: the track is announced again.
+    /// Sets the language from a new map and announces the [`Track`] again.
     pub(super) fn set_language(&mut self, language: Option<Language>, cx: &mut Context<'_>) {
         if self.label.language == language {
             return;
         }
         self.label.language = language;
         let config = match &self.body {
-            Body::Video(pictures) => pictures.config(),
-            Body::Audio(splitter) => splitter.config(),
+            Body::Video(framer) => framer.config(),
+            Body::Audio(framer) => framer.config(),
             Body::Id3(..) | Body::Scte35(_) => None,
         };
         if let Some(config) = config {
@@ -176,20 +176,20 @@ fn emit(label: Label, Times { dts, pts }: Times, access: Access, payload: Bytes,
     cx.items.push(Item::Frame(Frame { track: label.track, dts, pts, access, payload }));
 }
 
-fn picture(pictures: &mut Pictures, label: Label, piece: Piece<'_>, cx: &mut Context<'_>) {
+fn video_piece(framer: &mut VideoFramer, label: Label, piece: Piece<'_>, cx: &mut Context<'_>) {
     match piece {
-        Piece::Data(bytes) => pictures.push(bytes, &mut |output| pictured(label, output, cx)),
-        Piece::Begin(stamp) => pictures.begin(stamp.map(|stamp| {
+        Piece::Data(bytes) => framer.push(bytes, &mut |output| video_output(label, output, cx)),
+        Piece::Begin(stamp) => framer.begin(stamp.map(|stamp| {
             let dts = cx.clock.unwrap(stamp.dts);
             Times { dts, pts: cx.clock.near(stamp.pts) }
         })),
-        // Only the beginning of the next access unit ends one: it may have several PES packets.
+        // Only the beginning of the next access unit ends one, because it may have several PES packets.
         Piece::End => {}
-        Piece::Broken => cx.stats.dropped += u64::from(pictures.lose()),
+        Piece::Broken => cx.stats.dropped += u64::from(framer.lose()),
     }
 }
 
-fn pictured(label: Label, output: video::Output, cx: &mut Context<'_>) {
+fn video_output(label: Label, output: video::Output, cx: &mut Context<'_>) {
     match output {
         video::Output::Config(config) => announce(label, config, cx),
         video::Output::Frame { payload, times, access } => emit(label, times, access, payload, cx),
@@ -201,16 +201,16 @@ fn pictured(label: Label, output: video::Output, cx: &mut Context<'_>) {
     }
 }
 
-fn sound(splitter: &mut Splitter, label: Label, piece: Piece<'_>, cx: &mut Context<'_>) {
+fn audio_piece(framer: &mut AudioFramer, label: Label, piece: Piece<'_>, cx: &mut Context<'_>) {
     match piece {
-        Piece::Data(bytes) => splitter.push(bytes, &mut |output| sounded(label, output, cx)),
-        Piece::Begin(stamp) => splitter.begin(stamp.map(|stamp| cx.clock.unwrap(stamp.pts))),
-        Piece::End => splitter.end(&mut |output| sounded(label, output, cx)),
-        Piece::Broken => cx.stats.dropped += u64::from(splitter.lose()),
+        Piece::Data(bytes) => framer.push(bytes, &mut |output| audio_output(label, output, cx)),
+        Piece::Begin(stamp) => framer.begin(stamp.map(|stamp| cx.clock.unwrap(stamp.pts))),
+        Piece::End => framer.end(&mut |output| audio_output(label, output, cx)),
+        Piece::Broken => cx.stats.dropped += u64::from(framer.lose()),
     }
 }
 
-fn sounded(label: Label, output: audio::Output, cx: &mut Context<'_>) {
+fn audio_output(label: Label, output: audio::Output, cx: &mut Context<'_>) {
     match output {
         audio::Output::Config(config) => announce(label, config, cx),
         audio::Output::Frame(payload, pts) => emit(label, Times { dts: pts, pts }, Access::Independent, payload, cx),
@@ -231,7 +231,7 @@ fn id3(tags: &mut Vec<u8>, pts: &mut Option<Timestamp>, piece: Piece<'_>, cx: &m
             (*tags, *pts) = (Vec::new(), None);
             cx.stats.dropped += 1;
         }
-        // The packet is longer than it says: the rest is to come.
+        // The tag declares more than the packet, so the rest follows.
         Piece::End if metadata::is_short_id3(tags, cx.limits.metadata) => {}
         Piece::End => match (pts.take(), std::mem::take(tags)) {
             (Some(pts), tags) if tags.starts_with(b"ID3") => metadata_item(MetadataKind::Id3, pts, tags.into(), cx),
@@ -246,7 +246,7 @@ fn splice(section: &[u8], cx: &mut Context<'_>) {
         return;
     }
     let Ok(time) = metadata::splice_time(section) else { return };
-    // What is to happen at once happens at the latest time there was.
+    // A splice that takes effect at once gets the latest time.
     let Some(pts) = time.map(|ticks| cx.clock.near(ticks)).or(cx.clock.last()) else { return };
     metadata_item(MetadataKind::Scte35, pts, Bytes::copy_from_slice(section), cx);
 }

@@ -1,62 +1,63 @@
-//! The grid of packets: finds it, keeps to it over any cut of the input, and finds it again.
+//! Packet synchronization: finds the packets, follows them over any cut of the input, and finds them again after a
+//! loss.
 
 use std::slice::from_ref;
 
 use super::packet::{PACKET, SYNC};
 
-/// Distances from sync byte to sync byte: plain, behind a 4-byte time code (M2TS), with 16 bytes of Reed-Solomon code.
+/// Distances between sync bytes: plain, with a 4-byte time code in front (M2TS), with 16 bytes of Reed-Solomon code.
 const STRIDES: [usize; 3] = [188, 192, 204];
-/// Largest of them.
+/// Largest of [`STRIDES`].
 const MAX_STRIDE: usize = 204;
-/// Sync bytes in a row that make a grid.
+/// Equidistant sync bytes that make a grid.
 const LOCK: usize = 5;
-/// Bytes that are enough to tell whether a grid begins at the first of them.
+/// Bytes that suffice to decide whether a grid begins at the first of them.
 const WINDOW: usize = MAX_STRIDE * (LOCK - 1) + 1;
 
-/// What comes out of [`Sync::push`].
+/// Output of [`Sync::push`].
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Found<'a> {
-    /// Packets that lie one behind the other, the sync byte of each first.
+    /// Adjacent packets, each with its sync byte first.
     Packets(&'a [[u8; PACKET]]),
-    /// The grid was lost: what comes next does not follow on what was before.
+    /// The grid was lost: the next packets do not continue the previous ones.
     Lost,
 }
 
-/// Cuts bytes into packets.
+/// Splits bytes into packets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sync {
-    /// Bytes from one packet to the next; 0 while the grid is unknown.
+    /// Distance between packets; 0 while the grid is unknown.
     stride: usize,
-    /// While locked, the packet that the input cut; otherwise all that may be part of a grid.
+    /// The packet that the input cut, while the grid is known; otherwise all bytes that may be part of a grid.
     held: Vec<u8>,
-    /// Bytes behind the packet that belong to none and are still to come.
+    /// Bytes after the packet that belong to no packet and are still to come.
     skip: usize,
-    /// Bytes passed over since the grid was last there.
+    /// Bytes skipped since the grid was last known.
     passed: usize,
 }
 
 impl Sync {
-    /// Bytes passed over since the grid was last there.
+    /// Returns the number of bytes skipped since the grid was last known.
     pub(super) const fn passed(&self) -> usize {
         self.passed
     }
 
-    /// Bytes from packet to packet, once that is known.
+    /// Returns the distance between packets, once it is known.
     pub(super) fn stride(&self) -> Option<usize> {
         (self.stride > 0).then_some(self.stride)
     }
 
-    /// Takes all of `input` and hands the packets in it to `out`.
+    /// Takes all of `input` and passes its packets to `out`.
     pub(super) fn push(&mut self, mut input: &[u8], out: &mut impl FnMut(Found<'_>)) {
         loop {
-            input = if self.stride == 0 { self.hunt(input, out) } else { self.follow(input, out) };
+            input = if self.stride == 0 { self.search(input, out) } else { self.follow(input, out) };
             if input.is_empty() {
                 return;
             }
         }
     }
 
-    /// At the end of the input: packets of a grid too short for [`Sync::push`] to trust.
+    /// Ends the input: outputs packets of a grid that is too short for [`Sync::push`] to trust.
     pub(super) fn finish(&mut self, out: &mut impl FnMut(Found<'_>)) {
         if self.stride > 0 {
             return;
@@ -70,14 +71,14 @@ impl Sync {
         }
     }
 
-    /// Collects until a grid shows, then gives what of the input lies behind the collected bytes.
-    fn hunt<'a>(&mut self, input: &'a [u8], out: &mut impl FnMut(Found<'_>)) -> &'a [u8] {
-        // A little at a time: the rest is followed in place once the grid is there.
+    /// Collects bytes until a grid is found; returns the input after the collected bytes.
+    fn search<'a>(&mut self, input: &'a [u8], out: &mut impl FnMut(Found<'_>)) -> &'a [u8] {
+        // A few bytes at a time, because the rest is followed in place once the grid is known.
         let (taken, rest) = input.split_at(input.len().min((2 * WINDOW).saturating_sub(self.held.len()).max(1)));
         self.held.extend_from_slice(taken);
         while self.stride == 0 && self.held.len() >= WINDOW {
             let Some((at, stride)) = grid(&self.held) else {
-                // No grid begins at a byte that has a whole window behind it.
+                // No grid begins at a byte that has a whole window after it.
                 let gone = self.held.len() + 1 - WINDOW;
                 self.held.drain(..gone);
                 self.passed = self.passed.saturating_add(gone);
@@ -94,8 +95,8 @@ impl Sync {
         rest
     }
 
-    /// Goes along plain packets that lie whole in the input, as most do.
-    fn row<'a>(&self, input: &'a [u8], out: &mut impl FnMut(Found<'_>)) -> &'a [u8] {
+    /// Takes plain packets that are complete in the input, as most are.
+    fn plain_packets<'a>(&self, input: &'a [u8], out: &mut impl FnMut(Found<'_>)) -> &'a [u8] {
         if self.stride != PACKET {
             return input;
         }
@@ -108,12 +109,12 @@ impl Sync {
         input.get(row.len() * PACKET..).unwrap_or_default()
     }
 
-    /// Goes along the grid; gives what is left of the input where the grid ends.
+    /// Follows the grid; returns the rest of the input where the grid ends.
     fn follow<'a>(&mut self, mut input: &'a [u8], out: &mut impl FnMut(Found<'_>)) -> &'a [u8] {
         loop {
             let (skipped, rest) = input.split_at(input.len().min(self.skip));
             self.skip -= skipped.len();
-            input = if self.held.is_empty() { self.row(rest, out) } else { rest };
+            input = if self.held.is_empty() { self.plain_packets(rest, out) } else { rest };
             let Some(first) = self.held.first().or(input.first()) else { return input };
             if *first != SYNC {
                 self.stride = 0;
@@ -141,7 +142,7 @@ impl Sync {
     }
 }
 
-/// The first place of `bytes` with a window behind it where sync bytes lie in a row, and their stride.
+/// Returns the first offset in `bytes`, with a window after it, at which a grid begins, and its stride.
 fn grid(bytes: &[u8]) -> Option<(usize, usize)> {
     let last = (bytes.len() + 1).saturating_sub(WINDOW);
     memchr::memchr_iter(SYNC, bytes.get(..last)?).find_map(|at| {
@@ -152,7 +153,8 @@ fn grid(bytes: &[u8]) -> Option<(usize, usize)> {
     })
 }
 
-/// The first place of `bytes` from which on sync bytes lie in a row up to the end, one packet at least, and their stride.
+/// Returns the first offset in `bytes` from which sync bytes are equidistant up to the end, at least one packet, and
+/// the stride.
 fn short_grid(bytes: &[u8]) -> Option<(usize, usize)> {
     let last = (bytes.len() + 1).saturating_sub(PACKET);
     memchr::memchr_iter(SYNC, bytes.get(..last)?).find_map(|at| {
@@ -166,7 +168,7 @@ fn short_grid(bytes: &[u8]) -> Option<(usize, usize)> {
 mod tests {
     use super::*;
 
-    /// `count` packets numbered in their second byte, each `stride` long with `lead` bytes in front.
+    /// Returns `count` packets numbered in their second byte, each `stride` long with `lead` bytes in front.
     fn stream(stride: usize, lead: usize, count: u8) -> Vec<u8> {
         let mut bytes = Vec::new();
         for n in 0..count {
@@ -178,7 +180,7 @@ mod tests {
         bytes
     }
 
-    /// The numbers of the packets found; 255 where the grid was lost.
+    /// Returns the numbers of the packets found; 255 for a lost grid.
     fn found(parts: &[&[u8]]) -> Vec<u8> {
         let (mut sync, mut numbers) = (Sync::default(), Vec::new());
         let mut out = |found: Found<'_>| match found {
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_transport_stream_is_passed_over() {
+    fn other_bytes_are_skipped() {
         let mut sync = Sync::default();
         for _ in 0..100 {
             sync.push(&[0x55; 1_000], &mut |found| panic!("{found:?}"));

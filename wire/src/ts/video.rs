@@ -1,121 +1,127 @@
-//! Pictures: access units with their times, and the header that their parameter sets make.
+//! Video: access units with their times, and the header from their parameter sets.
 
 use bytes::Bytes;
 use media::codec::{HeaderError, avc, hevc, nal};
-use media::{Access, CodecConfig, TimeDelta, Timescale, Timestamp};
+use media::{Access, CodecConfig, TimeDelta, Timestamp};
 
 use super::packet::{self, PACKET};
 use crate::annexb::{self, Assembler, Codec};
 
-/// Bytes of parameter sets kept for one access unit; more are left out.
+/// Most bytes of parameter sets kept for one access unit; further ones are dropped.
 const MAX_SETS: usize = 16 << 10;
-/// Frame rates that a header may mean, in frames a second; others are taken for mistakes.
+/// Plausible frame rates of a header, in frames per second; others are mistakes.
 const RATES: std::ops::RangeInclusive<u64> = 1..=300;
-/// How long a picture lasts of which nothing is known.
-const USUAL_STEP: TimeDelta = TimeDelta::from_millis(40);
-/// No picture lasts longer than this where its time is missing.
-const MAX_STEP: TimeDelta = TimeDelta::from_secs(1);
+/// Frame duration if nothing is known.
+const DEFAULT_FRAME_DURATION: TimeDelta = TimeDelta::from_millis(40);
+/// Longest frame duration used for a missing timestamp.
+const MAX_FRAME_DURATION: TimeDelta = TimeDelta::from_secs(1);
 
 /// Decoding and presentation time of an access unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Times {
-    /// Decoding.
+    /// Decoding time.
     pub(super) dts: Timestamp,
-    /// Presentation.
+    /// Presentation time.
     pub(super) pts: Timestamp,
 }
 
-/// What comes out of a [`Pictures`].
+/// Output of a [`VideoFramer`].
 #[derive(Debug)]
 pub(super) enum Output {
-    /// The frames that follow have another header.
+    /// Header of the frames that follow.
     Config(CodecConfig),
     /// An access unit.
     Frame { payload: Bytes, times: Times, access: Access },
-    /// An access unit was not whole, too long or without a time.
+    /// An access unit was incomplete, too long or without a time.
     Dropped,
-    /// An access unit came before its parameter sets.
+    /// An access unit arrived before its parameter sets.
     Early,
 }
 
-/// Makes access units of one stream.
+/// Assembles the access units of one stream.
 #[derive(Clone, Debug)]
-pub(super) struct Pictures {
+pub(super) struct VideoFramer {
     assembler: Assembler<Times>,
     header: Header,
-    pace: Pace,
+    timing: FrameTiming,
 }
 
-impl Pictures {
-    /// For a stream of `codec`; memory is taken in blocks of `block` bytes, access units over `limit` bytes are dropped.
+impl VideoFramer {
+    /// Creates a framer that allocates blocks of `block` bytes and drops access units longer than `limit` bytes.
     pub(super) fn new(codec: Codec, block: usize, limit: usize) -> Self {
         Self {
             assembler: Assembler::new(codec, block, limit),
             header: Header { codec, sets: Vec::new(), seen: Vec::new(), config: None },
-            pace: Pace::default(),
+            timing: FrameTiming::default(),
         }
     }
 
-    /// A PES packet begins.
+    /// Begins a PES packet with these [`Times`].
     pub(super) fn begin(&mut self, times: Option<Times>) {
         self.assembler.set_time(times);
     }
 
-    /// Takes bytes of the PES packet.
+    /// Takes payload of the PES packet.
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut impl FnMut(Output)) {
-        let Self { assembler, header, pace } = self;
-        assembler.push(bytes, &mut |output| take(header, pace, output, out));
+        let Self { assembler, header, timing } = self;
+        assembler.push(bytes, &mut |output| take(header, timing, output, out));
     }
 
-    /// Takes the payloads of packets that have nothing else.
-    pub(super) fn go_on(&mut self, packets: &[[u8; PACKET]], out: &mut impl FnMut(Output)) {
-        let Self { assembler, header, pace } = self;
-        go_on(assembler, packets, &mut |output| take(header, pace, output, out));
+    /// Takes a run of packets that consist of payload.
+    pub(super) fn push_run(&mut self, packets: &[[u8; PACKET]], out: &mut impl FnMut(Output)) {
+        let Self { assembler, header, timing } = self;
+        push_run(assembler, packets, &mut |output| take(header, timing, output, out));
     }
 
-    /// The stream ends: gives the access unit under way.
+    /// Ends the stream and outputs the current access unit.
     pub(super) fn flush(&mut self, out: &mut impl FnMut(Output)) {
-        let Self { assembler, header, pace } = self;
-        assembler.flush(&mut |output| take(header, pace, output, out));
+        let Self { assembler, header, timing } = self;
+        assembler.flush(&mut |output| take(header, timing, output, out));
     }
 
-    /// Bytes are missing here: drops the access unit under way; true if there was one.
+    /// Drops the current access unit because bytes are missing; returns whether there was one.
     pub(super) fn lose(&mut self) -> bool {
         self.assembler.lose()
     }
 
-    /// The header in force.
+    /// Returns the [`CodecConfig`] in force.
     pub(super) const fn config(&self) -> Option<&CodecConfig> {
         self.header.config.as_ref()
     }
 }
 
-fn go_on<T: Copy>(
+fn push_run<T: Copy>(
     assembler: &mut Assembler<T>,
     mut packets: &[[u8; PACKET]],
     out: &mut impl FnMut(annexb::Output<'_, T>),
 ) {
     while !packets.is_empty() {
-        // They are searched headers and all, which are no part of a start code: neither the first byte of one nor its last is
-        // in any, and two are left.
+        // Packets are searched with their headers. These contain no part of a start code: neither their first byte nor
+        // their last is in any, and only two are left.
         let next = assembler.find(packets.as_flattened()).map_or(packets.len(), |at| at / PACKET);
         let (plain, others) = packets.split_at(next);
         plain.iter().for_each(|packet| assembler.push_plain(packet::body(packet), out));
-        packets = others.split_first().map_or(&[], |(packet, behind)| {
+        packets = others.split_first().map_or(&[], |(packet, tail)| {
             assembler.push(packet::body(packet), out);
-            behind
+            tail
         });
     }
 }
 
-fn take(header: &mut Header, pace: &mut Pace, output: annexb::Output<'_, Times>, out: &mut impl FnMut(Output)) {
+fn take(
+    header: &mut Header,
+    timing: &mut FrameTiming,
+    output: annexb::Output<'_, Times>,
+    out: &mut impl FnMut(Output),
+) {
     match output {
         annexb::Output::Parameters(set) => header.collect(set),
         annexb::Output::Dropped => out(Output::Dropped),
         annexb::Output::Unit(payload, times) => {
             let is_first = header.config.is_none();
-            let changed = header.settle();
-            // Players keep the parameter sets that they know over a change of init sections: the frame has them too.
+            let changed = header.update();
+            // Players keep the parameter sets that they know across a change of init sections, so the frame contains
+            // them too.
             let sets = changed.as_ref().filter(|_| !is_first).map(CodecConfig::parameter_set_units);
             let payload = match sets {
                 Some(sets) => [&sets[..], &payload].concat().into(),
@@ -124,7 +130,7 @@ fn take(header: &mut Header, pace: &mut Pace, output: annexb::Output<'_, Times>,
             if let Some(config) = changed {
                 out(Output::Config(config));
             }
-            let times = pace.times(times, header.config.as_ref());
+            let times = timing.times(times, header.config.as_ref());
             out(match (&header.config, times) {
                 (None, _) => Output::Early,
                 (_, None) => Output::Dropped,
@@ -137,13 +143,13 @@ fn take(header: &mut Header, pace: &mut Pace, output: annexb::Output<'_, Times>,
     }
 }
 
-/// The header that the parameter sets make.
+/// The header from the parameter sets.
 #[derive(Clone, Debug)]
 struct Header {
     codec: Codec,
-    /// Parameter sets since the last access unit, each behind its length; while there is no header, all that were.
+    /// Parameter sets since the last access unit, with length prefixes; as long as there is no header, all of them.
     sets: Vec<u8>,
-    /// Those that were last found to change nothing more.
+    /// Parameter sets that were last found to change nothing more.
     seen: Vec<u8>,
     config: Option<CodecConfig>,
 }
@@ -159,8 +165,8 @@ impl Header {
         self.sets.extend_from_slice(set);
     }
 
-    /// The header, if the sets collected change it.
-    fn settle(&mut self) -> Option<CodecConfig> {
+    /// Returns the header if the collected parameter sets change it.
+    fn update(&mut self) -> Option<CodecConfig> {
         if self.sets.is_empty() || (self.config.is_some() && self.sets == self.seen) {
             self.sets.clear();
             return None;
@@ -176,7 +182,7 @@ impl Header {
                 self.config = changed.clone().or(self.config.take());
                 changed
             }
-            // Of what follows nothing is known then, until sound sets come.
+            // Then nothing is known of the frames that follow, until valid parameter sets arrive.
             Err(_) => {
                 if self.config.take().is_some() || self.sets.len() > MAX_SETS / 2 {
                     self.sets.clear();
@@ -201,25 +207,25 @@ impl Header {
     }
 }
 
-/// Finds the times of access units that have none of their own.
+/// Derives the times of access units that have none of their own.
 #[derive(Clone, Debug, Default)]
-struct Pace {
+struct FrameTiming {
     last: Option<Times>,
     step: Option<TimeDelta>,
 }
 
-impl Pace {
-    fn times(&mut self, told: Option<Times>, config: Option<&CodecConfig>) -> Option<Times> {
-        let times = match (told, self.last) {
-            (Some(told), last) => {
+impl FrameTiming {
+    fn times(&mut self, signalled: Option<Times>, config: Option<&CodecConfig>) -> Option<Times> {
+        let times = match (signalled, self.last) {
+            (Some(signalled), last) => {
                 self.step = last
-                    .map(|last| told.dts - last.dts)
-                    .filter(|step| *step > TimeDelta::ZERO && *step <= MAX_STEP)
+                    .map(|last| signalled.dts - last.dts)
+                    .filter(|step| *step > TimeDelta::ZERO && *step <= MAX_FRAME_DURATION)
                     .or(self.step);
-                told
+                signalled
             }
             (None, Some(last)) => {
-                let step = config.and_then(nominal).or(self.step).unwrap_or(USUAL_STEP);
+                let step = config.and_then(nominal).or(self.step).unwrap_or(DEFAULT_FRAME_DURATION);
                 Times { dts: last.dts + step, pts: last.pts + step }
             }
             (None, None) => return None,
@@ -229,11 +235,11 @@ impl Pace {
     }
 }
 
-/// How long a picture lasts by its header.
+/// Returns the frame duration by the header, if it is plausible.
 fn nominal(config: &CodecConfig) -> Option<TimeDelta> {
     let (frames, seconds) = config.frame_rate()?;
     let rate = u64::from(frames).checked_div(seconds.into())?;
-    RATES.contains(&rate).then(|| Timescale::new(frames).delta(seconds.into()))
+    config.frame_duration().filter(|_| RATES.contains(&rate))
 }
 
 #[cfg(test)]
@@ -241,7 +247,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Packets whose payloads are full of what start codes and NAL units are made of.
+    /// Returns packets with payloads of bytes that start codes and NAL units consist of.
     fn packets() -> impl Strategy<Value = Vec<[u8; PACKET]>> {
         let byte = prop_oneof![6 => Just(0), 3 => Just(1), 1 => proptest::sample::select(vec![0x09, 0x41, 0x65, 0x80])];
         let packet = (any::<u8>(), proptest::collection::vec(byte, PACKET)).prop_map(|(counter, bytes)| {
@@ -262,11 +268,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn packets_at_once_give_what_they_give_one_by_one(packets in packets()) {
+        fn packets_at_once_give_the_same_as_one_by_one(packets in packets()) {
             let single = run(|assembler, out| {
                 packets.iter().for_each(|packet| assembler.push(packet::body(packet), &mut |output| out(output)));
             });
-            prop_assert_eq!(run(|assembler, out| go_on(assembler, &packets, &mut |output| out(output))), single);
+            prop_assert_eq!(run(|assembler, out| push_run(assembler, &packets, &mut |output| out(output))), single);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! A small publishing client, and a driver that feeds its bytes to a session cut anywhere.
+//! A small publishing client, and a driver that passes its bytes to a session, cut anywhere.
 
 use wire::amf0::Value;
-use wire::rtmp::chunk::Writer;
+use wire::rtmp::chunk::{MessageHeader, Writer};
 use wire::rtmp::message::{Command, Message};
 use wire::rtmp::server::{Config, Event, RANDOM_LEN, Session};
 
@@ -17,7 +17,7 @@ pub(crate) const AVC_HEADER: &[u8] = &[
 /// AAC sequence header tag: AAC-LC, 48 kHz, stereo.
 pub(crate) const AAC_HEADER: &[u8] = &[0xaf, 0, 0x11, 0x90];
 
-/// Writes what a publisher sends.
+/// Writes the messages of a publisher.
 #[derive(Default)]
 pub(crate) struct Client {
     pub(crate) bytes: Vec<u8>,
@@ -25,14 +25,14 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client that has shaken hands.
+    /// Creates a client after its handshake.
     pub(crate) fn new() -> Self {
         let mut bytes = vec![3];
         bytes.resize(HANDSHAKE, 0x5a);
         Self { bytes, writer: Writer::default() }
     }
 
-    /// A client that has asked to publish `key` on `app`.
+    /// Creates a client that has asked to publish `key` on `app`.
     pub(crate) fn publishing(app: &str, key: &str) -> Self {
         let mut client = Self::new();
         client.connect(app);
@@ -74,16 +74,20 @@ impl Client {
 
     pub(crate) fn send(&mut self, chunk_stream: u8, stream: u32, timestamp: u32, message: &Message) {
         let (kind, payload) = message.encode();
-        self.writer.write(&mut self.bytes, chunk_stream, kind, stream, timestamp, &payload);
+        self.writer.write(
+            &mut self.bytes,
+            MessageHeader { chunk_stream, kind, stream_id: stream, timestamp },
+            &payload,
+        );
     }
 }
 
-/// A session of the default configuration.
+/// Creates a session with the default configuration.
 pub(crate) fn session() -> Session {
     Session::new(Config::default(), [7; RANDOM_LEN])
 }
 
-/// Feeds `parts` and accepts what asks to be published; events, answers and the first error.
+/// Passes `parts` to the session and accepts requests to publish; returns the events, the answers and the first error.
 pub(crate) fn drive(session: &mut Session, parts: &[&[u8]]) -> (Vec<Event>, Vec<u8>, Option<String>) {
     let (mut events, mut out) = (Vec::new(), Vec::new());
     for part in parts {

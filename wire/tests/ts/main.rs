@@ -1,11 +1,12 @@
-//! The demuxer against transport streams whole, cut, damaged and odd.
+//! The demuxer with transport streams that are whole, cut, damaged and unusual.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod unusual;
 mod writer;
 
 use media::{Access, CodecConfig, Frame, MetadataKind, Timescale, TrackId};
 use wire::Item;
-use wire::ts::{Demuxer, FIRST_AUDIO_TRACK, Limits, Obstacle, Stats, VIDEO_TRACK};
+use wire::ts::{Demuxer, FIRST_AUDIO_TRACK, Limits, NoFramesReason, Stats, VIDEO_TRACK};
 use writer::{Entry, Writer};
 
 const VIDEO: u16 = 0x100;
@@ -24,25 +25,25 @@ const SPS: &[u8] = &[
 const PPS: &[u8] = &[0x68, 0xeb, 0xe3, 0xcb];
 const OTHER_PPS: &[u8] = &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
 
-/// Annex B with a delimiter in front.
+/// Returns an access unit in Annex B, with a delimiter in front.
 fn unit(nals: &[&[u8]]) -> Vec<u8> {
     let mut bytes = vec![0, 0, 0, 1, 0x09, 0xf0];
     nals.iter().for_each(|nal| bytes.extend([&[0, 0, 1], *nal].concat()));
     bytes
 }
 
-/// A slice of `len` bytes that begins a picture, filled with `fill`.
+/// Returns a slice of `len` bytes that begins a frame, filled with `fill`.
 fn slice(kind: u8, fill: u8, len: usize) -> Vec<u8> {
     let mut nal = vec![kind, 0x88];
     nal.resize(len, fill | 0x80);
     nal
 }
 
-fn picture(n: u8, len: usize) -> Vec<u8> {
+fn access_unit(n: u8, len: usize) -> Vec<u8> {
     if n == 0 { unit(&[SPS, PPS, &slice(0x65, n, len)]) } else { unit(&[&slice(0x41, n, len)]) }
 }
 
-/// An ADTS frame, AAC-LC, 48 kHz, stereo.
+/// Returns an ADTS frame, AAC-LC, 48 kHz, stereo.
 fn adts(fill: u8, len: usize) -> Vec<u8> {
     let size = len + 7;
     let mut frame =
@@ -66,7 +67,7 @@ fn frames(items: &[Item], track: TrackId) -> Vec<&Frame> {
         .collect()
 }
 
-/// The reasons of the faults that were found.
+/// Returns the details of the reported faults.
 fn reports(demuxer: &mut Demuxer) -> Vec<String> {
     let mut items = Vec::new();
     demuxer.report(&mut items);
@@ -74,7 +75,7 @@ fn reports(demuxer: &mut Demuxer) -> Vec<String> {
     items.into_iter().filter_map(detail).collect()
 }
 
-/// Each track announced, as (number, language, codec).
+/// Returns each track as (number, language, codec).
 fn tracks(items: &[Item]) -> Vec<(u32, String, String)> {
     let tracks = items.iter().filter_map(|item| if let Item::Track(track) = item { Some(track) } else { None });
     tracks
@@ -86,16 +87,16 @@ fn ticks(frame: &Frame) -> (i64, i64) {
     (Timescale::NINETY_KHZ.ticks(frame.pts), Timescale::NINETY_KHZ.ticks(frame.dts))
 }
 
-/// Ten pictures of four packets or so each, with sound in two languages between them.
+/// Returns ten frames of about four packets each, with audio in two languages between them.
 fn programme(base: u64) -> Writer {
     let mut writer = Writer::default();
     writer.tables(0, &[AVC, ENGLISH, GERMAN]);
     for n in 0..10u8 {
         let dts = base + u64::from(n) * 3_600;
-        writer.pes(VIDEO, false, Some(((dts + 7_200) % WRAP, dts % WRAP)), &picture(n, 600));
-        let sound = [adts(n, 150), adts(n, 90)].concat();
-        writer.pes(SOUND, true, Some((dts % WRAP, dts % WRAP)), &sound);
-        writer.pes(OTHER, true, Some((dts % WRAP, dts % WRAP)), &sound);
+        writer.pes(VIDEO, false, Some(((dts + 7_200) % WRAP, dts % WRAP)), &access_unit(n, 600));
+        let audio = [adts(n, 150), adts(n, 90)].concat();
+        writer.pes(SOUND, true, Some((dts % WRAP, dts % WRAP)), &audio);
+        writer.pes(OTHER, true, Some((dts % WRAP, dts % WRAP)), &audio);
     }
     writer
 }
@@ -107,14 +108,14 @@ fn a_programme_is_taken_apart() {
     let mut found: Vec<_> = tracks(&items).into_iter().map(|(id, language, _)| (id, language)).collect();
     found.sort();
     assert_eq!(found, named);
-    let pictures = frames(&items, VIDEO_TRACK);
-    assert_eq!(pictures.len(), 10);
-    assert_eq!(pictures[0].payload, [&[0, 0, 2, 0x58][..], &slice(0x65, 0, 600)].concat());
-    assert_eq!((pictures[0].access, pictures[1].access), (Access::Independent, Access::Dependent));
-    assert_eq!((ticks(pictures[0]), ticks(pictures[9])), ((97_200, 90_000), (129_600, 122_400)));
-    let sound = frames(&items, FIRST_AUDIO_TRACK);
-    assert_eq!((sound.len(), sound[0].payload.len(), sound[1].payload.len()), (20, 150, 90));
-    assert_eq!((ticks(sound[0]).0, ticks(sound[1]).0), (90_000, 91_920));
+    let video = frames(&items, VIDEO_TRACK);
+    assert_eq!(video.len(), 10);
+    assert_eq!(video[0].payload, [&[0, 0, 2, 0x58][..], &slice(0x65, 0, 600)].concat());
+    assert_eq!((video[0].access, video[1].access), (Access::Independent, Access::Dependent));
+    assert_eq!((ticks(video[0]), ticks(video[9])), ((97_200, 90_000), (129_600, 122_400)));
+    let audio = frames(&items, FIRST_AUDIO_TRACK);
+    assert_eq!((audio.len(), audio[0].payload.len(), audio[1].payload.len()), (20, 150, 90));
+    assert_eq!((ticks(audio[0]).0, ticks(audio[1]).0), (90_000, 91_920));
     let lost = (stats.continuity_errors, stats.dropped, stats.early, stats.unknown_packets, stats.resyncs);
     assert_eq!(lost, (0, 0, 0, 0, 0));
 }
@@ -146,7 +147,7 @@ fn every_packet_size_is_found() {
 }
 
 #[test]
-fn a_lost_packet_costs_what_it_was_part_of_and_nothing_is_ever_wrong() {
+fn a_lost_packet_costs_its_frame_and_no_frame_is_ever_wrong() {
     let bytes = programme(0).bytes;
     let packets: Vec<&[u8]> = bytes.chunks(188).collect();
     let frames = |bytes: &[u8]| {
@@ -154,7 +155,7 @@ fn a_lost_packet_costs_what_it_was_part_of_and_nothing_is_ever_wrong() {
         (items.into_iter().filter(|item| matches!(item, Item::Frame(_))).collect::<Vec<_>>(), stats)
     };
     let whole = frames(&bytes).0;
-    // Behind the tables, which come but once here.
+    // After the tables, which are sent only once here.
     for missing in 2..packets.len() {
         let (before, after) = (packets[..missing].concat(), packets[missing + 1..].concat());
         let (left, stats) = frames(&[before, after].concat());
@@ -162,7 +163,7 @@ fn a_lost_packet_costs_what_it_was_part_of_and_nothing_is_ever_wrong() {
         let same = |packet: &&[u8]| packet[2] == packets[missing][2];
         let alone = !packets[2..missing].iter().any(same) || !packets[missing + 1..].iter().any(same);
         assert_eq!(stats.continuity_errors, u64::from(!alone), "packet {missing}");
-        // The first picture brings the parameter sets of all.
+        // The first frame has the parameter sets of all.
         assert!(missing < 6 || left.len() + 4 >= whole.len(), "packet {missing}: {} of {}", left.len(), whole.len());
     }
 }
@@ -187,7 +188,7 @@ fn an_unknown_pid_and_a_wrong_crc_in_mid_stream_change_nothing() {
     let mut broken = Writer::default();
     broken.tables(3, &[(0x24, VIDEO, &[])]);
     broken.bytes.drain(..188);
-    // The counter goes on from the one map before.
+    // The counter continues from the previous map.
     broken.bytes[3] = broken.bytes[3] & 0xf0 | 1;
     broken.bytes[187] ^= 1;
     let mixed = [&bytes[..188 * 20], &stranger.bytes, &broken.bytes, &bytes[188 * 20..]].concat();
@@ -210,17 +211,17 @@ fn times_go_on_where_33_bits_end() {
 fn a_map_that_changes_changes_the_tracks() {
     let mut writer = Writer::default();
     writer.tables(0, &[AVC, ENGLISH]);
-    writer.pes(VIDEO, false, Some((0, 0)), &picture(0, 300));
+    writer.pes(VIDEO, false, Some((0, 0)), &access_unit(0, 300));
     writer.pes(SOUND, true, Some((0, 0)), &[adts(1, 50), adts(1, 50)].concat());
     writer.tables(1, &[AVC, GERMAN, (0x0f, SOUND, &[0x0a, 4, b'f', b'r', b'a', 0])]);
-    writer.pes(VIDEO, false, Some((3_600, 3_600)), &picture(1, 300));
+    writer.pes(VIDEO, false, Some((3_600, 3_600)), &access_unit(1, 300));
     writer.pes(SOUND, true, Some((3_600, 3_600)), &adts(2, 50));
     writer.pes(OTHER, true, Some((3_600, 3_600)), &[adts(3, 50), adts(3, 50)].concat());
-    // The first sound goes, another comes: it takes the free number.
+    // The first audio track ends, and another one gets its number.
     writer.tables(2, &[AVC, (0x0f, 0x200, &[]), GERMAN]);
     writer.pes(0x200, true, Some((7_200, 7_200)), &[adts(4, 50), adts(4, 50)].concat());
     writer.pes(OTHER, true, Some((7_200, 7_200)), &adts(5, 50));
-    writer.pes(VIDEO, false, Some((7_200, 7_200)), &picture(2, 300));
+    writer.pes(VIDEO, false, Some((7_200, 7_200)), &access_unit(2, 300));
     let (items, stats) = run(&[&writer.bytes]);
     let languages: Vec<_> = tracks(&items).into_iter().filter(|t| t.0 > 1).map(|t| (t.0, t.1)).collect();
     assert_eq!(languages, [(2, "eng"), (2, "fra"), (3, "deu"), (2, "")].map(|(id, l)| (id, l.to_owned())));
@@ -233,8 +234,8 @@ fn parameter_sets_make_a_track_only_where_they_change() {
     let mut writer = Writer::default();
     writer.tables(0, &[AVC]);
     writer.pes(VIDEO, false, Some((0, 0)), &unit(&[&slice(0x41, 9, 50)]));
-    writer.pes(VIDEO, false, Some((3_600, 3_600)), &picture(0, 300));
-    writer.pes(VIDEO, false, Some((7_200, 7_200)), &picture(0, 300));
+    writer.pes(VIDEO, false, Some((3_600, 3_600)), &access_unit(0, 300));
+    writer.pes(VIDEO, false, Some((7_200, 7_200)), &access_unit(0, 300));
     writer.pes(VIDEO, false, Some((10_800, 10_800)), &unit(&[SPS, OTHER_PPS, &[6, 4, 1, 0x80], &slice(0x65, 3, 300)]));
     let (mut items, stats) = run(&[&writer.bytes]);
     // At the map, and at the access unit without its parameter sets.
@@ -255,33 +256,33 @@ fn parameter_sets_make_a_track_only_where_they_change() {
 }
 
 #[test]
-fn pictures_and_pes_packets_need_not_go_together() {
+fn frames_and_pes_packets_need_not_coincide() {
     let mut writer = Writer::default();
     writer.tables(0, &[AVC, ENGLISH]);
-    let (first, second, third) = (picture(0, 900), picture(1, 400), picture(2, 400));
+    let (first, second, third) = (access_unit(0, 900), access_unit(1, 400), access_unit(2, 400));
     let (head, tail) = first.split_at(300);
     writer.pes(VIDEO, true, Some((90_000, 90_000)), head);
     writer.pes(VIDEO, true, None, tail);
     writer.pes(VIDEO, true, Some((93_000, 93_000)), &[second, third].concat());
-    let sound = [adts(1, 100), adts(2, 100), adts(3, 100)].concat();
-    writer.pes(SOUND, true, Some((90_000, 90_000)), &sound[..150]);
-    writer.pes(SOUND, true, Some((90_000 + 3_840, 90_000 + 3_840)), &sound[150..]);
+    let audio = [adts(1, 100), adts(2, 100), adts(3, 100)].concat();
+    writer.pes(SOUND, true, Some((90_000, 90_000)), &audio[..150]);
+    writer.pes(SOUND, true, Some((90_000 + 3_840, 90_000 + 3_840)), &audio[150..]);
     let (items, stats) = run(&[&writer.bytes]);
-    let pictures = frames(&items, VIDEO_TRACK);
-    assert_eq!(pictures.iter().map(|frame| frame.payload.len()).collect::<Vec<_>>(), [904, 404, 404]);
-    // 30 pictures a second, says the parameter set.
-    assert_eq!(pictures.iter().map(|frame| ticks(frame).0).collect::<Vec<_>>(), [90_000, 93_000, 96_000]);
-    let sound = frames(&items, FIRST_AUDIO_TRACK);
-    assert_eq!(sound.iter().map(|frame| ticks(frame).0).collect::<Vec<_>>(), [90_000, 91_920, 93_840]);
+    let video = frames(&items, VIDEO_TRACK);
+    assert_eq!(video.iter().map(|frame| frame.payload.len()).collect::<Vec<_>>(), [904, 404, 404]);
+    // The parameter set declares 30 frames per second.
+    assert_eq!(video.iter().map(|frame| ticks(frame).0).collect::<Vec<_>>(), [90_000, 93_000, 96_000]);
+    let audio = frames(&items, FIRST_AUDIO_TRACK);
+    assert_eq!(audio.iter().map(|frame| ticks(frame).0).collect::<Vec<_>>(), [90_000, 91_920, 93_840]);
     assert_eq!(stats.dropped, 0);
 }
 
 #[test]
-fn a_picture_of_more_packets_than_a_byte_counts_is_whole() {
+fn a_frame_of_more_packets_than_a_byte_counts_is_complete() {
     let mut writer = Writer::default();
     writer.tables(0, &[AVC]);
-    writer.pes(VIDEO, false, Some((90_000, 90_000)), &picture(0, 100_000));
-    writer.pes(VIDEO, false, Some((93_000, 93_000)), &picture(1, 100_000));
+    writer.pes(VIDEO, false, Some((90_000, 90_000)), &access_unit(0, 100_000));
+    writer.pes(VIDEO, false, Some((93_000, 93_000)), &access_unit(1, 100_000));
     let (items, stats) = run(&[&writer.bytes]);
     assert_eq!(frames(&items, VIDEO_TRACK).iter().map(|frame| frame.payload.len()).collect::<Vec<_>>(), [100_004; 2]);
     assert_eq!(stats.dropped, 0);
@@ -292,7 +293,7 @@ fn timed_metadata_is_kept() {
     let mut writer = Writer::default();
     let descriptor = [0x05, 4, b'I', b'D', b'3', b' '];
     writer.tables(0, &[AVC, (0x15, 0x200, &descriptor), (0x86, 0x201, &[])]);
-    writer.pes(VIDEO, false, Some((90_000, 90_000)), &picture(0, 300));
+    writer.pes(VIDEO, false, Some((90_000, 90_000)), &access_unit(0, 300));
     writer.pes(0x200, true, Some((91_000, 91_000)), b"ID3 anything");
     writer.section(0x201, &[0xfc, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xf0, 5, 6, 0xfe, 0, 2, 0xbf, 0x20, 0, 0]);
     let (items, _) = run(&[&writer.bytes]);
@@ -301,155 +302,4 @@ fn timed_metadata_is_kept() {
     let found: Vec<_> = metadata.iter().map(|m| (m.kind, Timescale::NINETY_KHZ.ticks(m.pts))).collect();
     assert_eq!(found, [(MetadataKind::Id3, 91_000), (MetadataKind::Scte35, 180_000)]);
     assert_eq!((&metadata[0].payload[..], metadata[1].payload.len()), (&b"ID3 anything"[..], 25));
-}
-
-/// MPEG-2 video and MP2, as from a DVB encoder.
-const OLD: [Entry<'static>; 2] = [(0x02, VIDEO, &[]), (0x03, SOUND, &[])];
-
-#[test]
-fn what_is_left_out_is_told_once() {
-    let mut writer = Writer::default();
-    let registered = [0x05, 4, b'B', b'S', b'S', b'D'];
-    let entries = [AVC, ENGLISH, OLD[1], (0x24, 0x104, &[][..]), (0x06, 0x105, &registered)];
-    (0..3).for_each(|version| writer.tables(version, &entries));
-    let mut demuxer = Demuxer::new(Limits::default());
-    demuxer.push(&writer.bytes, &mut Vec::new()).unwrap();
-    demuxer.finish(&mut Vec::new());
-    let told = reports(&mut demuxer);
-    let codecs = "this codec is not carried; video may be H.264 or HEVC, audio AAC, AC-3, E-AC-3 or Opus";
-    let expected = [
-        format!("the stream with PID 257 (MPEG-1 audio, as MP2 or MP3) is left out: {codecs}"),
-        "the stream with PID 260 (HEVC) is left out: a live stream has one video track, and another one came first"
-            .into(),
-        format!("the stream with PID 261 (SMPTE 302M audio) is left out: {codecs}"),
-    ];
-    assert_eq!(told, expected);
-    for pid in 0x200..0x300 {
-        writer.tables(pid as u8, &[(0x02, pid, &[])]);
-    }
-    demuxer.push(&writer.bytes, &mut Vec::new()).unwrap();
-    assert!(reports(&mut demuxer).len() < 32, "it has an end");
-}
-
-#[test]
-fn what_stands_in_the_way_of_frames_is_named() {
-    let obstacle = |fill: &dyn Fn(&mut Writer)| {
-        let (mut writer, mut demuxer) = (Writer::default(), Demuxer::new(Limits::default()));
-        fill(&mut writer);
-        demuxer.push(&writer.bytes, &mut Vec::new()).unwrap();
-        demuxer.obstacle()
-    };
-    assert_eq!(obstacle(&|_| {}), Obstacle::NoPackets);
-    let nulls = |writer: &mut Writer| (0..9).for_each(|_| writer.packet(0x1fff, false, &[0; 184]));
-    assert_eq!(obstacle(&nulls), Obstacle::NoProgramme);
-    let tables =
-        |entries: &'static [Entry<'static>]| move |writer: &mut Writer| (0..9).for_each(|_| writer.tables(0, entries));
-    assert_eq!(obstacle(&tables(&[])), Obstacle::NoStreams);
-    assert!(matches!(obstacle(&tables(&OLD)), Obstacle::NotCarried(left_out) if left_out.pid == VIDEO));
-    assert_eq!(obstacle(&tables(&[(0x15, OTHER, &[])])), Obstacle::NoStreams, "metadata alone");
-    assert_eq!(obstacle(&tables(&[AVC])), Obstacle::NoFrames);
-    let headless = |writer: &mut Writer| {
-        writer.tables(0, &[AVC]);
-        (0..9).for_each(|n| writer.pes(VIDEO, false, Some((n, n)), &unit(&[&slice(0x65, 9, 250)])));
-    };
-    assert_eq!(obstacle(&headless), Obstacle::NoParameterSets);
-}
-
-#[test]
-fn limits_hold() {
-    let mut writer = Writer::default();
-    writer.tables(0, &[AVC, ENGLISH, GERMAN, (0x0f, 0x103, &[]), (0x24, 0x104, &[])]);
-    writer.pes(VIDEO, false, Some((0, 0)), &picture(0, 997));
-    writer.pes(VIDEO, false, Some((0, 0)), &picture(1, 996));
-    writer.pes(VIDEO, false, Some((0, 0)), &picture(2, 2_000));
-    let run = |limits| {
-        let (mut demuxer, mut items) = (Demuxer::new(limits), Vec::new());
-        demuxer.push(&writer.bytes, &mut items).unwrap();
-        demuxer.finish(&mut items);
-        (frames(&items, VIDEO_TRACK).len(), *demuxer.stats())
-    };
-    let limits = Limits { unit: 1_001, tracks: 3, ..Limits::default() };
-    let (count, stats) = run(limits);
-    assert_eq!((count, stats.dropped, stats.unknown_streams), (2, 1, 2), "a third sound and a second picture");
-    let (count, stats) = run(Limits { unit: 1_000, ..Limits::default() });
-    assert_eq!((count, stats.dropped), (1, 2), "the parameter sets of the first are kept");
-    assert_eq!(run(Limits { pes: 1_500, ..Limits::default() }).1.dropped, 1);
-    assert_eq!(run(Limits { pids: 3, ..Limits::default() }).1.unknown_streams, 4);
-    let mut demuxer = Demuxer::new(Limits { unsynced: 5_000, ..Limits::default() });
-    let mut items = Vec::new();
-    let refused = (0..100).find(|_| demuxer.push(&[0x55; 100], &mut items).is_err());
-    assert_eq!(refused, Some(58));
-}
-
-/// The lengths of all PES packets of video and audio are off by so much.
-fn with_lengths_off(by: i16) -> Writer {
-    let mut writer = Writer::default();
-    writer.tables(0, &[AVC, ENGLISH]);
-    for n in 0..10u8 {
-        let dts = u64::from(n) * 3_600;
-        for (pid, payload) in [(VIDEO, picture(n, 600)), (SOUND, [adts(n, 150), adts(n, 90)].concat())] {
-            let mut packet = writer::pes(true, Some((dts, dts)), &payload);
-            let length = u16::from_be_bytes([packet[4], packet[5]]).saturating_add_signed(by);
-            packet[4..6].copy_from_slice(&length.to_be_bytes());
-            writer.payload(pid, &packet);
-        }
-    }
-    writer
-}
-
-#[test]
-fn a_wrong_length_of_pes_packets_costs_nothing() {
-    let (right, _) = run(&[&with_lengths_off(0).bytes]);
-    for by in [-2_000, -200, -100, -3, -1, 1, 3, 100, 2_000] {
-        let writer = with_lengths_off(by);
-        let (items, stats) = run(&[&writer.bytes]);
-        assert_eq!((items == right, stats.dropped), (true, 0), "{by}");
-        let mut demuxer = Demuxer::new(Limits::default());
-        demuxer.push(&writer.bytes, &mut Vec::new()).unwrap();
-        // A length of 0 says nothing.
-        let expected = if by == -2_000 { vec![] } else { vec!["PES_packet_length"] };
-        assert_eq!(reports(&mut demuxer), expected, "{by}");
-    }
-}
-
-#[test]
-fn audio_whose_channels_are_in_a_program_config_element() {
-    // 5.1: front centre and pair, a pair in the back, low frequencies; a comment of one byte.
-    let usual = [0xa0, 0x99, 0x00, 0xa0, 0x00, 0x21, 0x10, 1, b'x'];
-    let frame = |element: &[u8], fill: u8| {
-        let mut frame = adts(fill, element.len() + 100);
-        // No channel configuration.
-        (frame[2], frame[3]) = (frame[2] & 0xfe, frame[3] & 0x3f);
-        frame[7..7 + element.len()].copy_from_slice(element);
-        frame
-    };
-    let stream = |elements: [&[u8]; 2]| {
-        let mut writer = Writer::default();
-        writer.tables(0, &[AVC, ENGLISH]);
-        for n in 0..40u8 {
-            let dts = u64::from(n) * 3_840;
-            writer.pes(VIDEO, false, Some((dts, dts)), &picture(n, 600));
-            writer.pes(SOUND, true, Some((dts, dts)), &elements.map(|element| frame(element, n)).concat());
-        }
-        let (mut demuxer, mut items) = (Demuxer::new(Limits::default()), Vec::new());
-        demuxer.push(&writer.bytes, &mut items).unwrap();
-        demuxer.finish(&mut items);
-        (items, reports(&mut demuxer))
-    };
-    // A frame without the element is understood by the one before.
-    let (items, told) = stream([&usual, &[]]);
-    let audio = frames(&items, FIRST_AUDIO_TRACK);
-    assert_eq!((audio.len(), frames(&items, VIDEO_TRACK).len(), told), (80, 40, vec![]));
-    assert!(audio.iter().all(|frame| frame.payload.len() == 100), "the element is taken out");
-    let channels = items.iter().find_map(|item| match item {
-        Item::Track(track) => track.codec.channels(),
-        _ => None,
-    });
-    assert_eq!(channels, Some(6));
-    // Two pairs: no channel configuration has them.
-    let quadraphonic = [0xa0, 0x98, 0x80, 0x80, 0x04, 0x22, 0];
-    let (items, told) = stream([&quadraphonic, &quadraphonic]);
-    assert_eq!((frames(&items, FIRST_AUDIO_TRACK).len(), frames(&items, VIDEO_TRACK).len()), (0, 40));
-    let reason = "audio is left out: program_config_element > channels: 4 is not supported";
-    assert_eq!(told, [reason], "no frame of it is called damaged");
 }

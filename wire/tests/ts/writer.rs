@@ -1,9 +1,9 @@
-//! A writer of transport streams for tests: any table, any stream, nothing checked.
+//! A writer of transport streams for tests: any table, any stream, without checks.
 #![allow(clippy::unwrap_used, reason = "a helper of tests")]
 
 use std::collections::BTreeMap;
 
-/// The PID of the map of [`Writer::tables`].
+/// PID of the map of [`Writer::tables`].
 pub(crate) const MAP_PID: u16 = 0x1000;
 
 /// A stream in a map: type, PID, descriptors.
@@ -12,13 +12,13 @@ pub(crate) type Entry<'a> = (u8, u16, &'a [u8]);
 /// Writes packets of 188 bytes.
 #[derive(Default)]
 pub(crate) struct Writer {
-    /// What was written.
+    /// Written bytes.
     pub(crate) bytes: Vec<u8>,
     counters: BTreeMap<u16, u8>,
 }
 
 impl Writer {
-    /// Writes a packet with at most 184 bytes of payload; filling goes into the adaptation field.
+    /// Writes a packet with at most 184 bytes of payload. Padding goes into the adaptation field.
     pub(crate) fn packet(&mut self, pid: u16, start: bool, payload: &[u8]) {
         let counter = self.counters.entry(pid).or_insert(0);
         let field = 184 - payload.len();
@@ -43,7 +43,7 @@ impl Writer {
         }
     }
 
-    /// Writes a section, to which a CRC is added.
+    /// Writes a section and its CRC.
     pub(crate) fn section(&mut self, pid: u16, section: &[u8]) {
         let mut bytes = section.to_vec();
         let length = bytes.len() + 4 - 3;
@@ -56,7 +56,7 @@ impl Writer {
         self.payload(pid, &[&[0], &bytes[..]].concat());
     }
 
-    /// Writes the tables of a programme of these streams.
+    /// Writes the tables of a programme with these streams.
     pub(crate) fn tables(&mut self, version: u8, entries: &[Entry<'_>]) {
         let [high, low] = MAP_PID.to_be_bytes();
         self.section(0, &[0, 0, 0, 0, 1, 0xc1, 0, 0, 0, 1, 0xe0 | high, low]);
@@ -69,13 +69,13 @@ impl Writer {
         self.section(MAP_PID, &map);
     }
 
-    /// Writes a PES packet, `bounded` if its length is to be told; times in ticks of 90 kHz, modulo 2^33.
+    /// Writes a PES packet, with a length if `bounded`; times in ticks of 90 kHz, modulo 2^33.
     pub(crate) fn pes(&mut self, pid: u16, bounded: bool, times: Option<(u64, u64)>, payload: &[u8]) {
         self.payload(pid, &pes(bounded, times, payload));
     }
 }
 
-/// A PES packet.
+/// Returns a PES packet.
 pub(crate) fn pes(bounded: bool, times: Option<(u64, u64)>, payload: &[u8]) -> Vec<u8> {
     let time = |mark: u8, ticks: u64| {
         let part = |shift: u32| (ticks >> shift) as u8;

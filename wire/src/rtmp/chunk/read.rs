@@ -1,44 +1,44 @@
-//! The chunk reader: one buffer for each chunk stream, any cut of the input, everything capped.
+//! The chunk reader: one buffer for each chunk stream, input cut anywhere, limits on everything.
 
 use bytes::BytesMut;
 
 use super::{ABORT, DEFAULT_CHUNK_SIZE, EXTENDED, MAX_MESSAGE, RawMessage, SET_CHUNK_SIZE};
 use crate::error::{Error, Place};
 
-/// Longest header: basic 3, message 11, extended timestamp 4.
+/// Longest header: basic 3, message 11, extended timestamp 4 bytes.
 const MAX_HEADER: usize = 18;
 
-/// What a peer may make a [`Reader`] hold. Beyond any of them the connection is refused.
+/// Limits of a [`Reader`]. A peer that exceeds one of them is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Longest message, in bytes.
     pub message: usize,
-    /// Chunk streams in use.
+    /// Most chunk streams in use.
     pub streams: usize,
-    /// Declared bytes of all messages under assembly.
+    /// Most declared bytes of all incomplete messages.
     pub pending: usize,
-    /// Bytes of memory taken at once for the messages to come; 0 gives each message its own.
+    /// Bytes of memory allocated at once for the next messages; 0 gives each message its own allocation.
     pub block: usize,
 }
 
-/// Puts messages together from chunks.
+/// Reassembles messages from chunks.
 ///
-/// Each message is assembled once, in memory of exactly its length; the one copy is the one out of the caller's read
-/// buffer. With [`Limits::block`] that memory is cut from larger blocks, each freed with the last of its messages: frames
-/// of a stream that are kept are kept about equally long, and so they do not riddle the heap.
+/// Each message is assembled once, in memory of exactly its length. The only copy is the one from the caller's read
+/// buffer. With [`Limits::block`] that memory is cut from larger blocks, each freed with the last of its messages.
+/// Frames of a stream are kept for about the same time, so they do not fragment the heap.
 #[derive(Clone, Debug)]
 pub struct Reader {
     limits: Limits,
     chunk_size: usize,
     streams: Vec<Stream>,
     pending: usize,
-    /// What is left of the newest block.
+    /// Rest of the newest block.
     block: BytesMut,
     state: State,
     header: Header,
-    /// Bytes taken for an extended timestamp that proved to be payload.
+    /// Bytes read as an extended timestamp that turned out to be payload.
     carry: Carry,
-    /// Bytes of the connection read so far, `carry` included.
+    /// Number of bytes read from the connection, `carry` included.
     consumed: u64,
 }
 
@@ -62,7 +62,7 @@ struct Carry {
     len: usize,
 }
 
-/// What is remembered of a chunk stream from one chunk to the next.
+/// State of a chunk stream between chunks.
 #[derive(Clone, Debug)]
 struct Stream {
     id: u32,
@@ -70,10 +70,10 @@ struct Stream {
     stream_id: u32,
     length: usize,
     timestamp: u32,
-    /// The last time field, absolute or a difference, as a type 3 chunk repeats it.
+    /// The last time field, absolute or relative, as a type 3 chunk repeats it.
     time_field: u32,
     extended: bool,
-    /// Where the message under assembly began.
+    /// Offset of the incomplete message in the connection.
     start: u64,
     body: Option<BytesMut>,
 }
@@ -87,14 +87,14 @@ struct Fields {
 }
 
 impl Fields {
-    /// Bytes of the basic and the message header, without an extended timestamp.
+    /// Returns the bytes of the basic and the message header, without an extended timestamp.
     fn fixed(&self) -> usize {
         self.basic + [11, 7, 3, 0][usize::from(self.format & 3)]
     }
 }
 
 impl Reader {
-    /// A reader whose first byte is byte `offset` of the connection.
+    /// Creates a reader whose first byte is byte `offset` of the connection.
     pub fn new(limits: Limits, offset: u64) -> Self {
         Self {
             limits,
@@ -109,18 +109,20 @@ impl Reader {
         }
     }
 
-    /// Sets other limits for all that follows.
+    /// Sets new limits for everything that follows.
     pub const fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
-    /// Declared bytes of all messages under assembly; never over [`Limits::pending`].
+    /// Returns the declared bytes of all incomplete messages; at most [`Limits::pending`].
     pub const fn pending(&self) -> usize {
         self.pending
     }
 
-    /// Takes bytes from the front of `input` up to the end of a message and returns it, or takes all of them and returns
-    /// none. Set Chunk Size and Abort take effect here and are returned like all others.
+    /// Takes bytes from the front of `input` up to the end of a message and returns it; `None` if all of `input` was
+    /// taken first.
+    ///
+    /// Set Chunk Size and Abort take effect here, and are returned like all other messages.
     pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<RawMessage>, Error> {
         loop {
             let message = if self.carry.at < self.carry.len {
@@ -143,7 +145,7 @@ impl Reader {
         }
     }
 
-    /// Goes on within one header or one payload; takes at least one byte.
+    /// Continues one header or one payload; takes at least one byte.
     fn step(&mut self, input: &mut &[u8]) -> Result<Option<RawMessage>, Error> {
         match self.state {
             State::Header => {
@@ -175,7 +177,7 @@ impl Reader {
         }
     }
 
-    /// Length of the header as far as its bytes tell: it grows while they come in.
+    /// Returns the length of the header as far as it is known. It grows while bytes arrive.
     fn header_len(&self) -> Result<usize, Error> {
         let Some(fields) = self.fields() else {
             return Ok(match self.header.bytes.first() {
@@ -198,7 +200,7 @@ impl Reader {
         Ok(if extended { fixed + 4 } else { fixed })
     }
 
-    /// The basic header, once it is whole.
+    /// Parses the basic header; `None` if it is incomplete.
     fn fields(&self) -> Option<Fields> {
         let first = *self.header.bytes.first()?;
         let basic = basic_len(first);
@@ -214,7 +216,7 @@ impl Reader {
         Some(Fields { format: first >> 6, chunk_stream, basic })
     }
 
-    /// Acts on a whole header: starts a message or goes on with one.
+    /// Acts on a complete header: starts or continues a message.
     fn begin_chunk(&mut self) -> Result<Option<RawMessage>, Error> {
         let Some(fields) = self.fields() else { return Ok(None) };
         let index = self.open(&fields)?;
@@ -230,10 +232,10 @@ impl Reader {
         self.append(index, left.min(self.chunk_size), &[])
     }
 
-    /// True if the chunk goes on with the message under assembly.
+    /// Returns whether the chunk continues the incomplete message.
     ///
-    /// Only type 3 should, but encoders repeat longer headers; and of the extended timestamp that type 3 must repeat,
-    /// some send none. Four bytes that are not that timestamp are taken for payload.
+    /// Only type 3 should, but encoders repeat longer headers. Type 3 must repeat the extended timestamp, but some
+    /// encoders omit it: four bytes that differ from that timestamp are treated as payload.
     fn resume(&mut self, index: usize, fields: &Fields, extension: Option<u32>) -> bool {
         let (time, length) = (self.number(fields.basic, 3), self.number(fields.basic + 3, 3) as usize);
         let kind = self.header.bytes.get(fields.basic + 6).copied();
@@ -259,7 +261,7 @@ impl Reader {
         }
     }
 
-    /// Takes the fields of a header that starts a message and makes room for it.
+    /// Takes the fields of a header that starts a message, and allocates the message.
     fn start_message(&mut self, index: usize, fields: &Fields, extension: Option<u32>) -> Result<(), Error> {
         let (field, length) = (self.number(fields.basic, 3), self.number(fields.basic + 3, 3) as usize);
         let kind = self.header.bytes.get(fields.basic + 6).copied().unwrap_or(0);
@@ -269,7 +271,7 @@ impl Reader {
             .get(fields.basic + 7..fields.basic + 11)
             .map_or(0, |bytes| bytes.iter().rev().fold(0, |n, b| n << 8 | u32::from(*b)));
         let Some(stream) = self.streams.get_mut(index) else { return Ok(()) };
-        // A message that was not finished is given up for the new one.
+        // An incomplete message is aborted by the new one.
         self.pending -= stream.body.take().map_or(0, |_| stream.length);
         if fields.format < 3 {
             stream.extended = field == EXTENDED;
@@ -278,7 +280,7 @@ impl Reader {
         if let Some(extension) = extension.filter(|_| stream.extended) {
             stream.time_field = extension;
         }
-        // A type 3 chunk behind a type 0 one counts on by that one's whole time, as the specification has it.
+        // A type 3 chunk after a type 0 chunk adds the whole time of that chunk, as the specification says.
         stream.timestamp =
             if fields.format == 0 { stream.time_field } else { stream.timestamp.wrapping_add(stream.time_field) };
         if fields.format < 2 {
@@ -303,7 +305,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Room for `length` bytes.
+    /// Allocates `length` bytes, from the current block if possible.
     fn allocate(&mut self, length: usize) -> BytesMut {
         if length > self.block.capacity() {
             self.block = BytesMut::with_capacity(length.max(self.limits.block));
@@ -312,7 +314,7 @@ impl Reader {
         std::mem::replace(&mut self.block, rest)
     }
 
-    /// Appends payload bytes to a message, `left` of which may still come in this chunk; returns it once it is whole.
+    /// Appends payload bytes to a message, of which this chunk has `left`; returns the message once it is complete.
     fn append(&mut self, index: usize, left: usize, bytes: &[u8]) -> Result<Option<RawMessage>, Error> {
         let Some(stream) = self.streams.get_mut(index) else { return Ok(None) };
         let Some(body) = &mut stream.body else { return Ok(None) };
@@ -335,7 +337,7 @@ impl Reader {
         Ok(Some(message))
     }
 
-    /// Obeys the two messages that are for the chunk layer itself.
+    /// Executes the two messages for the chunk layer itself.
     fn control(&mut self, message: &RawMessage) -> Result<(), Error> {
         if !matches!(message.kind, SET_CHUNK_SIZE | ABORT) {
             return Ok(());
@@ -354,17 +356,17 @@ impl Reader {
         if value == 0 || value > i32::MAX as u32 {
             return Err(Error::Range { place: place("set chunk size"), value: value.into() });
         }
-        // No message is longer than that, so a larger chunk size changes nothing and costs nothing.
+        // No message is longer than that, so a larger chunk size changes nothing.
         self.chunk_size = (value as usize).min(MAX_MESSAGE);
         Ok(())
     }
 
-    /// The index of the header's chunk stream, a new one if need be.
+    /// Returns the index of the header's chunk stream, which is added if it is new.
     fn open(&mut self, fields: &Fields) -> Result<usize, Error> {
         if let Some(index) = self.streams.iter().position(|stream| stream.id == fields.chunk_stream) {
             return Ok(index);
         }
-        // A first chunk of type 1 lacks only the message stream id; librtmp sends such pings.
+        // A first chunk of type 1 lacks only the message stream id. librtmp sends such pings.
         if fields.format > 1 {
             return Err(self.range("chunk > format of a new chunk stream", fields.format.into()));
         }
@@ -389,7 +391,7 @@ impl Reader {
         self.streams.iter().find(|stream| stream.id == id)
     }
 
-    /// `len` bytes of the header as a big-endian number; zero beyond its end.
+    /// Returns `len` bytes of the header as a big-endian number; zero beyond its end.
     fn number(&self, at: usize, len: usize) -> u32 {
         let bytes = self.header.bytes.get(at..at + len).unwrap_or_default();
         bytes.iter().fold(0, |n, b| n << 8 | u32::from(*b))
@@ -405,7 +407,7 @@ impl Reader {
     }
 }
 
-/// Bytes of the basic header that `first` begins.
+/// Returns the length of the basic header that `first` begins.
 const fn basic_len(first: u8) -> usize {
     match first & 0x3f {
         0 => 2,

@@ -1,18 +1,18 @@
-//! What a peer says of itself and of the stream it wants to publish.
+//! A peer's description of itself and of the stream that it wants to publish.
 
 use std::fmt;
 
 use crate::amf0::Value;
 
-/// FourCCs kept of `fourCcList`; more are dropped.
+/// Most FourCCs kept of `fourCcList`; further ones are dropped.
 const MAX_FOUR_CCS: usize = 32;
 
-/// A text that may hold a stream key. It is never printed.
+/// A text that may contain a stream key. It is never printed.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text, for the one that checks it.
+    /// Returns the text, for checking the key.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -30,17 +30,17 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What the peer said in `connect`.
+/// Parameters of `connect`.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ConnectInfo {
     /// `app` as sent; some encoders put the key here.
     pub app: Secret,
     /// `tcUrl` as sent; some encoders put the key here.
     pub tc_url: Secret,
-    /// `flashVer`: how the encoder calls itself.
+    /// `flashVer`: the encoder's name and version.
     pub flash_ver: Option<String>,
-    /// `fourCcList` of Enhanced RTMP with the keys of `videoFourCcInfoMap` and `audioFourCcInfoMap`, each once: the codecs
-    /// the encoder can send.
+    /// Codecs that the encoder can send: `fourCcList` of Enhanced RTMP and the keys of `videoFourCcInfoMap` and
+    /// `audioFourCcInfoMap`, each once.
     pub four_cc_list: Vec<String>,
     /// `capsEx` of Enhanced RTMP, a set of flags.
     pub caps_ex: Option<u32>,
@@ -71,31 +71,31 @@ impl ConnectInfo {
         }
     }
 
-    /// True if the peer speaks Enhanced RTMP.
+    /// Returns whether the peer speaks Enhanced RTMP.
     pub fn is_enhanced(&self) -> bool {
         !self.four_cc_list.is_empty() || self.caps_ex.is_some()
     }
 }
 
-/// A wish to publish.
+/// A request to publish.
 ///
 /// The app and the stream name are read as one path, as in `rtmp://host/app/instance/key?query`: its last segment is
-/// the key, what leads up to it the app. So it does not matter where an encoder cuts the address that its user typed,
-/// and a key is never taken for an app, which is printed.
+/// the key, and the segments before it are the app. So it does not matter where an encoder splits the address that its
+/// user typed, and a key is never taken for an app, which is printed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Publish {
-    /// The application with its instance: `app`, `app/instance`. Any is taken.
+    /// The application with its instance: `app`, `app/instance`. Every name is accepted.
     pub app: String,
     /// The stream key; empty if the address had no segment at all.
     pub key: Secret,
-    /// What followed a `?`, in the stream name or else in the app. It may hold tokens.
+    /// Text after `?` in the stream name, or else in the app. It may contain tokens.
     pub query: Option<Secret>,
-    /// What the peer said of itself.
+    /// The parameters of `connect`.
     pub info: ConnectInfo,
 }
 
 impl Publish {
-    /// The wish to publish `name` on a connection that said `info`.
+    /// Creates the request to publish `name` on a connection with the parameters `info`.
     pub(super) fn new(info: ConnectInfo, name: &str) -> Self {
         let split = |text: &str| match text.split_once('?') {
             Some((path, query)) => (path.to_owned(), Some(Secret::from(query))),

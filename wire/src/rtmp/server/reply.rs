@@ -1,4 +1,4 @@
-//! What a server answers, in the words encoders look for.
+//! A server's responses, in the form that encoders expect.
 
 use media::Kind;
 
@@ -9,19 +9,19 @@ use crate::rtmp::message::{Command, Message};
 
 /// Chunk stream of protocol control messages.
 pub(super) const CONTROL: u8 = 2;
-/// Chunk stream of answers to calls on the connection.
+/// Chunk stream of responses to calls on the connection.
 pub(super) const COMMAND: u8 = 3;
-/// Chunk stream of answers on a message stream.
+/// Chunk stream of responses on a message stream.
 pub(super) const STREAM: u8 = 5;
 /// The one message stream of a connection.
 const STREAM_ID: f64 = 1.0;
-/// `FourCcInfoMask`: frames of the codec go on as they came, neither decoded nor encoded.
+/// `FourCcInfoMask`: frames of the codec are forwarded as received, neither decoded nor encoded.
 const CAN_FORWARD: f64 = 4.0;
 /// `CapsExMask`: multitrack, ModEx and its nanosecond offsets; no requests to reconnect.
 const CAPS_EX: f64 = 14.0;
 
-/// Takes `connect`. Clients look at the shape of the version, not at who wrote the server. One that speaks Enhanced RTMP
-/// is told what Weir takes.
+/// Accepts `connect`. Clients check the format of the version, not the name of the server. A client that speaks
+/// Enhanced RTMP receives the supported codecs.
 pub(super) fn connected(transaction: f64, enhanced: bool) -> Message {
     let mut properties = vec![text("fmsVer", "FMS/3,0,1,123"), number("capabilities", 31.0)];
     let mut info = vec![
@@ -38,7 +38,7 @@ pub(super) fn connected(transaction: f64, enhanced: bool) -> Message {
     result(transaction, Value::Object(properties), vec![Value::Object(info)])
 }
 
-/// What Weir takes of Enhanced RTMP, as the standard names it.
+/// Returns the supported features of Enhanced RTMP, by their names in the standard.
 fn capabilities() -> [(String, Value); 4] {
     let codecs = |kind| Codec::carried(kind).map(|four_cc| number(four_cc, CAN_FORWARD)).collect();
     let list = Codec::carried(Kind::Video).chain(Codec::carried(Kind::Audio)).map(Value::from).collect();
@@ -67,7 +67,7 @@ pub(super) fn stream_created(transaction: f64) -> Message {
     result(transaction, Value::Null, vec![STREAM_ID.into()])
 }
 
-/// A stream that is being published has no length.
+/// Responds with a length of zero, because a stream that is being published has none.
 pub(super) fn stream_length(transaction: f64) -> Message {
     result(transaction, Value::Null, vec![0.0.into()])
 }

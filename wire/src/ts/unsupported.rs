@@ -1,4 +1,4 @@
-//! What of a transport stream is not carried, and what stands in the way where nothing is: words for people.
+//! Unsupported streams of a transport stream, and reasons why it yields no frames, in words for people.
 
 use std::fmt;
 
@@ -6,38 +6,38 @@ use media::codec::HeaderError;
 
 use super::Stats;
 
-/// A stream of the programme that is not carried; the rest of the programme is.
+/// A stream of the programme that is not supported. The rest of the programme is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stream with PID {pid} ({codec}) is left out: {reason}")]
-pub struct LeftOut {
-    /// Its packets' identifier.
+pub struct Unsupported {
+    /// PID of the stream.
     pub pid: u16,
-    /// How it is coded, as the programme's map says.
+    /// Codec as declared in the programme map.
     pub codec: StreamType,
-    /// Why it is left out.
+    /// Reason why the stream is unsupported.
     pub reason: Reason,
 }
 
-/// Why a stream is not carried.
+/// Reason why a stream is unsupported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// Nothing in Weir knows the codec.
+    /// Weir does not know the codec.
     #[error("this codec is not carried; video may be H.264 or HEVC, audio AAC, AC-3, E-AC-3 or Opus")]
     NotCarried,
-    /// A live stream has one video track.
+    /// A live stream has only one video track.
     #[error("a live stream has one video track, and another one came first")]
     SecondVideo,
-    /// More streams than a live stream has tracks, or one that the tables cannot mean.
+    /// The stream exceeds the number of tracks, or its PID is invalid.
     #[error("a live stream has no place for it")]
     NoPlace,
 }
 
-/// The type of a stream in a programme's map, with its registration where it has one.
+/// Type of a stream in a programme map, with its registration if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamType {
-    /// The number of ISO/IEC 13818-1, table 2-34.
+    /// Number of ISO/IEC 13818-1, table 2-34.
     pub number: u8,
-    /// The format identifier of its registration descriptor.
+    /// Format identifier of the registration descriptor.
     pub registration: Option<[u8; 4]>,
 }
 
@@ -65,7 +65,7 @@ impl fmt::Display for StreamType {
             (0x06, Some(b"Opus")) => "Opus with its own channel mapping",
             (0x06, Some(b"KLVA")) => "KLV metadata",
             (number, Some(registration)) => {
-                // Bytes from outside go into logs as plain characters only.
+                // Bytes from outside are escaped before they go into logs.
                 return write!(f, "type {number:#04x}, `{}`", registration.escape_ascii());
             }
             (0x06, None) => "private data, as subtitles or teletext",
@@ -75,10 +75,10 @@ impl fmt::Display for StreamType {
     }
 }
 
-/// Why no frame has come out of a transport stream.
+/// Reason why a transport stream yields no frames.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Obstacle {
-    /// No packets can be made out.
+pub enum NoFramesReason {
+    /// No packets were found.
     #[error("what it sends is no MPEG transport stream")]
     NoPackets,
     /// There is no programme association table, or none in force.
@@ -87,49 +87,49 @@ pub enum Obstacle {
     /// There is no programme map.
     #[error("its transport stream has no programme: there is no PMT")]
     NoMap,
-    /// The programme has no pictures and no sound at all.
+    /// The programme has neither video nor audio.
     #[error("its programme names neither video nor audio")]
     NoStreams,
-    /// The programme has only streams that are not carried; one of them.
+    /// All streams of the programme are unsupported; this is one of them.
     #[error("{0}")]
-    NotCarried(LeftOut),
+    NotCarried(Unsupported),
     /// The payloads are encrypted in the transport stream.
     #[error("its transport stream is scrambled: send it in the clear, SRT encrypts by itself")]
     Scrambled,
-    /// Access units come, but no parameter sets.
+    /// There are access units, but no parameter sets.
     #[error("its video comes without parameter sets: let the encoder repeat them at each keyframe")]
     NoParameterSets,
-    /// Audio comes in a form that cannot be carried.
+    /// The audio is in an unsupported form.
     #[error("its audio cannot be carried: {0}")]
     Unusable(HeaderError),
-    /// Access units come, but they are damaged or have no time.
+    /// There are access units, but they are damaged or have no timestamps.
     #[error("its frames are damaged or have no timestamps")]
     Damaged,
-    /// Nothing comes for the streams that the programme names.
+    /// The streams of the programme carry no data.
     #[error("its programme names video or audio, but no frame of it comes")]
     NoFrames,
 }
 
-/// What is known of the tables.
+/// State of the tables.
 pub(super) struct Tables {
     pub(super) association: bool,
     pub(super) map: bool,
-    /// A stream with pictures or sound is followed.
+    /// Whether a stream of video or audio is followed.
     pub(super) followed: bool,
-    pub(super) left_out: Option<LeftOut>,
-    /// Why a stream that is followed is of no use.
+    pub(super) unsupported: Option<Unsupported>,
+    /// Reason why a followed stream cannot be used.
     pub(super) unusable: Option<HeaderError>,
 }
 
-impl Obstacle {
-    /// Goes from the outside in; asked when no frame has come.
+impl NoFramesReason {
+    /// Returns the outermost reason. Called when no frame has been output.
     pub(super) fn find(stats: &Stats, tables: &Tables) -> Self {
         match (tables, stats) {
             (_, Stats { packets: 0, .. }) => Self::NoPackets,
             (Tables { association: false, .. }, _) => Self::NoProgramme,
             (Tables { map: false, .. }, _) => Self::NoMap,
-            (Tables { followed: false, left_out: Some(left_out), .. }, _) => Self::NotCarried(*left_out),
-            (Tables { followed: false, left_out: None, .. }, _) => Self::NoStreams,
+            (Tables { followed: false, unsupported: Some(unsupported), .. }, _) => Self::NotCarried(*unsupported),
+            (Tables { followed: false, unsupported: None, .. }, _) => Self::NoStreams,
             (_, Stats { scrambled_packets: 1.., .. }) => Self::Scrambled,
             (_, Stats { early: 1.., .. }) => Self::NoParameterSets,
             (Tables { unusable: Some(error), .. }, _) => Self::Unusable(error.clone()),
@@ -153,23 +153,23 @@ mod tests {
     }
 
     #[test]
-    fn the_outermost_obstacle_is_the_one_told() {
+    fn the_outermost_reason_is_returned() {
         let stats = Stats { packets: 9, early: 1, dropped: 1, ..Stats::default() };
         let codec = StreamType { number: 2, registration: None };
-        let left_out = LeftOut { pid: 256, codec, reason: Reason::NotCarried };
+        let unsupported = Unsupported { pid: 256, codec, reason: Reason::NotCarried };
         let tables = |association, map, followed| Tables {
             association,
             map,
             followed,
-            left_out: Some(left_out),
+            unsupported: Some(unsupported),
             unusable: None,
         };
-        assert_eq!(Obstacle::find(&Stats::default(), &tables(true, true, true)), Obstacle::NoPackets);
-        assert_eq!(Obstacle::find(&stats, &tables(false, false, false)), Obstacle::NoProgramme);
-        assert_eq!(Obstacle::find(&stats, &tables(true, false, false)), Obstacle::NoMap);
-        assert_eq!(Obstacle::find(&stats, &tables(true, true, false)), Obstacle::NotCarried(left_out));
-        assert_eq!(Obstacle::find(&stats, &tables(true, true, true)), Obstacle::NoParameterSets);
+        assert_eq!(NoFramesReason::find(&Stats::default(), &tables(true, true, true)), NoFramesReason::NoPackets);
+        assert_eq!(NoFramesReason::find(&stats, &tables(false, false, false)), NoFramesReason::NoProgramme);
+        assert_eq!(NoFramesReason::find(&stats, &tables(true, false, false)), NoFramesReason::NoMap);
+        assert_eq!(NoFramesReason::find(&stats, &tables(true, true, false)), NoFramesReason::NotCarried(unsupported));
+        assert_eq!(NoFramesReason::find(&stats, &tables(true, true, true)), NoFramesReason::NoParameterSets);
         let damaged = Stats { early: 0, ..stats };
-        assert_eq!(Obstacle::find(&damaged, &tables(true, true, true)), Obstacle::Damaged);
+        assert_eq!(NoFramesReason::find(&damaged, &tables(true, true, true)), NoFramesReason::Damaged);
     }
 }

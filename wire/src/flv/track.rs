@@ -1,105 +1,91 @@
-//! One track of a contribution as its tags tell it: which header holds, and why it is left out where it is.
+//! One track of a contribution: which of its headers is in force, and why it is unsupported if it is.
 
 use bytes::Bytes;
 use media::codec::{HeaderError, aac, ac3, av1, avc, flac, hevc, vp9};
 use media::{Access, CodecConfig, Fault, Kind, TimeDelta, Timescale};
 
-use super::joiner::{Joiner, Stamp, Unit};
+use super::joiner::{Joiner, Unit};
+use super::output::{Output, Stamp};
 use super::units::{self, Form};
 use super::{Codec, adts};
 use crate::annexb;
 
-/// Frames without a header after which it is said that there is none.
-const PATIENCE: u32 = 50;
+/// Number of frames without a header after which the track counts as unsupported.
+const MAX_FRAMES_WITHOUT_HEADER: u32 = 50;
 
-/// A track that is not carried; the rest of the contribution is.
+/// A track that is not supported. The rest of the contribution is carried.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} track {track} ({codec}) is left out: {reason}", if *.kind == Kind::Video { "video" } else { "audio" })]
-pub struct LeftOut {
-    /// Pictures or sound.
+pub struct Unsupported {
+    /// Video or audio.
     pub kind: Kind,
-    /// The track among those of its kind.
+    /// Number of the track among those of its kind.
     pub track: u8,
-    /// How it is coded.
+    /// Codec of the track.
     pub codec: Codec,
-    /// Why it is left out.
+    /// Reason why the track is unsupported.
     pub reason: Reason,
 }
 
-/// Why a track is not carried.
+/// Reason why a track is unsupported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// Nothing in Weir knows the codec.
+    /// Weir does not know the codec.
     #[error("this codec is not carried; video may be H.264, HEVC, AV1 or VP9, audio AAC, Opus, AC-3, E-AC-3 or FLAC")]
     NotCarried,
-    /// The header is broken or asks for something that is not supported.
+    /// The header is damaged or uses an unsupported feature.
     #[error("its sequence header cannot be used: {0}")]
     Header(HeaderError),
-    /// No header came, and the frames do not tell.
+    /// No header arrived, and the frames do not contain the configuration.
     #[error("its frames came without a sequence header")]
     NoHeader,
-    /// AV1 in the form of MPEG-2 TS.
+    /// AV1 in the form for MPEG-2 TS.
     #[error("it comes in the form of MPEG-2 TS; the encoder has to send a plain sequence header")]
     TransportForm,
-    /// A live stream has one video track.
+    /// A live stream has only one video track.
     #[error("a live stream has one video track, and another one came first")]
     SecondVideo,
-    /// More audio tracks than a live stream has.
+    /// The track exceeds the limit on audio tracks.
     #[error("a live stream has no more than {0} audio tracks")]
     TooManyAudio(usize),
 }
 
-/// What a tag makes of a track.
-#[derive(Debug)]
-pub(super) enum Output {
-    /// The frames that follow have another configuration.
-    Config(CodecConfig),
-    /// A frame, and whether decoding may start at it.
-    Frame(Stamp, Access, Bytes),
-    /// Video is on its way, but not its configuration.
-    Expected,
-    /// Something was repaired.
-    Repaired(Fault, &'static str),
-    /// A frame was dropped, and why if that is not known already.
-    Dropped(Option<(Fault, &'static str)>),
-}
-
 /// The state of a track.
 #[derive(Clone, Debug)]
-pub(super) struct Lane {
+pub(super) struct TrackState {
     pub(super) kind: Kind,
     pub(super) number: u8,
-    /// It was carried once, and keeps its place.
+    /// Whether the track was admitted at some time. It keeps its place.
     pub(super) admitted: bool,
-    /// The reason told last.
-    told: Option<LeftOut>,
+    /// Argument of the last [`TrackState::mark_reported`].
+    reported: Option<Unsupported>,
     codec: Option<Codec>,
-    /// The last header as it came: encoders repeat it, also where parameter sets in the frames have gone on from it.
+    /// The last header as received. Encoders repeat it, even after parameter sets in the frames have replaced it.
     header: Option<Bytes>,
     config: Option<CodecConfig>,
-    /// The configuration that was given last.
-    given: Option<CodecConfig>,
-    headless: u32,
-    /// Another header came: its parameter sets go with the next key frame too, because players keep those they know over a
-    /// change of init sections.
+    /// Configuration that was output last.
+    announced: Option<CodecConfig>,
+    frames_without_header: u32,
+    /// Whether the next key frame must include the parameter sets, because the header changed. Players keep the sets
+    /// that they know across a change of init sections.
     is_changed: bool,
     joiner: Joiner,
-    /// AAC frames have ADTS headers, which say more than the track's header does.
+    /// Whether AAC frames have ADTS headers, which say more than the track's header.
     has_adts: bool,
 }
 
-impl Lane {
+impl TrackState {
     pub(super) fn new(kind: Kind, number: u8) -> Self {
         Self {
             kind,
             number,
             admitted: false,
-            told: None,
+            reported: None,
             codec: None,
             header: None,
             config: None,
-            given: None,
-            headless: 0,
+            announced: None,
+            frames_without_header: 0,
             is_changed: false,
             joiner: Joiner::default(),
             has_adts: false,
@@ -110,24 +96,24 @@ impl Lane {
         self.kind == kind && self.number == number
     }
 
-    /// True if the last reason told was this one; it is from now on.
-    pub(super) fn is_told(&mut self, left_out: &LeftOut) -> bool {
-        let is_told = self.told.as_ref() == Some(left_out);
-        self.told = Some(left_out.clone());
-        is_told
+    /// Remembers `unsupported` as the reason reported last; returns whether it already was.
+    pub(super) fn mark_reported(&mut self, unsupported: &Unsupported) -> bool {
+        let is_reported = self.reported.as_ref() == Some(unsupported);
+        self.reported = Some(unsupported.clone());
+        is_reported
     }
 
-    /// Takes a header; gives the configuration if it says something new.
+    /// Takes a header; outputs the configuration if it changed.
     pub(super) fn header(&mut self, codec: Codec, header: &Bytes, out: &mut Vec<Output>) -> Result<(), Reason> {
-        self.turn_to(codec, out)?;
+        self.switch_codec(codec, out)?;
         if self.header.as_ref() == Some(header) {
             return Ok(());
         }
         self.flush(out);
-        // A copy, so that a few bytes do not hold the block of a whole message.
+        // Copied, so that a few bytes do not keep the block of a whole message in memory.
         let header = Bytes::copy_from_slice(header);
         self.header = Some(header.clone());
-        self.joiner.forget_ahead();
+        self.joiner.clear_prefix();
         if self.has_adts {
             return Ok(());
         }
@@ -135,35 +121,35 @@ impl Lane {
             out.push(Output::Repaired(Fault::StartCodes, "a sequence header with start codes"));
         }
         match codec.config(header) {
-            // An empty header ends some streams: what was known holds.
+            // Some streams end with an empty header. The previous configuration stays in force.
             Ok(None) => Ok(()),
             Ok(Some(config)) => {
-                // Its parameter sets may be nowhere else.
-                let is_given = self.given.as_ref().is_some_and(|given| is_equal(given, &config));
+                // The parameter sets may be in this header only.
+                let is_announced = self.announced.as_ref().is_some_and(|announced| is_identical(announced, &config));
                 self.config = Some(config);
-                if !is_given {
-                    self.is_changed = self.given.is_some();
-                    self.give(out);
+                if !is_announced {
+                    self.is_changed = self.announced.is_some();
+                    self.announce(out);
                 }
                 Ok(())
             }
             Err(err) => {
-                // Without it nothing is to be said of the frames.
-                (self.config, self.given, self.headless) = (None, None, PATIENCE);
+                // Without a header, the frames say nothing more.
+                (self.config, self.announced, self.frames_without_header) = (None, None, MAX_FRAMES_WITHOUT_HEADER);
                 Err(Reason::Header(err))
             }
         }
     }
 
-    /// Drops what was known: the frames to come are of no use.
+    /// Forgets the previous header, because the frames that follow are unusable.
     pub(super) fn transport_header(&mut self, codec: Codec) -> Reason {
         self.codec = Some(codec);
-        (self.header, self.config, self.given) = (None, None, None);
+        (self.header, self.config, self.announced) = (None, None, None);
         self.joiner = Joiner::default();
         Reason::TransportForm
     }
 
-    /// Takes the payload of a message that is no header.
+    /// Takes the payload of a message that is not a header.
     pub(super) fn frame(
         &mut self,
         codec: Codec,
@@ -171,7 +157,7 @@ impl Lane {
         payload: Bytes,
         out: &mut Vec<Output>,
     ) -> Result<(), Reason> {
-        self.turn_to(codec, out)?;
+        self.switch_codec(codec, out)?;
         if payload.is_empty() {
             out.push(Output::Dropped(Some((Fault::DamagedFrames, "an empty frame"))));
             return Ok(());
@@ -184,25 +170,25 @@ impl Lane {
         }
     }
 
-    /// True while its first picture waits for the message that tells whether it is whole.
+    /// Returns whether the first frame is waiting for the message that shows whether it is complete.
     pub(super) fn is_undecided(&self) -> bool {
         self.joiner.is_undecided()
     }
 
-    /// Takes the first picture to be whole, if it still waits for the next message.
+    /// Treats the first frame as complete, if it is still waiting for the next message.
     pub(super) fn decide(&mut self) {
         self.joiner.decide();
     }
 
-    /// Gives the picture that waits for more of it: there is none.
+    /// Outputs the frame that is waiting for more data, because none arrives.
     pub(super) fn flush(&mut self, out: &mut Vec<Output>) {
         if let Some(Unit { stamp, payload }) = self.joiner.flush() {
-            // Only a row of frames without a header is a reason.
+            // An error here only means a series of frames without a header.
             let _ = self.sample(stamp, payload, out);
         }
     }
 
-    /// Takes NAL units, which may be a part of a picture only.
+    /// Takes NAL units, which may be only a part of a frame.
     fn units(
         &mut self,
         codec: annexb::Codec,
@@ -215,7 +201,7 @@ impl Lane {
             Some(CodecConfig::Hevc(config)) => config.length_size,
             _ => units::LENGTH_SIZE,
         };
-        let Some((payload, form)) = units::with_lengths(payload, size) else {
+        let Some((payload, form)) = units::length_prefixed(payload, size) else {
             out.push(Output::Dropped(Some((Fault::DamagedFrames, "no whole NAL unit"))));
             return Ok(());
         };
@@ -228,7 +214,7 @@ impl Lane {
         done.into_iter().flatten().try_for_each(|Unit { stamp, payload }| self.sample(stamp, payload, out))
     }
 
-    /// Takes one AAC frame, or several with headers of their own.
+    /// Takes one AAC frame, or several with ADTS headers.
     fn aac(&mut self, stamp: Stamp, payload: Bytes, out: &mut Vec<Output>) -> Result<(), Reason> {
         let frames = adts::frames(&payload).unwrap_or_default();
         self.has_adts = !frames.is_empty();
@@ -236,16 +222,16 @@ impl Lane {
             return self.sample(stamp, aac::without_program_config(payload), out);
         };
         out.push(Output::Repaired(Fault::AdtsHeaders, ""));
-        if !matches!(&self.config, Some(CodecConfig::Aac(config)) if adts::agrees(*adts, config)) {
+        if !matches!(&self.config, Some(CodecConfig::Aac(config)) if adts::matches_config(*adts, config)) {
             match aac::Config::from_adts(first) {
                 Ok(config) => {
                     if self.config.is_some() {
                         out.push(Output::Repaired(Fault::WrongHeaders, "AudioSpecificConfig"));
                     }
                     self.config = Some(CodecConfig::Aac(config));
-                    self.give(out);
+                    self.announce(out);
                 }
-                // The header is as good as any.
+                // The track's header is as good as any.
                 Err(_) if self.config.is_some() => {}
                 Err(err) => return Err(Reason::Header(err)),
             }
@@ -262,17 +248,17 @@ impl Lane {
         Ok(())
     }
 
-    /// Takes a whole access unit as an MP4 sample holds it.
+    /// Takes a complete access unit as an MP4 sample holds it.
     fn sample(&mut self, stamp: Stamp, payload: Bytes, out: &mut Vec<Output>) -> Result<(), Reason> {
-        self.learn(&payload, out)?;
-        let config = self.config.as_ref().filter(|config| is_whole(config));
+        self.update_from_frame(&payload, out)?;
+        let config = self.config.as_ref().filter(|config| is_complete(config));
         let Some(config) = config else {
-            let is_told = self.headless >= PATIENCE;
-            if self.kind == Kind::Video && !is_told {
-                out.push(Output::Expected);
+            let is_reported = self.frames_without_header >= MAX_FRAMES_WITHOUT_HEADER;
+            if self.kind == Kind::Video && !is_reported {
+                out.push(Output::VideoExpected);
             }
             let early = (Fault::FramesBeforeKeyFrame, "its codec header has not come");
-            out.push(Output::Dropped((!is_told).then_some(early)));
+            out.push(Output::Dropped((!is_reported).then_some(early)));
             return Ok(());
         };
         if !config.has_content(&payload) {
@@ -280,10 +266,10 @@ impl Lane {
             return Ok(());
         }
         let access = config.access(&payload);
-        let is_known = self.given.as_ref().is_none_or(|given| is_equal(given, config));
+        let is_known = self.announced.as_ref().is_none_or(|announced| is_identical(announced, config));
         if access != Access::Dependent && !is_known && !has_sets(config, &payload) {
-            // The sets came once, in another frame: who begins here needs them.
-            self.give(out);
+            // The sets were sent once, in another frame. A decoder that starts here needs them.
+            self.announce(out);
             self.is_changed = true;
         }
         let payload = match &self.config {
@@ -301,58 +287,58 @@ impl Lane {
         Ok(())
     }
 
-    /// Takes what a frame makes new of the configuration.
-    fn learn(&mut self, payload: &Bytes, out: &mut Vec<Output>) -> Result<(), Reason> {
+    /// Updates the configuration from a frame (see [`changed`]).
+    fn update_from_frame(&mut self, payload: &Bytes, out: &mut Vec<Output>) -> Result<(), Reason> {
         let new = match (&self.config, self.codec) {
             (Some(config), _) => changed(config, payload),
             (None, Some(codec)) => first(codec, payload),
             (None, None) => None,
         };
         if let Some(new) = new {
-            let is_given = self.given.as_ref().is_some_and(|given| is_same(given, &new));
+            let is_announced = self.announced.as_ref().is_some_and(|announced| is_compatible(announced, &new));
             self.config = Some(new);
-            if !is_given {
-                self.give(out);
+            if !is_announced {
+                self.announce(out);
             }
         } else if self.config.is_none() {
-            self.headless = self.headless.saturating_add(1);
-            if self.headless == PATIENCE {
+            self.frames_without_header = self.frames_without_header.saturating_add(1);
+            if self.frames_without_header == MAX_FRAMES_WITHOUT_HEADER {
                 return Err(Reason::NoHeader);
             }
         }
         Ok(())
     }
 
-    /// What a header of another codec said does not hold for this one.
-    fn turn_to(&mut self, codec: Codec, out: &mut Vec<Output>) -> Result<(), Reason> {
+    /// Forgets the headers of another codec.
+    fn switch_codec(&mut self, codec: Codec, out: &mut Vec<Output>) -> Result<(), Reason> {
         if self.codec != Some(codec) {
             self.flush(out);
             self.codec = Some(codec);
-            (self.header, self.config, self.given, self.headless) = (None, None, None, 0);
+            (self.header, self.config, self.announced, self.frames_without_header) = (None, None, None, 0);
             (self.joiner, self.has_adts) = (Joiner::default(), false);
         }
         if codec.is_carried() { Ok(()) } else { Err(Reason::NotCarried) }
     }
 
-    /// Gives the configuration, once the frames have said the rest of it.
-    fn give(&mut self, out: &mut Vec<Output>) {
-        if let Some(config) = self.config.as_ref().filter(|config| is_whole(config)) {
-            self.given = Some(config.clone());
+    /// Outputs the configuration, once it [`is_complete`].
+    fn announce(&mut self, out: &mut Vec<Output>) {
+        if let Some(config) = self.config.as_ref().filter(|config| is_complete(config)) {
+            self.announced = Some(config.clone());
             out.push(Output::Config(config.clone()));
         }
     }
 }
 
-/// False where the frames have to say the rest: VP9 tells the size of its pictures in key frames only.
-fn is_whole(config: &CodecConfig) -> bool {
+/// Returns whether the configuration is complete. A VP9 header is not: only key frames contain the frame size.
+fn is_complete(config: &CodecConfig) -> bool {
     config.kind() == Kind::Audio || config.resolution().is_some()
 }
 
-/// True where a decoder set up with `old` takes what follows `new`.
+/// Returns whether a decoder that was set up with `old` can decode frames for `new`.
 ///
-/// Picture parameter sets that change between groups of pictures ride in the frames that need them, so they alone make no
-/// new track; neither does the bit rate of AC-3, which differs from frame to frame.
-fn is_same(old: &CodecConfig, new: &CodecConfig) -> bool {
+/// Picture parameter sets that change between GOPs are sent in the frames that need them, so they alone do not make a
+/// new track. Neither does the bit rate of AC-3, which differs from frame to frame.
+fn is_compatible(old: &CodecConfig, new: &CodecConfig) -> bool {
     match (old, new) {
         (CodecConfig::Avc(old), CodecConfig::Avc(new)) => {
             old.length_size == new.length_size && old.parameter_sets().0 == new.parameter_sets().0
@@ -368,7 +354,7 @@ fn is_same(old: &CodecConfig, new: &CodecConfig) -> bool {
             (old.sample_rate, old.channels, old.samples_per_frame)
                 == (new.sample_rate, new.channels, new.samples_per_frame)
         }
-        // At its end a stream tells its length and sum, which no decoder needs.
+        // At its end a stream declares its length and checksum, which no decoder needs.
         (CodecConfig::Flac(old), CodecConfig::Flac(new)) => {
             let of =
                 |flac: &flac::Config| (flac.sample_rate, flac.channels, flac.bits_per_sample, flac.samples_per_frame);
@@ -378,8 +364,8 @@ fn is_same(old: &CodecConfig, new: &CodecConfig) -> bool {
     }
 }
 
-/// True where both say the same, each parameter set included.
-fn is_equal(old: &CodecConfig, new: &CodecConfig) -> bool {
+/// Returns whether both are equal, each parameter set included.
+fn is_identical(old: &CodecConfig, new: &CodecConfig) -> bool {
     match (old, new) {
         (CodecConfig::Avc(old), CodecConfig::Avc(new)) => {
             old.length_size == new.length_size && old.parameter_sets() == new.parameter_sets()
@@ -387,23 +373,24 @@ fn is_equal(old: &CodecConfig, new: &CodecConfig) -> bool {
         (CodecConfig::Hevc(old), CodecConfig::Hevc(new)) => {
             old.length_size == new.length_size && old.parameter_sets() == new.parameter_sets()
         }
-        _ => is_same(old, new),
+        _ => is_compatible(old, new),
     }
 }
 
-/// True for a sample with parameter sets of its own.
+/// Returns whether a sample contains parameter sets.
 fn has_sets(config: &CodecConfig, sample: &[u8]) -> bool {
     match config {
         CodecConfig::Avc(config) => config.nal_units(sample).filter_map(avc::nal_type).any(|kind| kind == avc::NAL_PPS),
         CodecConfig::Hevc(config) => {
             config.nal_units(sample).filter_map(hevc::nal_type).any(|kind| kind == hevc::NAL_PPS)
         }
-        // What they change in-band makes another configuration at once.
+        // A change of theirs in-band results in another configuration at once.
         _ => true,
     }
 }
 
-/// The configuration with what a frame changes of it. Broken parameter sets change nothing: a decoder may still manage.
+/// Returns the configuration as changed by a frame. Damaged parameter sets change nothing, because a decoder may still
+/// manage.
 fn changed(config: &CodecConfig, payload: &Bytes) -> Option<CodecConfig> {
     match config {
         CodecConfig::Ac3(_) => first(Codec::Ac3, payload),
@@ -412,7 +399,7 @@ fn changed(config: &CodecConfig, payload: &Bytes) -> Option<CodecConfig> {
     }
 }
 
-/// The configuration that a frame tells without a header before it.
+/// Returns the configuration in a frame that no header preceded.
 fn first(codec: Codec, payload: &Bytes) -> Option<CodecConfig> {
     match codec {
         Codec::Ac3 => ac3::Config::from_frame(payload).ok().map(CodecConfig::Ac3),

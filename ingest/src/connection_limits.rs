@@ -1,4 +1,4 @@
-//! Admission before the first byte: how many connections there may be, and how long an address that failed must wait.
+//! Admission before the first byte: the number of connections, and the wait of an address after failures.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 use media::backoff::{Backoff, network};
 use parking_lot::Mutex;
 
-/// Addresses remembered at once; past it, those without a connection and with the oldest failure are forgotten.
+/// Most addresses remembered. Above it, those without a connection are forgotten, the oldest failures first.
 const MAX_ADDRESSES: usize = 65_536;
 
-/// How many encoder connections there may be.
+/// Most encoder connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// In all; a further connection is closed at once.
+    /// Most connections in all; a further one is closed at once.
     pub connections: usize,
-    /// From one address (one /64 of IPv6); a further connection is closed at once.
+    /// Most connections from one address (one /64 of IPv6); a further one is closed at once.
     pub per_address: usize,
 }
 
-/// Counts connections and failures by address.
+/// Counts connections and failures by address, within its [`Limits`].
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub(crate) struct ConnectionLimits {
     limits: Limits,
     table: Mutex<Table>,
 }
@@ -39,26 +39,26 @@ struct Entry {
     backoff: Backoff,
 }
 
-/// A connection that was let in; gives its place back when dropped.
+/// An admitted connection. Dropping it frees its slot in [`ConnectionLimits`].
 #[derive(Debug)]
 pub(crate) struct Permit {
-    guard: Arc<Guard>,
+    limits: Arc<ConnectionLimits>,
     address: IpAddr,
 }
 
-/// Why a connection was not let in.
+/// Reason why [`ConnectionLimits::enter`] refused a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Full {
     Server,
     Address,
 }
 
-impl Guard {
+impl ConnectionLimits {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self { limits, table: Mutex::default() })
     }
 
-    /// Takes a place for a connection from `ip`.
+    /// Admits a connection from `ip`, if the limits allow one more.
     pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Permit, Full> {
         let address = network(ip);
         let mut table = self.table.lock();
@@ -72,27 +72,27 @@ impl Guard {
         }
         entry.open += 1;
         table.open += 1;
-        Ok(Permit { guard: Arc::clone(self), address })
+        Ok(Permit { limits: Arc::clone(self), address })
     }
 }
 
 impl Permit {
-    /// How long this address waits for its answer because of earlier failures.
+    /// Returns how long this address waits for an answer because of earlier failures.
     pub(crate) fn wait(&self, now: Instant) -> Duration {
-        let table = self.guard.table.lock();
+        let table = self.limits.table.lock();
         table.addresses.get(&self.address).map_or(Duration::ZERO, |entry| entry.backoff.wait(now))
     }
 
-    /// Notes a failed attempt.
+    /// Records a failed attempt.
     pub(crate) fn failed(&self, now: Instant) {
-        if let Some(entry) = self.guard.table.lock().addresses.get_mut(&self.address) {
+        if let Some(entry) = self.limits.table.lock().addresses.get_mut(&self.address) {
             entry.backoff.failed(now);
         }
     }
 
-    /// Notes a good attempt: what went before is forgotten.
+    /// Records a successful attempt, which clears earlier failures.
     pub(crate) fn succeeded(&self) {
-        if let Some(entry) = self.guard.table.lock().addresses.get_mut(&self.address) {
+        if let Some(entry) = self.limits.table.lock().addresses.get_mut(&self.address) {
             entry.backoff = Backoff::default();
         }
     }
@@ -100,7 +100,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut table = self.guard.table.lock();
+        let mut table = self.limits.table.lock();
         table.open = table.open.saturating_sub(1);
         if let Some(entry) = table.addresses.get_mut(&self.address) {
             entry.open = entry.open.saturating_sub(1);
@@ -112,7 +112,7 @@ impl Drop for Permit {
 }
 
 impl Table {
-    /// Keeps the table within its bound by forgetting the older half of the addresses that have no connection.
+    /// Keeps the table within [`MAX_ADDRESSES`] by forgetting the older half of the addresses without a connection.
     fn make_room(&mut self) {
         if self.addresses.len() < MAX_ADDRESSES {
             return;
@@ -120,8 +120,8 @@ impl Table {
         let mut idle: Vec<_> =
             self.addresses.values().filter(|e| e.open == 0).filter_map(|e| e.backoff.last_failure()).collect();
         idle.sort_unstable();
-        let Some(cut) = idle.get(idle.len() / 2).copied() else { return };
-        self.addresses.retain(|_, e| e.open > 0 || e.backoff.last_failure().is_some_and(|at| at > cut));
+        let Some(median) = idle.get(idle.len() / 2).copied() else { return };
+        self.addresses.retain(|_, e| e.open > 0 || e.backoff.last_failure().is_some_and(|at| at > median));
     }
 }
 
@@ -131,8 +131,8 @@ mod tests {
 
     use super::*;
 
-    fn guard(connections: usize, per_address: usize) -> Arc<Guard> {
-        Guard::new(Limits { connections, per_address })
+    fn connection_limits(connections: usize, per_address: usize) -> Arc<ConnectionLimits> {
+        ConnectionLimits::new(Limits { connections, per_address })
     }
 
     fn ip(n: u8) -> IpAddr {
@@ -141,28 +141,28 @@ mod tests {
 
     #[test]
     fn places_are_counted_and_given_back() {
-        let guard = guard(3, 2);
-        let a = guard.enter(ip(1)).unwrap();
-        let _b = guard.enter(ip(1)).unwrap();
-        assert_eq!(guard.enter(ip(1)).unwrap_err(), Full::Address);
-        let _c = guard.enter(ip(2)).unwrap();
-        assert_eq!(guard.enter(ip(3)).unwrap_err(), Full::Server);
+        let limits = connection_limits(3, 2);
+        let a = limits.enter(ip(1)).unwrap();
+        let _b = limits.enter(ip(1)).unwrap();
+        assert_eq!(limits.enter(ip(1)).unwrap_err(), Full::Address);
+        let _c = limits.enter(ip(2)).unwrap();
+        assert_eq!(limits.enter(ip(3)).unwrap_err(), Full::Server);
         drop(a);
-        assert!(guard.enter(ip(1)).is_ok());
+        assert!(limits.enter(ip(1)).is_ok());
     }
 
     #[test]
     fn an_ipv6_network_counts_as_one() {
-        let guard = guard(9, 1);
-        let _a = guard.enter("2001:db8::1".parse().unwrap()).unwrap();
-        assert_eq!(guard.enter("2001:db8::2".parse().unwrap()).unwrap_err(), Full::Address);
-        assert!(guard.enter("2001:db8:0:1::2".parse().unwrap()).is_ok());
+        let limits = connection_limits(9, 1);
+        let _a = limits.enter("2001:db8::1".parse().unwrap()).unwrap();
+        assert_eq!(limits.enter("2001:db8::2".parse().unwrap()).unwrap_err(), Full::Address);
+        assert!(limits.enter("2001:db8:0:1::2".parse().unwrap()).is_ok());
     }
 
     #[test]
     fn failures_make_an_address_wait_and_are_forgiven() {
-        let guard = guard(9, 9);
-        let permit = guard.enter(ip(1)).unwrap();
+        let limits = connection_limits(9, 9);
+        let permit = limits.enter(ip(1)).unwrap();
         let now = Instant::now();
         let mut waits = Vec::new();
         for _ in 0..10 {
@@ -171,7 +171,7 @@ mod tests {
         }
         assert_eq!(waits[..4], [Duration::ZERO, Duration::ZERO, Duration::ZERO, FIRST_WAIT]);
         assert_eq!(waits[9], MAX_WAIT);
-        assert_eq!(guard.enter(ip(2)).unwrap().wait(now), Duration::ZERO);
+        assert_eq!(limits.enter(ip(2)).unwrap().wait(now), Duration::ZERO);
         assert_eq!(permit.wait(now + FORGIVE_AFTER), Duration::ZERO);
         permit.succeeded();
         assert_eq!(permit.wait(now), Duration::ZERO);
@@ -179,12 +179,12 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let guard = guard(9, 9);
+        let limits = connection_limits(9, 9);
         let now = Instant::now();
         for n in 0..(MAX_ADDRESSES as u32 + 10) {
-            let permit = guard.enter(IpAddr::from(n.to_be_bytes())).unwrap();
+            let permit = limits.enter(IpAddr::from(n.to_be_bytes())).unwrap();
             permit.failed(now + Duration::from_millis(n.into()));
         }
-        assert!(guard.table.lock().addresses.len() <= MAX_ADDRESSES);
+        assert!(limits.table.lock().addresses.len() <= MAX_ADDRESSES);
     }
 }
