@@ -196,11 +196,11 @@ impl<F: Clone> Continuity<F> {
     }
 
     /// Adds video to an output that had none. It begins at the next whole second, and drives the timeline from then on.
-    pub fn add_video(&mut self, fps: (u32, u32), slate: bool) {
-        self.config = Config { fps, slate, video: true, ..self.config };
+    pub fn add_video(&mut self, frame_rate: FrameRate, slate: bool) {
+        self.config = Config { frame_rate, slate, video: true, ..self.config };
         let furthest = self.furthest_audio();
         if let (Some(timeline), Some(furthest)) = (&mut self.timeline, furthest) {
-            (timeline.ticks, timeline.tick) = (tick_grid(fps, whole_second_after(furthest)), 0);
+            (timeline.ticks, timeline.tick) = (TickGrid::new(frame_rate, whole_second_after(furthest)), 0);
             self.audio_tracks.iter_mut().for_each(|track| track.last_usable = self.now);
         }
     }
@@ -268,7 +268,7 @@ impl<F: Clone> Continuity<F> {
     // the same segment again.
     fn start(&mut self, first: Timestamp, arrived: TimeDelta) {
         let begin = whole_second_after(first);
-        let (clock, ticks) = (Clock::new(begin, arrived), tick_grid(self.config.fps, begin));
+        let (clock, ticks) = (Clock::new(begin, arrived), TickGrid::new(self.config.frame_rate, begin));
         self.timeline = Some(Timeline { clock, ticks, tick: 0 });
         self.audio_tracks.iter_mut().for_each(|track| track.begin(begin, self.now));
         self.resync.begin(begin - first);
@@ -289,10 +289,6 @@ impl<F: Clone> Continuity<F> {
         }
         self.upcoming.push_back((at, frame));
     }
-}
-
-fn tick_grid(fps: (u32, u32), origin: Timestamp) -> TickGrid {
-    TickGrid::new(FrameRate::new(fps.0, fps.1), origin)
 }
 
 fn whole_second_after(at: Timestamp) -> Timestamp {

@@ -1,12 +1,12 @@
 //! Configuration, output and stats of a [`Continuity`](super::Continuity).
 
-use media::Timestamp;
+use media::{FrameRate, Timestamp};
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Video frames per second as a fraction, so that 30000/1001 is exact.
-    pub fps: (u32, u32),
+    /// Frame rate of the video.
+    pub frame_rate: FrameRate,
     /// Audio samples per second, for each channel.
     pub sample_rate: u32,
     /// Number of audio channels. Their samples are interleaved.

@@ -116,13 +116,20 @@ impl<F: Clone> Continuity<F> {
 
 #[cfg(test)]
 mod tests {
-    use media::Timescale;
+    use media::{FrameRate, Timescale};
 
     use super::super::Config;
     use super::*;
 
     fn drained(video: bool) -> (usize, usize) {
-        let config = Config { fps: (25, 1), sample_rate: 48_000, channels: 1, audio_tracks: 2, video, slate: true };
+        let config = Config {
+            frame_rate: FrameRate::new(25, 1),
+            sample_rate: 48_000,
+            channels: 1,
+            audio_tracks: 2,
+            video,
+            slate: true,
+        };
         let mut continuity = Continuity::new(config);
         for n in 0..10 {
             let now = TimeDelta::from_millis(40 * n);

@@ -1,6 +1,6 @@
 //! Several audio tracks side by side, and video that joins them.
 
-use media::{TimeDelta, Timestamp};
+use media::{FrameRate, TimeDelta, Timestamp};
 use slate::Continuity;
 use slate::continuity::{BLOCK_SAMPLES, Config, Output, VideoContent};
 
@@ -126,7 +126,7 @@ fn video_that_joins_begins_at_a_whole_second_without_a_discontinuity() {
         let mut tracks = Tracks::new(2, false);
         tracks.play(3_300, &[0, 1], false);
         assert!(tracks.content.is_empty());
-        tracks.continuity.add_video((25, 1), true);
+        tracks.continuity.add_video(FrameRate::new(25, 1), true);
         for step in 0..(5_000 / frames_apart) {
             let at = 3_300 + step * frames_apart;
             tracks.continuity.push_video(Timestamp::ZERO + ms(at), ms(at), ms(at));
@@ -175,7 +175,7 @@ fn play_random(seed: u64) {
                 tracks.audible.push(vec![0.0; so_far]);
             }
             2 if !content => {
-                tracks.continuity.add_video((25, 1), true);
+                tracks.continuity.add_video(FrameRate::new(25, 1), true);
                 content = true;
             }
             3 => late = random.below(4) * 150,

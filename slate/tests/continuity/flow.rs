@@ -1,6 +1,6 @@
 //! Steady media: frame rates, jitter, and absent tracks.
 
-use media::{TimeDelta, Timestamp};
+use media::{FrameRate, TimeDelta, Timestamp};
 use slate::continuity::Config;
 
 use crate::simulation::{Content, Event, Events, RATE, Simulation, audio, both, config, merged, ms, video};
@@ -52,8 +52,8 @@ fn lower_and_higher_frame_rates_are_converted() {
 
 #[test]
 fn an_odd_rate_is_kept_for_an_hour() {
-    let fps = (30_000, 1_001);
-    let mut sim = Simulation::new(Config { fps, ..config(30) });
+    let frame_rate = FrameRate::new(30_000, 1_001);
+    let mut sim = Simulation::new(Config { frame_rate, ..config(30) });
     sim.play(video(30, 0, 3_600_000, 0), 3_600_000);
     // The simulation asserts that each tick is at its time.
     assert!((107_880..107_900).contains(&sim.ticks.len()), "{}", sim.ticks.len());

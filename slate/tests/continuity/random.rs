@@ -1,6 +1,6 @@
 //! Random input: the output is uninterrupted, near the clock, and queues stay short.
 
-use media::Timestamp;
+use media::{FrameRate, Timestamp};
 use slate::continuity::Config;
 
 use crate::simulation::{Content, Event, Events, Simulation, audio, both, config, delayed, lost, merged, ms, video};
@@ -65,8 +65,13 @@ impl Random {
 fn play(seed: u64) {
     let mut random = Random::new(seed);
     let has_video = !random.one_in(5);
-    let fps = [(25, 1), (30, 1), (30_000, 1_001), (60, 1), (7, 1)][random.below(5) as usize];
-    let mut sim = Simulation::new(Config { fps, video: has_video, slate: random.one_in(2), ..config(25) });
+    let (frames, seconds) = [(25, 1), (30, 1), (30_000, 1_001), (60, 1), (7, 1)][random.below(5) as usize];
+    let mut sim = Simulation::new(Config {
+        frame_rate: FrameRate::new(frames, seconds),
+        video: has_video,
+        slate: random.one_in(2),
+        ..config(25)
+    });
     let (mut from, mut all) = (0, Vec::new());
     while from < 60_000 {
         let to = from + 1_000 + random.below(20_000);

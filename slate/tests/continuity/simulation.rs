@@ -1,6 +1,6 @@
 //! Simulation of a contribution, a clock and a viewer.
 
-use media::{TimeDelta, Timescale, Timestamp};
+use media::{FrameRate, TimeDelta, Timescale, Timestamp};
 use slate::Continuity;
 use slate::continuity::{BLOCK_SAMPLES, Config, Output, VideoContent};
 
@@ -20,7 +20,14 @@ pub(crate) fn samples(n: i64) -> TimeDelta {
 }
 
 pub(crate) fn config(fps: u32) -> Config {
-    Config { fps: (fps, 1), sample_rate: RATE, channels: 1, audio_tracks: 1, video: true, slate: true }
+    Config {
+        frame_rate: FrameRate::new(fps, 1),
+        sample_rate: RATE,
+        channels: 1,
+        audio_tracks: 1,
+        video: true,
+        slate: true,
+    }
 }
 
 /// A frame, represented by its capture time.
@@ -176,7 +183,7 @@ impl Simulation {
     }
 
     fn tick(&self, n: usize) -> TimeDelta {
-        Timescale::new(self.config.fps.0).delta(n as i64 * i64::from(self.config.fps.1))
+        self.config.frame_rate.span(n as i64)
     }
 
     fn block(&self, n: i64) -> TimeDelta {
