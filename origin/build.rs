@@ -1,6 +1,7 @@
-//! Installs hls.js by `npm ci` as its lock file pins it, and leaves it in `OUT_DIR`, plain and gzipped, to be embedded.
+//! Installs the hls.js pinned by the lock file with `npm ci`, and writes it to `OUT_DIR`, plain and gzipped, for
+//! embedding.
 //!
-//! The player's code is not in the tree; a changed `package.json` or lock file is the only reason to install again.
+//! The player's code is not in the tree. It is installed again only when `package.json` or the lock file changes.
 
 use std::error::Error;
 use std::io::Write;
@@ -8,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// The build of hls.js with alternate audio, which the light one lacks.
+/// Build of hls.js with alternate audio, which the light build lacks.
 const PLAYER: &str = "node_modules/hls.js/dist/hls.min.js";
-/// What pins the player.
+/// Files that pin the player.
 const PINS: [&str; 2] = ["package.json", "package-lock.json"];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -39,11 +40,11 @@ fn npm_ci(dir: &Path) -> Result<(), Box<dyn Error>> {
     if done.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&done.stderr);
-    Err(format!("`npm ci` failed in {}, is the package registry reachable? It said:\n{said}", dir.display()).into())
+    let output = String::from_utf8_lossy(&done.stderr);
+    Err(format!("`npm ci` failed in {}, is the package registry reachable? Output:\n{output}", dir.display()).into())
 }
 
-/// The version that was installed; it becomes a part of the player's URL.
+/// Returns the installed version, which becomes a part of the player's URL.
 fn version(dir: &Path) -> Result<String, Box<dyn Error>> {
     let manifest = fs::read_to_string(dir.join("node_modules/hls.js/package.json"))?;
     let rest = manifest.split_once("\"version\":").ok_or("hls.js's package.json names no version")?.1;

@@ -1,4 +1,4 @@
-//! Settings of the server, each with what happens at the bound.
+//! Settings of the server, each with the effect of reaching its bound.
 
 use std::time::Duration;
 
@@ -7,31 +7,32 @@ const MIN_TICK: Duration = Duration::from_millis(20);
 /// Longest step of the workers' coarse clock.
 const MAX_TICK: Duration = Duration::from_millis(500);
 
-/// Settings of a [`crate::Server`].
+/// Settings of a [`Server`](crate::Server).
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Threads that serve, each with a runtime of its own.
+    /// Number of serving threads, each with its own runtime.
     pub workers: usize,
-    /// Connections of viewers open at once, over all workers; at the bound playback is refused with 503 on further ones.
+    /// Maximum of open viewer connections over all workers. Beyond it, playback on a further connection is refused with
+    /// 503.
     pub max_connections: usize,
-    /// Connections beyond those of viewers, so that the fallback is reached however many viewers there are; at the bound
-    /// new ones wait in the kernel's queue.
+    /// Connections beyond [`max_connections`](Self::max_connections), so that the [`Fallback`](crate::Fallback) stays
+    /// reachable however many viewers there are. Beyond them, a new connection waits in the kernel's queue.
     pub spare_connections: usize,
-    /// A request's line and headers, and a TLS handshake, must be complete after this long, or the connection is closed.
+    /// Time limit for the request line and headers, and for the TLS handshake. The connection is closed after it.
     pub header_timeout: Duration,
-    /// A connection without a request is closed after this long.
+    /// Time after which a connection without a request is closed.
     pub idle_timeout: Duration,
-    /// A connection whose peer takes no byte of an answer for this long is closed.
+    /// Time after which a connection is closed because its peer accepts no byte of an answer.
     pub write_stall: Duration,
-    /// Bytes of a request's line and headers; beyond, the answer is 431.
+    /// Maximum size of a request line with its headers, in bytes. A larger one gets 431.
     pub max_head_bytes: usize,
-    /// Header fields in a request; beyond, the answer is 431.
+    /// Maximum number of header fields in a request. A request with more gets 431.
     pub max_headers: usize,
-    /// Streams open at once on an HTTP/2 connection; the peer must not open more.
+    /// Maximum number of concurrent streams on an HTTP/2 connection. The peer must not open more.
     pub max_h2_streams: u32,
-    /// How long the first answer of a broadcast waits for a whole segment; then 503.
+    /// Time that the first request of a broadcast waits for a whole segment. The answer after it is 503.
     pub first_answer: Duration,
-    /// How long answers in flight may take to finish once the server stops; then their connections are closed.
+    /// Time that answers in flight get to finish after the server stops. Their connections are closed after it.
     pub drain: Duration,
 }
 
@@ -54,13 +55,14 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Step of the coarse clock: fine enough for the shortest of the timeouts.
+    /// Returns the step of the coarse clock, which is fine enough for the shortest of the timeouts.
     pub(crate) fn tick(&self) -> Duration {
         let shortest = self.header_timeout.min(self.idle_timeout).min(self.write_stall).min(self.first_answer);
         (shortest / 4).clamp(MIN_TICK, MAX_TICK)
     }
 
-    /// `duration` in steps of the coarse clock, rounded up, and one more because the step under way counts for nothing.
+    /// Converts `duration` to steps of the coarse clock, rounded up. One step is added because the current one counts
+    /// for nothing.
     pub(crate) fn ticks(&self, duration: Duration) -> u32 {
         let steps = duration.as_nanos().div_ceil(self.tick().as_nanos());
         u32::try_from(steps).unwrap_or(u32::MAX - 1).saturating_add(1)

@@ -1,12 +1,12 @@
-//! What can fail when the server starts; a failing connection or request is that connection's own matter.
+//! Errors at the start of the server. The failure of a connection or request stays with that connection.
 
-/// Why a server could not start.
+/// Reason why a [`Server`](crate::Server) could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A listening socket could not be taken over.
+    /// A listening socket could not be handed to a worker.
     #[error("cannot listen: {0}")]
     Listen(#[source] std::io::Error),
-    /// A worker's thread or runtime could not be made.
+    /// The thread or runtime of a worker could not be created.
     #[error("cannot start a playback worker: {0}")]
     Worker(#[source] std::io::Error),
 }

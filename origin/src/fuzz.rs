@@ -1,4 +1,4 @@
-//! Bodies of the fuzz targets, compiled with the library so that a change of it cannot leave them behind.
+//! Bodies of the fuzz targets. They compile with the library, so that a change of the library cannot leave them behind.
 
 use packager::uri;
 
@@ -7,8 +7,9 @@ use crate::http::request::{Head, Request};
 use crate::playback::directives::Directives;
 use crate::playback::route::Route;
 
-/// Reads `data` as a request's head, as its path and query, and as a `Range`. A head ends where it says whatever follows,
-/// what is a path of playback has no other spelling, and a range never reaches past the end.
+/// Parses `data` as the head of a request, as a path with a query, and as a `Range` header. Asserts that the end of a
+/// head does not depend on what follows it, that a playback path has a single spelling, and that a range never reaches
+/// past the end.
 pub fn request_path(data: &[u8]) {
     if let Head::Plain(request, length) = Request::parse(data) {
         let (head, _) = data.split_at(length);

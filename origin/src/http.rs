@@ -1,4 +1,4 @@
-//! HTTP: connections, requests as they are read, and answers as they are written.
+//! HTTP: connections, parsing of requests, and writing of answers.
 
 pub(crate) mod body;
 pub(crate) mod connection;

@@ -1,16 +1,16 @@
-//! Folds a broadcast's packaged log into a window in memory and serves it.
+//! Folds the packaged log of a broadcast into a window in memory, and serves that window over HTTP.
 //!
-//! The writer of a broadcast appends events to a [`Broadcast`]; a [`Server`] finds it by its playback id in a
-//! [`PlaybackResolver`] and answers viewers: playlists, init sections, segments, parts, and the page to watch them on. All other
-//! requests go to a [`Fallback`].
+//! The writer of a broadcast appends events to a [`Broadcast`]. A [`Server`] finds the broadcast by its playback id
+//! with a [`PlaybackResolver`], and answers viewers: playlists, init sections, segments, parts, and the watch page. A
+//! [`Fallback`] answers all other requests.
 //!
 //! ```text
-//! append ─► window ─► gates ─► pump of each worker ─► its blocked readers
-//!                └──► playlists, rendered once a version ─► bytes shared by all readers
+//! append ─► window ─► wait points ─► waker of each worker ─► its blocked readers
+//!                └──► playlists, rendered once per version ─► bytes shared by all readers
 //! ```
 //!
-//! Invariants: a payload byte is never copied on its way to the socket; nothing about a reader is ever waited for by the
-//! writer; no connection has a timer, and none that is plain HTTP/1.1 a buffer, of its own.
+//! Invariants: no payload byte is copied on its way to the socket. The writer never waits for a reader. No connection
+//! has a timer of its own, and no plain HTTP/1.1 connection has a buffer of its own.
 
 mod api;
 mod config;

@@ -1,4 +1,4 @@
-//! Playback: the broadcast in memory, what a URL asks of it, and the answer.
+//! Playback: the broadcast in memory, the request that a URL stands for, and the answer to it.
 
 pub(crate) mod broadcast;
 pub(crate) mod directives;

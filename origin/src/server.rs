@@ -1,4 +1,4 @@
-//! The server: its listeners, its workers, its end.
+//! The server: starts the workers on their listeners, and waits for their end.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::stats::Stats;
 use crate::worker::context::Shared;
 use crate::worker::{Admission, Worker, WorkerListener};
 
-/// A bound socket to serve.
+/// Bound socket to serve.
 pub struct Listener {
     socket: TcpListener,
     tls: Option<TlsProvider>,
@@ -33,7 +33,7 @@ impl Listener {
         Self { socket, tls: Some(provider) }
     }
 
-    /// The same socket for one more worker; needs a runtime around it.
+    /// Clones the socket for one more worker. Must be called within that worker's runtime.
     fn for_worker(&self) -> std::io::Result<WorkerListener> {
         let socket = self.socket.try_clone()?;
         socket.set_nonblocking(true)?;
@@ -49,8 +49,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the workers; they serve `listeners` until `stop` is cancelled. Requests that are not for playback go to
-    /// `fallback`, on the worker's own single-threaded runtime.
+    /// Starts the workers, which serve `listeners` until `stop` is cancelled. A request that is not for playback goes
+    /// to `fallback`, on the worker's own single-threaded runtime.
     pub fn start(
         config: Config,
         resolver: Arc<dyn PlaybackResolver>,
@@ -64,7 +64,7 @@ impl Server {
         let permits = |number: usize| Arc::new(Semaphore::new(number.min(Semaphore::MAX_PERMITS)));
         let admission = Admission {
             viewers: permits(config.max_connections),
-            // Each worker takes one for each listener while it waits for a connection there.
+            // Each worker holds one permit per listener while it waits for a connection there.
             spare: permits(config.spare_connections.saturating_add(count.saturating_mul(listeners.len()))),
         };
         let shared = Arc::new(Shared { config, resolver, fallback });
@@ -86,12 +86,12 @@ impl Server {
         Ok(Self { stats, workers })
     }
 
-    /// The counters, for the metrics.
+    /// Returns the counters of the server.
     pub fn stats(&self) -> Stats {
         self.stats.clone()
     }
 
-    /// Waits until the stopped server has answered what was in flight, or given up on it.
+    /// Waits until the stopped server has sent all answers in flight, or has closed their connections.
     pub async fn stopped(&self) {
         self.workers.wait().await;
     }

@@ -1,13 +1,13 @@
-//! What the server counts of itself, for the metrics.
+//! Counters of the server, for the metrics.
 //!
-//! Each worker counts in its own [`Counters`], so that counting never makes two cores contend.
+//! Each worker has its own [`Counters`], so that counting never makes two cores contend.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 
-/// What a request asked for.
+/// Kind of resource that a request asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RouteKind {
     /// The multivariant playlist.
@@ -20,16 +20,16 @@ pub enum RouteKind {
     Segment,
     /// A part.
     Part,
-    /// The watch page and what it loads.
+    /// The watch page and the files it loads.
     Watch,
-    /// A path of the playback routes that names nothing.
+    /// A path under the playback routes that names nothing.
     Unknown,
-    /// What the server hands on: the API, metrics, health.
+    /// A request for the [`Fallback`](crate::Fallback): the API, metrics, health.
     Fallback,
 }
 
 impl RouteKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 8] = [
         Self::Multivariant,
         Self::Playlist,
@@ -41,7 +41,7 @@ impl RouteKind {
         Self::Fallback,
     ];
 
-    /// Its name as a metric's label.
+    /// Returns the name of this kind as a metric's label.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Multivariant => "multivariant",
@@ -56,10 +56,10 @@ impl RouteKind {
     }
 }
 
-/// Status classes, from 1xx to 5xx.
+/// Number of status classes, from 1xx to 5xx.
 pub const STATUS_CLASSES: usize = 5;
 
-/// One worker's counters; each thread writes its own.
+/// Counters of one worker, written by its thread only.
 #[repr(align(128))]
 #[derive(Default, Debug)]
 pub(crate) struct Counters {
@@ -86,7 +86,7 @@ pub(crate) fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
 }
 
-/// The counters of all workers of a server; cheap to clone, outlives the server.
+/// Counters of all workers of a [`Server`](crate::Server). Cheap to clone; outlives the server.
 #[derive(Clone, Debug)]
 pub struct Stats {
     workers: Arc<[Arc<Counters>]>,
@@ -102,11 +102,11 @@ impl Stats {
     }
 
     fn sum(&self, counter: impl Fn(&Counters) -> &AtomicU64) -> u64 {
-        // Gauges may be raised and lowered on different workers, so the sum wraps.
+        // A gauge may be raised and lowered on different workers, so the sum wraps.
         self.workers.iter().fold(0, |sum, worker| sum.wrapping_add(counter(worker).load(Ordering::Relaxed)))
     }
 
-    /// Requests answered for `kind` with a status of `class` hundred.
+    /// Returns the number of requests of `kind` answered with a status of the given `class` (2 for 2xx).
     pub fn requests(&self, kind: RouteKind, class: usize) -> u64 {
         self.workers
             .iter()
@@ -115,37 +115,37 @@ impl Stats {
             .sum()
     }
 
-    /// Bytes that went to the sockets, TLS and HTTP headers included.
+    /// Returns the number of bytes written to sockets, including TLS and HTTP headers.
     pub fn bytes_sent(&self) -> u64 {
         self.sum(|c| &c.bytes_sent)
     }
 
-    /// Bytes that came from the sockets.
+    /// Returns the number of bytes read from sockets.
     pub fn bytes_received(&self) -> u64 {
         self.sum(|c| &c.bytes_received)
     }
 
-    /// Readers that wait for a part, a segment or a first playlist now.
+    /// Returns the number of readers that currently wait for a part, a segment or a first playlist.
     pub fn blocked_readers(&self) -> u64 {
         self.sum(|c| &c.blocked)
     }
 
-    /// Connections open now.
+    /// Returns the number of open connections.
     pub fn open_connections(&self) -> u64 {
         self.sum(|c| &c.connections)
     }
 
-    /// Connections accepted since the start.
+    /// Returns the number of connections accepted since the start.
     pub fn accepted_connections(&self) -> u64 {
         self.sum(|c| &c.accepted)
     }
 
-    /// Connections closed because their peer took no byte for too long.
+    /// Returns the number of connections closed because their peer accepted no byte for too long.
     pub fn stall_closes(&self) -> u64 {
         self.sum(|c| &c.stall_closes)
     }
 
-    /// Connections closed because no complete request came in time.
+    /// Returns the number of connections closed because no complete request arrived in time.
     pub fn timeout_closes(&self) -> u64 {
         self.sum(|c| &c.timeout_closes)
     }

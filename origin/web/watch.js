@@ -1,128 +1,131 @@
-// The watch page: plays one playback id with hls.js, or natively where there is no MSE, and says how it goes.
-// For tests, `window.weir` holds the player and `stats()`.
+// The watch page: plays one playback id with hls.js, or natively in a browser without MSE, and shows the state of playback.
+// `window.weir` exposes the player and `stats()` to tests.
 "use strict";
 (() => {
   const RETRY_MS = 1500;
   const REFRESH_MS = 500;
+  // Distance behind the target latency at which the badge offers to go live.
   const LATE_SECONDS = 4;
+  // Time that the first playlist may take; the server holds the answer until there is something to play.
   const FIRST_ANSWER_MS = 40000;
-  // A level that had to be left gets another chance after so long: the server may have been too busy to encode it.
+  // A withdrawn level is tried again after this time, because the server may only have been too busy to encode it.
   const PENALTY_MS = 20000;
-  // What was under way of a level when it had to be left comes within this time.
-  const UNDER_WAY_MS = 2000;
-  // Catching up: from this distance to the target latency on, by this share of it, and no faster than this.
-  const NEAR_SECONDS = 0.05;
+  // Media of a withdrawn level that was already requested arrives within this time.
+  const IN_FLIGHT_MS = 2000;
+  // Catching up starts at this distance from the target latency. The playback rate rises by this share of the distance, up
+  // to the maximum.
+  const MIN_DISTANCE_SECONDS = 0.05;
   const CATCH_UP_SHARE = 0.15;
-  const FASTEST = 1.5;
-  // What stays in hand while catching up: a part and half of the next one, or a whole segment and a second.
-  const PARTS_IN_HAND = 1.5;
-  // Catching up begins only after this long without a stall and with enough buffered all the time, because a stream whose
-  // tracks come unevenly needs what it has buffered.
-  const CALM_MS = 8000;
-  // The picture stands for so long behind the end: nothing more will come.
-  const STILL_MS = 1500;
+  const MAX_RATE = 1.5;
+  // Buffer to keep while catching up, in parts. Without parts it is one target duration and a second.
+  const MIN_BUFFERED_PARTS = 1.5;
+  // Catching up starts only after this time without a stall and with the minimum buffered throughout, because a stream whose
+  // tracks arrive unevenly needs its buffer.
+  const STABLE_MS = 8000;
+  // Playback that has not moved for this time near the end of an ended playlist is over.
+  const FROZEN_MS = 1500;
 
   const $ = (id) => document.getElementById(id);
   const video = $("video");
   const source = `/${document.body.dataset.playbackId}.m3u8${location.search}`;
-  const seen = { stalls: 0, fatal: [], errors: 0, started: false, ended: false };
-  // Levels that the server does not encode any more, and since when: it answers 404 to those who follow them.
-  const left = new Map();
+  const state = { stalls: 0, fatal: [], errors: 0, started: false, ended: false };
+  // Levels that the server has withdrawn, with the time of the last 404 to a reload of their playlist.
+  const withdrawn = new Map();
   let hls = null;
   let retry = 0;
-  // Where the media of the broadcast lies that is shown, and of the one that has ended: its playlists stay for a while.
-  let current = null;
-  let over = null;
-  let moved = { at: 0, position: 0 };
-  // Since when playback neither stalled nor came near to it.
-  let calmSince = performance.now();
+  // Media folders of the broadcast being played and of the last one that ended, whose playlists stay available for a while.
+  let currentFolder = null;
+  let endedFolder = null;
+  let lastMove = { at: 0, position: 0 };
+  // Time since which playback has not stalled and the buffer has not fallen to its minimum.
+  let stableSince = performance.now();
 
-  function veil(message, hint, final) {
+  function showMessage(message, hint, final) {
     $("message").textContent = message;
     $("hint").textContent = hint || "";
-    $("veil").toggleAttribute("data-final", Boolean(final));
-    $("veil").hidden = false;
-    // The controls have a spinner of their own.
+    $("overlay").toggleAttribute("data-final", Boolean(final));
+    $("overlay").hidden = false;
+    // The native controls would show a second spinner.
     video.controls = false;
   }
 
-  function unveil() {
-    $("veil").hidden = true;
+  function hideMessage() {
+    $("overlay").hidden = true;
     video.controls = true;
   }
 
-  function badge(state, text) {
-    $("badge").dataset.state = state;
+  function setBadge(mode, text) {
+    $("badge").dataset.state = mode;
     $("badge").textContent = text;
   }
 
   function waitForStart() {
-    badge("waiting", "Waiting");
-    veil("Waiting for the stream to start…", "The picture appears by itself as soon as the encoder sends.");
+    setBadge("waiting", "Waiting");
+    showMessage("Waiting for the stream to start…", "Playback starts automatically when the encoder connects.");
   }
 
-  function again(start) {
+  function retryLater(start) {
     clearTimeout(retry);
     retry = setTimeout(start, RETRY_MS);
   }
 
-  // What an answer without a playlist means, and what to do about it. True if it is worth asking again.
-  function explain(status) {
+  // Explains an answer without a playlist. Returns true if it is worth trying again.
+  function explainStatus(status) {
     switch (status) {
       case 412:
         waitForStart();
         return true;
       case 404:
-        badge("waiting", "Not found");
-        veil("There is no such stream.", "Check the address: the last part of it must be a playback ID.", true);
+        setBadge("waiting", "Not found");
+        showMessage("There is no such stream.", "Check the address: the last part of it must be a playback ID.", true);
         return false;
       case 401:
       case 403:
-        badge("waiting", "No access");
-        veil("This stream needs a valid token.", "Ask whoever runs it for a new link.", true);
+        setBadge("waiting", "No access");
+        showMessage("This stream needs a valid token.", "Ask its owner for a new link.", true);
         return false;
       case 503:
         waitForStart();
-        veil("The stream is about to start…", "The encoder is connected, but a whole segment has not come yet.");
+        showMessage("The stream is about to start…", "The encoder is connected, but has not sent a whole segment yet.");
         return true;
       default:
-        badge("waiting", "Offline");
-        veil("The server cannot be reached.", "Check the network; this page tries again by itself.");
+        setBadge("waiting", "Offline");
+        showMessage("The server cannot be reached.", "Check the network. This page retries automatically.");
         return true;
     }
   }
 
-  function ended() {
-    if (seen.ended) return;
-    over = current;
-    seen.ended = true;
-    seen.started = false;
+  function showEnded() {
+    if (state.ended) return;
+    endedFolder = currentFolder;
+    state.ended = true;
+    state.started = false;
     for (const fact of ["latency", "level", "buffered"]) $(fact).textContent = "–";
     stop();
     $("unmute").hidden = true;
-    badge("waiting", "Ended");
-    veil("The stream has ended.", "This page goes on by itself when it starts again.", true);
-    again(awaitNext);
+    setBadge("waiting", "Ended");
+    showMessage("The stream has ended.", "Playback continues automatically when it starts again.", true);
+    retryLater(awaitNextBroadcast);
   }
 
-  const folder = (url) => new URL(".", url).pathname;
+  const folderOf = (url) => new URL(".", url).pathname;
 
-  // Asks until the playlist points to another broadcast than the one that has ended.
-  async function awaitNext() {
-    const { place } = await look();
-    if (place && place !== over) window.weir.start();
-    else again(awaitNext);
+  // Polls the playlist until it points to another broadcast than the one that has ended.
+  async function awaitNextBroadcast() {
+    const { folder } = await fetchPlaylist();
+    if (folder && folder !== endedFolder) window.weir.start();
+    else retryLater(awaitNextBroadcast);
   }
 
-  // Where the playlist points to, and the status of the answer; 0 for none.
-  async function look() {
+  // Returns the status of the answer (0 if there is none) and the media folder that the playlist points to.
+  async function fetchPlaylist() {
     try {
       const answer = await fetch(source, { cache: "no-store" });
       const text = answer.ok ? await answer.text() : "";
       const line = text.split("\n").find((found) => found && !found.startsWith("#"));
-      return { status: answer.status, place: line ? folder(new URL(line, answer.url)) : null };
+      return { status: answer.status, folder: line ? folderOf(new URL(line, answer.url)) : null };
     } catch {
-      return { status: 0, place: null };
+      return { status: 0, folder: null };
     }
   }
 
@@ -134,70 +137,72 @@
 
   function startHls() {
     stop();
-    left.clear();
-    seen.ended = false;
-    seen.started = false;
-    // The first answer is held until there is something to play.
-    const patient = { default: { maxTimeToFirstByteMs: FIRST_ANSWER_MS, maxLoadTimeMs: FIRST_ANSWER_MS, timeoutRetry: null, errorRetry: null } };
+    withdrawn.clear();
+    state.ended = false;
+    state.started = false;
+    // The server holds the first answer until there is something to play.
+    const manifestLoadPolicy = { default: { maxTimeToFirstByteMs: FIRST_ANSWER_MS, maxLoadTimeMs: FIRST_ANSWER_MS, timeoutRetry: null, errorRetry: null } };
     hls = new Hls({
       lowLatencyMode: true,
-      // The page catches up by itself, see below: hls.js does not with less than a second in hand.
+      // hls.js 1.7: it does not catch up with less than a second buffered, so catchUp() does it instead.
       maxLiveSyncPlaybackRate: 1,
       liveSyncOnStallIncrease: 0.2,
       maxBufferLength: 12,
       maxMaxBufferLength: 30,
       errorPenaltyExpireMs: PENALTY_MS,
-      manifestLoadPolicy: patient,
+      manifestLoadPolicy,
     });
     hls.on(Hls.Events.ERROR, onError);
-    hls.on(Hls.Events.LEVEL_LOADED, knowPlace);
-    hls.on(Hls.Events.FRAG_BUFFERED, stayAway);
+    hls.on(Hls.Events.LEVEL_LOADED, onLevelLoaded);
+    hls.on(Hls.Events.FRAG_BUFFERED, keepPenalty);
     hls.loadSource(source);
     hls.attachMedia(video);
   }
 
-  function knowPlace(_event, { details }) {
-    current = folder(details.url);
-    // Who comes after the end is not shown the last minute again. hls.js must not go while it tells.
-    if (!details.live && !seen.started) setTimeout(ended, 0);
+  function onLevelLoaded(_event, { details }) {
+    currentFolder = folderOf(details.url);
+    // A viewer who opens the page after the end is not shown the last minute again. hls.js must not be destroyed within its
+    // own event.
+    if (!details.live && !state.started) setTimeout(showEnded, 0);
   }
 
-  // hls.js forgives a level whose media arrives, also if it was under way: it would be back at once, and lose a second.
-  function stayAway(_event, { frag }) {
-    const since = left.get(frag.level);
+  // hls.js 1.7: it forgives a level when media of it arrives, even if that was requested before the 404. It would return to
+  // the level immediately and lose a second, so the penalty is set again.
+  function keepPenalty(_event, { frag }) {
+    const since = withdrawn.get(frag.level);
     const level = hls.levels[frag.level];
-    if (frag.type !== "main" || !level || !(performance.now() - since < UNDER_WAY_MS)) return;
+    if (frag.type !== "main" || !level || !(performance.now() - since < IN_FLIGHT_MS)) return;
     level.loadError = 1;
     level.loadErrorTime = since;
   }
 
   function onError(_event, data) {
-    seen.errors += 1;
+    state.errors += 1;
     const status = data.response ? data.response.code : 0;
-    if (data.details === Hls.ErrorDetails.LEVEL_LOAD_ERROR && status === 404) left.set(data.context.level, performance.now());
+    if (data.details === Hls.ErrorDetails.LEVEL_LOAD_ERROR && status === 404) withdrawn.set(data.context.level, performance.now());
     if (!data.fatal) return;
-    const quiet = data.details === Hls.ErrorDetails.MANIFEST_LOAD_ERROR && (status === 412 || status === 503);
-    if (!quiet) seen.fatal.push({ type: data.type, details: data.details, status });
-    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && seen.fatal.length < 4) {
-      veil("The picture broke off.", "Trying to recover…");
+    const expected = data.details === Hls.ErrorDetails.MANIFEST_LOAD_ERROR && (status === 412 || status === 503);
+    if (!expected) state.fatal.push({ type: data.type, details: data.details, status });
+    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && state.fatal.length < 4) {
+      showMessage("Playback was interrupted.", "Trying to recover…");
       hls.recoverMediaError();
       return;
     }
     if (data.type !== Hls.ErrorTypes.NETWORK_ERROR) {
-      badge("waiting", "Error");
-      veil("This browser cannot play the stream.", `Try another browser, or another codec in the encoder (${data.details}).`, true);
+      setBadge("waiting", "Error");
+      showMessage("This browser cannot play the stream.", `Try another browser, or another codec in the encoder (${data.details}).`, true);
       return;
     }
     stop();
-    if (explain(status)) again(startHls);
+    if (explainStatus(status)) retryLater(startHls);
   }
 
   async function startNative() {
-    const { status, place } = await look();
-    seen.ended = false;
-    current = place;
+    const { status, folder } = await fetchPlaylist();
+    state.ended = false;
+    currentFolder = folder;
     if (status === 200) video.src = source;
-    else if (explain(status)) again(startNative);
+    else if (explainStatus(status)) retryLater(startNative);
   }
 
   function bufferedAhead() {
@@ -209,24 +214,24 @@
     return 0;
   }
 
-  // Goes a little faster while it is further from the live edge than the playlist asks for, with enough in hand.
-  function keepUp() {
+  // Plays slightly faster while the latency is above the playlist's target and enough is buffered.
+  function catchUp() {
     const details = hls && hls.latestLevelDetails;
-    if (!details || !details.live || !seen.started || video.paused) return;
-    const behind = hls.latency - hls.targetLatency;
-    const inHand = details.partTarget ? PARTS_IN_HAND * details.partTarget : details.targetduration + 1;
+    if (!details || !details.live || !state.started || video.paused) return;
+    const distance = hls.latency - hls.targetLatency;
+    const minBuffered = details.partTarget ? MIN_BUFFERED_PARTS * details.partTarget : details.targetduration + 1;
     const now = performance.now();
-    if (bufferedAhead() <= inHand) calmSince = now;
-    const due = behind > NEAR_SECONDS && now - calmSince > CALM_MS;
-    video.playbackRate = due ? Math.min(1 + CATCH_UP_SHARE * behind, FASTEST) : 1;
+    if (bufferedAhead() <= minBuffered) stableSince = now;
+    const faster = distance > MIN_DISTANCE_SECONDS && now - stableSince > STABLE_MS;
+    video.playbackRate = faster ? Math.min(1 + CATCH_UP_SHARE * distance, MAX_RATE) : 1;
   }
 
-  // At its end hls.js says so where it has all of every track, which may fail by a scrap.
-  function seeEnd(now) {
-    if (video.currentTime !== moved.position) moved = { at: now, position: video.currentTime };
+  // hls.js 1.7: it reports the end only if every track is buffered completely, and a fraction of a frame may be missing.
+  function detectEnd(now) {
+    if (video.currentTime !== lastMove.position) lastMove = { at: now, position: video.currentTime };
     const details = hls && hls.latestLevelDetails;
-    const atEnd = details && !details.live && details.edge - video.currentTime < details.targetduration;
-    if (atEnd && seen.started && !video.paused && now - moved.at > STILL_MS) ended();
+    const nearEnd = details && !details.live && details.edge - video.currentTime < details.targetduration;
+    if (nearEnd && state.started && !video.paused && now - lastMove.at > FROZEN_MS) showEnded();
   }
 
   function latency() {
@@ -241,11 +246,11 @@
       native: !hls,
       latency: latency(),
       targetLatency: hls ? hls.targetLatency : null,
-      stalls: seen.stalls,
-      fatal: seen.fatal.slice(),
-      errors: seen.errors,
-      started: seen.started,
-      ended: seen.ended,
+      stalls: state.stalls,
+      fatal: state.fatal.slice(),
+      errors: state.errors,
+      started: state.started,
+      ended: state.ended,
       buffered: bufferedAhead(),
       currentTime: video.currentTime,
       playbackRate: video.playbackRate,
@@ -258,7 +263,7 @@
   }
 
   function refresh() {
-    seeEnd(performance.now());
+    detectEnd(performance.now());
     const now = stats();
     $("stalls").textContent = String(now.stalls);
     $("dropped").textContent = String(now.dropped);
@@ -268,9 +273,9 @@
     const level = hls && hls.levels[hls.currentLevel];
     const rate = level && level.bitrate ? ` · ${(level.bitrate / 1e6).toFixed(1)} Mbit/s` : "";
     $("level").textContent = now.height ? `${now.height}p${rate}` : `audio${rate}`;
-    if (now.ended || !$("veil").hidden) return;
+    if (now.ended || !$("overlay").hidden) return;
     const late = now.paused || now.latency > (now.targetLatency || 0) + LATE_SECONDS;
-    badge(late ? "late" : "live", late ? "Go live" : "Live");
+    setBadge(late ? "late" : "live", late ? "Go live" : "Live");
   }
 
   function goLive() {
@@ -280,21 +285,21 @@
   }
 
   video.addEventListener("playing", () => {
-    seen.started = true;
-    unveil();
+    state.started = true;
+    hideMessage();
     $("unmute").hidden = !video.muted;
   });
   video.addEventListener("waiting", () => {
-    calmSince = performance.now();
-    if (seen.started && !video.seeking && !seen.ended) seen.stalls += 1;
+    stableSince = performance.now();
+    if (state.started && !video.seeking && !state.ended) state.stalls += 1;
   });
   video.addEventListener("volumechange", () => {
     $("unmute").hidden = !video.muted;
   });
-  video.addEventListener("timeupdate", keepUp);
-  video.addEventListener("ended", ended);
+  video.addEventListener("timeupdate", catchUp);
+  video.addEventListener("ended", showEnded);
   video.addEventListener("error", () => {
-    if (!hls && video.error && video.src) again(startNative);
+    if (!hls && video.error && video.src) retryLater(startNative);
   });
   $("unmute").addEventListener("click", () => {
     video.muted = false;
@@ -313,7 +318,7 @@
     start,
   };
   if (!usesHls && !video.canPlayType("application/vnd.apple.mpegurl")) {
-    veil("This browser cannot play live streams.", "Open this page in a current version of a common browser.", true);
+    showMessage("This browser cannot play live streams.", "Open this page in a current version of a common browser.", true);
     return;
   }
   waitForStart();

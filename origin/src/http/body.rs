@@ -1,4 +1,4 @@
-//! Answer bodies: shared bytes in pieces, handed to the socket without a copy.
+//! Bodies of answers: shared pieces of memory, written to the socket without a copy.
 
 use std::io::IoSlice;
 use std::pin::Pin;
@@ -11,20 +11,21 @@ use packager::log::Payload;
 use crate::api::{BoxError, FallbackBody};
 use crate::worker::activity::RequestGuard;
 
-/// One or many pieces of shared memory that read as one buffer, so that a whole part goes out by one vectored write.
+/// One or many pieces of shared memory that read as one buffer, so that a single vectored write sends a whole part.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     source: Source,
-    /// The piece that comes next.
+    /// Index of the next piece.
     piece: usize,
-    /// Bytes of it that went before.
+    /// Bytes of that piece already sent.
     offset: usize,
     remaining: usize,
-    /// Goes with the bytes, because hyper lets go of a body before the last of them are out.
+    /// Dropped with the bytes, because hyper drops a [`Body`] before the last of them are written.
     guard: Option<RequestGuard>,
 }
 
-/// Bytes to answer with, shared with whoever published them: a clone is one reference, whatever the number of pieces.
+/// Bytes to answer with, shared with the packaged log. A clone costs one reference count, whatever the number of
+/// pieces.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     One(Bytes),
@@ -32,7 +33,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Bytes in all.
+    /// Returns the total number of bytes.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::One(bytes) => bytes.len() as u64,
@@ -61,7 +62,7 @@ impl From<Payload> for Source {
 }
 
 impl Chunk {
-    /// `len` bytes of `source` after the first `skip`; less if there are not so many.
+    /// Returns `len` bytes of `source` after the first `skip`, or fewer if `source` ends before.
     pub(crate) fn range(source: Source, skip: u64, len: u64) -> Self {
         let remaining = usize::try_from(len.min(source.len().saturating_sub(skip))).unwrap_or(usize::MAX);
         let mut offset = usize::try_from(skip).unwrap_or(usize::MAX);
@@ -129,7 +130,7 @@ impl Buf for Chunk {
     }
 }
 
-/// The body of every answer; while it or its bytes live, the connection counts as busy.
+/// Body of every answer. The connection counts as busy while the body or its [`Chunk`] lives.
 #[derive(Debug)]
 pub(crate) struct Body {
     content: Content,
@@ -207,7 +208,7 @@ mod tests {
         let mut out = Vec::new();
         while chunk.has_remaining() {
             let n = chunk.chunk().len().min(step);
-            assert!(n > 0, "a buffer with bytes left gives some");
+            assert!(n > 0, "a buffer with remaining bytes returns some");
             out.extend_from_slice(&chunk.chunk()[..n]);
             chunk.advance(n);
         }
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn every_range_of_every_cut_reads_as_the_whole_does() {
+    fn every_range_reads_like_the_same_range_of_the_whole() {
         let whole = b"abcdefgh";
         for skip in 0..=8usize {
             for len in 0..=9usize {
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn few_slices_are_filled_in_order() {
+    fn a_short_slice_list_is_filled_in_order() {
         let chunk = Chunk::range(pieces(), 2, 5);
         let mut slices = [IoSlice::new(&[]); 3];
         assert_eq!(chunk.chunks_vectored(&mut slices), 3);

@@ -1,4 +1,4 @@
-//! One connection, from accept to close: TLS if configured, HTTP/1.1 or HTTP/2, then requests.
+//! One connection from accept to close: TLS if configured, HTTP/1.1 or HTTP/2, then requests.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -26,17 +26,17 @@ use crate::playback::service::ConnectionService;
 use crate::worker::activity::ConnectionActivity;
 use crate::worker::context::WorkerContext;
 
-/// How an HTTP/2 connection with prior knowledge begins (RFC 9113 §3.4); no HTTP/1.1 method does.
+/// First bytes of an HTTP/2 connection with prior knowledge (RFC 9113 §3.4). No HTTP/1.1 method begins like this.
 const HTTP2_PREFACE_START: &[u8; 3] = b"PRI";
 
-/// Bytes an HTTP/1.1 connection may buffer of what it reads.
+/// Maximum that an HTTP/1.1 connection buffers of what it reads, in bytes.
 const H1_BUFFER: usize = 64 * 1024;
-/// Bytes kept of what a peer sends while its request waits.
+/// Maximum kept of what a peer sends while its request is blocked, in bytes.
 const MAX_EARLY_BYTES: usize = H1_BUFFER;
-/// Bytes an HTTP/2 stream may buffer of what it sends, besides the shared pieces.
+/// Maximum that an HTTP/2 stream buffers of what it sends, in bytes, besides the shared pieces.
 const H2_SEND_BUFFER: usize = 256 * 1024;
 
-/// Serves `stream` until it ends; its failures are the peer's and worth a debug line only.
+/// Serves `stream` to its end. A failure is the peer's doing, so it is logged at debug level only.
 pub(crate) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
@@ -45,11 +45,11 @@ pub(crate) async fn serve(
     tls: Option<TlsProvider>,
     stop: CancellationToken,
 ) {
-    // Parts are small and urgent, and a failure to say so only makes them late.
+    // Nagle's algorithm would delay small and urgent parts. A failure to disable it costs only that delay.
     let _ = stream.set_nodelay(true);
     let socket = Socket::new(stream, Arc::clone(&activity));
     let service = ConnectionService::new(context, activity, peer);
-    // The rarer ways are boxed, so that the many plain connections stay small.
+    // The less common protocols are boxed, which keeps the future of the many plain connections small.
     let ended = match tls {
         Some(provider) => Box::pin(serve_tls(socket, service, provider, stop)).await,
         None => serve_cleartext(Prefixed::new(socket), service, stop).await,
@@ -59,7 +59,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// How a connection ended badly.
+/// Reason why a connection failed.
 #[derive(Debug, thiserror::Error)]
 enum ConnectionError {
     #[error("{0}")]
@@ -94,8 +94,9 @@ async fn serve_tls(
     }
 }
 
-/// Serves HTTP/1.1: plain requests here, the connection from the first other one on by hyper. So a reader that waits
-/// holds its request and a place at a gate, and no buffer.
+/// Serves HTTP/1.1. Plain requests are parsed and answered here. The first other one hands the rest of the connection
+/// to hyper. A blocked reader therefore holds its request and its subscription to a
+/// [`WaitPoint`](crate::worker::wait::WaitPoint), but no buffer.
 async fn serve_http1<T>(mut io: Prefixed<T>, service: ConnectionService) -> Result<(), ConnectionError>
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -116,7 +117,7 @@ where
     }
 }
 
-/// Waits for the answer to a parked request; `None` if the peer leaves before.
+/// Waits for the answer to `blocked`. Returns `None` if the peer disconnects first.
 async fn wait<T: AsyncRead + Unpin>(
     io: &mut Prefixed<T>,
     service: &ConnectionService,
@@ -135,7 +136,7 @@ async fn serve_with_hyper<T>(io: Prefixed<T>, service: ConnectionService) -> Res
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    // Boxed, so that the many plain connections stay small.
+    // Boxed, which keeps the future of the many plain connections small.
     Ok(Box::pin(http1_builder(service.config()).serve_connection(TokioIo::new(io), service.clone())).await?)
 }
 
@@ -145,7 +146,7 @@ fn http1_builder(config: &Config) -> http1::Builder {
         .keep_alive(true)
         .half_close(false)
         .writev(true)
-        // The worker's rounds keep this time for all connections at once.
+        // The worker's coarse clock enforces this timeout for all connections at once.
         .header_read_timeout(None)
         .max_header_size(config.max_head_bytes)
         .max_headers(config.max_headers)
@@ -181,9 +182,9 @@ async fn serve_http2(
             }
             return match connection.as_mut().poll(cx) {
                 Poll::Ready(ended) => Poll::Ready(ended.map_err(ConnectionError::from)),
-                // Its first request has just come.
+                // The first request has just arrived.
                 Poll::Pending if !shutting_down && activity.is_used_up() => continue,
-                // Answers that could not go out are waited for by the cork, on behalf of this task.
+                // The cork has registered this task for the bytes that could not be written yet.
                 Poll::Pending => match cork.poll_uncork(cx) {
                     Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
                     Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
@@ -194,15 +195,15 @@ async fn serve_http2(
     .await
 }
 
-/// Runs the streams of an HTTP/2 connection: those that are answered at once within the connection's own task, and each
-/// that has to wait in a task of its own.
+/// Runs the streams of an HTTP/2 connection. A stream that is answered immediately runs within the connection's own
+/// task, and one that has to wait gets its own task.
 #[derive(Clone, Debug)]
 struct InlineExecutor;
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for InlineExecutor {
     fn execute(&self, stream: F) {
         let mut stream = Box::pin(stream);
-        // Whatever waits is polled again in its task, so no wake-up is lost with this waker.
+        // A pending stream is polled again in its own task, so this no-op waker loses no wake-up.
         if stream.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             tokio::spawn(stream);
         }

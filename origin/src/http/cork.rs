@@ -1,8 +1,9 @@
-//! Gathers what a multiplexed connection writes in one go.
+//! Gathers the writes of an HTTP/2 connection into one.
 //!
-//! An HTTP/2 connection writes and flushes each answer on its own, and each write costs a TLS record and a system call.
-//! Whoever polls the connection takes the other end of the cork and pulls it after each poll: so all answers that were
-//! ready go out together. Media is not gathered but goes through as it is, in whole records.
+//! An HTTP/2 connection writes and flushes each answer separately, and every write costs a TLS record and a system
+//! call. The task that polls the connection holds a second handle of the [`Cork`] and uncorks it after each poll, so
+//! that all answers that were ready leave together. Media is not gathered: it passes through in whole records, without
+//! a copy.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -13,38 +14,38 @@ use std::task::{Context, Poll, ready};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes gathered at the most, four full TLS records; beyond, they go out at once.
+/// Maximum of gathered bytes: four full TLS records. More are sent immediately.
 const MAX_GATHERED: usize = 4 * RECORD;
-/// Bytes in a full TLS record. One frame of media is as much and a head, which would make a second record of its own.
+/// Size of a full TLS record in bytes. A frame of media has this size plus a header, which would need a second record.
 const RECORD: usize = 16 * 1_024;
-/// A write from here on is media: going through costs less than a copy.
+/// Smallest write that counts as media, in bytes. Passing it through costs less than a copy.
 const LARGE: usize = RECORD / 2;
-/// Pieces that go through at once; more take another turn.
+/// Maximum of pieces passed through by one write. The rest follows in the next one.
 const MAX_PIECES: usize = 64;
 
 thread_local! {
-    /// A buffer that no connection of this worker has. Almost all give theirs back within the same poll, so that one is
-    /// enough; a connection that finds none makes its own.
+    /// Spare buffer, currently used by no connection of this worker. One is enough, because almost every connection
+    /// returns its buffer within the same poll. A connection that finds none allocates.
     static SPARE_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// A stream that gathers what is written to it until it is pulled, or full.
+/// Stream that gathers what is written to it until it is uncorked or full.
 #[derive(Debug)]
 pub(crate) struct Cork<T>(Arc<Mutex<Gathered<T>>>);
 
 #[derive(Debug)]
 struct Gathered<T> {
     inner: T,
-    /// Bytes on their way to `inner`. Holds no memory while there are none.
+    /// Bytes not yet written to `inner`, and those of the same buffer before them. Holds no memory while empty.
     bytes: Vec<u8>,
-    /// How many of them `inner` has.
+    /// Number of `bytes` already written to `inner`.
     sent: usize,
-    /// `inner` took bytes that it may still hold.
+    /// True while `inner` may still hold bytes that were written to it.
     unflushed: bool,
 }
 
 impl<T> Cork<T> {
-    /// Two handles of one stream: to hand to the connection, and to pull.
+    /// Returns two handles of one stream: one for the connection, one to uncork.
     pub(crate) fn pair(inner: T) -> (Self, Self) {
         let shared = Arc::new(Mutex::new(Gathered { inner, bytes: Vec::new(), sent: 0, unflushed: false }));
         (Self(Arc::clone(&shared)), Self(shared))
@@ -52,7 +53,7 @@ impl<T> Cork<T> {
 }
 
 impl<T: AsyncWrite + Unpin> Cork<T> {
-    /// Sends off what was gathered.
+    /// Writes and flushes the gathered bytes.
     pub(crate) fn poll_uncork(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.lock().poll_send(cx)
     }
@@ -76,12 +77,12 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// Bytes that `inner` has not taken yet.
+    /// Returns the number of bytes not yet written to `inner`.
     fn waiting(&self) -> usize {
         self.bytes.len() - self.sent
     }
 
-    /// Takes all of `bufs`, after it has made room by sending off what is there if that is much.
+    /// Copies all of `bufs`. Sends the gathered bytes first if the buffer has no room for both.
     fn poll_gather(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>], total: usize) -> Poll<io::Result<usize>> {
         if self.bytes.len() + total > MAX_GATHERED {
             ready!(self.poll_send(cx))?;
@@ -94,7 +95,8 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
         Poll::Ready(Ok(total))
     }
 
-    /// Passes on what was gathered and `bufs` behind it, as far as whole records go, without a copy. What is left is small.
+    /// Writes the gathered bytes and then `bufs`, as far as they fill whole records, without a copy. The small rest is
+    /// gathered.
     fn poll_pass_through(
         &mut self,
         cx: &mut Context<'_>,
@@ -132,7 +134,7 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
         }
     }
 
-    /// Gives the buffer back, all bytes of which were sent.
+    /// Returns the buffer, all of whose bytes are sent, to `SPARE_BUFFER`.
     fn release_buffer(&mut self) {
         if self.bytes.capacity() > 0 {
             self.bytes.clear();
@@ -161,7 +163,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Cork<T> {
         true
     }
 
-    /// Does nothing: flushing is for whoever pulls.
+    /// Does nothing, because [`Cork::poll_uncork`] flushes.
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -187,7 +189,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     #[tokio::test]
-    async fn nothing_goes_out_before_the_cork_is_pulled_and_then_all_of_it() {
+    async fn nothing_is_sent_before_uncorking_and_then_everything() {
         let (mut peer, inner) = duplex(1 << 20);
         let (mut io, cork) = Cork::pair(inner);
         for text in ["ab", "cd"] {
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_gathered_is_bounded_and_a_slow_peer_is_waited_for() {
+    async fn gathered_bytes_are_bounded_and_a_slow_peer_is_awaited() {
         let (mut peer, inner) = duplex(10);
         let (mut io, cork) = Cork::pair(inner);
         let line = [7; 1_024];
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn media_goes_through_in_whole_records_and_in_order() {
+    async fn media_passes_through_in_whole_records_and_in_order() {
         let (mut peer, inner) = duplex(1 << 20);
         let (mut io, cork) = Cork::pair(inner);
         io.write_all(b"head").await.unwrap();

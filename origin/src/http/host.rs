@@ -1,19 +1,20 @@
-//! The host that a request names (RFC 9110 §7.2): once, and in a form that can be one.
+//! The host that a request names (RFC 9110 §7.2): exactly once, and in a valid form.
 //!
-//! Two recipients of one request that read different hosts in it are how caches are poisoned, so such a request gets 400
-//! from the first of them.
+//! Caches are poisoned when two recipients of one request read different hosts from it. Such a request therefore gets
+//! 400.
 
 use http::header::HOST;
 use http::{Request, Version};
 
-/// True if `value` is a host with or without a port, by its characters (RFC 3986 §3.2.2); user information is none.
+/// Returns true if `value` is a host with or without a port, judged by its characters (RFC 3986 §3.2.2). User
+/// information is not allowed.
 pub(crate) fn is_valid(value: &[u8]) -> bool {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte);
     value.first().is_some_and(|first| *first != b':') && value.iter().all(allowed)
 }
 
-/// True if `request` names its host as its version of HTTP wants it: HTTP/1.1 in exactly one `Host` field (RFC 9112 §3.2),
-/// HTTP/2 in `:authority`, in `Host`, or in both alike (RFC 9113 §8.3.1). HTTP/1.0 need not name any.
+/// Returns true if `request` names its host as its HTTP version requires. HTTP/1.1 needs exactly one `Host` field (RFC
+/// 9112 §3.2). HTTP/2 needs `:authority`, `Host`, or both with the same value (RFC 9113 §8.3.1). HTTP/1.0 may omit it.
 pub(crate) fn is_named<B>(request: &Request<B>) -> bool {
     let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
     let mut fields = request.headers().get_all(HOST).iter().map(|value| value.as_bytes());
@@ -23,7 +24,7 @@ pub(crate) fn is_named<B>(request: &Request<B>) -> bool {
     }
     match request.version() {
         Version::HTTP_09 | Version::HTTP_10 => true,
-        // The host of a target in absolute form counts, whatever the field says.
+        // The host of a target in absolute form wins over the field.
         Version::HTTP_11 => field.is_some(),
         _ => match (authority, field) {
             (Some(authority), Some(field)) => authority.eq_ignore_ascii_case(field),
@@ -37,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_told_from_what_is_none() {
+    fn valid_hosts_are_distinguished_from_invalid_ones() {
         for host in ["a", "live.example.org:8443", "127.0.0.1", "[::1]:80", "a_b", "x%20y"] {
             assert!(is_valid(host.as_bytes()), "{host}");
         }
@@ -47,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn every_version_has_its_rule() {
+    fn every_http_version_has_its_own_rule() {
         let named = |version, uri: &str, hosts: &[&str]| {
             let request = Request::get(uri).version(version);
             is_named(&hosts.iter().fold(request, |request, host| request.header(HOST, *host)).body(()).unwrap())

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_body_says_so() {
+    fn an_answer_without_a_body_has_length_zero_or_none() {
         assert_eq!(lines(StatusCode::NOT_FOUND, None)[2], "content-length: 0");
         assert!(!lines(StatusCode::NOT_MODIFIED, None).iter().any(|line| line.starts_with("content-length")));
     }

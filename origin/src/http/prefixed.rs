@@ -1,4 +1,4 @@
-//! A stream with bytes that are read before its own: to look at a beginning, and to keep what comes early.
+//! A stream with a prefix of bytes that were already read: to inspect how it begins, and to keep what arrives early.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -8,12 +8,12 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// Bytes taken at once from a peer that sends ahead of its turn.
+/// Bytes read at once from a peer that sends ahead of its turn.
 const EARLY_READ: usize = 512;
-/// Bytes read at once where a request is awaited; a browser's has about a thousand.
+/// Bytes read at once while waiting for a request. A browser's request has about a thousand.
 const HEAD_READ: usize = 4 * 1_024;
 
-/// A stream and what comes before it.
+/// Stream whose reads return the prefix first.
 #[derive(Debug)]
 pub(crate) struct Prefixed<T> {
     prefix: BytesMut,
@@ -25,7 +25,7 @@ impl<T: AsyncRead + Unpin> Prefixed<T> {
         Self { prefix: BytesMut::new(), inner }
     }
 
-    /// Reads ahead until the first bytes are `expected` (true), or cannot become it (false).
+    /// Reads ahead until the stream begins with `expected` (true), or can no longer do so (false).
     pub(crate) async fn begins_with<const N: usize>(&mut self, expected: &[u8; N]) -> io::Result<bool> {
         while self.prefix.len() < N && expected.starts_with(&self.prefix) {
             let mut room = [0; N];
@@ -39,17 +39,18 @@ impl<T: AsyncRead + Unpin> Prefixed<T> {
         Ok(self.prefix.starts_with(expected))
     }
 
-    /// Reads on until `take` finds something in what is ahead, and drops the bytes that it says it took; `None` if the
-    /// peer leaves before. `take` sees all bytes again each time, so it is to end the reading at a bound of its own.
+    /// Reads until `parse` finds something, and drops the bytes that it reports as consumed. Returns `None` if the peer
+    /// disconnects first. `parse` sees all bytes again on every call, so it has to stop at a bound of its own.
     pub(crate) fn poll_parse<R>(
         &mut self,
         cx: &mut Context<'_>,
-        mut take: impl FnMut(&[u8]) -> Option<(usize, R)>,
+        mut parse: impl FnMut(&[u8]) -> Option<(usize, R)>,
     ) -> Poll<io::Result<Option<R>>> {
-        if let Some((n, taken)) = Some(&self.prefix).filter(|prefix| !prefix.is_empty()).and_then(|prefix| take(prefix))
+        if let Some((n, parsed)) =
+            Some(&self.prefix).filter(|prefix| !prefix.is_empty()).and_then(|prefix| parse(prefix))
         {
             self.skip(n);
-            return Poll::Ready(Ok(Some(taken)));
+            return Poll::Ready(Ok(Some(parsed)));
         }
         loop {
             let mut room = [MaybeUninit::uninit(); HEAD_READ];
@@ -59,24 +60,24 @@ impl<T: AsyncRead + Unpin> Prefixed<T> {
             if bytes.is_empty() {
                 return Poll::Ready(Ok(None));
             }
-            // Most requests come whole and alone, and then nothing is kept.
+            // Most requests arrive whole and alone, and then nothing is kept.
             if self.prefix.is_empty() {
-                if let Some((n, taken)) = take(bytes) {
+                if let Some((n, parsed)) = parse(bytes) {
                     self.prefix.extend_from_slice(bytes.get(n..).unwrap_or_default());
-                    return Poll::Ready(Ok(Some(taken)));
+                    return Poll::Ready(Ok(Some(parsed)));
                 }
                 self.prefix.extend_from_slice(bytes);
             } else {
                 self.prefix.extend_from_slice(bytes);
-                if let Some((n, taken)) = take(&self.prefix) {
+                if let Some((n, parsed)) = parse(&self.prefix) {
                     self.skip(n);
-                    return Poll::Ready(Ok(Some(taken)));
+                    return Poll::Ready(Ok(Some(parsed)));
                 }
             }
         }
     }
 
-    /// Drops bytes that are ahead, and the memory with the last of them.
+    /// Drops the first `n` bytes of the prefix, and frees its memory when it becomes empty.
     fn skip(&mut self, n: usize) {
         self.prefix.advance(n.min(self.prefix.len()));
         if self.prefix.is_empty() {
@@ -84,14 +85,15 @@ impl<T: AsyncRead + Unpin> Prefixed<T> {
         }
     }
 
-    /// Keeps what the peer sends before it is asked for, up to `most` bytes; ready when the peer leaves.
+    /// Keeps up to `most` bytes that the peer sends early. Ready when the peer disconnects.
     pub(crate) fn poll_disconnect(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
         while self.prefix.len() < most {
             if !ready!(self.poll_early(cx)) {
                 return Poll::Ready(());
             }
         }
-        // Beyond that nothing is read, so a peer that sends on is only noticed when it is answered.
+        // Nothing is read beyond the bound, so the disconnect of a peer that sends more is noticed only by the next
+        // write.
         Poll::Pending
     }
 
@@ -116,7 +118,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Prefixed<T> {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        // The rest comes along, or a reader would make room for it twice.
+        // Reads on into the same buffer; otherwise the caller would make room for the rest twice.
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Pending => Poll::Ready(Ok(())),
             read => read,
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn looking_at_the_beginning_takes_nothing_away() {
+    async fn inspecting_the_beginning_consumes_nothing() {
         for (text, begins) in
             [(&b"PRI * HTTP"[..], true), (b"PRI", true), (b"PR", false), (b"POST", false), (b"", false)]
         {
@@ -179,18 +181,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_taken_is_gone_and_the_rest_comes_next() {
+    async fn parsed_bytes_are_consumed_and_the_rest_follows() {
         let line = |bytes: &[u8]| bytes.iter().position(|b| *b == b';').map(|end| (end + 1, bytes[..end].to_vec()));
         let mut io = over(b"ab;cd;ef").await;
         for want in [b"ab", b"cd"] {
             assert_eq!(std::future::poll_fn(|cx| io.poll_parse(cx, line)).await.unwrap(), Some(want.to_vec()));
         }
-        assert_eq!(std::future::poll_fn(|cx| io.poll_parse(cx, line)).await.unwrap(), None, "the peer left");
+        assert_eq!(std::future::poll_fn(|cx| io.poll_parse(cx, line)).await.unwrap(), None, "the peer disconnected");
         assert_eq!(rest(io).await, b"ef");
     }
 
     #[tokio::test]
-    async fn what_comes_early_is_kept_up_to_the_bound_and_leaving_is_noticed() {
+    async fn early_bytes_are_kept_up_to_the_bound_and_a_disconnect_is_noticed() {
         let mut io = over(&[7; 1_000]).await;
         assert!(futures_util::poll!(std::future::poll_fn(|cx| io.poll_disconnect(cx, 600))).is_pending());
         assert_eq!(io.prefix.len(), 1_000, "reads are of {EARLY_READ} bytes");

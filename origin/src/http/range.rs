@@ -1,16 +1,17 @@
-//! Byte ranges (RFC 9110 §14), one at a time.
+//! Byte ranges (RFC 9110 §14), one per request.
 
-/// A range as it was asked for.
+/// Range as requested.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Range {
-    /// From the first to the last byte given, both counted in; the last may lie past the end.
+    /// From the first to the last byte, both inclusive. The last may lie past the end.
     FromTo(u64, u64),
-    /// That many of the last bytes.
+    /// The given number of bytes at the end.
     Last(u64),
 }
 
 impl Range {
-    /// Reads a `Range` header. What is not a single range of bytes is `None`, and the answer is the whole.
+    /// Parses a `Range` header. Returns `None` if it is not a single range of bytes; the answer is then the whole
+    /// resource.
     pub(crate) fn parse(header: &str) -> Option<Self> {
         let (first, last) = header.trim().strip_prefix("bytes=")?.split_once('-')?;
         let (first, last) = (first.trim(), last.trim());
@@ -22,7 +23,7 @@ impl Range {
         (first <= last).then_some(Self::FromTo(first, last))
     }
 
-    /// The first byte and the number of bytes it means of `total`; `None` if it means none of them.
+    /// Returns the offset and length of this range within `total` bytes; `None` if it selects none of them.
     pub(crate) fn resolve(self, total: u64) -> Option<(u64, u64)> {
         match self {
             Self::FromTo(first, last) if first < total => {
@@ -40,7 +41,7 @@ impl Range {
 
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    // A number too big to read lies past every end.
+    // A number too big to parse lies past every end.
     digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn single_ranges_are_read() {
+    fn single_ranges_are_parsed() {
         assert_eq!(Range::parse("bytes=0-99"), Some(Range::FromTo(0, 99)));
         assert_eq!(Range::parse("bytes=5-"), Some(Range::FromTo(5, u64::MAX)));
         assert_eq!(Range::parse("bytes=-5"), Some(Range::Last(5)));
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_cut_to_what_there_is() {
+    fn ranges_are_clamped_to_the_total() {
         assert_eq!(Range::FromTo(0, 99).resolve(10), Some((0, 10)));
         assert_eq!(Range::FromTo(9, u64::MAX).resolve(10), Some((9, 1)));
         assert_eq!(Range::FromTo(10, 10).resolve(10), None);

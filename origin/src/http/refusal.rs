@@ -1,4 +1,4 @@
-//! Refusals: the error responses of playback, each with a text for whoever reads it.
+//! Refusals: the error answers of playback, each with a text for its reader.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
@@ -12,7 +12,7 @@ use crate::worker::activity::RequestGuard;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const ONE_SECOND: HeaderValue = HeaderValue::from_static("public, max-age=1");
 
-/// Why there is nothing to give.
+/// Reason why a request gets no media.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Refusal {
     UnknownPath,
@@ -45,13 +45,13 @@ impl Refusal {
     const fn body(self) -> &'static str {
         match self {
             Self::UnknownPath => {
-                r#"{"error":{"type":"not_found","messages":["Nothing is served at this path. Viewers begin at /{PLAYBACK_ID}.m3u8."]}}"#
+                r#"{"error":{"type":"not_found","messages":["Nothing is served at this path. Players start at /{PLAYBACK_ID}.m3u8."]}}"#
             }
             Self::UnknownPlayback => {
-                r#"{"error":{"type":"not_found","messages":["No live stream has this playback ID. Check it, or ask for a playlist of a live stream that exists."]}}"#
+                r#"{"error":{"type":"not_found","messages":["No live stream has this playback ID. Check it, or use the playback ID of an existing live stream."]}}"#
             }
             Self::UnknownMedia => {
-                r#"{"error":{"type":"not_found","messages":["This file is not, or no longer, in the live window. Load the playlist again and go on from there."]}}"#
+                r#"{"error":{"type":"not_found","messages":["This file is not, or no longer, in the live window. Reload the playlist and continue from there."]}}"#
             }
             Self::Protected => {
                 r#"{"error":{"type":"forbidden","messages":["This playback ID has the policy signed or drm: it needs a token, and playback with tokens is not supported yet. Give the live stream a playback ID with the policy public."]}}"#
@@ -60,22 +60,22 @@ impl Refusal {
                 r#"{"error":{"type":"bad_request","messages":["A request must name its host exactly once: HTTP/1.1 in one Host field, HTTP/2 in :authority."]}}"#
             }
             Self::Full => {
-                r#"{"error":{"type":"unavailable","messages":["This server has as many viewers as it takes. Ask again in a moment."]}}"#
+                r#"{"error":{"type":"unavailable","messages":["This server has reached its maximum of viewers. Try again in a moment."]}}"#
             }
             Self::Idle => {
-                r#"{"error":{"type":"precondition_failed","messages":["This live stream is idle. Start the encoder, then ask again."]}}"#
+                r#"{"error":{"type":"precondition_failed","messages":["This live stream is idle. Start the encoder, then try again."]}}"#
             }
             Self::NotPlayable => {
-                r#"{"error":{"type":"unavailable","messages":["The encoder has not sent a whole segment yet. Ask again in a moment, and check that the encoder sends keyframes."]}}"#
+                r#"{"error":{"type":"unavailable","messages":["The encoder has not sent a whole segment yet. Try again in a moment, and check that the encoder sends keyframes."]}}"#
             }
             Self::Stalled => {
-                r#"{"error":{"type":"unavailable","messages":["Nothing new came for three target durations. The encoder may have stalled; ask again in a moment."]}}"#
+                r#"{"error":{"type":"unavailable","messages":["No new media arrived for three target durations. The encoder may have stalled; try again in a moment."]}}"#
             }
             Self::Stopping => {
-                r#"{"error":{"type":"unavailable","messages":["The server is restarting. Ask again in a moment."]}}"#
+                r#"{"error":{"type":"unavailable","messages":["The server is restarting. Try again in a moment."]}}"#
             }
             Self::TooFar => {
-                r#"{"error":{"type":"invalid_parameters","messages":["_HLS_msn and _HLS_part lie too far ahead of the playlist. Load it without them and go on from there."]}}"#
+                r#"{"error":{"type":"invalid_parameters","messages":["_HLS_msn and _HLS_part are too far ahead of the playlist. Load it without them and continue from there."]}}"#
             }
             Self::Directive(BadDirective::Msn) => {
                 r#"{"error":{"type":"invalid_parameters","messages":["_HLS_msn must be a whole number."]}}"#

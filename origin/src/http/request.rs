@@ -1,7 +1,6 @@
-//! What playback needs to know of a request, whoever read it.
+//! The part of a request that playback needs, whether parsed here or by hyper.
 //!
-//! Plain requests of HTTP/1.1, which are almost all there are, are read here; whatever is out of the ordinary is left to
-//! hyper, byte by byte as it came.
+//! Almost all requests are plain HTTP/1.1 and are parsed here. hyper gets the unmodified bytes of every other one.
 
 use std::mem::MaybeUninit;
 
@@ -11,19 +10,19 @@ use httparse::{Header, Status};
 
 use crate::http::host;
 
-/// Header fields of a plain request; one with more is not plain.
+/// Maximum of header fields in a plain request. One with more is not plain.
 const MAX_FIELDS: usize = 32;
-/// Fields that change how a connection goes on, or announce a body.
+/// Fields that change how the connection continues, or that announce a body.
 const UNSUPPORTED_FIELDS: [&str; 6] = ["content-length", "transfer-encoding", "expect", "upgrade", "trailer", "te"];
 
-/// A request as playback sees it.
+/// Request as playback sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) method: Method,
     pub(crate) path: &'a str,
-    /// Without its `?`; empty for none.
+    /// Query without its `?`; empty if there is none.
     pub(crate) query: &'a str,
-    /// One request after another on its connection: not HTTP/2.
+    /// HTTP/1.x: the connection carries one request at a time.
     pub(crate) sequential: bool,
     pub(crate) if_none_match: Option<&'a str>,
     pub(crate) if_range: Option<&'a str>,
@@ -31,19 +30,19 @@ pub(crate) struct Request<'a> {
     pub(crate) accept_encoding: Option<&'a str>,
 }
 
-/// What bytes hold.
+/// Result of parsing the beginning of a connection's bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Head<'a> {
-    /// The beginning of a request.
+    /// An incomplete request.
     Partial,
-    /// A plain request, in so many bytes.
+    /// A plain request and its length in bytes.
     Plain(Request<'a>, usize),
-    /// Something else, right or wrong.
+    /// Anything else, valid or not.
     Other,
 }
 
 impl<'a> Request<'a> {
-    /// Reads a head (RFC 9112 §2).
+    /// Parses a head (RFC 9112 §2).
     pub(crate) fn parse(bytes: &'a [u8]) -> Head<'a> {
         let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
         let mut head = httparse::Request::new(&mut []);
@@ -73,11 +72,11 @@ impl<'a> Request<'a> {
                 return Head::Other;
             }
         }
-        // A request that does not name its host once is refused, with those that hyper read.
+        // hyper's path refuses a request that does not name its host exactly once.
         if hosts == 1 { Head::Plain(request, length) } else { Head::Other }
     }
 
-    /// A request that hyper read.
+    /// Returns the playback view of a request that hyper parsed.
     pub(crate) fn of<B>(request: &'a http::Request<B>) -> Self {
         let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
         Self {
@@ -92,7 +91,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Notes a field; false if the request is not plain with it.
+    /// Records a field. Returns false if the field makes the request not plain.
     fn take(&mut self, field: &Header<'a>) -> bool {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
         if is("connection") {
@@ -112,14 +111,14 @@ impl<'a> Request<'a> {
         } else {
             return true;
         };
-        // The first one counts, as with hyper's map.
+        // The first field of a name counts, as in hyper's map.
         *place = place.or(std::str::from_utf8(field.value).ok());
         true
     }
 }
 
-/// The path and query of a target. Proxies send it in absolute form, which means the same (RFC 9112 §3.2.2); `None` for
-/// what neither form is.
+/// Returns the path and query of a target. Proxies send the absolute form, which means the same (RFC 9112 §3.2.2).
+/// Returns `None` for any other form.
 fn origin_form(target: &str) -> Option<&str> {
     if target.starts_with('/') {
         return Some(target);
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_request_is_read_up_to_its_end() {
+    fn a_plain_request_is_parsed_up_to_its_end() {
         let text = "GET /a.m3u8?x=1&y HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\naccept-encoding: gzip\r\n\r\nGET /b";
         let Head::Plain(request, length) = Request::parse(text.as_bytes()) else { panic!("a plain request") };
         assert_eq!((request.path, request.query), ("/a.m3u8", "x=1&y"));
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_request_that_hyper_would_have_read() {
+    fn a_plain_request_is_parsed_as_hyper_would() {
         let text = "GET /a?b HTTP/1.1\r\nIf-None-Match: \"x\"\r\nif-none-match: \"y\"\r\nConnection: Keep-Alive\r\nHost: h\r\n\r\n";
         let built = http::Request::get("/a?b").header(IF_NONE_MATCH, "\"x\"").body(()).unwrap();
         assert_eq!(plain(text).unwrap(), Request::of(&built));
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_names_its_host_once() {
+    fn a_request_must_name_its_host_once() {
         for hosts in ["", "Host: a\r\nhost: a\r\n", "Host:\r\n", "Host: a b\r\n", "Host: a/b\r\n"] {
             assert_eq!(plain(&format!("GET /a HTTP/1.1\r\n{hosts}\r\n")), None, "{hosts:?}");
         }
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_the_ordinary_is_left_to_hyper() {
+    fn other_requests_are_left_to_hyper() {
         for head in
             ["POST / HTTP/1.1", "HEAD / HTTP/1.1", "GET / HTTP/1.0", "GET / HTTP/3.0", "\u{0}", "PRI * HTTP/2.0"]
         {

@@ -1,4 +1,4 @@
-//! Answers: status, headers and body, made of what is there already.
+//! Answers: status, headers and body, built from bytes that already exist.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::http::body::{Body, Chunk, Source};
 use crate::playback::rendered::{Rendered, Variant};
 use crate::worker::activity::RequestGuard;
 
-/// Header fields that an answer has at most, so that its map grows once.
+/// Maximum of header fields in an answer, so that the map allocates once.
 const MAX_FIELDS: usize = 10;
 pub(crate) const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 const EXPOSED: HeaderValue = HeaderValue::from_static("Age, Content-Length, Content-Range, Date, ETag");
@@ -21,24 +21,24 @@ const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 const VARY_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
-/// What never changes may be kept for a year, the longest that caches know.
+/// Immutable content may be cached for a year, the longest time that caches support.
 pub(crate) const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// A media URL means the same bytes for ever, so one validator serves them all.
+/// A media URL permanently means the same bytes, so one validator serves them all.
 pub(crate) const MEDIA_ETAG: HeaderValue = HeaderValue::from_static("\"as-published\"");
 
-/// What a reader says of the answer it wants.
+/// Preferences that a client states in its request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ClientPreferences {
-    /// `HEAD`: no body.
+    /// `HEAD`: the answer has no body.
     pub(crate) head_only: bool,
-    /// It reads gzip.
+    /// The client accepts gzip.
     pub(crate) gzip: bool,
-    /// A range of the bytes.
+    /// Requested range of bytes.
     pub(crate) range: Option<crate::http::range::Range>,
 }
 
-/// The answer to a CORS preflight.
+/// Returns the answer to a CORS preflight.
 pub(crate) fn preflight(guard: RequestGuard) -> Response<Body> {
     let mut answer = bare(StatusCode::NO_CONTENT, Body::empty(guard));
     let headers = answer.headers_mut();
@@ -49,19 +49,19 @@ pub(crate) fn preflight(guard: RequestGuard) -> Response<Body> {
     answer
 }
 
-/// A playlist on its way out.
+/// Answer with a whole playlist, not yet in the form of an HTTP version.
 #[derive(Debug)]
 pub(crate) struct Playlist {
     pub(crate) rendered: Arc<Rendered>,
-    /// It answers a blocking reload.
+    /// True for the answer to a blocking reload.
     pub(crate) reload: bool,
-    /// Its reader reads gzip.
+    /// The reader accepts gzip.
     pub(crate) gzip: bool,
     pub(crate) guard: RequestGuard,
 }
 
 impl Playlist {
-    /// The answer to `HEAD`, or to a reader that has it already.
+    /// Returns the answer to `HEAD`, or to a reader that already has the playlist (`known`).
     pub(crate) fn head_only(self, known: bool) -> Response<Body> {
         if known {
             let mut answer = bare(StatusCode::NOT_MODIFIED, Body::empty(self.guard));
@@ -89,12 +89,12 @@ impl Playlist {
     }
 }
 
-/// An answer.
+/// Answer to a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// Head and body.
     Response(Response<Body>),
-    /// A whole playlist, which has a form of its own for HTTP/1.1.
+    /// A whole playlist, which has its own precomputed form in each HTTP version.
     Playlist(Playlist),
 }
 
@@ -121,7 +121,7 @@ impl Answer {
     }
 }
 
-/// The head of the answer with a whole playlist; `reload` if it answers a blocking reload.
+/// Returns the head of the answer with a whole playlist. `reload` is true if it answers a blocking reload.
 pub(crate) fn playlist_head(rendered: &Rendered, reload: bool, zipped: bool) -> Response<()> {
     let mut head = bare(StatusCode::OK, ());
     describe(rendered, reload, zipped, head.headers_mut());
@@ -139,7 +139,7 @@ fn describe(rendered: &Rendered, reload: bool, zipped: bool, headers: &mut Heade
     }
 }
 
-/// Media: the whole of it or the range asked for, `known` if the reader has it.
+/// Returns the answer with the whole media or the requested range of it; 304 if the reader already has it (`known`).
 pub(crate) fn media(
     source: Source,
     content_type: HeaderValue,
@@ -169,8 +169,8 @@ pub(crate) fn media(
     answer
 }
 
-/// The answer to a range that lies past the end of `total` bytes. Nothing of the media is in it, so none of the media's
-/// fields are: a cache that kept it would keep the refusal.
+/// Returns the answer to a range past the end of `total` bytes. None of the media's header fields are in it, because a
+/// cache would then keep the refusal.
 fn unsatisfiable(total: u64, guard: RequestGuard) -> Response<Body> {
     let mut answer = bare(StatusCode::RANGE_NOT_SATISFIABLE, Body::empty(guard));
     let headers = answer.headers_mut();
@@ -181,7 +181,7 @@ fn unsatisfiable(total: u64, guard: RequestGuard) -> Response<Body> {
     answer
 }
 
-/// An answer with a body, or for `HEAD` with its length alone.
+/// Returns an answer with `chunk` as its body, or with its length only for `HEAD`.
 pub(crate) fn whole(status: StatusCode, chunk: Chunk, head_only: bool, guard: RequestGuard) -> Response<Body> {
     if !head_only {
         return bare(status, Body::once(chunk, guard));
@@ -206,7 +206,7 @@ fn insert_text(headers: &mut HeaderMap, name: http::HeaderName, text: &str) {
     }
 }
 
-/// True if an `If-None-Match` names `etag`, compared weakly as RFC 9110 §13.1.2 wants.
+/// Returns true if an `If-None-Match` names `etag`, by weak comparison (RFC 9110 §13.1.2).
 pub(crate) fn is_known(if_none_match: Option<&str>, etag: &HeaderValue) -> bool {
     let Some(list) = if_none_match else { return false };
     let Ok(etag) = etag.to_str().map(opaque) else { return false };
@@ -217,7 +217,7 @@ fn opaque(tag: &str) -> &str {
     tag.trim().trim_start_matches("W/")
 }
 
-/// True if an `Accept-Encoding` takes gzip.
+/// Returns true if an `Accept-Encoding` accepts gzip.
 pub(crate) fn takes_gzip(accept_encoding: Option<&str>) -> bool {
     let Some(list) = accept_encoding else { return false };
     list.split(',').any(|coding| {
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_used_for_those_who_take_it() {
+    fn gzip_is_used_if_accepted() {
         for (header, takes) in [
             ("gzip", true),
             ("br, gzip;q=0.5", true),

@@ -1,4 +1,4 @@
-//! A TCP socket that notes its reads and writes in the activity of its connection.
+//! A TCP socket that records its reads and writes in its [`ConnectionActivity`].
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,9 +10,10 @@ use tokio::net::TcpStream;
 
 use crate::worker::activity::ConnectionActivity;
 
-/// A head and a playlist up to this go out by one plain write of a copy, which is cheaper than a vectored one.
+/// Maximum size in bytes up to which buffers are copied and sent by one plain write, which costs less than a vectored
+/// write. Fits a head with a short playlist.
 const MAX_GATHERED_WRITE: usize = 4_096;
-/// A socket that keeps the notes of its connection.
+/// Socket of one connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
@@ -72,7 +73,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// All of `bufs` in `room`, if it fits.
+/// Copies all of `bufs` to `room`. Returns `None` if they do not fit.
 fn gather<'a>(bufs: &[IoSlice<'_>], room: &'a mut [u8]) -> Option<&'a [u8]> {
     let mut filled = 0;
     for buf in bufs {
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_fits_is_gathered() {
+    fn buffers_are_gathered_only_if_they_fit() {
         let bufs = [IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cde")];
         assert_eq!(gather(&bufs, &mut [0; 5]), Some(&b"abcde"[..]));
         assert_eq!(gather(&bufs, &mut [0; 4]), None);

@@ -1,15 +1,15 @@
 //! Delivery directives of a playlist request (rfc8216bis §6.2.5).
 
-/// The delivery directives of a playlist's query (rfc8216bis §6.2.5), and whether parts are wanted.
+/// Delivery directives in the query of a playlist request, and whether the client wants parts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Directives {
-    /// `_HLS_msn`: the segment that the playlist must hold.
+    /// `_HLS_msn`: the segment that the playlist must contain.
     pub(crate) msn: Option<u64>,
-    /// `_HLS_part`: the part of it.
+    /// `_HLS_part`: the part of that segment that the playlist must contain.
     pub(crate) part: Option<u32>,
-    /// `_HLS_skip`: a delta update will do.
+    /// `_HLS_skip`: the client accepts a delta update.
     pub(crate) skip: bool,
-    /// False for `low_latency=false`: the programme without parts.
+    /// False for `low_latency=false`: the playlist leaves out parts.
     pub(crate) low_latency: bool,
 }
 
@@ -19,16 +19,16 @@ impl Default for Directives {
     }
 }
 
-/// A directive that cannot be followed.
+/// Reason why a query is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum BadDirective {
-    /// `_HLS_msn` is no number.
+    /// `_HLS_msn` is not a number.
     #[error("_HLS_msn must be a whole number")]
     Msn,
-    /// `_HLS_part` is no number.
+    /// `_HLS_part` is not a number.
     #[error("_HLS_part must be a whole number")]
     Part,
-    /// `_HLS_part` without `_HLS_msn`.
+    /// `_HLS_part` comes without `_HLS_msn`.
     #[error("_HLS_part needs _HLS_msn")]
     PartAlone,
     /// `_HLS_skip` is neither `YES` nor `v2`.
@@ -37,7 +37,7 @@ pub(crate) enum BadDirective {
 }
 
 impl Directives {
-    /// Reads a query; parameters it does not know are left alone.
+    /// Parses a query. Unknown parameters are ignored.
     pub(crate) fn parse(query: &str) -> Result<Self, BadDirective> {
         let mut directives = Self::default();
         for pair in query.split('&') {
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directives_are_read() {
+    fn directives_are_parsed() {
         assert_eq!(Directives::parse(""), Ok(Directives::default()));
         let all = Directives::parse("_HLS_msn=7&token=x&_HLS_part=2&_HLS_skip=v2&low_latency=false");
         assert_eq!(all, Ok(Directives { msn: Some(7), part: Some(2), skip: true, low_latency: false }));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_directives_are_named() {
+    fn invalid_directives_are_reported_by_kind() {
         for (query, bad) in [
             ("_HLS_part=1", BadDirective::PartAlone),
             ("_HLS_msn=", BadDirective::Msn),

@@ -106,7 +106,7 @@ mod tests {
     use std::io::Read;
 
     #[test]
-    fn the_compressed_form_is_the_same_text_and_made_once() {
+    fn the_text_is_compressed_once() {
         let rendered = Rendered::new("#EXTM3U\n".repeat(100), 7, "abc", 1, 12);
         let gzip = rendered.gzip().unwrap().clone();
         let mut text = String::new();

@@ -16,7 +16,7 @@ use crate::stats::{Counters, RouteKind};
 use crate::worker::activity::RequestGuard;
 use crate::worker::context::WorkerContext;
 
-/// Request for a playlist or media. Owns nothing of the bytes it was parsed from, so that it can wait without them.
+/// Request for a playlist or media. Holds nothing of the bytes it was parsed from, so that it can wait without them.
 pub(crate) struct PlaybackRequest {
     pub(crate) kind: RouteKind,
     pub(crate) route: uri::Route,
@@ -61,9 +61,9 @@ impl PlaybackRequest {
         broadcast: Option<Arc<Broadcast>>,
         if_none_match: Option<&str>,
     ) -> Outcome {
-        // Only the answer to a reload that was blocked may be cached for long: its text is new under its URL.
-        // Video.js 8.24: right after the end of a segment it asks by mistake for media that is already listed, and then
-        // repeats the request. It must get a different text, so this answer must not come from a cache.
+        // Only the answer to a reload that was blocked may be cached for long, because its text is new under its URL.
+        // Video.js 8.24: right after the end of a segment, it asks by mistake for media that is already listed, and
+        // then repeats the request. It must get a different text then, so a cache must not keep this answer.
         let reload = broadcast.is_some() && self.directives.msn.is_some();
         let broadcast = match broadcast.map_or_else(|| self.resolve(context), Playback::Live) {
             Playback::Live(broadcast) => broadcast,
@@ -148,7 +148,7 @@ impl BlockedRequest {
                 }
             }
             self.request.next_part = NextPart::DoNotAwait;
-            // A URL that names a broadcast still means this one. A multivariant playlist is resolved again.
+            // A URL that names a broadcast still means this one. The multivariant playlist is resolved again.
             let broadcast = Some(self.broadcast).filter(|_| self.position != Position::Playable);
             match self.request.attempt(&context, broadcast, None) {
                 Outcome::Answer(answer) => return finish(&context, kind, answer, sequential),

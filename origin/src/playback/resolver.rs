@@ -1,4 +1,4 @@
-//! What the server asks about playback ids; whoever assembles the program answers.
+//! The interface by which the server resolves playback ids. The program around the server implements it.
 
 use std::sync::Arc;
 
@@ -6,25 +6,25 @@ use media::id::BroadcastId;
 
 use crate::playback::broadcast::Broadcast;
 
-/// What a playback id stands for now.
+/// Current meaning of a playback id.
 #[derive(Clone, Debug)]
 pub enum Playback {
     /// No live stream has this playback id.
     Unknown,
-    /// It is not a public one, and nothing that opens it is supported.
+    /// The playback id is not public, and no way to authorize a viewer is supported.
     Protected,
-    /// Its live stream shows nothing.
+    /// The live stream has no broadcast.
     Idle,
-    /// Its live stream shows this broadcast, or showed it until a moment ago.
+    /// The live stream's current broadcast, or one that ended a moment ago.
     Live(Arc<Broadcast>),
 }
 
-/// Finds the broadcast behind a playback id. It is asked for every request, so it looks up in memory only.
+/// Finds the [`Broadcast`] of a playback id. Called for every request, so an implementation only looks up in memory.
 pub trait PlaybackResolver: Send + Sync + 'static {
-    /// What `playback_id` stands for. A URL of media names its broadcast: as long as that is kept it is the answer, even
-    /// if a newer one has begun, so that its viewers see its end.
+    /// Resolves `playback_id`. A media URL also names its `broadcast`: as long as that one is retained it is the
+    /// answer, even after a newer one has begun, so that its viewers reach its end.
     fn resolve(&self, playback_id: &str, broadcast: Option<&BroadcastId>) -> Playback;
 
-    /// The title of the live stream behind `playback_id`, for the watch page.
+    /// Returns the title of the live stream with this `playback_id`, for the watch page.
     fn title(&self, playback_id: &str) -> Option<String>;
 }

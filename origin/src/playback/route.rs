@@ -1,4 +1,4 @@
-//! What a request asks for: its path and its query, read without a clock or a look-up.
+//! Routes: the resource that a path names, found without a clock or a lookup.
 
 use media::id::PlaybackId;
 use packager::uri::{self, File};
@@ -6,28 +6,28 @@ use packager::uri::{self, File};
 use crate::playback::watch_page;
 use crate::stats::RouteKind;
 
-/// Longest path that is looked at; beyond, it names nothing.
+/// Maximum length of a path. A longer one names nothing.
 const MAX_PATH: usize = 2_048;
-/// How the files of playback end; a path that ends so and is none of them is nobody else's either.
+/// Extensions of playback files. A path that ends like this and names no file is not passed to the fallback either.
 const PLAYBACK_EXTENSIONS: [&str; 3] = [".m3u8", ".m4s", ".mp4"];
 
-/// What a path names.
+/// Resource that a path names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Route {
     /// A playlist or media.
     Playback(uri::Route),
-    /// The page with a player; `None` where no playback id can be.
+    /// The watch page; `None` if the path contains no valid playback id.
     Watch(Option<PlaybackId>),
-    /// A file that the page loads.
+    /// A file that the watch page loads.
     Asset(&'static watch_page::Asset),
-    /// Nothing.
+    /// No resource.
     Unknown,
-    /// Somebody else's: the fallback's.
+    /// A path for the [`Fallback`](crate::api::Fallback).
     Other,
 }
 
 impl Route {
-    /// Reads an absolute path without its query.
+    /// Parses an absolute path without its query.
     pub(crate) fn parse(path: &str) -> Self {
         if path.len() > MAX_PATH {
             return Self::Unknown;
@@ -45,7 +45,7 @@ impl Route {
         }
     }
 
-    /// Returns the kind to count the request as.
+    /// Returns the kind by which a request of this route is counted.
     pub(crate) const fn kind(&self) -> RouteKind {
         match self {
             Self::Playback(uri::Route::Multivariant(_)) => RouteKind::Multivariant,
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_path_finds_its_owner() {
+    fn every_kind_of_path_is_routed() {
         assert!(matches!(Route::parse("/abc.m3u8"), Route::Playback(uri::Route::Multivariant(_))));
         assert!(matches!(Route::parse("/abc/def/video-1.2.m4s"), Route::Playback(uri::Route::File(..))));
         assert_eq!(Route::parse("/watch/abc"), Route::Watch(Some("abc".parse().unwrap())));
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_playback_names_nothing() {
+    fn malformed_playback_paths_name_nothing() {
         let long = format!("/{}", "a".repeat(MAX_PATH));
         for path in [
             "/../etc/passwd.m3u8",

@@ -1,4 +1,4 @@
-//! The watch page and the files it loads, all from this server and all in the binary.
+//! The watch page and the files it loads, all embedded in the binary and served from here.
 
 use std::sync::LazyLock;
 
@@ -17,21 +17,21 @@ use crate::worker::activity::RequestGuard;
 
 const PAGE: &str = include_str!("../../web/watch.html");
 const REFUSAL_PAGE: &str = include_str!("../../web/refusal.html");
-/// The title of a live stream that has none.
+/// Title of a live stream without one.
 const UNTITLED: &str = "Live";
 const STYLE: &str = include_str!("../../web/watch.css");
 const SCRIPT: &str = include_str!("../../web/watch.js");
 const PLAYER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hls.js"));
 const PLAYER_GZIP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hls.js.gz"));
-/// Scripts and styles from here only; hls.js makes its worker and its media out of blobs.
+/// Allows scripts and styles from this server only. hls.js creates its worker and its media from blobs.
 const CONTENT_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self' blob:; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; \
      connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'",
 );
-/// The page changes with the program only, but its URL does not.
+/// The page changes only with the program, but its URL never does.
 const PAGE_MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
-/// Where hls.js is served.
+/// Path of hls.js.
 pub(crate) static HLS_JS_PATH: LazyLock<String> = LazyLock::new(|| format!("/assets/{}", PLAYER_ASSET.name));
 
 static PLAYER_ASSET: LazyLock<Asset> = LazyLock::new(|| Asset {
@@ -53,7 +53,7 @@ static STYLE_ASSET: LazyLock<Asset> = LazyLock::new(|| Asset {
     gzip: None,
 });
 
-/// A file that the page loads. Its name changes with its content, so it may be kept for ever.
+/// A file that the page loads. Its name changes with its content, so it may be cached permanently.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Asset {
     name: String,
@@ -62,12 +62,12 @@ pub(crate) struct Asset {
     gzip: Option<Bytes>,
 }
 
-/// The file of that name, in the folder of the assets.
+/// Returns the file of this name in the assets folder.
 pub(crate) fn asset(name: &str) -> Option<&'static Asset> {
     [&*PLAYER_ASSET, &*SCRIPT_ASSET, &*STYLE_ASSET].into_iter().find(|asset| asset.name == name)
 }
 
-/// The page for one playback id, whose live stream may have a title.
+/// Returns the page of one playback id. The live stream may have a `title`.
 pub(crate) fn page(
     playback: &PlaybackId,
     title: Option<&str>,
@@ -80,21 +80,21 @@ pub(crate) fn page(
         .replace("{{watch.js}}", &format!("/assets/{}", SCRIPT_ASSET.name))
         .replace("{{watch.css}}", &format!("/assets/{}", STYLE_ASSET.name))
         .replace("{{playback_id}}", playback.as_str())
-        // Last, because a title may look like one of the names above.
+        // Replaced last, because a title may contain one of the placeholders above.
         .replace("{{title}}", &escaped(title));
     html(StatusCode::OK, page, PAGE_MAX_AGE, preferences, guard)
 }
 
-/// The page that stands in for the player, and says refusal.
+/// Returns the page that replaces the player and explains `refusal`.
 pub(crate) fn refusal(refusal: Refusal, preferences: ClientPreferences, guard: RequestGuard) -> Response<Body> {
     let (heading, text) = match refusal {
         Refusal::Protected => (
             "This stream is not public",
-            "It needs a token, and this server does not play with tokens yet. Its owner can give it a public playback ID.",
+            "It needs a token, and this server does not support playback with tokens yet. Its owner can give it a public playback ID.",
         ),
         _ => (
             "There is no stream here",
-            "No live stream has the playback ID in this address. Check the link, or ask whoever gave it to you.",
+            "No live stream has the playback ID in this address. Check the link, or ask the person who gave it to you.",
         ),
     };
     let page = REFUSAL_PAGE
@@ -104,7 +104,7 @@ pub(crate) fn refusal(refusal: Refusal, preferences: ClientPreferences, guard: R
     html(refusal.status(), page, refusal.max_age(), preferences, guard)
 }
 
-/// `text` as the text of an element or an attribute.
+/// Escapes `text` for use in an element or attribute.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
@@ -137,7 +137,7 @@ fn html(
     answer
 }
 
-/// A file of the page.
+/// Returns a file of the page.
 pub(crate) fn file(
     asset: &Asset,
     preferences: ClientPreferences,
@@ -163,7 +163,7 @@ pub(crate) fn file(
     answer
 }
 
-/// 64 bits of the content (FNV-1a), for a name that changes with it.
+/// Returns 64 bits of the content (FNV-1a), for a name that changes with it.
 fn fingerprint(text: &str) -> u64 {
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
@@ -175,14 +175,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_names_no_other_host() {
+    fn the_page_references_no_other_host() {
         for text in [PAGE, REFUSAL_PAGE, STYLE, SCRIPT] {
             assert!(!text.contains("http://") && !text.contains("https://") && !text.contains("//cdn"));
         }
     }
 
     #[test]
-    fn every_file_of_the_page_is_found_by_its_name() {
+    fn every_file_of_the_page_is_found_by_name() {
         for asset in [&*PLAYER_ASSET, &*SCRIPT_ASSET, &*STYLE_ASSET] {
             assert!(super::asset(&asset.name).is_some());
             assert!(!asset.plain.is_empty());
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_title_is_text_and_nothing_else() {
+    fn a_title_is_escaped() {
         assert_eq!(escaped("a <b>&\"c\"'"), "a &lt;b&gt;&amp;&quot;c&quot;&#39;");
     }
 }

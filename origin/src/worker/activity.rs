@@ -1,7 +1,8 @@
-//! The life signs of a connection, and the socket that takes them.
+//! Activity of connections, and the timeouts that follow from it.
 //!
-//! No connection has a timer. Each notes on its worker's coarse clock since when it waits for what, and once a step the
-//! worker looks at all of them and closes the dead. All notes are taken on the worker's own thread.
+//! No connection has a timer. A [`ConnectionActivity`] records, on its worker's coarse clock, since when the connection
+//! has been idle, stalled, or without a complete head. Once per step, the worker's [`ConnectionTracker`] checks all of
+//! them and closes those past a timeout. Everything is recorded on the worker's own thread.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -15,31 +16,31 @@ use crate::config::Config;
 use crate::stats::{Counters, add};
 use crate::worker::wait::Waker;
 
-/// A note that is not taken.
+/// Time that is not set.
 const UNSET: u32 = u32::MAX;
 
-/// What a connection waits for, and since which step of the clock.
+/// Current state of a connection, with the step of the clock at which it began.
 #[derive(Debug)]
 pub(crate) struct ConnectionActivity {
     waker: Arc<Waker>,
     counters: Arc<Counters>,
-    /// Requests whose answers are not handed over to the socket yet.
+    /// Requests whose answers are not completely handed to the socket.
     in_flight: AtomicU32,
-    /// Since when there is no request.
+    /// Time since which there is no request.
     idle_since: AtomicU32,
-    /// When the first byte of a request, or the connection, came.
+    /// Time of the first byte of a request, or of the accept.
     head_since: AtomicU32,
-    /// Since when the peer takes no byte.
+    /// Time since which the peer accepts no byte.
     stalled_since: AtomicU32,
-    /// Answers with bytes left to hand over.
+    /// Answers with bytes left to hand to the socket.
     sending: AtomicU32,
-    /// When the last byte went out, or a first answer began to.
+    /// Time of the last byte sent, or of the start of the first pending answer.
     last_sent: AtomicU32,
-    /// Beyond the bound of viewers: playback is refused here.
+    /// The connection is beyond the maximum of viewers, so playback is refused on it.
     spare: bool,
-    /// A request has come.
+    /// True once a request has arrived.
     had_request: AtomicBool,
-    /// HTTP/2, where bytes outside requests are usual and a head's time says nothing.
+    /// HTTP/2: bytes between requests are normal, and the time of a head means nothing.
     multiplexed: AtomicBool,
 }
 
@@ -63,17 +64,17 @@ impl ConnectionActivity {
         })
     }
 
-    /// True if the connection has a place that is not a viewer's.
+    /// Returns true if the connection holds a spare permit and not a viewer's.
     pub(crate) fn is_spare(&self) -> bool {
         self.spare
     }
 
-    /// Takes note of a request.
+    /// Records that a request arrived.
     pub(crate) fn note_request(&self) {
         self.had_request.store(true, Ordering::Relaxed);
     }
 
-    /// True if the connection has to be given back: its place is not a viewer's, and it has had a request.
+    /// Returns true if the connection must be closed because it holds a spare permit and has had a request.
     pub(crate) fn is_used_up(&self) -> bool {
         self.spare && self.had_request.load(Ordering::Relaxed)
     }
@@ -82,19 +83,19 @@ impl ConnectionActivity {
         self.multiplexed.load(Ordering::Relaxed)
     }
 
-    /// True if nothing is asked, and nothing waits to go out.
+    /// Returns true if no request is in flight and no byte waits to be sent.
     pub(crate) fn is_idle(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) == 0 && self.is_flushed()
     }
 
-    /// True if all that was written went out.
+    /// Returns true if the socket accepted everything that was written.
     pub(crate) fn is_flushed(&self) -> bool {
         self.stalled_since.load(Ordering::Relaxed) == UNSET
     }
 
-    /// True if the peer took no byte for `limit` steps, though there were some for it.
+    /// Returns true if the peer accepted no byte for `limit` steps although there were some to send.
     fn is_stalled(&self, now: u32, limit: u32) -> bool {
-        // An HTTP/2 peer may stall by giving no window, and then the socket is never full.
+        // An HTTP/2 peer can also stall by granting no window. The socket is never full then.
         let no_window = self.is_multiplexed() && self.sending.load(Ordering::Relaxed) > 0;
         has_passed(&self.stalled_since, now, limit) || (no_window && has_passed(&self.last_sent, now, limit))
     }
@@ -128,7 +129,7 @@ impl ConnectionActivity {
     }
 }
 
-/// True if the note `since` was taken `limit` steps ago or more.
+/// Returns true if `since` is `limit` steps ago or more.
 fn has_passed(since: &AtomicU32, now: u32, limit: u32) -> bool {
     match since.load(Ordering::Relaxed) {
         UNSET => false,
@@ -142,7 +143,7 @@ impl Drop for ConnectionActivity {
     }
 }
 
-/// A request under way; its connection is not idle for as long as this lives.
+/// A request in flight. Its connection is not idle until this is dropped.
 #[derive(Debug)]
 pub(crate) struct RequestGuard {
     activity: Arc<ConnectionActivity>,
@@ -156,7 +157,7 @@ impl RequestGuard {
         Self { activity: Arc::clone(activity), sending: false }
     }
 
-    /// Its answer begins to go out.
+    /// Records that the answer begins to be sent.
     pub(crate) fn sending(mut self) -> Self {
         if self.activity.sending.fetch_add(1, Ordering::Relaxed) == 0 {
             self.activity.last_sent.store(self.activity.waker.now(), Ordering::Relaxed);
@@ -177,7 +178,7 @@ impl Drop for RequestGuard {
     }
 }
 
-/// The timeouts of a connection in steps of the clock.
+/// Timeouts of a connection, in steps of the clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     head: u32,
@@ -196,13 +197,14 @@ impl Limits {
 }
 
 impl Limits {
-    /// A spare place is not kept for somebody who asks nothing.
+    /// Returns the idle timeout. A connection that sends no request keeps a spare permit only for the shorter of both
+    /// timeouts.
     fn idle_limit(&self, activity: &ConnectionActivity) -> u32 {
         if activity.spare { self.head.min(self.idle) } else { self.idle }
     }
 }
 
-/// The connections of one worker. Bounded by the server's permits, plus those that ended since the last step.
+/// Connections of one worker. Bounded by the server's permits, plus the connections that ended since the last step.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionTracker {
     connections: Mutex<Vec<(Weak<ConnectionActivity>, AbortHandle)>>,
@@ -213,13 +215,13 @@ impl ConnectionTracker {
         self.connections.lock().push((Arc::downgrade(activity), task));
     }
 
-    /// Closes the connections that are past a limit.
+    /// Closes the connections that have exceeded a timeout.
     pub(crate) fn close_timed_out(&self, now: u32, limits: Limits, counters: &Counters) {
         self.connections.lock().retain(|(activity, task)| {
             let Some(activity) = activity.upgrade() else { return false };
             if activity.is_stalled(now, limits.stall) {
                 add(&counters.stall_closes, 1);
-                tracing::debug!("a reader took no byte for too long, its connection is closed");
+                tracing::debug!("a reader accepted no byte for too long; closing its connection");
             } else if activity.is_idle()
                 && (has_passed(&activity.head_since, now, limits.head)
                     || has_passed(&activity.idle_since, now, limits.idle_limit(&activity)))
@@ -233,11 +235,11 @@ impl ConnectionTracker {
         });
     }
 
-    /// Closes the connections with nothing under way.
+    /// Closes the connections without a request or unsent bytes.
     pub(crate) fn close_idle(&self) {
         self.connections.lock().retain(|(activity, task)| {
             let Some(activity) = activity.upgrade() else { return false };
-            // HTTP/2 says farewell by itself.
+            // HTTP/2 connections are closed by their own graceful shutdown.
             if activity.is_idle() && !activity.is_multiplexed() {
                 task.abort();
                 return false;
@@ -246,7 +248,7 @@ impl ConnectionTracker {
         });
     }
 
-    /// Closes all that are left.
+    /// Closes all remaining connections.
     pub(crate) fn close_all(&self) {
         self.connections.lock().drain(..).for_each(|(_, task)| task.abort());
     }

@@ -1,4 +1,4 @@
-//! State that the requests of one worker share.
+//! State that the connections and requests of one worker share.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(crate) struct Shared {
     pub(crate) fallback: Arc<dyn Fallback>,
 }
 
-/// Half of a [`Worker`](crate::worker::Worker) that its connections and requests use.
+/// The part of a [`Worker`](crate::worker::Worker) that its connections and requests use.
 pub(crate) struct WorkerContext {
     pub(crate) shared: Arc<Shared>,
     pub(crate) waker: Arc<Waker>,

@@ -1,9 +1,9 @@
-//! Gates: where readers wait for what is not there yet.
+//! Wait points: where readers wait for media that is not there yet.
 //!
-//! A [`WaitPoint`] belongs to one awaited position of one broadcast on one worker; all that worker's readers of the position
-//! wait at it. The writer of a broadcast only hands opened gates to their [`Waker`]s, whatever the number of readers;
-//! each pump then wakes its readers on their own thread, where a wake-up is a push on a local queue. Deadlines are kept
-//! by the gate, on the pump's coarse clock, so a waiting reader has no timer.
+//! A [`WaitPoint`] belongs to one awaited position of one broadcast on one worker. All readers of that worker that
+//! await the position subscribe to it. The writer of a broadcast only hands satisfied wait points to their [`Waker`]s,
+//! whatever the number of readers. Each waker then wakes its readers on their own thread, where a wake-up is a push on
+//! a local queue. The wait point keeps the deadline on the waker's coarse clock, so a waiting reader has no timer.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
@@ -12,19 +12,19 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-/// No reader waits with a deadline.
+/// Deadline of a wait point without readers.
 const NEVER: u32 = u32::MAX;
 
 /// Readers of one worker that wait for the same position.
 #[derive(Debug)]
 pub(crate) struct WaitPoint {
     notify: Arc<Notify>,
-    /// The earliest deadline of those who wait.
+    /// Earliest deadline of the readers.
     deadline: AtomicU32,
 }
 
 impl WaitPoint {
-    /// Joins those who wait; whoever holds the ticket from here on misses no wake-up.
+    /// Subscribes a reader. From this call on, the subscription misses no wake-up.
     pub(crate) fn subscribe(&self, deadline: u32) -> OwnedNotified {
         let subscription = Arc::clone(&self.notify).notified_owned();
         self.deadline.fetch_min(deadline, Ordering::Relaxed);
@@ -37,32 +37,32 @@ impl WaitPoint {
     }
 }
 
-/// Wakes the readers of one worker, on that worker's thread, and keeps its coarse clock.
+/// Wakes the readers of one worker on that worker's thread, and keeps its coarse clock.
 #[derive(Debug, Default)]
 pub(crate) struct Waker {
     ready: Mutex<Vec<Arc<WaitPoint>>>,
     signal: Notify,
-    /// Every gate of this worker that somebody may wait at. Bounded by the positions that may be asked for.
+    /// All wait points of this worker that may have readers. Bounded by the positions that may be asked for.
     wait_points: Mutex<Vec<Weak<WaitPoint>>>,
     now: AtomicU32,
     stopping: AtomicBool,
 }
 
 impl Waker {
-    /// A new closed gate of this worker.
+    /// Creates a wait point of this worker.
     pub(crate) fn new_wait_point(&self) -> Arc<WaitPoint> {
         let point = Arc::new(WaitPoint { notify: Arc::default(), deadline: AtomicU32::new(NEVER) });
         self.wait_points.lock().push(Arc::downgrade(&point));
         point
     }
 
-    /// Has the readers at `gate` woken, soon; called by the writer of a broadcast.
+    /// Schedules the wake-up of the readers at `point`. Called by the writer of a broadcast.
     pub(crate) fn wake_soon(&self, point: Arc<WaitPoint>) {
         self.ready.lock().push(point);
         self.signal.notify_one();
     }
 
-    /// Wakes readers as gates open; runs for as long as the worker.
+    /// Wakes the readers of scheduled wait points, for as long as the worker runs.
     pub(crate) async fn run(&self) {
         loop {
             self.signal.notified().await;
@@ -71,12 +71,12 @@ impl Waker {
         }
     }
 
-    /// Steps on the clock of the worker.
+    /// Returns the number of steps that the worker's clock has made.
     pub(crate) fn now(&self) -> u32 {
         self.now.load(Ordering::Relaxed)
     }
 
-    /// The clock makes a step: readers past their deadline are woken to see it.
+    /// Advances the clock by one step, and wakes readers past their deadline so that they notice it.
     pub(crate) fn tick(&self) {
         let now = self.now.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         self.wait_points.lock().retain(|point| {
@@ -88,12 +88,12 @@ impl Waker {
         });
     }
 
-    /// True once the worker stops; nobody may wait any more.
+    /// Returns true once the worker stops. No reader may wait after that.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Sends everybody who waits home.
+    /// Wakes all readers for the last time.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         let wait_points: Vec<_> = self.wait_points.lock().iter().filter_map(Weak::upgrade).collect();
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_open_gate_wakes_all_who_hold_a_ticket() {
+    async fn a_satisfied_wait_point_wakes_all_subscribers() {
         let waker = Arc::new(Waker::default());
         let point = waker.new_wait_point();
         let subscriptions: Vec<_> = (0..3).map(|_| point.subscribe(NEVER)).collect();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stop_wakes_and_a_dropped_gate_is_forgotten() {
+    async fn a_stop_wakes_readers_and_a_dropped_wait_point_is_forgotten() {
         let waker = Waker::default();
         let point = waker.new_wait_point();
         let subscription = point.subscribe(NEVER);
