@@ -1,95 +1,72 @@
 //! One broadcast: from the frames of its contributions to the packaged log that viewers read.
 //!
-//! The task of a contribution carries each batch of frames all the way where they are passed through: splice, packager,
-//! window. There is no queue in between that could grow, and nothing a viewer does is on this path. Where they are encoded
-//! it carries them as far as the ladder, whose threads do the rest.
+//! In a passthrough programme the task of a contribution carries each batch of frames all the way: splice, packager, window.
+//! There is no queue on this path that could grow. If the programme is transcoded, the task carries the batch as far as the
+//! ladder, whose threads do the rest.
 
-use std::collections::VecDeque;
+mod clip_cache;
+mod clock;
+mod programme;
+mod stats;
+mod transcode;
+mod writer;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use control::lifecycle::Warning;
 use ingest::health::Health;
 use ingest::{DisconnectReason, Item, LinkStats};
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
-use media::{Access, Frame, Kind, LatencyMode, TimeDelta, Timescale, TrackId, WallTime};
-use packager::Packager;
+use media::{Frame, LatencyMode, TimeDelta, WallTime};
 use parking_lot::Mutex;
-use slate::{Intake, Splice};
+use slate::gap::{ClipRequest, ClipResult, GapPolicy};
 use tracing::{error, info, warn};
 
-use crate::encoding::Encoding;
 use crate::faults::{Faults, Warn};
-use crate::figures::Figures;
-use crate::gaps::{self, Arrival, Gaps, Made, Order, Verdict};
-use crate::packaging::Packaging;
-
-/// Contributions of a broadcast whose health is kept; beyond that the oldest one's goes.
-const HEALTH_KEPT: usize = 16;
+pub(crate) use clip_cache::ClipCache;
+use clock::wall_now;
+use programme::Programme;
+pub(crate) use stats::Stats;
+pub(crate) use transcode::{Transcode, level};
+use writer::BroadcastWriter;
 
 /// A broadcast that is running or has just ended.
 pub(crate) struct Broadcast {
     pub(crate) id: BroadcastId,
     pub(crate) stream: LiveStreamId,
-    audio_only: bool,
-    packaging: Arc<Packaging>,
+    writer: Arc<BroadcastWriter>,
     faults: Arc<Faults>,
     programme: Mutex<Programme>,
 }
 
-struct Programme {
-    /// SpliceStats the timestamps of the current contribution.
-    intake: Intake,
-    splice: Splice,
-    /// Encodes what is not passed through.
-    encoding: Option<Encoding>,
-    /// Fills the gaps of what is passed through, where a slate is asked for.
-    gaps: Option<Gaps>,
-    /// What the gaps' clock counts from.
-    clock: Instant,
-    /// The contribution whose frames are taken; those of one that was taken over are not.
-    current: Option<ContributionId>,
-    /// Segments that were closed before it came.
-    before: u64,
-    /// The track whose key frames are counted.
-    video: Option<TrackId>,
-    figures: Figures,
-    /// How the contributions did, the current one last.
-    health: VecDeque<Health>,
-    ended: bool,
-    /// The batch in hand ended a gap: its segments come behind those of the slate.
-    is_back: bool,
-    // Kept between batches so that a frame costs no allocation.
-    spliced: Vec<slate::Item>,
+/// Processing of the contributions into a programme.
+pub(crate) enum Processing {
+    /// The encoder's frames are packaged as they are, with a slate in their gaps if there are images for it.
+    Passthrough(Option<ladder::SlateImages>),
+    /// The programme is decoded and encoded again by a ladder.
+    Transcode(ladder::Settings),
 }
 
-/// How a programme is made.
-pub(crate) enum Making {
-    /// It is passed through, with a slate in its gaps or without.
-    PassedThrough(Option<ladder::SlateImages>),
-    /// It is encoded.
-    Encoded(ladder::Settings),
-}
-
-/// What is to be done for the gaps of a broadcast.
-pub(crate) struct Tending {
-    /// How long to wait before the next look.
+/// Result of [`Broadcast::poll`].
+pub(crate) struct NextPoll {
+    /// Time until the next poll.
     pub(crate) sleep: Duration,
-    /// What is to be made for a slate.
-    pub(crate) order: Option<Order>,
+    /// A slate clip to make, for [`Broadcast::take_clip`].
+    pub(crate) clip_request: Option<ClipRequest>,
 }
 
-/// What a batch brought about.
+/// Result of [`Broadcast::push`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Outcome {
-    /// Frames were taken.
-    Taken,
-    /// Frames were taken, and a segment of this contribution is there to be played.
+pub(crate) enum PushResult {
+    /// The frames were accepted.
+    Accepted,
+    /// The frames were accepted, and viewers can play a segment of this contribution.
     Playable,
-    /// The contribution is not the current one.
-    Stale,
-    /// Nothing sound can follow from this contribution: it must end.
-    Unusable(DisconnectReason),
+    /// The frames were discarded, because the contribution is not the current one.
+    Superseded,
+    /// The contribution must end, because its media cannot be packaged any further.
+    Rejected(DisconnectReason),
 }
 
 impl Broadcast {
@@ -98,160 +75,138 @@ impl Broadcast {
         stream: LiveStreamId,
         mode: LatencyMode,
         audio_only: bool,
-        making: Making,
+        processing: Processing,
         warn: Warn,
     ) -> Self {
         let faults = Arc::new(Faults::new(stream.clone(), warn));
         let origin = Arc::new(origin::Broadcast::new(id.clone()));
-        // What has a slate goes on by itself, but not at once.
-        let max_stall = match &making {
-            Making::Encoded(..) => slate::continuity::VIDEO_TIMEOUT,
-            Making::PassedThrough(Some(_)) => slate::filler::gap_timeout(mode),
-            Making::PassedThrough(None) => TimeDelta::ZERO,
+        // A programme with a slate continues by itself, but not at once.
+        let max_stall = match &processing {
+            Processing::Transcode(..) => slate::continuity::VIDEO_TIMEOUT,
+            Processing::Passthrough(Some(_)) => slate::filler::gap_timeout(mode),
+            Processing::Passthrough(None) => TimeDelta::ZERO,
         };
-        let packaging = Arc::new(Packaging::new(packager::Config { mode, max_stall }, origin, Arc::clone(&faults)));
-        let (encoding, gaps) = match making {
-            Making::PassedThrough(slate) => (None, slate.map(|slate| Gaps::new(mode, slate))),
-            Making::Encoded(settings) => {
-                let started = Encoding::start(settings, stream.clone(), Arc::clone(&packaging), Arc::clone(&faults));
-                let failed = |error: &_| error!(%stream, %error, "the programme is passed through, not encoded");
+        let config = packager::Config { mode, max_stall };
+        let writer = Arc::new(BroadcastWriter::new(config, origin, Arc::clone(&faults), wall_now()));
+        let (transcode, gap_policy) = match processing {
+            Processing::Passthrough(slate) => (None, slate.map(|images| GapPolicy::new(mode, images))),
+            Processing::Transcode(settings) => {
+                let started = Transcode::start(settings, stream.clone(), Arc::clone(&writer), Arc::clone(&faults));
+                let failed = |error: &_| error!(%stream, %error, "transcoding failed, the programme is passed through");
                 (started.inspect_err(failed).ok(), None)
             }
         };
-        let programme = Programme {
-            intake: Intake::default(),
-            splice: if encoding.is_some() { Splice::new() } else { Splice::for_passthrough() },
-            encoding,
-            gaps,
-            clock: Instant::now(),
-            current: None,
-            before: 0,
-            video: None,
-            figures: Figures::default(),
-            health: VecDeque::new(),
-            ended: false,
-            is_back: false,
-            spliced: Vec::new(),
-        };
-        Self { id, stream, audio_only, packaging, faults, programme: Mutex::new(programme) }
+        let programme = Mutex::new(Programme::new(transcode, gap_policy, audio_only));
+        Self { id, stream, writer, faults, programme }
     }
 
-    /// What viewers read.
+    /// Returns the viewers' side of the broadcast.
     pub(crate) fn origin(&self) -> &Arc<origin::Broadcast> {
-        &self.packaging.origin
+        &self.writer.origin
     }
 
-    /// Makes `contribution` the one whose frames count.
+    /// Makes `contribution` the one whose frames are accepted.
     pub(crate) fn begin(&self, contribution: ContributionId) {
         let mut programme = self.programme.lock();
         self.faults.begin();
-        self.leave_last(&mut programme);
-        programme.current = Some(contribution);
-        programme.before = self.packaging.segments();
-        programme.splice.begin();
-        programme.intake = Intake::default();
-        if let Some(encoding) = &programme.encoding {
-            encoding.ladder.begin();
-        }
-        programme.figures.begin();
-        if programme.health.len() == HEALTH_KEPT {
-            programme.health.pop_front();
-        }
-        programme.health.push_back(Health::new(Instant::now()));
+        self.end_previous(&mut programme);
+        programme.begin(contribution, self.writer.segments());
     }
 
-    /// Takes a batch of frames through to the window, or to the ladder.
-    pub(crate) fn push(&self, contribution: &ContributionId, items: &mut Vec<Item>, bytes: usize) -> Outcome {
+    /// Passes a batch of frames through to the window, or to the ladder.
+    pub(crate) fn push(&self, contribution: &ContributionId, items: &mut Vec<Item>, bytes: usize) -> PushResult {
         let mut guard = self.programme.lock();
         let programme = &mut *guard;
         if programme.ended || programme.current.as_ref() != Some(contribution) {
             items.clear();
-            return Outcome::Stale;
+            return PushResult::Superseded;
         }
-        programme.figures.bytes(bytes);
+        programme.stats.bytes(bytes);
         if let Some(health) = programme.health.back_mut() {
             health.bytes(bytes, Instant::now());
         }
-        let taken = match programme.encoding.take() {
-            None => self.packaging.write(|packager| programme.pass_through(items, self, packager)).map_err(|error| {
-                warn!(stream = %self.stream, %contribution, %error, "the contribution is refused");
-                stop_for(&error)
-            }),
-            Some(encoding) => {
-                programme.encode(items, &encoding.ladder, &self.faults);
-                let failed = encoding.has_failed();
-                programme.encoding = Some(encoding);
+        let taken = match programme.transcode.take() {
+            None => {
+                let written = self.writer.write(|packager| programme.pass_through(items, packager, &self.faults));
+                written.map_err(|error| {
+                    warn!(stream = %self.stream, %contribution, %error, "the contribution is rejected");
+                    disconnect_reason(&error)
+                })
+            }
+            Some(transcode) => {
+                programme.encode(items, &transcode.ladder, &self.faults);
+                let failed = transcode.has_failed();
+                programme.transcode = Some(transcode);
                 if failed { Err(DisconnectReason::Unpackageable) } else { Ok(()) }
             }
         };
         items.clear();
         match taken {
-            Err(stop) => {
-                // Its successor may do better.
+            Err(reason) => {
+                // The next contribution may be accepted.
                 programme.current = None;
-                Outcome::Unusable(stop)
+                PushResult::Rejected(reason)
             }
-            Ok(()) if std::mem::take(&mut programme.is_back) => {
-                programme.before = self.packaging.segments();
-                Outcome::Taken
+            Ok(()) if std::mem::take(&mut programme.gap_ended) => {
+                programme.segments_before = self.writer.segments();
+                PushResult::Accepted
             }
-            Ok(()) if programme.gaps.as_ref().is_some_and(Gaps::is_away) => Outcome::Taken,
-            Ok(()) if self.packaging.segments() > programme.before => Outcome::Playable,
-            Ok(()) => Outcome::Taken,
+            Ok(()) if programme.gap_policy.as_ref().is_some_and(GapPolicy::is_in_gap) => PushResult::Accepted,
+            Ok(()) if self.writer.segments() > programme.segments_before => PushResult::Playable,
+            Ok(()) => PushResult::Accepted,
         }
     }
 
-    /// The contribution has left.
-    pub(crate) fn gone(&self, contribution: &ContributionId) {
+    /// Notes that a contribution has ended.
+    pub(crate) fn contribution_ended(&self, contribution: &ContributionId) {
         let programme = self.programme.lock();
-        if let Some(encoding) = programme.encoding.as_ref().filter(|_| programme.current.as_ref() == Some(contribution))
-        {
-            encoding.ladder.gone();
+        let is_current = programme.current.as_ref() == Some(contribution);
+        if let Some(transcode) = programme.transcode.as_ref().filter(|_| is_current) {
+            transcode.ladder.gone();
         }
     }
 
-    /// Another slate picture, from the next gap on.
-    pub(crate) fn set_slate(&self, slate: ladder::SlateImages) {
+    /// Sets other slate images, from the next gap on.
+    pub(crate) fn set_slate(&self, images: ladder::SlateImages) {
         let mut programme = self.programme.lock();
-        if let Some(gaps) = &mut programme.gaps {
-            gaps.set_slate(slate);
-        } else if let Some(encoding) = &programme.encoding {
-            encoding.ladder.set_slate(slate);
+        if let Some(policy) = &mut programme.gap_policy {
+            policy.set_images(images);
+        } else if let Some(transcode) = &programme.transcode {
+            transcode.ladder.set_slate(images);
         }
     }
 
-    /// Fills a gap as far as it is due; none where nothing will ever have to be filled.
-    pub(crate) fn tend(&self) -> Option<Tending> {
+    /// Fills a gap as far as it is due; `None` if no gap will have to be filled any more.
+    pub(crate) fn poll(&self) -> Option<NextPoll> {
         let mut guard = self.programme.lock();
         let programme = &mut *guard;
-        let gaps = programme.gaps.as_mut().filter(|_| !programme.ended)?;
-        let now = elapsed(programme.clock);
-        let (wake, late) = gaps.poll(now, &mut programme.splice, &mut programme.spliced);
-        let order = gaps.order();
-        self.write_spliced(programme, wall_now().shifted(TimeDelta::ZERO - late));
-        let micros = Timescale::new(1_000_000).delta_ticks(wake - elapsed(programme.clock));
-        Some(Tending { sleep: Duration::from_micros(u64::try_from(micros).unwrap_or(0)), order })
+        let now = programme.elapsed();
+        let policy = programme.gap_policy.as_mut().filter(|_| !programme.ended)?;
+        let polled = policy.poll(now, &mut programme.splice, &mut programme.spliced);
+        let clip_request = policy.clip_request();
+        self.write_spliced(programme, wall_now().shifted(TimeDelta::ZERO - polled.lateness));
+        Some(NextPoll { sleep: (polled.wake_at - programme.elapsed()).to_duration(), clip_request })
     }
 
-    /// Takes what was made for a slate; gives what its owner is to know where something could not be.
-    pub(crate) fn made(&self, made: Made) -> Option<Warning> {
-        let failed = self.programme.lock().gaps.as_mut().and_then(|gaps| gaps.take(made));
+    /// Takes the answer to a [`NextPoll::clip_request`]. Returns the warning for the live stream's owner if it failed.
+    pub(crate) fn take_clip(&self, result: ClipResult<ladder::Error>) -> Option<Warning> {
+        let failed = self.programme.lock().gap_policy.as_mut().and_then(|policy| policy.take_clip(result));
         match &failed {
-            Some(error) => warn!(stream = %self.stream, %error, "there is no slate as it was asked for"),
+            Some(error) => warn!(stream = %self.stream, %error, "the slate could not be made as requested"),
             None => info!(stream = %self.stream, "the slate is ready"),
         }
-        failed.map(|error| gaps::warning(&error))
+        failed.as_ref().map(clip_cache::warning)
     }
 
-    /// The last contribution's media is over; what fills the gap up to the next one goes on where that ended.
-    fn leave_last(&self, programme: &mut Programme) {
-        if let Some(gaps) = programme.gaps.as_mut().filter(|_| !programme.ended) {
-            gaps.begin(&mut programme.splice, &mut programme.spliced);
+    /// Ends the previous contribution's media. A slate continues where it ended, up to the next contribution.
+    fn end_previous(&self, programme: &mut Programme) {
+        if let Some(policy) = programme.gap_policy.as_mut().filter(|_| !programme.ended) {
+            policy.begin(&mut programme.splice, &mut programme.spliced);
             self.write_spliced(programme, wall_now());
         }
     }
 
-    /// Packages what stands in for media; the first frame of it was due at `arrival`, the others as they are dated.
+    /// Packages the slate's frames. The first of them was due at `arrival`, the others according to their timestamps.
     fn write_spliced(&self, programme: &mut Programme, arrival: WallTime) {
         if programme.spliced.is_empty() {
             return;
@@ -262,33 +217,33 @@ impl Broadcast {
             _ => None,
         });
         let due = |frame: &Frame| first.map_or(arrival, |first| arrival.shifted(frame.dts - first));
-        if let Err(error) = self.packaging.write(|packager| programme.hand_over(packager, due, &self.faults)) {
-            error!(stream = %self.stream, %error, "the slate cannot be packaged: there is none from now on");
-            programme.gaps = None;
+        if let Err(error) = self.writer.write(|packager| programme.package(packager, due, &self.faults)) {
+            error!(stream = %self.stream, %error, "the slate cannot be packaged and is switched off");
+            programme.gap_policy = None;
         }
     }
 
-    /// Notes how the link of the contribution does whose frames count.
-    pub(crate) fn link(&self, contribution: &ContributionId, figures: &LinkStats) {
+    /// Stores the stats of the current contribution's link.
+    pub(crate) fn link(&self, contribution: &ContributionId, stats: &LinkStats) {
         let mut programme = self.programme.lock();
         if programme.current.as_ref() == Some(contribution) {
-            programme.figures.link = Some(*figures);
+            programme.stats.link = Some(*stats);
         }
     }
 
-    /// Ends the broadcast: frames that come later are dropped. Gives the ladder, where there is one: that has to be drained.
+    /// Ends the broadcast, so that later frames are dropped. Returns the ladder, if any, for [`Broadcast::drain`].
     #[must_use]
-    pub(crate) fn finish(&self) -> Option<Encoding> {
+    pub(crate) fn finish(&self) -> Option<Transcode> {
         let mut programme = self.programme.lock();
         programme.ended = true;
-        programme.encoding.take()
+        programme.transcode.take()
     }
 
-    /// Publishes the last media; what is inside the ladder comes out first, which is waited for. True if the playlists are
-    /// to [end](Self::end) a moment later: players take what they learn of together with the end for unneeded.
-    pub(crate) fn drain(&self, encoding: Option<Encoding>) -> bool {
-        encoding.into_iter().for_each(|encoding| encoding.ladder.finish());
-        let drained = self.packaging.last_parts();
+    /// Publishes the last media, after waiting for the output of the ladder. Returns whether [`Broadcast::end`] has to follow
+    /// later, because players ignore media that they learn of together with the end.
+    pub(crate) fn drain(&self, transcode: Option<Transcode>) -> bool {
+        transcode.into_iter().for_each(|transcode| transcode.ladder.finish());
+        let drained = self.writer.last_parts();
         drained
             .inspect_err(|error| error!(stream = %self.stream, %error, "the last part of the broadcast is lost"))
             .unwrap_or(false)
@@ -296,175 +251,30 @@ impl Broadcast {
 
     /// Ends the playlists.
     pub(crate) fn end(&self) {
-        if let Err(error) = self.packaging.end() {
+        if let Err(error) = self.writer.end() {
             error!(stream = %self.stream, %error, "the last part of the broadcast is lost");
         }
     }
 
-    /// The stream's figures as they stand.
-    pub(crate) fn figures(&self) -> Figures {
+    /// Returns the current stats.
+    pub(crate) fn stats(&self) -> Stats {
         let programme = self.programme.lock();
-        let mut figures = programme.figures.clone();
-        figures.faults = self.faults.totals();
-        figures.live_edge = self.packaging.live_edge(wall_now());
-        figures.repairs = programme.splice.stats();
-        figures.drift = programme.health.back().map(Health::drift).unwrap_or_default();
-        figures.slate_frames = programme.gaps.as_ref().map(Gaps::shown);
-        figures.ladder = programme.encoding.as_ref().map(|encoding| encoding.ladder.stats());
-        figures
+        let mut stats = programme.stats.clone();
+        stats.faults = self.faults.totals();
+        stats.live_edge = self.writer.live_edge(wall_now());
+        stats.splice = programme.splice.stats();
+        stats.drift = programme.health.back().map(Health::drift).unwrap_or_default();
+        stats.slate_frames = programme.gap_policy.as_ref().map(GapPolicy::slate_frames);
+        stats.ladder = programme.transcode.as_ref().map(|transcode| transcode.ladder.stats());
+        stats
     }
 }
 
-impl Programme {
-    fn pass_through(
-        &mut self,
-        items: &mut Vec<Item>,
-        broadcast: &Broadcast,
-        packager: &mut Packager,
-    ) -> Result<(), packager::Error> {
-        let arrival = wall_now();
-        for item in items.drain(..) {
-            if let Item::Metadata(metadata) = item {
-                let live = self.gaps.as_ref().is_none_or(|gaps| !gaps.is_away());
-                let metadata = self.intake.metadata(metadata);
-                if let Some(metadata) = self.splice.metadata(metadata).filter(|_| live) {
-                    packager.metadata(metadata);
-                }
-                continue;
-            }
-            if let Item::Fault(report) = item {
-                broadcast.faults.record(report);
-                continue;
-            }
-            if item == Item::VideoExpected {
-                if !broadcast.audio_only {
-                    self.gaps.as_mut().into_iter().for_each(Gaps::expect_video);
-                    packager.expect_video();
-                }
-                continue;
-            }
-            self.splice(item, broadcast.audio_only);
-            self.hand_over(packager, |_| arrival, &broadcast.faults)?;
-        }
-        Ok(())
-    }
-
-    /// Gives the packager what is laid on the timeline.
-    fn hand_over(
-        &mut self,
-        packager: &mut Packager,
-        arrival: impl Fn(&Frame) -> WallTime,
-        faults: &Faults,
-    ) -> Result<(), packager::Error> {
-        self.spliced.drain(..).try_for_each(|item| match item {
-            slate::Item::Track(track) => packager.add_track(track),
-            slate::Item::Frame(frame) => {
-                let arrival = arrival(&frame);
-                packager.push(frame, arrival)
-            }
-            slate::Item::Discontinuity => packager.discontinuity(),
-            slate::Item::Fault(report) => {
-                faults.record(report);
-                Ok(())
-            }
-        })
-    }
-
-    fn encode(&mut self, items: &mut Vec<Item>, ladder: &ladder::Ladder, faults: &Faults) {
-        for item in items.drain(..) {
-            if let Item::Metadata(metadata) = item {
-                let metadata = self.intake.metadata(metadata);
-                self.splice.metadata(metadata).into_iter().for_each(|metadata| ladder.metadata(metadata));
-                continue;
-            }
-            if let Item::Fault(report) = item {
-                faults.record(report);
-                continue;
-            }
-            if item == Item::VideoExpected {
-                ladder.expect_video();
-                continue;
-            }
-            self.splice(item, false);
-            self.spliced.drain(..).for_each(|item| match item {
-                slate::Item::Fault(report) => faults.record(report),
-                item => ladder.push(item),
-            });
-        }
-    }
-
-    /// Lays tracks and frames on the programme's timeline.
-    fn splice(&mut self, item: Item, audio_only: bool) {
-        match item {
-            Item::Track(track) if audio_only && track.kind() == Kind::Video => {}
-            Item::Track(track) => {
-                if track.kind() == Kind::Video {
-                    self.video = Some(track.id);
-                }
-                if let Some(gaps) = &mut self.gaps {
-                    gaps.track(&track);
-                }
-                self.intake.track(&track);
-                self.splice.track(track, &mut self.spliced);
-                if self.gaps.as_ref().is_some_and(Gaps::is_away) {
-                    // It is told again when the slate ends.
-                    self.spliced.retain(|item| matches!(item, slate::Item::Fault(_)));
-                }
-            }
-            Item::Frame(frame) => {
-                let keyframe = self.video == Some(frame.track) && frame.access != Access::Dependent;
-                self.figures.frame(keyframe);
-                if let Some(health) = self.health.back_mut() {
-                    health.frame(frame.dts, keyframe, Instant::now());
-                }
-                self.lay(frame);
-            }
-            // They go their own way.
-            Item::Metadata(_) | Item::Fault(_) | Item::VideoExpected => {}
-        }
-    }
-
-    /// Lays a frame on the timeline, unless it comes into a gap that it cannot end.
-    fn lay(&mut self, frame: Frame) {
-        let now = elapsed(self.clock);
-        let frame = self.intake.frame(frame, now, &mut self.spliced);
-        let track = self.gaps.as_ref().and_then(|_| self.splice.tracks().find(|track| track.id == frame.track));
-        let kind = track.map(media::Track::kind);
-        let Some((gaps, kind)) = self.gaps.as_mut().zip(kind) else {
-            self.splice.frame(frame, &mut self.spliced);
-            return;
-        };
-        let lateness = self.intake.lateness(&frame, now);
-        match gaps.frame(Arrival { frame: &frame, kind, now, lateness }, &mut self.spliced) {
-            Verdict::Drop => return,
-            Verdict::Back(end) => {
-                self.is_back = true;
-                self.splice.advance(end, &mut self.spliced);
-            }
-            Verdict::Pass => {}
-        }
-        self.splice.frame(frame, &mut self.spliced);
-        let captured = self.splice.offset().zip(self.intake.least_delay());
-        gaps.passed(captured.map(|(offset, delay)| offset - delay));
-    }
-}
-
-/// Time since an instant, as the floors below count it.
-fn elapsed(since: Instant) -> TimeDelta {
-    Timescale::new(1_000_000).delta(i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX))
-}
-
-const fn stop_for(error: &packager::Error) -> DisconnectReason {
+const fn disconnect_reason(error: &packager::Error) -> DisconnectReason {
     match error {
         packager::Error::LongGop { .. } => DisconnectReason::LongGop,
         packager::Error::Record(_) | packager::Error::Init(_) | packager::Error::Fragment(_) => {
             DisconnectReason::Unpackageable
         }
     }
-}
-
-/// The wall clock, read at the edge only.
-pub(crate) fn wall_now() -> WallTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    WallTime::from_unix_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

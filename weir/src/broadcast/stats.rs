@@ -1,4 +1,4 @@
-//! What an operator wants to know of one live stream's contribution.
+//! Stats of one broadcast, for the metrics.
 
 use std::collections::BTreeMap;
 
@@ -7,34 +7,35 @@ use ingest::health::Drift;
 use media::{Fault, TimeDelta};
 use slate::SpliceStats;
 
-/// Counters of a broadcast and the drift of its current contribution.
+/// Counters of a broadcast, and the drift of its current contribution.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Figures {
+pub(crate) struct Stats {
     pub(crate) bytes: u64,
     pub(crate) frames: u64,
     pub(crate) keyframes: u64,
     pub(crate) contributions: u64,
-    /// Wall time less the wall time at which the end of the newest published media was captured.
+    /// Wall time less the capture time of the end of the newest published media.
     pub(crate) live_edge: Option<TimeDelta>,
-    /// Faults that were repaired, or that something was dropped for.
+    /// Faults that were repaired, or for which media was dropped.
     pub(crate) faults: BTreeMap<Fault, u64>,
-    pub(crate) repairs: SpliceStats,
-    /// How the link of the current contribution does, where its protocol tells.
+    pub(crate) splice: SpliceStats,
+    /// Stats of the current contribution's link, if its protocol has any.
     pub(crate) link: Option<LinkStats>,
-    /// Packets of the contributions before.
-    link_before: LinkStats,
-    /// The drift of the current contribution.
+    /// Packet counters of earlier contributions.
+    earlier_links: LinkStats,
+    /// Drift of the current contribution.
     pub(crate) drift: Drift,
-    /// Pictures of the slate put into gaps, where the programme is passed through and has one.
+    /// Number of video frames of the slate inserted into gaps; `None` if the programme has no slate or is transcoded.
     pub(crate) slate_frames: Option<u64>,
-    /// What the ladder does, where the programme is encoded.
+    /// Stats of the [`ladder::Ladder`], if the programme is transcoded.
     pub(crate) ladder: Option<ladder::Stats>,
 }
 
-impl Figures {
+impl Stats {
+    /// Counts another contribution.
     pub(crate) fn begin(&mut self) {
         self.contributions += 1;
-        self.link_before = self.link_total();
+        self.earlier_links = self.link_total();
         self.link = None;
     }
 
@@ -47,9 +48,9 @@ impl Figures {
         self.keyframes += u64::from(keyframe);
     }
 
-    /// The link's figures with the packets of earlier contributions counted in.
+    /// Returns the link's stats with the packets of earlier contributions included.
     pub(crate) fn link_total(&self) -> LinkStats {
-        let (before, now) = (&self.link_before, self.link.unwrap_or_default());
+        let (before, now) = (&self.earlier_links, self.link.unwrap_or_default());
         LinkStats {
             packets: before.packets + now.packets,
             lost: before.lost + now.lost,
@@ -69,15 +70,15 @@ mod tests {
 
     #[test]
     fn packets_are_counted_over_contributions() {
-        let mut figures = Figures::default();
+        let mut stats = Stats::default();
         let link = |packets| LinkStats { packets, ..LinkStats::default() };
         for (contribution, packets) in [(1, 10), (2, 5)] {
-            figures.begin();
-            figures.link = Some(link(packets));
-            assert_eq!(figures.contributions, contribution);
+            stats.begin();
+            stats.link = Some(link(packets));
+            assert_eq!(stats.contributions, contribution);
         }
-        assert_eq!(figures.link_total().packets, 15);
-        figures.begin();
-        assert_eq!((figures.link, figures.link_total().packets), (None, 15));
+        assert_eq!(stats.link_total().packets, 15);
+        stats.begin();
+        assert_eq!((stats.link, stats.link_total().packets), (None, 15));
     }
 }

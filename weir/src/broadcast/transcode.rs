@@ -1,4 +1,4 @@
-//! A broadcast that is encoded: its ladder, and how what comes out of it is packaged.
+//! Transcoding of a broadcast: its ladder, and how the ladder's output is packaged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,41 +13,41 @@ use packager::Packager;
 use packager::log::RenditionId;
 use tracing::{error, info, warn};
 
-use crate::broadcast::wall_now;
+use super::clock::wall_now;
+use super::writer::BroadcastWriter;
 use crate::config::Quality;
 use crate::faults::Faults;
-use crate::packaging::Packaging;
 
-/// Every encoding of a sound finds its rendition.
+/// Checks that there is a rendition for every encoding of an audio track.
 const _: () = assert!(MAX_AUDIO_TRACKS <= RenditionId::MAX_AUDIO as usize);
 
 /// The ladder of a broadcast.
-pub(crate) struct Encoding {
-    pub(crate) ladder: Ladder,
+pub(crate) struct Transcode {
+    pub(super) ladder: Ladder,
     failed: Arc<AtomicBool>,
 }
 
-impl Encoding {
-    /// Starts the ladder; its threads write into `packaging` until it is dropped.
-    pub(crate) fn start(
+impl Transcode {
+    /// Starts the ladder. Its threads use `writer` until it is dropped.
+    pub(super) fn start(
         settings: ladder::Settings,
         stream: LiveStreamId,
-        packaging: Arc<Packaging>,
+        writer: Arc<BroadcastWriter>,
         faults: Arc<Faults>,
     ) -> Result<Self, ladder::Error> {
         let failed = Arc::new(AtomicBool::new(false));
-        let mut writer = Writer { stream, packaging, rungs: BTreeMap::new(), faults, failed: Arc::clone(&failed) };
-        let ladder = Ladder::start(settings, Box::new(move |outputs| writer.write(outputs)))?;
+        let mut sink = LadderSink { stream, writer, renditions: BTreeMap::new(), faults, failed: Arc::clone(&failed) };
+        let ladder = Ladder::start(settings, Box::new(move |outputs| sink.write(outputs)))?;
         Ok(Self { ladder, failed })
     }
 
-    /// True once nothing more can come out.
-    pub(crate) fn has_failed(&self) -> bool {
+    /// Whether the ladder has stopped, or its output cannot be packaged.
+    pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
 }
 
-/// What is spent on a broadcast of this quality; nothing on one that is passed through.
+/// Returns the effort for a broadcast of this quality; `None` for passthrough.
 pub(crate) const fn level(quality: Quality) -> Option<Level> {
     match quality {
         Quality::Basic => None,
@@ -56,21 +56,22 @@ pub(crate) const fn level(quality: Quality) -> Option<Level> {
     }
 }
 
-struct Writer {
+/// Packages the output of the ladder, see [`ladder::Sink`].
+struct LadderSink {
     stream: LiveStreamId,
-    packaging: Arc<Packaging>,
-    /// The tracks of the rungs below the leader, for those that are shed and come back.
-    rungs: BTreeMap<u32, Track>,
+    writer: Arc<BroadcastWriter>,
+    /// Tracks of the dependent renditions, for those that are dropped and restored.
+    renditions: BTreeMap<u32, Track>,
     faults: Arc<Faults>,
     failed: Arc<AtomicBool>,
 }
 
-impl Writer {
+impl LadderSink {
     fn write(&mut self, outputs: &mut Vec<Output>) {
-        let packaging = Arc::clone(&self.packaging);
-        let written = packaging.write(|packager| outputs.drain(..).try_for_each(|output| self.take(output, packager)));
+        let writer = Arc::clone(&self.writer);
+        let written = writer.write(|packager| outputs.drain(..).try_for_each(|output| self.take(output, packager)));
         if let Err(error) = written {
-            error!(stream = %self.stream, %error, "what the ladder made cannot be packaged");
+            error!(stream = %self.stream, %error, "the output of the ladder cannot be packaged");
             self.failed.store(true, Ordering::Relaxed);
         }
     }
@@ -79,11 +80,11 @@ impl Writer {
         let stream = &self.stream;
         match output {
             Output::Rung { n, rung, track } => {
-                info!(%stream, rung = rung.name, width = rung.width, height = rung.height, bitrate = rung.bitrate, "a rung begins");
-                match below_leader(n) {
+                info!(%stream, rung = rung.name, width = rung.width, height = rung.height, bitrate = rung.bitrate, "rung started");
+                match dependent_rendition(n) {
                     None => packager.add_track(track),
                     Some(n) => {
-                        self.rungs.insert(n, track.clone());
+                        self.renditions.insert(n, track.clone());
                         packager.add_rendition(n, track)
                     }
                 }
@@ -95,30 +96,30 @@ impl Writer {
                 Ok(())
             }
             Output::Shed { rung, failed } => {
-                warn!(%stream, rung, failed, "a rung is shed: the machine does not keep up, or its encoders fail");
+                warn!(%stream, rung, failed, "rung dropped: the machine cannot keep up, or its encoders fail");
                 self.faults.warn(if failed { Warning::EncoderFailed } else { Warning::Overloaded });
-                below_leader(rung).map_or(Ok(()), |n| packager.drop_rendition(n))
+                dependent_rendition(rung).map_or(Ok(()), |n| packager.drop_rendition(n))
             }
             Output::Absent { rung } => {
-                info!(%stream, rung, "the encoder's own frames are away");
-                below_leader(rung).map_or(Ok(()), |n| packager.drop_rendition(n))
+                info!(%stream, rung, "rung dropped: the encoder's own frames are absent");
+                dependent_rendition(rung).map_or(Ok(()), |n| packager.drop_rendition(n))
             }
             Output::Restored { rung } => {
-                info!(%stream, rung, "a rung is restored");
-                let track = below_leader(rung).and_then(|n| Some((n, self.rungs.get(&n)?.clone())));
+                info!(%stream, rung, "rung restored");
+                let track = dependent_rendition(rung).and_then(|n| Some((n, self.renditions.get(&n)?.clone())));
                 track.map_or(Ok(()), |(n, track)| packager.add_rendition(n, track))
             }
             Output::Fault(report) => {
                 self.faults.record(report);
                 Ok(())
             }
-            Output::NoSlate(why) => {
-                warn!(%stream, why, "the slate picture cannot be shown");
+            Output::NoSlate(reason) => {
+                warn!(%stream, reason, "the slate image cannot be presented");
                 self.faults.warn(Warning::SlateUnavailable);
                 Ok(())
             }
-            Output::Stopped(why) => {
-                error!(%stream, why, "the ladder has stopped");
+            Output::Stopped(reason) => {
+                error!(%stream, reason, "the ladder has stopped");
                 self.failed.store(true, Ordering::Relaxed);
                 Ok(())
             }
@@ -126,7 +127,7 @@ impl Writer {
     }
 }
 
-/// The packager's number of a rung; none for the leader, which is its video track.
-fn below_leader(rung: usize) -> Option<u32> {
+/// Returns the packager's number of a rung; `None` for the reference rendition, which is the packager's video track.
+fn dependent_rendition(rung: usize) -> Option<u32> {
     u32::try_from(rung).ok()?.checked_sub(1)
 }
