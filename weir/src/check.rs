@@ -1,6 +1,6 @@
-//! `weir check`: says whether this machine can run the server with this configuration.
+//! `weir check`: reports whether this machine can run the server with this configuration.
 //!
-//! It asks by the functions that `serve` starts with, so that the two agree.
+//! The checks call the functions that [`crate::serve`] starts with, so that the two agree.
 
 use std::fmt;
 use std::io::Write;
@@ -9,63 +9,63 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::config::{Config, Quality};
+use crate::crate_settings::control_settings;
 use crate::data_dir;
 use crate::listen;
 use crate::open_files::OpenFiles;
-use crate::serve::control_settings;
 use crate::tls;
 
-/// How a check came out.
-enum Verdict {
+/// The result of a check.
+enum Outcome {
     Good,
-    /// `serve` runs, with less than was asked for.
+    /// `serve` runs, but with less than the configuration asks for.
     Warning(String),
-    /// `serve` would end with this.
+    /// `serve` would end with this error.
     Bad(anyhow::Error),
 }
 
-impl From<anyhow::Result<()>> for Verdict {
+impl From<anyhow::Result<()>> for Outcome {
     fn from(result: anyhow::Result<()>) -> Self {
         result.map_or_else(Self::Bad, |()| Self::Good)
     }
 }
 
-/// What was checked, and how it came out.
+/// One check, as a line of the report.
 struct Check {
     what: String,
-    verdict: Verdict,
+    outcome: Outcome,
 }
 
 impl Check {
-    fn new(what: impl Into<String>, verdict: impl Into<Verdict>) -> Self {
-        Self { what: what.into(), verdict: verdict.into() }
+    fn new(what: impl Into<String>, outcome: impl Into<Outcome>) -> Self {
+        Self { what: what.into(), outcome: outcome.into() }
     }
 }
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.verdict {
-            Verdict::Good => write!(f, "ok    {}", self.what),
-            Verdict::Warning(text) => write!(f, "warn  {}: {text}", self.what),
-            Verdict::Bad(error) => write!(f, "FAIL  {}: {error:#}", self.what),
+        match &self.outcome {
+            Outcome::Good => write!(f, "ok    {}", self.what),
+            Outcome::Warning(text) => write!(f, "warn  {}: {text}", self.what),
+            Outcome::Bad(error) => write!(f, "FAIL  {}: {error:#}", self.what),
         }
     }
 }
 
-/// Tries everything `serve` needs, tells each result in a line, and fails if one of them failed.
+/// Tries everything that `serve` needs, prints each result on a line, and fails if one of them failed.
 pub(crate) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
     let checks = checks(config)?;
     for check in &checks {
         writeln!(out, "{check}")?;
     }
-    let good = !checks.iter().any(|check| matches!(check.verdict, Verdict::Bad(_)));
-    writeln!(out, "{}", if good { "This machine can run weir serve." } else { "Mend what failed, then try again." })?;
+    let good = !checks.iter().any(|check| matches!(check.outcome, Outcome::Bad(_)));
+    writeln!(out, "{}", if good { "This machine can run weir serve." } else { "Fix what failed, then try again." })?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn checks(config: &Config) -> anyhow::Result<Vec<Check>> {
-    // Held until the store was looked at, as a server holds it.
+    // Locked until the store has been checked, as a running server locks it.
     let folder = data_dir::lock(&config.data_dir);
     let store = folder.is_ok().then(|| store(config)).transpose()?;
     let mut out = vec![Check::new(format!("data folder {}", config.data_dir.display()), folder.map(drop))];
@@ -91,10 +91,10 @@ fn checks(config: &Config) -> anyhow::Result<Vec<Check>> {
     if let Some(address) = config.srt.listen.0 {
         out.push(Check::new(format!("srt.listen {address} (UDP)"), listen::udp("srt.listen", address).map(drop)));
     }
-    let room = OpenFiles::raise();
-    out.push(Check::new("open files", room.warning(config).map_or(Verdict::Good, Verdict::Warning)));
+    let open_files = OpenFiles::raise();
+    out.push(Check::new("open files", open_files.warning(config).map_or(Outcome::Good, Outcome::Warning)));
     out.push(encoders(config));
-    out.push(slates(ladder::clip::encoders()));
+    out.push(slates(ladder::slate_clip::encoders()));
     Ok(out)
 }
 
@@ -104,7 +104,7 @@ fn store(config: &Config) -> anyhow::Result<Check> {
     Ok(Check::new(format!("store {}", config.store_url()), opened.map_err(anyhow::Error::from)))
 }
 
-/// Which encoders there are; none is no fault where nothing is to be encoded.
+/// Lists the H.264 encoders. An empty list is fine if nothing has to be encoded.
 fn encoders(config: &Config) -> Check {
     let found = ladder::encoders().map(|mut found| {
         found.retain(|found| config.ladder.hardware || !found.hardware);
@@ -112,26 +112,27 @@ fn encoders(config: &Config) -> Check {
     });
     let named = |what: &str| format!("H.264 encoders for plus and premium: {what}");
     match found {
-        Ok(names) if !names.is_empty() => Check::new(named(&names), Verdict::Good),
-        _ if config.ladder.quality == Quality::Basic => Check::new(named("none, only basic works"), Verdict::Good),
+        Ok(names) if !names.is_empty() => Check::new(named(&names), Outcome::Good),
+        _ if config.ladder.quality == Quality::Basic => Check::new(named("none, only basic works"), Outcome::Good),
         Ok(_) => Check::new(named("none"), Err(anyhow::anyhow!("install gstreamer1.0-plugins-ugly for x264"))),
         Err(error) => Check::new(named("none"), Err(error.into())),
     }
 }
 
-/// The codecs of what is passed through that its slate can be made in; where it cannot, gaps stay gaps, which is no fault.
+/// Lists the codecs for which a slate in a passthrough programme can be encoded. A missing one is fine: gaps then stay
+/// gaps.
 fn slates(codecs: Result<Vec<(&str, Option<&str>)>, ladder::Error>) -> Check {
     let (name, result) = match codecs {
         Ok(codecs) => {
-            let of = |(codec, lacks): &(&str, Option<&str>)| match lacks {
+            let describe = |(codec, missing): &(&str, Option<&str>)| match missing {
                 None => (*codec).to_owned(),
                 Some(element) => format!("not {codec} (no {element})"),
             };
-            (codecs.iter().map(of).collect::<Vec<_>>().join(", "), Ok(()))
+            (codecs.iter().map(describe).collect::<Vec<_>>().join(", "), Ok(()))
         }
         Err(error) => ("none".to_owned(), Err(error.into())),
     };
-    Check::new(format!("encoders for the slate of what is passed through: {name}"), result)
+    Check::new(format!("encoders for the slate in passthrough: {name}"), result)
 }
 
 #[cfg(test)]
@@ -139,9 +140,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codecs_without_an_encoder_are_named_and_are_no_fault() {
+    fn missing_slate_encoders_are_listed_but_do_not_fail_the_check() {
         let check = slates(Ok(vec![("H.264", None), ("HEVC", Some("x265enc"))]));
         assert!(check.what.ends_with(": H.264, not HEVC (no x265enc)"), "{check}");
-        assert!(matches!(check.verdict, Verdict::Good));
+        assert!(matches!(check.outcome, Outcome::Good));
     }
 }

@@ -1,33 +1,34 @@
-//! The one door out of the process.
+//! The only way in which the process ends: without exit handlers.
 //!
-//! `exit(3)` runs the exit handlers of C libraries, and libsrt's is no way out: it closes every socket and waits for
-//! libsrt's threads while another thread may still be inside of `srt_accept` or holds one of the locks it takes; then the
-//! process hangs until SIGKILL. GStreamer's pipelines run on threads of their own as well. So the process ends without
-//! exit handlers, always: what has to outlive it is written when it is acknowledged, and needs none.
+//! `exit(3)` runs the exit handlers of C libraries. libsrt's handler closes every socket and waits for libsrt's
+//! threads, while another thread may still be inside `srt_accept` or hold one of the locks that the handler takes. The
+//! process then hangs until SIGKILL. GStreamer's pipelines run on threads of their own as well. The process needs no
+//! exit handlers, because everything that has to outlive it is written before it is acknowledged.
 
 use std::io::Write;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// How long the last lines may take: whoever reads the log may have stopped reading.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Time limit for the last lines of output, because the reader of the log may have stopped reading.
+const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Says something without being kept from leaving by it.
-pub(crate) fn say(words: impl FnOnce() + Send + 'static) {
-    let (said, done) = mpsc::channel::<()>();
-    let speaker = thread::Builder::new().spawn(move || {
-        words();
-        drop(said);
+/// Writes last lines of output without blocking the exit for longer than [`OUTPUT_TIMEOUT`].
+pub(crate) fn print_last(write: impl FnOnce() + Send + 'static) {
+    let (written, done) = mpsc::channel::<()>();
+    let writer = thread::Builder::new().spawn(move || {
+        write();
+        drop(written);
     });
-    if speaker.is_ok() {
-        // An error says that it is done, or that it takes too long: there is nothing more to wait for in both cases.
-        let _ = done.recv_timeout(LAST_WORDS);
+    if writer.is_ok() {
+        // An error means that the thread is done, or that it takes too long. There is nothing to wait for in either
+        // case.
+        let _ = done.recv_timeout(OUTPUT_TIMEOUT);
     }
 }
 
-/// Ends the process with this exit code.
+/// Flushes standard output and ends the process with this exit code.
 pub(crate) fn leave(code: u8) -> ! {
-    say(|| drop(std::io::stdout().flush()));
+    print_last(|| drop(std::io::stdout().flush()));
     ingest::srt::exit(code)
 }

@@ -2,24 +2,24 @@
 //!
 //! This file is the command line; [`serve`] wires the crates together.
 
+mod adapters;
+mod app;
 mod broadcast;
 mod check;
 mod config;
+mod crate_settings;
 mod data_dir;
-mod encoding;
+mod endpoints;
 mod exit;
 mod faults;
-mod figures;
-mod gaps;
 mod home;
 mod listen;
 mod memory;
 mod metrics;
 mod open_files;
-mod packaging;
+mod package_latency;
 mod serve;
 mod slate_image;
-mod studio;
 mod tls;
 
 use std::io::{IsTerminal, Write};
@@ -42,16 +42,16 @@ enum Command {
     /// Run the server.
     #[command(after_help = config::help())]
     Serve(Options),
-    /// Say whether this machine can run the server: folders, store, ports, certificates, limits, encoders.
+    /// Check whether this machine can run the server: folders, store, ports, certificates, limits, encoders.
     #[command(after_help = config::help())]
     Check(Options),
-    /// Print a configuration file with every setting, what it means, and its default.
+    /// Print a configuration file with every setting, its meaning and its default.
     Config,
 }
 
 #[derive(clap::Args)]
 struct Options {
-    /// The configuration file (TOML); without one the defaults hold.
+    /// Configuration file (TOML). Without it, every setting has its default.
     #[arg(long, value_name = "FILE", env = "WEIR_CONFIG")]
     config: Option<PathBuf>,
 }
@@ -67,15 +67,15 @@ fn main() {
         Command::Config => print_settings(),
     };
     let code = result.unwrap_or_else(|error| {
-        // Logs may not be set up yet, and whoever started the program looks here.
-        exit::say(move || drop(writeln!(std::io::stderr(), "weir: {error:#}")));
+        // Standard error, because logging may not be set up yet.
+        exit::print_last(move || drop(writeln!(std::io::stderr(), "weir: {error:#}")));
         ExitCode::FAILURE
     });
     exit::leave(u8::from(code != ExitCode::SUCCESS))
 }
 
 fn load(options: &Options) -> anyhow::Result<Config> {
-    // A name that is no text is nobody's setting, and a value that is none is told as far as it can be read.
+    // A name that is not UTF-8 cannot be a setting. Errors quote a value that is not UTF-8 as far as it can be read.
     let vars = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
     Config::load(options.config.as_deref(), vars)
@@ -90,7 +90,7 @@ fn start_logs(config: &Config) -> anyhow::Result<()> {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(config.log_filter()?)
         .with_writer(std::io::stderr)
-        // Where the log goes to a full disk, to complain of that on the same way would be a panic of whoever logs.
+        // If the log goes to a full disk, the report of that error would fail as well and panic the task that logs.
         .log_internal_errors(false);
     if config.log.json {
         logs.json().init();
