@@ -1,6 +1,6 @@
-//! The settings: the table of them, where their values come from, and what they must be.
+//! The settings: their table, their sources and their bounds.
 //!
-//! `serve` and `check` both begin with [`Config::load`], so what one refuses the other does.
+//! `serve` and `check` both begin with [`Config::load`], so both refuse the same settings.
 
 mod load;
 mod table;
@@ -19,17 +19,17 @@ pub(crate) use table::{Config, Ladder, Slate};
 pub(crate) use text::{example, help};
 pub(crate) use value::Quality;
 
-/// What the handshake of SRT can carry.
+/// The maximum that the SRT handshake can carry, in milliseconds.
 const MAX_SRT_LATENCY: u64 = 65_535;
-/// What audio can sensibly be brought to, in LUFS.
+/// Sensible target loudness, in LUFS.
 const LOUDNESS: RangeInclusive<f64> = -40.0..=-10.0;
-/// Times in seconds, from one to a day.
+/// Times in seconds, from one second to a day.
 const SECONDS: RangeInclusive<u64> = 1..=86_400;
-/// Connections; a file descriptor each, of which Linux has fewer.
+/// Connections. Each takes a file descriptor, and Linux has fewer.
 const CONNECTIONS: RangeInclusive<u64> = 1..=10_000_000;
 
 impl Config {
-    /// Reads and checks the settings. `vars` is the environment.
+    /// Reads and validates the settings. `vars` is the environment.
     pub(crate) fn load(file: Option<&Path>, vars: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let config = load::layers(file, vars)?;
         config.validate()?;
@@ -47,10 +47,10 @@ impl Config {
             );
         }
         if self.api.token_id.is_empty() != self.api.token_secret.0.is_empty() {
-            bail!("api.token_id and api.token_secret go together: set both, or neither to have them made");
+            bail!("api.token_id and api.token_secret go together: set both, or neither to have a token created");
         }
         if self.api.token_id.contains(':') {
-            bail!("api.token_id must be without a colon: HTTP Basic ends the user name there");
+            bail!("api.token_id must be without a colon, which ends the user name in HTTP Basic");
         }
         let given = |cert: &Path, key: &Path| !cert.as_os_str().is_empty() && !key.as_os_str().is_empty();
         if self.https.listen.0.is_some() && !given(&self.https.cert, &self.https.key) {
@@ -88,11 +88,12 @@ impl Config {
         Ok(())
     }
 
-    /// The filter of the log.
+    /// Returns the filter of the log.
     pub(crate) fn log_filter(&self) -> anyhow::Result<EnvFilter> {
         let filter = &self.log.filter;
         let wrong = || format!("log.filter must be a filter such as info or ingest=debug,info, not {filter:?}");
-        // A word alone is a level. It would also do as a target, and then a mistyped level would silence all else.
+        // A single word must be a level. The filter would also accept it as a target, and a mistyped level would
+        // silence the log.
         let is_level = |word: &str| word.contains(['=', '[']) || word.parse::<LevelFilter>().is_ok();
         if filter.trim().is_empty() || !filter.split(',').all(|word| is_level(word.trim())) {
             bail!(wrong());
@@ -100,7 +101,7 @@ impl Config {
         EnvFilter::try_new(filter).map_err(|_| anyhow::anyhow!(wrong()))
     }
 
-    /// The store's address.
+    /// Returns the URL of the store.
     pub(crate) fn store_url(&self) -> String {
         if self.store.url.is_empty() {
             format!("sqlite://{}", self.data_dir.join("weir.db").display())
@@ -109,7 +110,7 @@ impl Config {
         }
     }
 
-    /// The address to print and hand out.
+    /// Returns the address that is printed and given to API clients.
     pub(crate) fn public_url(&self) -> String {
         if !self.public_url.is_empty() {
             return self.public_url.trim_end_matches('/').to_owned();
@@ -123,7 +124,7 @@ impl Config {
     }
 }
 
-/// True for a URL that paths can be put behind.
+/// Returns true for a URL to which paths can be appended.
 fn is_base(text: &str) -> bool {
     text.parse::<Uri>().is_ok_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_wins_over_the_file() {
+    fn environment_variables_override_the_file() {
         let config = load(
             "data_dir = '/srv/weir'\n[http]\nlisten = '127.0.0.1:1'\n[rtmp]\nidle_timeout = 7\n",
             &[("WEIR_HTTP_LISTEN", "127.0.0.1:2"), ("WEIR_API_TOKEN_ID", "123"), ("WEIR_API_TOKEN_SECRET", "456")],
@@ -161,22 +162,22 @@ mod tests {
     }
 
     #[test]
-    fn numbers_may_be_negative_and_broken() {
+    fn numbers_may_be_negative_and_fractional() {
         let loudness = |toml, vars| load(toml, vars).unwrap().ladder.loudness_lufs;
         assert_eq!(loudness("", &[]), -24.0);
         assert_eq!(loudness("[ladder]\nloudness_lufs = -16\n", &[]), -16.0);
         assert_eq!(loudness("[ladder]\nloudness_lufs = -16\n", &[("WEIR_LADDER_LOUDNESS_LUFS", "-23.5")]), -23.5);
     }
 
-    /// Words of the libraries that read the settings.
+    /// Words from the errors of the libraries that read the settings.
     const INTERNALS: [&str; 8] = ["invalid type", "expected", "u64", "usize", "f64", "figment", "struct", "profile"];
 
     #[test]
-    fn mistakes_in_the_file_are_named_by_their_keys() {
+    fn errors_in_the_file_name_the_key() {
         for (toml, message) in [
-            ("[htp]\nlisten = 'x'\n", "htp is no setting of Weir"),
-            ("[http]\nlisen = 'x'\n", "http.lisen is no setting of Weir: is http.listen meant?"),
-            ("color = 1\n", "color is no setting of Weir"),
+            ("[htp]\nlisten = 'x'\n", "htp is not a setting of Weir"),
+            ("[http]\nlisen = 'x'\n", "http.lisen is not a setting of Weir: did you mean http.listen?"),
+            ("color = 1\n", "color is not a setting of Weir"),
             (
                 "[http]\nlisten = 8080\n",
                 "http.listen must be an address with a port, such as 0.0.0.0:8080 or [::]:8080, not 8080",
@@ -190,10 +191,10 @@ mod tests {
             ("[rtmps]\nself_signed = 'yes'\n", "rtmps.self_signed must be true or false, not \"yes\""),
             ("[ladder]\nquality = 'best'\n", "ladder.quality must be basic, plus or premium, not \"best\""),
             ("[ladder]\nloudness_lufs = -5\n", "ladder.loudness_lufs must be from -40 to -10"),
-            ("data_dir = 3\n", "data_dir must be a path, as a text, not 3"),
-            ("http = 3\n", "http is a section, written as [http]"),
-            ("[http\n", "is no TOML"),
-            ("[api]\ntoken_secret = hush-hush\n", "is no TOML: TOML parse error at line 2"),
+            ("data_dir = 3\n", "data_dir must be a path, as a string, not 3"),
+            ("http = 3\n", "http is a section and must be written as [http]"),
+            ("[http\n", "is not valid TOML"),
+            ("[api]\ntoken_secret = hush-hush\n", "is not valid TOML: TOML parse error at line 2"),
             ("[https]\nlisten = '0.0.0.0:443'\n", "https.listen needs https.cert"),
             ("[https]\nlisten = '443'\n", "https.listen must be an address with a port"),
             ("[rtmps]\nlisten = '0.0.0.0:443'\n", "rtmps.listen needs rtmps.cert"),
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_in_the_environment_are_named_by_their_variables() {
+    fn errors_in_the_environment_name_the_variable() {
         for (name, value, message) in [
             ("WEIR_RTMP_IDLE_TIMEOUT", "soon", "WEIR_RTMP_IDLE_TIMEOUT must be a whole number, not \"soon\""),
             ("WEIR_LADDER_LOUDNESS_LUFS", "loud", "WEIR_LADDER_LOUDNESS_LUFS must be a number"),
@@ -224,8 +225,12 @@ mod tests {
             ("WEIR_HTTP_LISTEN", "8080", "WEIR_HTTP_LISTEN must be an address with a port, such as"),
             ("WEIR_LADDER_QUALITY", "best", "WEIR_LADDER_QUALITY must be basic, plus or premium, not \"best\""),
             ("WEIR_SRT_LATENCY_MS", "65536", "srt.latency_ms must be from 0 to 65535"),
-            ("WEIR_HTP_LISTEN", "0.0.0.0:1", "WEIR_HTP_LISTEN is no setting of Weir: is WEIR_HTTP_LISTEN meant?"),
-            ("WEIR_HTTP_PORT", "8080", "WEIR_HTTP_PORT is no setting of Weir"),
+            (
+                "WEIR_HTP_LISTEN",
+                "0.0.0.0:1",
+                "WEIR_HTP_LISTEN is not a setting of Weir: did you mean WEIR_HTTP_LISTEN?",
+            ),
+            ("WEIR_HTTP_PORT", "8080", "WEIR_HTTP_PORT is not a setting of Weir"),
         ] {
             let error = format!("{:#}", load("", &[(name, value)]).unwrap_err());
             assert!(error.contains(message), "{name}: {error}");
@@ -234,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_others_set_are_left_alone() {
+    fn variables_that_other_programs_set_are_ignored() {
         let others = [
             ("WEIR_CONFIG", "/etc/weir.toml"),
             ("WEIR_SERVICE_HOST", "10.0.0.1"),
@@ -253,6 +258,6 @@ mod tests {
         let config = load("[api]\ntoken_id = 'id'\ntoken_secret = 'hush'\n", &[]).unwrap();
         assert!(!format!("{config:?}").contains("hush"));
         let error = load("[api]\ntoken_id = 'id'\ntoken_secret = 123456\n", &[]).unwrap_err();
-        assert!(format!("{error:#}").ends_with("api.token_secret must be a text"), "{error:#}");
+        assert!(format!("{error:#}").ends_with("api.token_secret must be a string"), "{error:#}");
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the settings: defaults, the TOML file, the environment, the later of which wins.
+//! Reads the settings from defaults, the TOML file and the environment. The later source overrides the earlier.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,30 +15,31 @@ use super::table::SECTIONS;
 
 /// The prefix of every environment variable.
 const PREFIX: &str = "WEIR_";
-/// Names with our prefix that are no settings: the option `--config`, and what the tests of this tree are told.
+/// Names with our prefix that are not settings: the option `--config`, and the variables of the tests in this
+/// repository.
 const OTHERS: [&str; 5] = ["WEIR_CONFIG", "WEIR_E2E_", "WEIR_TEST_", "WEIR_BIN", "WEIR_BINARY"];
-/// Differences up to which a name is taken for a mistyped other one.
+/// Edit distance up to which a name counts as a mistyped setting.
 const TYPOS: usize = 4;
 
-/// The defaults, to be looked up by name.
+/// The defaults by name.
 static DEFAULTS: LazyLock<Figment> = LazyLock::new(|| Figment::from(Serialized::defaults(Config::default())));
 
-/// The default of a setting.
+/// Returns the default of a setting.
 pub(crate) fn default_of(key: &str) -> Option<Value> {
     DEFAULTS.find_value(key).ok()
 }
 
-/// The environment variable of a setting: `api.token_id` is `WEIR_API_TOKEN_ID`.
+/// Returns the environment variable of a setting: `WEIR_API_TOKEN_ID` for `api.token_id`.
 pub(crate) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
 }
 
-/// Every setting with what its value must be.
+/// Returns every setting with a description of its valid values.
 fn wanted() -> impl Iterator<Item = (String, &'static str)> {
     SECTIONS.iter().flat_map(|section| section.keys.iter().map(|key| (section.full(key), key.wanted)))
 }
 
-/// Reads the three layers. `vars` is the environment.
+/// Reads the three sources. `vars` is the environment.
 pub(super) fn layers(file: Option<&Path>, vars: impl Iterator<Item = (String, String)>) -> anyhow::Result<Config> {
     let mut figment = DEFAULTS.clone();
     if let Some(path) = file {
@@ -56,8 +57,8 @@ pub(super) fn layers(file: Option<&Path>, vars: impl Iterator<Item = (String, St
                 figment = figment.merge((key.as_str(), value));
                 given.insert(key.clone(), name);
             }
-            None if is_no_setting(&name, &text) => {}
-            None => unknown.push(format!("{name} is no setting of Weir{}", hint(&name, keys.keys()))),
+            None if is_foreign(&name, &text) => {}
+            None => unknown.push(format!("{name} is not a setting of Weir{}", hint(&name, keys.keys()))),
         }
     }
     if !unknown.is_empty() {
@@ -67,18 +68,18 @@ pub(super) fn layers(file: Option<&Path>, vars: impl Iterator<Item = (String, St
         Some(name) => name.clone(),
         None => key.to_owned(),
     };
-    figment.extract().map_err(|error| anyhow::anyhow!("{}", explained(&error, &figment, file, source)))
+    figment.extract().map_err(|error| anyhow::anyhow!("{}", describe(&error, &figment, file, source)))
 }
 
-/// True for names with our prefix that others set: see [`OTHERS`], and what Docker and Kubernetes tell each container of a
-/// service that is called weir.
-fn is_no_setting(name: &str, text: &str) -> bool {
+/// Returns true for names with our prefix that other programs set: those in [`OTHERS`], and those that Docker and
+/// Kubernetes set in containers for a service called weir.
+fn is_foreign(name: &str, text: &str) -> bool {
     let ours = OTHERS.into_iter().any(|other| name == other || (other.ends_with('_') && name.starts_with(other)));
     let address = ["tcp://", "udp://", "sctp://"].into_iter().any(|scheme| text.starts_with(scheme));
     ours || address || ["_SERVICE_HOST", "_SERVICE_PORT", "_TCP_", "_UDP_"].into_iter().any(|part| name.contains(part))
 }
 
-/// `text` as a value of the default's type.
+/// Parses `text` as a value of the default's type.
 fn typed(text: &str, default: Option<Value>) -> Option<Value> {
     Some(match default {
         Some(Value::Bool(..)) => Value::from(text.parse::<bool>().ok()?),
@@ -88,25 +89,21 @@ fn typed(text: &str, default: Option<Value>) -> Option<Value> {
     })
 }
 
-/// What is wrong, in the words of whoever wrote it: `source` names a setting as it was given.
-fn explained(
-    error: &figment::Error,
-    figment: &Figment,
-    file: Option<&Path>,
-    source: impl Fn(&str) -> String,
-) -> String {
+/// Describes an error in the terms of the configuration file. `source` returns the name under which a setting was
+/// given.
+fn describe(error: &figment::Error, figment: &Figment, file: Option<&Path>, source: impl Fn(&str) -> String) -> String {
     let key = error.path.join(".");
     let keys: BTreeMap<_, _> = wanted().collect();
     let file = file.map_or_else(|| "the configuration".to_owned(), |path| path.display().to_string());
     if let Kind::UnknownField(name, _) = &error.kind {
-        // Some figment paths end with the field, others before it.
+        // Some figment paths include the field, others end before it.
         let full = if error.path.last() == Some(name) || key.is_empty() {
             error.path.join(".")
         } else {
             format!("{key}.{name}")
         };
         let full = if full.is_empty() { name.clone() } else { full };
-        return format!("{file}: {full} is no setting of Weir{}", hint(&full, keys.keys()));
+        return format!("{file}: {full} is not a setting of Weir{}", hint(&full, keys.keys()));
     }
     if let Some(wanted) = keys.get(&key) {
         let found = figment.find_value(&key).ok();
@@ -115,19 +112,19 @@ fn explained(
         return format!("{} must be {wanted}{found}", source(&key));
     }
     if SECTIONS.iter().any(|section| section.name == key && !key.is_empty()) {
-        return format!("{file}: {key} is a section, written as [{key}]");
+        return format!("{file}: {key} is a section and must be written as [{key}]");
     }
-    format!("{file} is no TOML: {}", without_source(&error.kind.to_string()))
+    format!("{file} is not valid TOML: {}", without_source(&error.kind.to_string()))
 }
 
-/// An error of the parser without the line of the file that it quotes, which may hold a secret.
+/// Removes from a parser error the quoted line of the file, because that line may contain a secret.
 fn without_source(error: &str) -> String {
     let quotes = |line: &str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
     let kept: Vec<_> = error.lines().map(str::trim_end).filter(|line| !line.is_empty() && !quotes(line)).collect();
     kept.join(", ")
 }
 
-/// A value as its owner wrote it.
+/// Formats a value as in the configuration file.
 fn shown(value: &Value) -> Option<String> {
     Some(match value {
         Value::String(_, text) => format!("{text:?}"),
@@ -140,16 +137,16 @@ fn shown(value: &Value) -> Option<String> {
     })
 }
 
-/// The name that was probably meant.
+/// Suggests the setting that was probably meant.
 fn hint<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
     let nearest = known.map(|other| (distance(name, other), other)).min();
     match nearest {
-        Some((differences, other)) if differences <= TYPOS => format!(": is {other} meant?"),
-        _ => ": `weir --help` lists them".to_owned(),
+        Some((differences, other)) if differences <= TYPOS => format!(": did you mean {other}?"),
+        _ => ": see `weir --help` for all settings".to_owned(),
     }
 }
 
-/// Letters to put in, take out or replace to come from one name to the other (Levenshtein).
+/// Counts the letters to insert, delete or replace to turn one name into the other (Levenshtein distance).
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, from) in a.chars().enumerate() {
@@ -168,12 +165,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistyped_name_finds_the_one_that_was_meant() {
+    fn a_mistyped_name_gets_the_nearest_setting_as_a_hint() {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
         let known = [variable("http.listen"), variable("rtmp.listen"), variable("api.token_id")];
-        assert_eq!(hint("WEIR_HTP_LISTEN", known.iter()), ": is WEIR_HTTP_LISTEN meant?");
-        assert_eq!(hint("WEIR_TOKEN_ID", known.iter()), ": is WEIR_API_TOKEN_ID meant?");
-        assert_eq!(hint("WEIR_COLOUR", known.iter()), ": `weir --help` lists them");
+        assert_eq!(hint("WEIR_HTP_LISTEN", known.iter()), ": did you mean WEIR_HTTP_LISTEN?");
+        assert_eq!(hint("WEIR_TOKEN_ID", known.iter()), ": did you mean WEIR_API_TOKEN_ID?");
+        assert_eq!(hint("WEIR_COLOUR", known.iter()), ": see `weir --help` for all settings");
     }
 }

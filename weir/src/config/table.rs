@@ -1,7 +1,8 @@
-//! The one table of settings: their names, types, defaults, and what they mean.
+//! The one table of settings: their names, types, defaults and descriptions.
 //!
-//! The structs, `weir --help`, `weir config` and `deploy/weir.example.toml` are all made of it, so none of them can name a
-//! setting that another does not know. A text reads as a comment of the file; it has up to 125 columns.
+//! The structs, `weir --help`, `weir config` and `deploy/weir.example.toml` are all generated from it, so none of them
+//! can name a setting that another does not know. A description is written as a comment of the example file and has up
+//! to 125 columns.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,11 +15,11 @@ use super::value::{Listen, Quality, Secret, Setting};
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) text: &'static [&'static str],
-    /// What a value of it must be.
+    /// Describes the valid values; see [`Setting::WANTED`].
     pub(crate) wanted: &'static str,
 }
 
-/// The settings of one part of the program; without a name for those that stand before all sections.
+/// The settings of one part of the program. The name is empty for the settings before the first section.
 pub(crate) struct Section {
     pub(crate) name: &'static str,
     pub(crate) text: &'static [&'static str],
@@ -83,7 +84,7 @@ fn any(port: u16) -> SocketAddr {
 
 settings! {
     {
-        /// Folder of the store, the API token and the certificates that Weir makes itself.
+        /// Folder for the store, the API token and the certificates that Weir creates itself.
         data_dir: PathBuf = "./data".into(),
         /// Address that viewers and API clients use: scheme, host and port, without a path.
         /// Empty: http://localhost and the port of http.listen.
@@ -94,16 +95,16 @@ settings! {
     http: Http {
         /// Address to listen on.
         listen: SocketAddr = any(8080),
-        /// Viewer connections at once; beyond them playback gets 503, and the API goes on. Fewer where the limit of open files
-        /// leaves no room for encoders otherwise.
+        /// Maximum number of viewer connections. Beyond it, playback gets 503, and the API still answers. The maximum
+        /// is lower if the limit of open files would otherwise leave no room for encoders.
         max_connections: usize = 100_000,
-        /// Seconds without progress after which a reader that does not read is cut off.
+        /// Seconds after which a viewer that does not read its response is disconnected.
         write_stall: u64 = 10,
-        /// Threads that serve viewers; 0: one for each core.
+        /// Number of threads that serve viewers; 0: one per core.
         workers: usize = 0,
     }
 
-    /// The same by TLS, HTTP/2 by ALPN. The certificate is read again when its file changes.
+    /// The same over TLS, with HTTP/2 by ALPN. The certificate is reloaded when its file changes.
     https: Tls {
         /// Address to listen on; empty: off.
         listen: Listen = Listen(None),
@@ -113,23 +114,23 @@ settings! {
         key: PathBuf = PathBuf::new(),
     }
 
-    /// Encoders: rtmp://HOST:1935/app and the stream key. The limits of connections hold for RTMPS and SRT too.
+    /// RTMP ingest: rtmp://HOST:1935/app and the stream key. The connection limits include RTMPS and SRT.
     rtmp: Rtmp {
         /// Address to listen on.
         listen: SocketAddr = any(1935),
-        /// Encoder connections at once; further ones are closed.
+        /// Maximum number of encoder connections. Further ones are closed.
         max_connections: usize = 1_000,
-        /// Encoder connections at once from one address.
+        /// Maximum number of encoder connections from one IP address.
         max_connections_per_address: usize = 100,
-        /// Seconds from accept to a publish request.
+        /// Seconds from accepting a connection to its publish request.
         handshake_timeout: u64 = 10,
-        /// Seconds after which a connection whose other end does not answer any more is taken for dead (TCP keep-alive).
+        /// Seconds after which a connection counts as dead if its peer no longer answers (TCP keep-alive).
         idle_timeout: u64 = 30,
-        /// Largest message of an admitted encoder, in bytes: more than the largest keyframe.
+        /// Largest message of an admitted encoder, in bytes; must be more than the largest key frame.
         max_message: usize = 16 << 20,
     }
 
-    /// Encoders by TLS: rtmps://HOST:PORT/app; 1936 is the usual port.
+    /// RTMPS ingest, over TLS: rtmps://HOST:PORT/app; 1936 is the usual port.
     rtmps: Rtmps {
         /// Address to listen on; empty: off.
         listen: Listen = Listen(None),
@@ -137,74 +138,77 @@ settings! {
         cert: PathBuf = PathBuf::new(),
         /// PEM file with the private key.
         key: PathBuf = PathBuf::new(),
-        /// Make a certificate of our own when cert is empty. Encoders that verify certificates refuse it.
+        /// Create a self-signed certificate if cert is empty. Encoders that verify certificates refuse it.
         self_signed: bool = false,
     }
 
-    /// Encoders by SRT: srt://HOST:6001?streamid=STREAM_KEY&passphrase=SRT_PASSPHRASE.
+    /// SRT ingest: srt://HOST:6001?streamid=STREAM_KEY&passphrase=SRT_PASSPHRASE.
     srt: Srt {
         /// Address to listen on (UDP); empty: off.
         listen: Listen = Listen(Some(any(6001))),
-        /// Least latency, in milliseconds; the encoder may ask for more. What is lost can be sent again within this time.
+        /// Minimum latency in milliseconds; the encoder may ask for more. Lost packets can be resent within it.
         latency_ms: u64 = 200,
-        /// Encoders encrypt with the passphrase of their live stream. With false they come without one, and must not encrypt.
+        /// Require encoders to encrypt with the passphrase of their live stream. If false, encoders must not encrypt.
         encryption: bool = true,
     }
 
-    /// What encoders may use, whatever they speak.
+    /// Limits of encoders, for all protocols.
     ingest: Ingest {
-        /// Bits a second of one encoder in the long run; ten seconds' worth may come at once.
+        /// Maximum average bit rate of one encoder, in bits per second. Bursts of up to ten seconds of it are allowed.
         max_bitrate: u64 = 100_000_000,
-        /// Bytes of all encoders' media, the windows of their viewers included; 0: half of the memory there is. At the bound no
-        /// further encoder is let in, and above it the one that takes the most is sent away.
+        /// Maximum bytes of media in memory for all encoders, including the windows for their viewers; 0: half of the
+        /// memory. At the limit no encoder is admitted. Above it, the encoder that uses the most is disconnected.
         max_memory: u64 = 0,
-        /// Seconds without a frame after which an encoder that stays connected is ended; until then its viewers see the slate.
+        /// Seconds without a frame after which an encoder is disconnected. Until then its viewers see the slate.
         media_timeout: u64 = 300,
     }
 
-    /// Encoding of renditions (GStreamer; `weir check` says what this machine encodes with).
+    /// Transcoding to renditions (GStreamer; `weir check` lists the encoders of this machine).
     ladder: Ladder {
-        /// For live streams that do not ask for one in `new_asset_settings.video_quality`: "basic" passes the encoder's frames
-        /// through, "plus" and "premium" encode a ladder of renditions, which takes about a core for each 1080p30 programme.
+        /// Quality of live streams without `new_asset_settings.video_quality`: "basic" passes the encoder's frames
+        /// through, "plus" and "premium" encode a ladder of renditions, which takes about one core per 1080p30
+        /// programme.
         quality: Quality = Quality::Basic,
-        /// Encode with the machine's hardware where it can.
+        /// Use hardware encoders if the machine has them.
         hardware: bool = true,
-        /// Loudness in LUFS (EBU R128) that the audio of live streams with `new_asset_settings.normalize_audio` is brought to.
+        /// Target loudness, in LUFS (EBU R128), for the audio of live streams with
+        /// `new_asset_settings.normalize_audio`.
         loudness_lufs: f64 = -24.0,
-        /// Pass the encoder's own frames on, where they are fit for it: H.264 as the largest rendition, a quarter less work;
-        /// HEVC, AV1 and VP9 as a rendition more. See "The source on top" in docs/operations.md.
+        /// Pass the encoder's own frames through where they are suitable: H.264 as the largest rendition, which saves a
+        /// quarter of the work; HEVC, AV1 and VP9 as an additional rendition. See "Source passthrough" in
+        /// docs/operations.md.
         source: bool = false,
     }
 
-    /// The picture that viewers see while the encoder is away. `reconnect_slate_url` names one; it is fetched from public
-    /// addresses, and from others only where these say so.
+    /// The image that viewers see while the encoder is disconnected. `reconnect_slate_url` of a live stream sets one.
+    /// It is fetched from public addresses, and from others only if these settings allow it.
     slate: Slate {
-        /// Fetch it from private networks and from this machine as well (RFC 1918, fc00::/7, 100.64.0.0/10, loopback).
+        /// Also fetch it from private networks and from this machine (RFC 1918, fc00::/7, 100.64.0.0/10, loopback).
         allow_private: bool = false,
-        /// Fetch it from link-local addresses (169.254.0.0/16, fe80::/10) as well, where clouds hand out the machine's
-        /// credentials; the metadata services at other addresses belong to these.
+        /// Also fetch it from link-local addresses (169.254.0.0/16, fe80::/10), at which clouds hand out the machine's
+        /// credentials. Includes the metadata services at other addresses.
         allow_link_local: bool = false,
     }
 
-    /// Who may use the API (HTTP Basic). Both empty: a token is made at the first start and printed once.
+    /// The API token (HTTP Basic). If both are empty, a token is created at the first start and printed once.
     api: Api {
         /// User name.
         token_id: String = String::new(),
-        /// Password; better kept in WEIR_API_TOKEN_SECRET than here.
+        /// Password. WEIR_API_TOKEN_SECRET is a better place for it than a file.
         token_secret: Secret = Secret::default(),
     }
 
-    /// Where live streams are kept.
+    /// The store of the live streams.
     store: Store {
         /// SQLite database, as in "sqlite:///var/lib/weir/weir.db"; empty: weir.db in data_dir.
         url: String = String::new(),
     }
 
-    /// What is logged, on standard error.
+    /// The log, on standard error.
     log: Log {
         /// Tracing filter: "info", "debug", "ingest=debug,info".
         filter: String = "info".to_owned(),
-        /// One JSON object a line instead of text.
+        /// Write one JSON object per line instead of text.
         json: bool = false,
     }
 }

@@ -1,4 +1,4 @@
-//! The table of settings as a file and as the end of `--help`.
+//! Renders the table of settings as an example file and as the end of `--help`.
 
 use std::fmt::Write;
 
@@ -8,22 +8,22 @@ use super::load::{default_of, variable};
 use super::table::{Key, SECTIONS, Section};
 
 const BEGINNING: &str = "\
-# Every setting of Weir with its default. A setting that is left out keeps its default, a name that Weir does not know is an
-# error. Each has an environment variable, WEIR_<SECTION>_<KEY> (http.listen: WEIR_HTTP_LISTEN), and the variable wins.
+# Every setting of Weir with its default. A setting that is left out keeps its default. A name that Weir does not know is an
+# error. Each setting has an environment variable WEIR_<SECTION>_<KEY> (http.listen: WEIR_HTTP_LISTEN), which overrides the file.
 #
-#   weir config > weir.toml           writes this file
-#   weir check --config weir.toml     says whether this machine can run it
-#   weir serve --config weir.toml     runs it
+#   weir config > weir.toml           write this file
+#   weir check --config weir.toml     check whether this machine can run the server with it
+#   weir serve --config weir.toml     run the server
 ";
 
 impl Section {
-    /// The name of a setting with its section's.
+    /// Returns the name of a setting with that of its section.
     pub(crate) fn full(&self, key: &Key) -> String {
         if self.name.is_empty() { key.name.to_owned() } else { format!("{}.{}", self.name, key.name) }
     }
 }
 
-/// A configuration file with every setting at its default.
+/// Renders a configuration file with every setting at its default.
 pub(crate) fn example() -> String {
     let mut out = BEGINNING.to_owned();
     for section in SECTIONS {
@@ -40,11 +40,11 @@ pub(crate) fn example() -> String {
     out
 }
 
-/// What `--help` says after the options.
+/// Renders the text that `--help` prints after the options.
 pub(crate) fn help() -> String {
     let mut out = "\
-Settings: every key of the configuration file has an environment variable, which wins. The defaults are shown; `weir config`
-prints them as a file.
+Settings, with their defaults. Every key of the configuration file has an environment variable, which overrides the file.
+`weir config` prints all of them as a file.
 "
     .to_owned();
     for section in SECTIONS {
@@ -66,7 +66,7 @@ fn comment(out: &mut String, before: &str, lines: &[&str]) {
     }
 }
 
-/// The default of a setting as TOML writes it.
+/// Formats the default of a setting as TOML.
 fn literal(key: &str) -> String {
     match default_of(key) {
         Some(Value::Bool(_, value)) => value.to_string(),
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_file_is_the_one_that_is_printed() {
+    fn the_example_file_is_up_to_date() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/weir.example.toml");
         let file = std::fs::read_to_string(path).unwrap();
         assert!(
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_short_enough_and_every_setting_explained() {
+    fn lines_are_short_and_every_setting_is_described() {
         for line in example().lines().chain(help().lines()) {
             assert!(line.chars().count() <= 132, "{line}");
         }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_we_ship_names_a_variable_that_is_none() {
+    fn shipped_files_use_only_variables_that_exist() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
         let known: Vec<_> = SECTIONS.iter().flat_map(|s| s.keys.iter().map(|key| variable(&s.full(key)))).collect();
         for file in [

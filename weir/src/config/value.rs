@@ -1,4 +1,4 @@
-//! The kinds of values that settings have.
+//! The types of the values of settings.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A type of values.
+/// A type that a setting can have.
 pub(crate) trait Setting {
-    /// What a value must be, as an error says it.
+    /// Describes the valid values, for an error message.
     const WANTED: &'static str;
 }
 
@@ -30,11 +30,11 @@ impl Setting for f64 {
 }
 
 impl Setting for String {
-    const WANTED: &'static str = "a text";
+    const WANTED: &'static str = "a string";
 }
 
 impl Setting for PathBuf {
-    const WANTED: &'static str = "a path, as a text";
+    const WANTED: &'static str = "a path, as a string";
 }
 
 impl Setting for SocketAddr {
@@ -50,10 +50,10 @@ impl Setting for Quality {
 }
 
 impl Setting for Secret {
-    const WANTED: &'static str = "a text";
+    const WANTED: &'static str = "a string";
 }
 
-/// An address to listen on, or `None` where the listener is off.
+/// An address to listen on; `None` if the listener is off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Listen(pub(crate) Option<SocketAddr>);
 
@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for Listen {
     }
 }
 
-/// A text that is never printed.
+/// A string that is never printed.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Secret(pub(crate) String);
@@ -88,7 +88,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How much is encoded.
+/// The default video quality: passthrough, or a ladder of renditions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Quality {

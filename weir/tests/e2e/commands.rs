@@ -1,4 +1,4 @@
-//! What an operator types first.
+//! The first commands of an operator.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::support::{Encoder, alone, free_ports, shared, until_within};
 
-/// The demo waits for 20 s at each step before it gives up, and this is more.
-const DEMO: Duration = Duration::from_secs(90);
+/// More than the demo may take, which waits for at most 20 s at each step.
+const DEMO_TIMEOUT: Duration = Duration::from_secs(90);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the workspace").to_path_buf()
 }
 
-/// `weir check` with the annotated example, which has every key; the ports are free ones.
+/// Runs `weir check` with the example configuration, which has every key, on free ports.
 fn check(more: &[(&str, &str)]) -> Output {
     weir("check", more)
 }
@@ -28,7 +28,7 @@ fn weir(command: &str, more: &[(&str, &str)]) -> Output {
         .env("WEIR_HTTP_LISTEN", format!("127.0.0.1:{http}"))
         .env("WEIR_RTMP_LISTEN", format!("127.0.0.1:{rtmp}"))
         .env("WEIR_SRT_LISTEN", format!("127.0.0.1:{srt}"))
-        // The limit of open files is this machine's affair.
+        // Low limits, so that the limit of open files of this machine does not matter.
         .env("WEIR_HTTP_MAX_CONNECTIONS", "10")
         .env("WEIR_RTMP_MAX_CONNECTIONS", "10")
         .envs(more.iter().copied())
@@ -37,59 +37,59 @@ fn weir(command: &str, more: &[(&str, &str)]) -> Output {
 }
 
 #[test]
-fn check_is_content_with_the_example_configuration() {
+fn check_accepts_the_example_configuration() {
     let _machine = shared();
     let run = check(&[]);
     assert!(run.status.success(), "{run:?}");
-    let said = String::from_utf8_lossy(&run.stdout);
-    let slates = "passed through: H.264, HEVC, AV1, VP9, AAC, AC-3, E-AC-3, FLAC\n";
-    assert!(said.contains(slates), "{said}");
+    let output = String::from_utf8_lossy(&run.stdout);
+    let slates = "passthrough: H.264, HEVC, AV1, VP9, AAC, AC-3, E-AC-3, FLAC\n";
+    assert!(output.contains(slates), "{output}");
 }
 
 #[test]
-fn check_names_what_is_wrong() {
+fn check_names_the_setting_that_is_wrong() {
     let _machine = shared();
     let run = check(&[("WEIR_HTTP_LISTEN", "192.0.2.1:80")]);
-    let said = String::from_utf8_lossy(&run.stdout).into_owned();
-    assert!(!run.status.success(), "{said}");
-    assert!(said.contains("http.listen"), "{said}");
+    let output = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(!run.status.success(), "{output}");
+    assert!(output.contains("http.listen"), "{output}");
 }
 
-/// Settings that nothing can be done with, and the words that the error must have.
-const HOPELESS: [(&str, &str, &str); 8] = [
+/// Invalid settings, and the text that the error must contain.
+const INVALID: [(&str, &str, &str); 8] = [
     ("WEIR_HTTP_LISTEN", "192.0.2.1:80", "http.listen"),
     ("WEIR_RTMP_LISTEN", "192.0.2.1:80", "rtmp.listen"),
     ("WEIR_SRT_LISTEN", "nowhere", "WEIR_SRT_LISTEN must be an address"),
     ("WEIR_LOG_FILTER", "inof", "log.filter"),
     ("WEIR_STORE_URL", "postgres://host/db", "store.url"),
     ("WEIR_STORE_URL", "sqlite:///nowhere/at/all/weir.db", "/nowhere/at/all/weir.db"),
-    ("WEIR_HTP_LISTEN", "127.0.0.1:1", "is WEIR_HTTP_LISTEN meant?"),
+    ("WEIR_HTP_LISTEN", "127.0.0.1:1", "did you mean WEIR_HTTP_LISTEN?"),
     ("WEIR_DATA_DIR", "/proc/weir", "/proc/weir"),
 ];
 
 #[test]
-fn check_fails_on_what_serve_fails_on() {
+fn check_and_serve_fail_on_the_same_settings() {
     let _machine = shared();
-    for (name, value, words) in HOPELESS {
+    for (name, value, message) in INVALID {
         for command in ["check", "serve"] {
             let run = weir(command, &[(name, value)]);
-            let said = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
-            assert!(!run.status.success() && said.contains(words), "{command} with {name}={value}:\n{said}");
+            let output = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+            assert!(!run.status.success() && output.contains(message), "{command} with {name}={value}:\n{output}");
         }
     }
 }
 
 #[test]
-fn check_warns_where_serve_only_warns() {
+fn check_only_warns_if_serve_only_warns() {
     let _machine = shared();
     let run = check(&[("WEIR_HTTP_MAX_CONNECTIONS", "9999999")]);
-    let said = String::from_utf8_lossy(&run.stdout).into_owned();
-    assert!(run.status.success(), "{said}");
-    assert!(said.contains("warn  open files") && said.contains("LimitNOFILE"), "{said}");
+    let output = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(run.status.success(), "{output}");
+    assert!(output.contains("warn  open files") && output.contains("LimitNOFILE"), "{output}");
 }
 
 #[test]
-fn the_settings_are_printed_as_a_file() {
+fn config_prints_the_example_file() {
     let _machine = shared();
     let run = Command::new(env!("CARGO_BIN_EXE_weir")).arg("config").output().expect("weir runs");
     let file = std::fs::read_to_string(root().join("deploy/weir.example.toml")).expect("the example");
@@ -97,18 +97,18 @@ fn the_settings_are_printed_as_a_file() {
 }
 
 #[test]
-fn help_is_complete() {
+fn help_lists_commands_and_settings() {
     let _machine = shared();
     let run = Command::new(env!("CARGO_BIN_EXE_weir")).arg("--help").output().expect("weir runs");
-    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    let output = String::from_utf8_lossy(&run.stdout).into_owned();
     for word in
         ["serve", "check", "WEIR_HTTP_LISTEN", "WEIR_RTMP_LISTEN", "WEIR_SRT_LISTEN", "WEIR_DATA_DIR", "api.token_id"]
     {
-        assert!(said.contains(word), "{word} is not in the help:\n{said}");
+        assert!(output.contains(word), "{word} is not in the help:\n{output}");
     }
 }
 
-/// `make demo` without packages and build, on other ports.
+/// Runs `make demo` without packages and build, on other ports.
 #[test]
 fn the_demo_plays() {
     let _machine = alone();
@@ -123,7 +123,7 @@ fn the_demo_plays() {
         script.display().to_string(),
     ];
     let mut demo = Encoder::run("env", &set.each_ref().map(String::as_str));
-    let status = until_within(DEMO, "the demo to end", || demo.exit_status());
+    let status = until_within(DEMO_TIMEOUT, "the demo to end", || demo.exit_status());
     assert!(status.success(), "the demo ended with {status}:\n{}", demo.output());
-    assert!(demo.output().contains("/watch/"), "it names the page to watch:\n{}", demo.output());
+    assert!(demo.output().contains("/watch/"), "the demo prints the address of the watch page:\n{}", demo.output());
 }
