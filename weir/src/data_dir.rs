@@ -1,4 +1,4 @@
-//! The data folder, and the lock that lets one server alone use it.
+//! The data folder, and the lock that allows only one server to use it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -6,13 +6,13 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-/// Held as long as the process lives. The system lets go of it however the process ends.
+/// A lock on the data folder, for the lifetime of the process. The kernel releases it however the process ends.
 pub(crate) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
 
-/// Makes the folder where there is none, and takes it for this process alone: two servers that write to one store would each
-/// undo what the other has done.
+/// Creates the data folder if it does not exist, and locks it for this process. Two servers with the same store would
+/// undo each other's changes.
 pub(crate) fn lock(folder: &Path) -> anyhow::Result<Lock> {
-    std::fs::create_dir_all(folder).with_context(|| format!("making the data folder {}", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("creating the data folder {}", folder.display()))?;
     let path = folder.join("weir.lock");
     let mut file = OpenOptions::new()
         .read(true)
@@ -23,7 +23,7 @@ pub(crate) fn lock(folder: &Path) -> anyhow::Result<Lock> {
         .with_context(|| format!("data_dir: cannot write {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => {
-            // For whoever finds it locked; the lock holds without it, as on a full disk.
+            // Names this process to a second server. May fail on a full disk; the lock does not depend on it.
             let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
             Ok(Lock(file))
         }
@@ -31,7 +31,7 @@ pub(crate) fn lock(folder: &Path) -> anyhow::Result<Lock> {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
             bail!(
-                "data_dir: another server (process {}) uses {}: end that one, or give this one a folder of its own",
+                "data_dir: another server (process {}) uses {}: stop that server, or configure another folder for this one",
                 if holder.is_empty() { "unknown" } else { &holder },
                 folder.display()
             )
@@ -47,9 +47,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_has_one_server_and_a_stale_lock_file_is_none() {
+    fn only_one_server_locks_a_folder_and_a_stale_lock_file_does_not_count() {
         let folder = tempfile::tempdir().unwrap();
-        // Of a process that was killed; its number is longer than ours may be.
+        // Left by a killed process, with a process id longer than any of ours.
         std::fs::write(folder.path().join("weir.lock"), "99999999999").unwrap();
         let held = lock(folder.path()).unwrap();
         let refused = lock(folder.path()).err().unwrap().to_string();

@@ -13,14 +13,16 @@ use tracing::warn;
 /// While a fault goes on, it is logged again after this long, with the number of occurrences since.
 const LOG_AGAIN: Duration = Duration::from_secs(60);
 
-/// Tracks of a contribution whose reason is logged; those beyond are counted only.
-const MAX_LEFT_OUT: usize = 32;
+/// Bound of the dropped tracks of a contribution that are logged with their reason. Further ones are only counted.
+const MAX_DROPPED_TRACKS: usize = 32;
 
 /// Reports a warning to the owner of the live stream.
 pub(crate) type Warn = Arc<dyn Fn(Warning) + Send + Sync>;
 
-/// The faults of one broadcast. A fault is logged at its first occurrence in a contribution and once a minute while it
-/// goes on; its warning event is sent once in a contribution.
+/// The faults of one broadcast.
+///
+/// A fault is logged at its first occurrence in a contribution, and once a minute while it goes on ([`LOG_AGAIN`]). Its
+/// [`Warning`] is sent once per contribution.
 pub(crate) struct Faults {
     stream: LiveStreamId,
     warn: Warn,
@@ -30,10 +32,10 @@ pub(crate) struct Faults {
 #[derive(Default)]
 struct State {
     totals: BTreeMap<Fault, u64>,
-    /// Of the current contribution.
+    /// Faults of the current contribution.
     reported: BTreeMap<Fault, Reported>,
-    /// Tracks that are left out, as the log names them; [`MAX_LEFT_OUT`] bounds them.
-    left_out: BTreeSet<Box<str>>,
+    /// Dropped tracks as the log names them, at most [`MAX_DROPPED_TRACKS`].
+    dropped_tracks: BTreeSet<Box<str>>,
 }
 
 struct Reported {
@@ -42,11 +44,11 @@ struct Reported {
 }
 
 impl State {
-    /// True for a track that was not known to be left out: each of them is logged.
-    fn left_out(&mut self, report: &FaultReport) -> bool {
-        let is_meant = matches!(report.fault, Fault::TrackLeftOut | Fault::DecoderFailed);
-        let detail = report.detail.as_ref().filter(|_| is_meant && self.left_out.len() < MAX_LEFT_OUT);
-        detail.is_some_and(|detail| self.left_out.insert(detail.clone()))
+    /// Returns true if the report names a dropped track for the first time, because each of them is logged.
+    fn is_new_track(&mut self, report: &FaultReport) -> bool {
+        let drops_track = matches!(report.fault, Fault::TrackLeftOut | Fault::DecoderFailed);
+        let detail = report.detail.as_ref().filter(|_| drops_track && self.dropped_tracks.len() < MAX_DROPPED_TRACKS);
+        detail.is_some_and(|detail| self.dropped_tracks.insert(detail.clone()))
     }
 }
 
@@ -55,23 +57,23 @@ impl Faults {
         Self { stream, warn, state: Mutex::default() }
     }
 
-    /// Starts a contribution: its faults are logged and reported anew.
+    /// Starts a contribution, whose faults are logged and reported again.
     pub(crate) fn begin(&self) {
         let mut state = self.state.lock();
         state.reported.clear();
-        state.left_out.clear();
+        state.dropped_tracks.clear();
     }
 
-    /// Takes note of a fault.
+    /// Counts a fault, and logs and reports it if it is due.
     pub(crate) fn record(&self, report: FaultReport) {
         let now = Instant::now();
         let mut state = self.state.lock();
         *state.totals.entry(report.fault).or_default() += report.count;
-        let is_named = state.left_out(&report);
+        let is_new_track = state.is_new_track(&report);
         let is_first = !state.reported.contains_key(&report.fault);
         let reported = state.reported.entry(report.fault).or_insert(Reported { logged_at: now, since: 0 });
         reported.since += report.count;
-        if !is_first && !is_named && now.duration_since(reported.logged_at) < LOG_AGAIN {
+        if !is_first && !is_new_track && now.duration_since(reported.logged_at) < LOG_AGAIN {
             return;
         }
         let count = std::mem::take(&mut reported.since);

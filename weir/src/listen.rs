@@ -1,5 +1,5 @@
-//! What the server needs of the machine before it starts: its sockets and certificates. `weir check` asks for the
-//! same things by the same functions.
+//! The sockets and certificates that the server needs before it starts. `weir check` opens them with the same
+//! functions.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use origin::Listener;
 use crate::config::Config;
 use crate::tls;
 
-/// Every listening socket, bound.
+/// Every listening socket, already bound.
 pub(crate) struct Sockets {
     pub(crate) viewers: Vec<Listener>,
     pub(crate) encoders: Vec<(TcpListener, Transport)>,
@@ -40,26 +40,26 @@ impl Sockets {
     }
 }
 
-/// The certificate of HTTPS.
+/// Returns the TLS configuration of HTTPS.
 pub(crate) fn https_settings(config: &Config) -> anyhow::Result<Arc<rustls::ServerConfig>> {
     let (cert, key) = (&config.https.cert, &config.https.key);
     tls::server_config(cert, key, &origin::ALPN_PROTOCOLS).context("https.cert, https.key")
 }
 
-/// The certificate of RTMPS and its key; `None` where Weir makes them.
+/// Returns the files of the RTMPS certificate and its key; `None` if Weir creates them (see [`tls::self_signed`]).
 pub(crate) fn rtmps_files(config: &Config) -> Option<(PathBuf, PathBuf)> {
     let rtmps = &config.rtmps;
     (!rtmps.cert.as_os_str().is_empty()).then(|| (rtmps.cert.clone(), rtmps.key.clone()))
 }
 
-/// Binds the address of a setting.
+/// Listens on the address of a setting.
 pub(crate) fn tcp(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listen = || {
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-        // A restart must not wait for the last process' connections to time out.
+        // A restart must not wait until the connections of the last process time out.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
-        // A crowd that reconnects at once waits in this queue; the kernel cuts it to its own limit.
+        // Many clients may reconnect at the same moment and wait in this queue. The kernel caps it at its own limit.
         socket.listen(4_096)?;
         socket.set_nonblocking(true)?;
         Ok::<_, std::io::Error>(TcpListener::from(socket))
@@ -67,7 +67,7 @@ pub(crate) fn tcp(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener>
     listen().with_context(|| cannot_listen(key, address))
 }
 
-/// Binds the address of a setting for datagrams.
+/// Binds a UDP socket to the address of a setting.
 pub(crate) fn udp(key: &str, address: SocketAddr) -> anyhow::Result<UdpSocket> {
     UdpSocket::bind(address).with_context(|| cannot_listen(key, address))
 }

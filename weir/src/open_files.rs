@@ -1,25 +1,25 @@
 //! The limit of open files, and how viewers and encoders share it.
 //!
-//! Each connection is one. Viewers come in crowds, so they get what is left when everything else has its share: however many
-//! there are, an encoder can connect and the API answers.
+//! Each connection is an open file. Everything else gets its share first, and viewers get the rest, because viewers
+//! arrive in large numbers. However many there are, an encoder can connect and the API answers.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// Files that are neither a viewer's nor an encoder's: listeners, store, timers, pipes of the encoders.
+/// Open files that belong to neither viewers nor encoders: listeners, store, timers, pipes of the encoding pipelines.
 const OWN: u64 = 128;
-/// Connections beyond those of viewers that the API, health and metrics are reached by.
+/// Connections reserved for the API, health and metrics, beyond those of viewers.
 pub(crate) const SPARE: usize = 64;
-/// The part of the limit that encoders have at least, as a divisor.
+/// Divisor of the limit that gives the share of encoders.
 const ENCODERS_SHARE: u64 = 4;
 
-/// The files that this process may have open.
+/// The number of files that this process may have open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct OpenFiles(u64);
 
 impl OpenFiles {
-    /// Raises the limit as far as the system lets us: shells start programs with room for 1 024.
+    /// Raises the limit as far as the system allows, because shells start programs with a limit of 1 024.
     pub(crate) fn raise() -> Self {
         let limit = getrlimit(Resource::Nofile);
         if limit.current < limit.maximum
@@ -27,22 +27,22 @@ impl OpenFiles {
         {
             tracing::warn!(%error, "the limit of open files could not be raised");
         }
-        // Without a number there is no limit.
+        // `None` means that there is no limit.
         Self(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
     }
 
-    /// Encoder connections at once: `rtmp.max_connections`, or a share of the limit.
+    /// Returns the maximum of encoder connections: `rtmp.max_connections`, or a share of the limit.
     pub(crate) fn encoders(self, config: &Config) -> usize {
-        config.rtmp.max_connections.min(whole(self.0 / ENCODERS_SHARE)).max(1)
+        config.rtmp.max_connections.min(to_usize(self.0 / ENCODERS_SHARE)).max(1)
     }
 
-    /// Viewer connections at once: `http.max_connections`, or what the others leave.
+    /// Returns the maximum of viewer connections: `http.max_connections`, or the rest of the limit.
     pub(crate) fn viewers(self, config: &Config) -> usize {
         let others = OWN + SPARE as u64 + self.encoders(config) as u64;
-        config.http.max_connections.min(whole(self.0.saturating_sub(others))).max(1)
+        config.http.max_connections.min(to_usize(self.0.saturating_sub(others))).max(1)
     }
 
-    /// What is to be said where the limit is too low for the settings.
+    /// Returns a warning if the limit is too low for the settings.
     pub(crate) fn warning(self, config: &Config) -> Option<String> {
         let (viewers, encoders) = (self.viewers(config), self.encoders(config));
         if viewers == config.http.max_connections && encoders == config.rtmp.max_connections {
@@ -56,7 +56,7 @@ impl OpenFiles {
     }
 }
 
-fn whole(number: u64) -> usize {
+fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn viewers_get_what_the_others_leave() {
+    fn viewers_get_the_rest_of_the_limit() {
         let config = Config::default();
         let shared = |limit| (OpenFiles(limit).viewers(&config), OpenFiles(limit).encoders(&config));
         assert_eq!(shared(u64::MAX), (100_000, 1_000));

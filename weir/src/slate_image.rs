@@ -1,8 +1,8 @@
-//! Fetches the slate picture that a live stream asks for, from wherever its owner says.
+//! Fetches the slate image of a live stream from the URL that its owner has set.
 //!
-//! The address comes from outside, so it must not lead inside: only public addresses are called, also after a redirect,
-//! unless the operator allows others. A private network and what is link-local are two things: in the latter clouds hand
-//! out the machine's credentials to whoever asks from it.
+//! The URL is not trusted, so it must not reach internal services (SSRF). Only public addresses are requested, also
+//! after a redirect, unless the operator allows others. Private and link-local addresses have separate settings,
+//! because clouds hand out the machine's credentials at link-local addresses to any program on it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -16,36 +16,36 @@ use ureq::{Agent, Error};
 
 use crate::config::Slate;
 
-/// The largest file that is taken.
+/// The largest file that is accepted.
 const MAX_BYTES: u64 = 10 << 20;
-/// Name, connection, redirects and body together.
+/// Timeout of name resolution, connection, redirects and body together.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const REDIRECTS: u32 = 5;
 
-/// Fetches a picture; blocks the thread for at most ten seconds. Whether it is one shows when it is decoded.
+/// Fetches an image. Blocks the thread for at most [`TIMEOUT`]. The bytes are validated only when they are decoded.
 pub(crate) fn fetch(url: &str, settings: &Slate) -> anyhow::Result<Bytes> {
     let config = Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .max_redirects(REDIRECTS)
-        // A proxy would resolve names on its own.
+        // A proxy would resolve names itself, without our filter.
         .proxy(None)
         .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
         .accept("image/png, image/jpeg")
         .build();
-    let resolver = Outward { names: DefaultResolver::default(), settings: settings.clone() };
+    let resolver = FilteredResolver { names: DefaultResolver::default(), settings: settings.clone() };
     let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
-    let mut answer = agent.get(url).call()?;
-    Ok(answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec()?.into())
+    let mut response = agent.get(url).call()?;
+    Ok(response.body_mut().with_config().limit(MAX_BYTES).read_to_vec()?.into())
 }
 
-/// Resolves names to the addresses that may be called.
+/// Resolves names, and returns only the addresses that may be requested.
 #[derive(Debug)]
-struct Outward {
+struct FilteredResolver {
     names: DefaultResolver,
     settings: Slate,
 }
 
-impl Resolver for Outward {
+impl Resolver for FilteredResolver {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let found = self.names.resolve(uri, config, timeout)?;
         let mut allowed = self.empty();
@@ -63,40 +63,41 @@ impl Resolver for Outward {
     }
 }
 
-/// Where an address leads.
+/// The part of the network in which an address lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Scope {
-    /// To the internet at large.
+    /// The public internet.
     Public,
-    /// To a private network, or to this machine.
+    /// A private network, or this machine.
     Private,
-    /// No further than the next router; or to a cloud's metadata, which is the same wherever its address lies.
+    /// The local link, or a cloud's metadata service, whatever its address is.
     LinkLocal,
-    /// To nothing that serves pictures: multicast, documentation, reserved.
-    Nowhere,
+    /// No server: multicast, documentation, reserved.
+    Reserved,
 }
 
-/// Why addresses of this scope are not called; `None` if they are.
+/// Returns the reason why addresses of this scope are not requested; `None` if they are.
 const fn refusal(scope: Scope, settings: &Slate) -> Option<&'static str> {
     match scope {
         Scope::Public => None,
         Scope::Private if settings.allow_private => None,
-        Scope::Private => Some("its address is a private one (slate.allow_private lets it through)"),
+        Scope::Private => Some("its address is private (slate.allow_private allows it)"),
         Scope::LinkLocal if settings.allow_link_local => None,
         Scope::LinkLocal => {
-            Some("its address is link-local or a cloud's metadata (slate.allow_link_local lets it through)")
+            Some("its address is link-local or that of a cloud's metadata service (slate.allow_link_local allows it)")
         }
-        Scope::Nowhere => Some("its address is reserved and serves nothing"),
+        Scope::Reserved => Some("its address is reserved"),
     }
 }
 
-/// Metadata services of clouds that are not at link-local addresses: Alibaba, Oracle and Azure; Amazon and Google.
+/// Metadata services of clouds at addresses that are not link-local: Alibaba, Oracle and Azure (IPv4); Amazon and
+/// Google (IPv6).
 const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
 const METADATA_V6: [Ipv6Addr; 2] =
     [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
 
-/// Where an address leads.
+/// Returns the [`Scope`] of an address.
 fn scope(address: IpAddr) -> Scope {
     match address {
         IpAddr::V4(address) => scope_v4(address),
@@ -104,7 +105,7 @@ fn scope(address: IpAddr) -> Scope {
     }
 }
 
-/// The special purposes of IPv4 (RFC 6890 and its registry).
+/// Classifies an IPv4 address by the special purposes of RFC 6890 and its registry.
 fn scope_v4(address: Ipv4Addr) -> Scope {
     if METADATA_V4.contains(&address) || address.is_link_local() {
         return Scope::LinkLocal;
@@ -113,16 +114,17 @@ fn scope_v4(address: Ipv4Addr) -> Scope {
         return Scope::Private;
     }
     match address.octets() {
-        // Carrier-grade NAT, which private networks use too, and what networks are measured with.
+        // Carrier-grade NAT, which private networks use too, and the range for benchmarks of networks.
         [100, second, ..] if second & 0xc0 == 64 => Scope::Private,
         [198, second, ..] if second & 0xfe == 18 => Scope::Private,
-        [0, ..] | [240..=255, ..] | [192, 0, 0, _] | [192, 88, 99, _] => Scope::Nowhere,
-        _ if address.is_multicast() || address.is_documentation() => Scope::Nowhere,
+        [0, ..] | [240..=255, ..] | [192, 0, 0, _] | [192, 88, 99, _] => Scope::Reserved,
+        _ if address.is_multicast() || address.is_documentation() => Scope::Reserved,
         _ => Scope::Public,
     }
 }
 
-/// Of IPv6 only global unicast is public; what carries an IPv4 address inside leads where that one does.
+/// Classifies an IPv6 address. Only global unicast is public. An address that embeds an IPv4 address has the scope of
+/// that one.
 fn scope_v6(address: Ipv6Addr) -> Scope {
     if let Some(inner) = address.to_ipv4_mapped() {
         return scope_v4(inner);
@@ -136,13 +138,13 @@ fn scope_v6(address: Ipv6Addr) -> Scope {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => scope_v4(v4(high, low)),
         [0, 0, 0, 0, 0, 0, 0, 1] => Scope::Private,
         // Protocol assignments, Teredo among them, and documentation.
-        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] => Scope::Nowhere,
+        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] => Scope::Reserved,
         [first, ..] => match first {
             0xfe80..=0xfebf => Scope::LinkLocal,
-            // Unique local, and the site-local that went before.
+            // Unique local, and its deprecated predecessor, site-local.
             0xfc00..=0xfdff | 0xfec0..=0xfeff => Scope::Private,
             0x2000..=0x3fff => Scope::Public,
-            _ => Scope::Nowhere,
+            _ => Scope::Reserved,
         },
     }
 }
@@ -155,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that gives one answer to each of its callers, and where it is.
+    /// Starts a server that sends one of `answers` to each client, and returns its address.
     fn server(answers: Vec<Vec<u8>>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -163,7 +165,7 @@ mod tests {
             for answer in answers {
                 let (mut stream, _) = listener.accept().unwrap();
                 let _request = stream.read(&mut [0; 4_096]);
-                // The client hangs up when it has had enough.
+                // Fails if the client closes the connection first, as it does at the size limit.
                 let _sent = stream.write_all(&answer);
             }
         });
@@ -180,31 +182,31 @@ mod tests {
     const LINK_LOCAL: Slate = Slate { allow_private: false, allow_link_local: true };
 
     #[test]
-    fn a_picture_is_fetched_behind_a_redirect() {
-        let there = server(vec![ok(b"a picture")]);
+    fn an_image_is_fetched_after_a_redirect() {
+        let there = server(vec![ok(b"an image")]);
         let moved = format!(
             "HTTP/1.1 302 Found\r\nLocation: http://{there}/b.png\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
         let here = server(vec![moved.into_bytes()]);
-        assert_eq!(fetch(&format!("http://{here}/a.png"), &PRIVATE).unwrap(), &b"a picture"[..]);
+        assert_eq!(fetch(&format!("http://{here}/a.png"), &PRIVATE).unwrap(), &b"an image"[..]);
     }
 
     #[test]
-    fn private_addresses_and_giants_are_refused() {
+    fn private_addresses_and_large_files_are_refused() {
         let here = server(vec![ok(b"secret")]);
         let refused = format!("{:#}", fetch(&format!("http://{here}/"), &CLOSED).unwrap_err());
         assert!(refused.contains("slate.allow_private"), "{refused}");
         let refused = fetch(&format!("http://localhost:{}/", here.port()), &LINK_LOCAL).unwrap_err();
         assert!(format!("{refused:#}").contains("private"), "{refused:#}");
-        let giant = server(vec![ok(&vec![0; MAX_BYTES as usize + 1])]);
-        assert!(fetch(&format!("http://{giant}/"), &PRIVATE).is_err());
+        let large = server(vec![ok(&vec![0; MAX_BYTES as usize + 1])]);
+        assert!(fetch(&format!("http://{large}/"), &PRIVATE).is_err());
         let missing =
             server(vec![b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec()]);
         assert!(format!("{:#}", fetch(&format!("http://{missing}/"), &PRIVATE).unwrap_err()).contains("404"));
     }
 
     #[test]
-    fn a_redirect_into_the_metadata_is_not_followed() {
+    fn a_redirect_to_a_metadata_service_is_not_followed() {
         let moved = b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         let here = server(vec![moved.to_vec()]);
         let refused = format!("{:#}", fetch(&format!("http://{here}/"), &PRIVATE).unwrap_err());
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn each_scope_has_its_setting() {
+    fn each_scope_is_allowed_by_its_own_setting() {
         let all = [
             (Scope::Public, "8.8.8.8 100.128.0.1 172.32.0.1 198.20.0.1 2a00:1450::1 64:ff9b::8.8.8.8 ::ffff:8.8.8.8"),
             (
@@ -226,7 +228,7 @@ mod tests {
                  168.63.129.16 192.0.0.192 fd00:ec2::254 fd20:ce::254",
             ),
             (
-                Scope::Nowhere,
+                Scope::Reserved,
                 "0.0.0.0 192.0.0.8 203.0.113.1 224.0.0.1 240.0.0.1 255.255.255.255 :: ff02::1 2001:db8::1 2001::1 ::127.0.0.1",
             ),
         ];

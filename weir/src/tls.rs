@@ -1,4 +1,4 @@
-//! Certificates that are read again when their files change, and one of our own on request.
+//! TLS certificates that are reloaded when their files change, and a self-signed one on request.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,31 +13,32 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, crypto};
 
-/// How often a handshake looks whether the files have changed.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Minimum time between two checks whether the files have changed. A handshake triggers them.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A server configuration for the certificate in `cert` and `key`, which may be renewed while it is in use.
+/// Returns a server configuration for the certificate in `cert` and `key`, whose files may be replaced while it is in
+/// use.
 pub(crate) fn server_config(cert: &Path, key: &Path, alpn: &[&[u8]]) -> anyhow::Result<Arc<ServerConfig>> {
     let files = Files { cert: cert.to_owned(), key: key.to_owned() };
-    let state = State { certified: files.load()?, changed: files.changed(), looked: Instant::now() };
-    let renewing = Renewing { files, state: Mutex::new(state) };
+    let state = State { certified: files.load()?, changed: files.changed(), checked_at: Instant::now() };
+    let resolver = ReloadingResolver { files, state: Mutex::new(state) };
     let mut config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .context("TLS versions")?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(renewing));
+        .with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }
 
-/// Paths of a self-signed certificate in `folder`, made there if it is not yet.
+/// Returns the paths of a self-signed certificate and its key in `folder`, and creates them if they do not exist.
 pub(crate) fn self_signed(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
     let (cert, key) = (folder.join("self-signed.crt"), folder.join("self-signed.key"));
     if !cert.exists() || !key.exists() {
-        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).context("making a certificate")?;
-        write_private(&key, &made.signing_key.serialize_pem())?;
-        fs::write(&cert, made.cert.pem()).with_context(|| format!("writing {}", cert.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+        let created = rcgen::generate_simple_self_signed(["localhost".to_owned()]).context("creating a certificate")?;
+        write_private(&key, &created.signing_key.serialize_pem())?;
+        fs::write(&cert, created.cert.pem()).with_context(|| format!("writing {}", cert.display()))?;
     }
     Ok((cert, key))
 }
@@ -64,12 +65,12 @@ impl Files {
             .collect::<Result<Vec<_>, _>>()
             .with_context(|| format!("{} is not a PEM certificate", self.cert.display()))?;
         if chain.is_empty() {
-            bail!("{} holds no certificate", self.cert.display());
+            bail!("{} contains no certificate", self.cert.display());
         }
         let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
             .with_context(|| format!("{} is not a PEM private key", self.key.display()))?;
         let certified = CertifiedKey::from_der(chain, key, &crypto::ring::default_provider())
-            .with_context(|| format!("{} and {} do not fit", self.cert.display(), self.key.display()))?;
+            .with_context(|| format!("{} and {} do not belong together", self.cert.display(), self.key.display()))?;
         Ok(Arc::new(certified))
     }
 
@@ -78,9 +79,10 @@ impl Files {
     }
 }
 
-/// Looks at the files on a handshake, at most once a second; keeps the certificate it has while new files are broken.
+/// Checks the files on a handshake, at most once per [`CHECK_INTERVAL`]. Keeps the current certificate while the new
+/// files are invalid.
 #[derive(Debug)]
-struct Renewing {
+struct ReloadingResolver {
     files: Files,
     state: Mutex<State>,
 }
@@ -89,23 +91,23 @@ struct Renewing {
 struct State {
     certified: Arc<CertifiedKey>,
     changed: [Option<SystemTime>; 2],
-    looked: Instant,
+    checked_at: Instant,
 }
 
-impl Renewing {
+impl ReloadingResolver {
     fn current(&self, every: Duration) -> Arc<CertifiedKey> {
         let mut state = self.state.lock();
-        if state.looked.elapsed() >= every {
-            state.looked = Instant::now();
+        if state.checked_at.elapsed() >= every {
+            state.checked_at = Instant::now();
             let changed = self.files.changed();
             if changed != state.changed {
                 state.changed = changed;
                 match self.files.load() {
                     Ok(certified) => {
                         state.certified = certified;
-                        tracing::info!(cert = %self.files.cert.display(), "certificate renewed");
+                        tracing::info!(cert = %self.files.cert.display(), "certificate reloaded");
                     }
-                    Err(error) => tracing::error!("the certificate was not renewed, the old one stays: {error:#}"),
+                    Err(error) => tracing::error!("could not reload the certificate, keeping the old one: {error:#}"),
                 }
             }
         }
@@ -113,9 +115,9 @@ impl Renewing {
     }
 }
 
-impl ResolvesServerCert for Renewing {
+impl ResolvesServerCert for ReloadingResolver {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current(LOOK_EVERY))
+        Some(self.current(CHECK_INTERVAL))
     }
 }
 
@@ -124,26 +126,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
+    fn a_valid_new_certificate_is_used_and_an_invalid_one_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let (cert, key) = self_signed(dir.path()).unwrap();
         let files = Files { cert: cert.clone(), key };
-        let state = State { certified: files.load().unwrap(), changed: [None, None], looked: Instant::now() };
-        let renewing = Renewing { files, state: Mutex::new(state) };
-        let first = renewing.current(Duration::ZERO);
+        let state = State { certified: files.load().unwrap(), changed: [None, None], checked_at: Instant::now() };
+        let resolver = ReloadingResolver { files, state: Mutex::new(state) };
+        let first = resolver.current(Duration::ZERO);
 
         fs::write(&cert, "nonsense").unwrap();
-        renewing.state.lock().changed = [None, None];
-        assert!(Arc::ptr_eq(&first, &renewing.current(Duration::ZERO)));
+        resolver.state.lock().changed = [None, None];
+        assert!(Arc::ptr_eq(&first, &resolver.current(Duration::ZERO)));
 
         fs::remove_file(&cert).unwrap();
         self_signed(dir.path()).unwrap();
-        renewing.state.lock().changed = [None, None];
-        assert_ne!(renewing.current(Duration::ZERO).cert, first.cert);
+        resolver.state.lock().changed = [None, None];
+        assert_ne!(resolver.current(Duration::ZERO).cert, first.cert);
     }
 
     #[test]
-    fn missing_files_are_named() {
+    fn errors_name_the_missing_file() {
         let error = server_config(Path::new("/nowhere/a.crt"), Path::new("/nowhere/a.key"), &[]).unwrap_err();
         assert!(format!("{error:#}").contains("/nowhere/a.crt"));
     }
