@@ -12,14 +12,14 @@ use media::codec::{aac, ac3, av1, avc, flac, hevc, vp9};
 use media::{CodecConfig, Frame, Timestamp, Track, TrackId};
 use slate::filler::{LoopedVideo, Silence};
 
-use crate::captions::Captions;
-use crate::encoder::header;
 use crate::error::Error;
 use crate::ladder::SlateImages;
-use crate::picture::{RawFrame, colours};
-use crate::pipe::{Notify, Pipe, clock_time, element};
+use crate::pipeline::{Notify, Pipe, clock_time, element};
 use crate::rate::Rate;
-use crate::still::Canvas;
+use crate::video::captions::Captions;
+use crate::video::encoder::header;
+use crate::video::raw_frame::{RawFrame, colours};
+use crate::video::slate_image::Canvas;
 
 /// A clip that takes longer than this is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -314,7 +314,7 @@ fn collect(pipe: &mut Pipe, rings: &Receiver<()>, count: usize) -> Result<Vec<gs
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decoder::{Decoded, Decoder};
+    use crate::input::decoder::{Decoded, Decoder};
     use media::codec::opus;
     use media::{Access, Kind, TimeDelta};
     use slate::{Filler, Item, TrackEnd};

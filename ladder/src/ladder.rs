@@ -13,7 +13,7 @@ use slate::{Item, continuity};
 use crate::error::Error;
 use crate::inbox::Inbox;
 use crate::plan::{Level, Rung};
-use crate::work::Work;
+use crate::worker::Work;
 
 /// What is inside has so long to come out at the end; what has not is lost.
 const MAX_END: Duration = Duration::from_secs(2);

@@ -1,35 +1,22 @@
 //! Decodes a programme once and encodes it as renditions of several sizes; the only crate that links GStreamer.
 
-mod beside;
-mod captions;
+mod audio;
 pub mod clip;
-mod decoder;
-mod encoder;
 mod error;
 mod inbox;
+mod input;
 mod ladder;
-mod lane;
-mod limiter;
-mod loudness;
-pub mod overload;
-mod own;
-mod picture;
-mod pipe;
+mod metadata_queue;
+mod pipeline;
 pub mod plan;
 pub mod rate;
-mod resample;
-mod rungs;
-mod sound;
-mod sounds;
 mod source;
-mod still;
-mod told;
-mod tone;
-mod voices;
-mod work;
+mod video;
+mod worker;
 
-pub use decoder::{CHANNELS, Decoded, Decoder, SAMPLE_RATE};
-pub use encoder::{EncoderInfo, encoders};
 pub use error::Error;
+pub use input::decoder::{CHANNELS, Decoded, Decoder, SAMPLE_RATE};
 pub use ladder::{Ladder, Output, Settings, Sink, SlateImages, Stats};
-pub use picture::RawFrame;
+pub use video::encoder::{EncoderInfo, encoders};
+pub use video::overload;
+pub use video::raw_frame::RawFrame;

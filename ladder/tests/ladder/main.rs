@@ -1,13 +1,13 @@
 //! Ladders with real clips, in real time.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod bare;
+mod audio_tracks;
 mod captions;
-mod own;
-mod sounds;
+mod ivf;
 mod source;
+mod source_rendition;
 mod support;
-mod told;
+mod timed_metadata;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -297,7 +297,7 @@ fn vp9_and_av1() {
     let video = "-f lavfi -i testsrc2=s=320x180:r=25 -t 3 -pix_fmt yuv420p";
     for codec in ["-c:v libvpx-vp9 -deadline realtime -cpu-used 8", "-c:v libaom-av1 -usage realtime -cpu-used 8"] {
         let mut bench = Bench::new(Level::Plus, LatencyMode::Low);
-        let items = bare::ivf(bench.folder.path(), &format!("{video} {codec} -g 25"), 25);
+        let items = ivf::ivf(bench.folder.path(), &format!("{video} {codec} -g 25"), 25);
         bench.contribute(&items);
         bench.wait(codec, |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 70));
         let figures = bench.ladder.stats();

@@ -8,11 +8,11 @@ use gstreamer_video as video;
 use gstreamer_video::prelude::*;
 use media::Timestamp;
 
-use crate::captions::Captions;
 use crate::error::Error;
-use crate::pipe::timestamp;
-use crate::resample::Resampler;
-use crate::tone::{self, Tone};
+use crate::pipeline::timestamp;
+use crate::video::captions::Captions;
+use crate::video::resampler::Resampler;
+use crate::video::tone_map::{self as tone, Tone};
 
 /// A decoded picture. Cloning counts references; the samples are shared.
 #[derive(Clone)]

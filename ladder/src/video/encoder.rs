@@ -6,13 +6,13 @@ use gstreamer_video as video;
 use media::codec::avc;
 use media::{Access, CodecConfig, Frame, LatencyMode, Timestamp, Track, TrackId};
 
-use crate::beside::Style;
-use crate::captions::Captions;
 use crate::error::Error;
-use crate::picture::RawFrame;
-use crate::pipe::{Leaving, Notify, Pipe, clock_time, element, timestamp};
+use crate::pipeline::{Leaving, Notify, Pipe, clock_time, element, timestamp};
 use crate::plan::{Level, Rung};
 use crate::rate::Rate;
+use crate::source::parameter_sets::Style;
+use crate::video::captions::Captions;
+use crate::video::raw_frame::RawFrame;
 
 /// The encoder that is always there.
 pub(crate) const SOFTWARE: &str = "x264enc";

@@ -2,8 +2,8 @@
 
 use media::{Fault, FaultReport, Language, Track, TrackId};
 
-use crate::lane::{Lane, Lost};
-use crate::pipe::Notify;
+use crate::input::track_decoder::{Lane, Lost};
+use crate::pipeline::Notify;
 use crate::plan::MAX_AUDIO_TRACKS;
 
 /// Reports that wait; beyond that they are dropped.

@@ -3,9 +3,9 @@
 use media::{Fault, FaultReport, Frame, Track, TrackId};
 use tracing::debug;
 
-use crate::decoder::{Decoded, Decoder};
 use crate::error::Error;
-use crate::pipe::Notify;
+use crate::input::decoder::{Decoded, Decoder};
+use crate::pipeline::Notify;
 
 /// Decoders in a row that may fail before they gave [`STEADY`] frames; with the next one the track is left out, until it has
 /// another header or another contribution comes.

@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 use ebur128::{EbuR128, Mode};
 use media::{TimeDelta, Timescale};
 
-use crate::decoder::{CHANNELS, SAMPLE_RATE};
+use crate::audio::limiter::Limiter;
 use crate::error::Error;
-use crate::limiter::Limiter;
+use crate::input::decoder::{CHANNELS, SAMPLE_RATE};
 
 /// Moments from one look at the meter to the next, 100 ms, as R128 has it.
 const LOOK: usize = SAMPLE_RATE as usize / 10;

@@ -3,12 +3,12 @@
 
 use media::{CodecConfig, LatencyMode, TimeDelta, Timestamp, Track, TrackId};
 
-use crate::encoder::{Coding, Ticks};
 use crate::ladder::Output;
-use crate::picture::RawFrame;
 use crate::plan::Rung;
 use crate::rate::Rate;
-use crate::source::{Cue, Source};
+use crate::source::passthrough::{Cue, Source};
+use crate::video::encoder::{Coding, Ticks};
+use crate::video::raw_frame::RawFrame;
 
 /// A picture that stands for so long is only shown for longer.
 const STANDS: TimeDelta = TimeDelta::from_millis(500);

@@ -5,10 +5,10 @@ use gstreamer as gst;
 use media::codec::aac;
 use media::{Access, CodecConfig, Frame, Language, Timescale, Timestamp, Track, TrackId};
 
-use crate::decoder::{CHANNELS, SAMPLE_RATE};
-use crate::encoder::{Encoded, header};
 use crate::error::Error;
-use crate::pipe::{Notify, Pipe, clock_time, element};
+use crate::input::decoder::{CHANNELS, SAMPLE_RATE};
+use crate::pipeline::{Notify, Pipe, clock_time, element};
+use crate::video::encoder::{Encoded, header};
 
 /// Samples of a frame of AAC-LC.
 const FRAME: i64 = 1_024;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::f64::consts::PI;
 
-use crate::decoder::SAMPLE_RATE;
+use crate::input::decoder::SAMPLE_RATE;
 
 /// A moment of sound: a sample of each channel.
 pub(crate) type Moment = [f32; 2];

@@ -2,13 +2,13 @@
 
 use media::{Language, Timestamp, TrackId};
 
-use crate::encoder::Encoded;
+use crate::audio::encoder::{SoundEncoder, Tier};
+use crate::audio::loudness::Leveller;
 use crate::error::Error;
 use crate::ladder::{Ladder, Output, Settings};
-use crate::loudness::Leveller;
-use crate::pipe::Notify;
+use crate::pipeline::Notify;
 use crate::plan::{Level, MAX_AUDIO_TRACKS};
-use crate::sound::{SoundEncoder, Tier};
+use crate::video::encoder::Encoded;
 
 /// All sounds of a programme; there is at least one.
 pub(crate) struct Voices {

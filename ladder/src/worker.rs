@@ -9,24 +9,24 @@ use slate::Continuity;
 use slate::continuity::{Config, Output as Step, VideoContent};
 use tracing::warn;
 
-use crate::beside::Beside;
-use crate::decoder::{CHANNELS, Decoded, SAMPLE_RATE};
-use crate::encoder::{Coding, Ticks, encoders};
+use crate::audio::outputs::Voices;
 use crate::error::Error;
 use crate::inbox::{Inbox, Message};
+use crate::input::audio_inputs::Sounds;
+use crate::input::decoder::{CHANNELS, Decoded, SAMPLE_RATE};
+use crate::input::track_decoder::{Lane, Lost};
 use crate::ladder::{Ladder, Output, Settings, Sink, SlateImages, Stats};
-use crate::lane::{Lane, Lost};
-use crate::own::Own;
-use crate::picture::{RawFrame, colours};
-use crate::pipe::Notify;
+use crate::metadata_queue::Told;
+use crate::pipeline::Notify;
 use crate::plan::{Input, Rung, plan, worth};
 use crate::rate::{Estimator, Rate};
-use crate::rungs::{Rungs, Top, key_frames};
-use crate::sounds::Sounds;
-use crate::source::Source;
-use crate::still::Canvas;
-use crate::told::Told;
-use crate::voices::Voices;
+use crate::source::parameter_sets::Beside;
+use crate::source::passthrough::Source;
+use crate::source::rendition::Own;
+use crate::video::encoder::{Coding, Ticks, encoders};
+use crate::video::raw_frame::{RawFrame, colours};
+use crate::video::renditions::{Rungs, Top, key_frames};
+use crate::video::slate_image::Canvas;
 
 /// The thread looks around at least this often.
 const MAX_SLEEP: Duration = Duration::from_millis(500);
@@ -115,7 +115,7 @@ impl Work {
     pub(crate) fn new(settings: Settings, inbox: Arc<Inbox>, output: Sink) -> Result<Self, Error> {
         let bell = inbox.clone();
         // Fails here and now where the plugins are missing.
-        crate::pipe::element(crate::encoder::SOFTWARE, &[])?;
+        crate::pipeline::element(crate::video::encoder::SOFTWARE, &[])?;
         Ok(Self {
             settings,
             inbox,

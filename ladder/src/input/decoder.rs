@@ -6,8 +6,8 @@ use gstreamer_video as video;
 use media::{Access, CodecConfig, Frame, Kind, Timestamp, Track, TrackId};
 
 use crate::error::Error;
-use crate::picture::RawFrame;
-use crate::pipe::{Notify, Pipe, clock_time, element, timestamp};
+use crate::pipeline::{Notify, Pipe, clock_time, element, timestamp};
+use crate::video::raw_frame::RawFrame;
 
 /// Samples of sound a second that come out, whatever goes in.
 pub const SAMPLE_RATE: u32 = 48_000;

@@ -4,17 +4,17 @@ use gstreamer_video as video;
 use media::{CodecConfig, LatencyMode, TimeDelta, Timestamp, Track, TrackId};
 use tracing::{info, warn};
 
-use crate::beside::{Beside, Style};
-use crate::captions::Captions;
-use crate::encoder::{Coding, Encoded, Encoder, EncoderInfo, SOFTWARE, Ticks};
 use crate::error::Error;
 use crate::ladder::Output;
-use crate::overload::{Decision, Overload};
-use crate::own::Own;
-use crate::picture::{RawFrame, Scaler, colours};
-use crate::pipe::{Leaving, Notify};
+use crate::pipeline::{Leaving, Notify};
 use crate::plan::Rung;
-use crate::source::{Cue, Source};
+use crate::source::parameter_sets::{Beside, Style};
+use crate::source::passthrough::{Cue, Source};
+use crate::source::rendition::Own;
+use crate::video::captions::Captions;
+use crate::video::encoder::{Coding, Encoded, Encoder, EncoderInfo, SOFTWARE, Ticks};
+use crate::video::overload::{Decision, Overload};
+use crate::video::raw_frame::{RawFrame, Scaler, colours};
 
 /// Pictures that wait for one encoder last no longer than this. At the bound pictures are left out, but for key frames,
 /// which all rungs have at the same time.

@@ -10,8 +10,8 @@ use gstreamer_video as video;
 
 use crate::error::Error;
 use crate::ladder::SlateImages;
-use crate::picture::{RawFrame, Scaler};
 use crate::plan::Rung;
+use crate::video::raw_frame::{RawFrame, Scaler};
 
 /// The widest and highest picture that is decoded.
 const MAX_SIDE: u32 = 8_192;
@@ -81,7 +81,7 @@ fn pull(from: &gst::Caps, decoder: &str, bytes: &Bytes) -> Result<RawFrame, Erro
     let source = app::AppSrc::builder().caps(from).format(gst::Format::Time).build();
     let sink = app::AppSink::builder().sync(false).build();
     let chain: [gst::Element; 3] =
-        [source.clone().upcast(), crate::pipe::element(decoder, &[])?, sink.clone().upcast()];
+        [source.clone().upcast(), crate::pipeline::element(decoder, &[])?, sink.clone().upcast()];
     pipeline.add_many(&chain).map_err(Error::refused("slate"))?;
     gst::Element::link_many(&chain).map_err(Error::refused("slate"))?;
     let mut buffer = gst::Buffer::from_slice(bytes.clone());
