@@ -1,4 +1,4 @@
-//! What can go wrong in a ladder.
+//! Errors of decoding and encoding.
 
 /// An error of decoding or encoding.
 #[derive(Debug, thiserror::Error)]
@@ -6,41 +6,41 @@ pub enum Error {
     /// GStreamer cannot be used at all.
     #[error("GStreamer does not start: {0}")]
     Start(String),
-    /// No element of GStreamer does what is needed: a plugin is not installed.
+    /// No GStreamer element does what is needed, because a plugin is not installed.
     #[error("no GStreamer element for {0}")]
     Missing(String),
-    /// An element refuses what it is given.
+    /// An element refuses its input or its settings.
     #[error("{place}: {reason}")]
     Refused {
-        /// What was tried.
+        /// Step that was tried.
         place: &'static str,
-        /// GStreamer's own words.
+        /// Message of GStreamer.
         reason: String,
     },
-    /// A pipeline stopped by itself.
+    /// A running pipeline failed.
     #[error("{element} failed: {reason}")]
     Failed {
-        /// The element that stopped it.
+        /// Element that failed.
         element: String,
-        /// GStreamer's own words.
+        /// Message of GStreamer.
         reason: String,
     },
-    /// An encoder wrote a header that cannot be read.
-    #[error("encoder's header: {0}")]
+    /// An encoder wrote a codec header that cannot be parsed.
+    #[error("header of an encoder: {0}")]
     Header(#[from] media::codec::HeaderError),
-    /// The loudness of the sound cannot be measured.
+    /// The loudness of the audio cannot be measured.
     #[error("loudness: {0}")]
     Loudness(String),
-    /// The slate's picture is no PNG or JPEG, or too large.
-    #[error("slate picture: {0}")]
+    /// The slate's image is neither PNG nor JPEG, or too large.
+    #[error("slate image: {0}")]
     Slate(&'static str),
-    /// An encoder makes no clip of it.
+    /// An encoder makes no clip of the slate.
     #[error("slate clip: {0}")]
     Clip(&'static str),
 }
 
 impl Error {
-    /// GStreamer refused `place`.
+    /// Returns an adapter for `map_err`: GStreamer refused the step `place`.
     pub(crate) fn refused(place: &'static str) -> impl FnOnce(gstreamer::glib::BoolError) -> Self {
         move |error| Self::Refused { place, reason: error.to_string() }
     }

@@ -1,4 +1,4 @@
-//! What waits for the thread of a ladder.
+//! Queue of messages to the thread of a ladder.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -7,42 +7,43 @@ use media::{Access, Frame, Kind, Metadata, TimeDelta, Timestamp, Track, TrackId}
 use parking_lot::{Condvar, Mutex};
 use slate::Item;
 
-use crate::ladder::{SlateImages, Stats};
+use crate::api::{SlateImages, Stats};
 
-/// Bytes, frames and time that wait. At any of the bounds frames are refused up to the next key frame. What an encoder
-/// sends at once after a gap in the network fits; what a machine cannot decode in time does not add up.
+/// Bounds on queued frames: bytes, number and time. At any of them frames are refused up to the next key frame. The
+/// burst that an encoder sends after an interruption of the network fits. A machine that is too slow to decode is
+/// stopped here, before its backlog grows.
 const MAX_BYTES: usize = 16 << 20;
 const MAX_FRAMES: usize = 2_000;
-const LONGEST: TimeDelta = TimeDelta::from_secs(4);
-/// Tracks, beginnings and metadata that wait; a peer that announces more is not heard.
-const MAX_WORDS: usize = 1_000;
+const MAX_DURATION: TimeDelta = TimeDelta::from_secs(4);
+/// Bound on queued messages that are not frames. Beyond it they are dropped: no contribution needs as many.
+const MAX_SIGNALS: usize = 1_000;
 
-/// A step for the thread.
+/// Message to the thread.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// Another contribution follows.
+    /// Start of another contribution.
     Begin,
-    /// The contribution has video whose codec header has not come yet.
+    /// Announcement of video whose codec header has not come yet.
     VideoExpected,
-    /// A track begins or has another header.
+    /// Start of a track, or its new header.
     Track(Track),
-    /// A frame.
+    /// Frame of a track.
     Frame(Frame),
     /// Metadata of the contribution.
     Metadata(Metadata),
-    /// Other pictures for the slate.
+    /// Other images for the slate.
     SlateImages(SlateImages),
-    /// The contribution has left.
+    /// Departure of the contribution.
     Gone,
-    /// Nothing follows.
+    /// End of the ladder: no message follows.
     End,
 }
 
-/// The queue to the thread, and the bell that wakes it.
+/// The queue, and the condition that wakes the thread.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     state: Mutex<State>,
-    bell: Condvar,
+    wake: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -50,87 +51,96 @@ struct State {
     messages: VecDeque<Message>,
     bytes: usize,
     frames: usize,
-    /// Decode time of the oldest frame that waits.
+    /// Decode time of the oldest queued frame.
     oldest: Option<Timestamp>,
-    /// Tracks of pictures, and those of them that wait for a key frame after one was refused.
-    pictures: HashSet<TrackId>,
-    broken: HashSet<TrackId>,
-    rung: bool,
+    /// Video tracks, and those of them that wait for a key frame because a frame was refused.
+    video: HashSet<TrackId>,
+    damaged: HashSet<TrackId>,
+    woken: bool,
     closed: bool,
     refused: u64,
-    figures: Stats,
+    stats: Stats,
 }
 
 impl Inbox {
+    /// Queues [`Message::Begin`].
     pub(crate) fn begin(&self) {
         let mut state = self.state.lock();
-        state.pictures.clear();
-        state.broken.clear();
-        state.tell(Message::Begin);
-        self.bell.notify_one();
+        state.video.clear();
+        state.damaged.clear();
+        state.post(Message::Begin);
+        self.wake.notify_one();
     }
 
+    /// Queues [`Message::Metadata`].
     pub(crate) fn metadata(&self, metadata: Metadata) {
-        self.state.lock().tell(Message::Metadata(metadata));
-        self.bell.notify_one();
+        self.state.lock().post(Message::Metadata(metadata));
+        self.wake.notify_one();
     }
 
+    /// Queues [`Message::VideoExpected`].
     pub(crate) fn expect_video(&self) {
-        self.state.lock().tell(Message::VideoExpected);
-        self.bell.notify_one();
+        self.state.lock().post(Message::VideoExpected);
+        self.wake.notify_one();
     }
 
+    /// Queues [`Message::Gone`].
     pub(crate) fn gone(&self) {
-        self.state.lock().tell(Message::Gone);
-        self.bell.notify_one();
+        self.state.lock().post(Message::Gone);
+        self.wake.notify_one();
     }
 
+    /// Queues [`Message::End`].
     pub(crate) fn end(&self) {
-        // Told even where too many words wait: it is the last one.
+        // Queued whatever the bound, because it is the last one.
         self.state.lock().messages.push_back(Message::End);
-        self.bell.notify_one();
+        self.wake.notify_one();
     }
 
+    /// Queues [`Message::SlateImages`].
     pub(crate) fn set_slate(&self, slate: SlateImages) {
-        self.state.lock().tell(Message::SlateImages(slate));
-        self.bell.notify_one();
+        self.state.lock().post(Message::SlateImages(slate));
+        self.wake.notify_one();
     }
 
+    /// Queues a track or a frame; other items do not concern the ladder.
     pub(crate) fn push(&self, item: Item) {
         let mut state = self.state.lock();
         match item {
             Item::Track(track) => {
                 if track.kind() == Kind::Video {
-                    state.pictures.insert(track.id);
+                    state.video.insert(track.id);
                 }
-                state.tell(Message::Track(track));
+                state.post(Message::Track(track));
             }
             Item::Frame(frame) => state.frame(frame),
             Item::Discontinuity | Item::Fault(_) => return,
         }
-        self.bell.notify_one();
+        self.wake.notify_one();
     }
 
-    /// Wakes the thread.
-    pub(crate) fn ring(&self) {
-        self.state.lock().rung = true;
-        self.bell.notify_one();
+    /// Wakes the thread, because something was decoded or encoded.
+    pub(crate) fn wake(&self) {
+        self.state.lock().woken = true;
+        self.wake.notify_one();
     }
 
+    /// Ends the [`Worker`](crate::worker::Worker)'s thread, whatever is queued.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
-        self.bell.notify_one();
+        self.wake.notify_one();
     }
 
-    /// Waits for something to do, no longer than `most`, and puts what came into `out`; false when it is over.
-    pub(crate) fn wait(&self, most: Duration, blocked: bool, out: &mut VecDeque<Message>) -> bool {
+    /// Waits for something to do, no longer than `max`, and moves messages to `out`; a `blocked` thread takes none.
+    /// Returns false once the inbox is closed.
+    pub(crate) fn wait(&self, max: Duration, blocked: bool, out: &mut VecDeque<Message>) -> bool {
         let mut state = self.state.lock();
-        let idle = |state: &State| !state.rung && !state.closed && (blocked || state.messages.is_empty());
+        let idle = |state: &State| !state.woken && !state.closed && (blocked || state.messages.is_empty());
         if idle(&state) {
-            self.bell.wait_for(&mut state, most);
+            self.wake.wait_for(&mut state, max);
         }
-        state.rung = false;
-        // What the thread cannot take yet stays here, where it counts.
+        state.woken = false;
+        // Messages that the thread cannot take yet stay in the queue, where the bounds apply.
         if !blocked {
             out.extend(state.messages.drain(..));
             (state.bytes, state.frames, state.oldest) = (0, 0, None);
@@ -138,37 +148,39 @@ impl Inbox {
         !state.closed
     }
 
-    pub(crate) fn set_figures(&self, figures: Stats) {
-        self.state.lock().figures = figures;
+    /// Publishes the counters of the thread, for [`Inbox::stats`].
+    pub(crate) fn set_stats(&self, stats: Stats) {
+        self.state.lock().stats = stats;
     }
 
+    /// Returns the counters of the thread and of the queue.
     pub(crate) fn stats(&self) -> Stats {
         let state = self.state.lock();
-        Stats { refused_frames: state.refused, ..state.figures }
+        Stats { refused_frames: state.refused, ..state.stats }
     }
 }
 
 impl State {
-    fn tell(&mut self, message: Message) {
-        if self.messages.len() - self.frames < MAX_WORDS {
+    fn post(&mut self, message: Message) {
+        if self.messages.len() - self.frames < MAX_SIGNALS {
             self.messages.push_back(message);
         }
     }
 
     fn frame(&mut self, frame: Frame) {
-        let long = frame.dts - *self.oldest.get_or_insert(frame.dts) >= LONGEST;
+        let long = frame.dts - *self.oldest.get_or_insert(frame.dts) >= MAX_DURATION;
         let full = long || self.frames >= MAX_FRAMES || self.bytes >= MAX_BYTES;
-        let is_picture = self.pictures.contains(&frame.track);
+        let is_video = self.video.contains(&frame.track);
         let starts = frame.access != Access::Dependent;
-        let broken = is_picture && !starts && self.broken.contains(&frame.track);
-        if full || broken {
+        let damaged = is_video && !starts && self.damaged.contains(&frame.track);
+        if full || damaged {
             self.refused += 1;
-            if is_picture {
-                self.broken.insert(frame.track);
+            if is_video {
+                self.damaged.insert(frame.track);
             }
             return;
         }
-        self.broken.remove(&frame.track);
+        self.damaged.remove(&frame.track);
         self.frames += 1;
         self.bytes += frame.payload.len();
         self.messages.push_back(Message::Frame(frame));
@@ -193,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_bound_it_waits_for_a_key_frame() {
+    fn frames_are_refused_at_the_bound_until_a_key_frame() {
         let inbox = Inbox::default();
         inbox.push(Item::Track(video()));
         for _ in 0..MAX_FRAMES + 5 {
@@ -213,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_bounded_too() {
+    fn bytes_are_bounded() {
         let inbox = Inbox::default();
         for _ in 0..20 {
             inbox.push(frame(Access::Independent, 1 << 20));
@@ -222,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn so_is_time() {
+    fn duration_is_bounded() {
         let inbox = Inbox::default();
         for second in 0..6 {
             let dts = Timestamp::ZERO + TimeDelta::from_secs(second);
@@ -236,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_over_when_it_is_closed() {
+    fn wait_ends_when_the_inbox_is_closed() {
         let inbox = Inbox::default();
         inbox.close();
         assert!(!inbox.wait(Duration::from_secs(60), true, &mut VecDeque::new()));

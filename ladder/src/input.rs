@@ -1,5 +1,6 @@
 //! Decodes the tracks of the current contribution.
 
-pub(crate) mod audio_inputs;
+mod audio_inputs;
 pub(crate) mod decoder;
-pub(crate) mod track_decoder;
+pub(crate) mod inputs;
+mod track_decoder;

@@ -1,23 +1,26 @@
-//! Timed metadata of the contribution, on its way past the decoders and encoders.
+//! Timed metadata of the contribution, which bypasses the decoders and encoders.
 //!
-//! Where on the programme's timeline it belongs is certain when the output has come there: until then what is dated by the
-//! contribution may be laid anew. Encoders take longer than that, so it is always out before the frames of its time.
+//! Its place on the programme's timeline is certain only when the output has come there, because a timestamp
+//! discontinuity may move it before. Encoders take longer than that, so metadata always leaves before the frames of its
+//! time.
 
 use std::collections::VecDeque;
 
 use media::{Metadata, Timestamp};
 
-use crate::ladder::Output;
+use crate::api::Output;
 
-/// Metadata that waits; when there is more, the oldest goes.
+/// Metadata that waits. Beyond it the oldest is discarded.
 const MAX_WAITING: usize = 64;
 
+/// Metadata that waits for the output to come to its time.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct MetadataQueue {
     waiting: VecDeque<Metadata>,
 }
 
-impl Told {
+impl MetadataQueue {
+    /// Queues metadata.
     pub(crate) fn push(&mut self, metadata: Metadata) {
         if self.waiting.len() == MAX_WAITING {
             self.waiting.pop_front();
@@ -25,15 +28,16 @@ impl Told {
         self.waiting.push_back(metadata);
     }
 
-    /// Puts out what the output has come to. `date` tells where on its timeline media is, and `position` how far it is.
+    /// Moves metadata to `out` whose place is before `position`, the time that the output has come to. `output_time`
+    /// maps times of the contribution to the output's timeline.
     pub(crate) fn release(
         &mut self,
-        date: impl Fn(Timestamp) -> Option<Timestamp>,
+        output_time: impl Fn(Timestamp) -> Option<Timestamp>,
         position: Option<Timestamp>,
         out: &mut Vec<Output>,
     ) {
         let Some(position) = position else { return };
-        self.waiting.retain(|metadata| match date(metadata.pts).filter(|at| *at < position) {
+        self.waiting.retain(|metadata| match output_time(metadata.pts).filter(|at| *at < position) {
             Some(pts) => {
                 out.push(Output::Metadata(Metadata { pts, ..metadata.clone() }));
                 false
@@ -42,10 +46,12 @@ impl Told {
         });
     }
 
-    /// The contribution is over: puts out all that has a place.
-    pub(crate) fn flush(&mut self, date: impl Fn(Timestamp) -> Option<Timestamp>, out: &mut Vec<Output>) {
-        let dated =
-            self.waiting.drain(..).filter_map(|metadata| Some(Metadata { pts: date(metadata.pts)?, ..metadata }));
+    /// Moves all metadata to `out` that has a place on the output's timeline, because the contribution is over.
+    pub(crate) fn flush(&mut self, output_time: impl Fn(Timestamp) -> Option<Timestamp>, out: &mut Vec<Output>) {
+        let dated = self
+            .waiting
+            .drain(..)
+            .filter_map(|metadata| Some(Metadata { pts: output_time(metadata.pts)?, ..metadata }));
         out.extend(dated.map(Output::Metadata));
     }
 }
@@ -60,12 +66,12 @@ mod tests {
         Timestamp::ZERO + TimeDelta::from_millis(ms)
     }
 
-    fn told(at_ms: &[i64]) -> Told {
-        let mut told = Told::default();
+    fn queue_of(at_ms: &[i64]) -> MetadataQueue {
+        let mut queue = MetadataQueue::default();
         for ms in at_ms {
-            told.push(Metadata { kind: MetadataKind::Id3, pts: at(*ms), payload: Bytes::new() });
+            queue.push(Metadata { kind: MetadataKind::Id3, pts: at(*ms), payload: Bytes::new() });
         }
-        told
+        queue
     }
 
     fn times(out: &[Output]) -> Vec<i64> {
@@ -77,25 +83,25 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_for_its_time() {
-        let (mut told, mut out) = (told(&[900, 100, 500]), Vec::new());
+    fn metadata_is_released_when_the_output_has_come_to_its_time() {
+        let (mut queue, mut out) = (queue_of(&[900, 100, 500]), Vec::new());
         let late = |pts| Some(pts + TimeDelta::from_secs(7));
-        told.release(|_| None, Some(at(60_000)), &mut out);
-        told.release(late, None, &mut out);
-        assert!(out.is_empty(), "it has no place yet");
-        told.release(late, Some(at(7_500)), &mut out);
+        queue.release(|_| None, Some(at(60_000)), &mut out);
+        queue.release(late, None, &mut out);
+        assert!(out.is_empty(), "no place on the timeline yet");
+        queue.release(late, Some(at(7_500)), &mut out);
         assert_eq!(times(&out), [7_100]);
-        told.release(late, Some(at(7_501)), &mut out);
+        queue.release(late, Some(at(7_501)), &mut out);
         assert_eq!(times(&out), [7_100, 7_500]);
-        told.flush(late, &mut out);
+        queue.flush(late, &mut out);
         assert_eq!(times(&out), [7_100, 7_500, 7_900]);
     }
 
     #[test]
-    fn little_of_it_waits() {
-        let mut told = told(&(0..1_000).collect::<Vec<_>>());
+    fn queue_is_bounded() {
+        let mut queue = queue_of(&(0..1_000).collect::<Vec<_>>());
         let mut out = Vec::new();
-        told.flush(Some, &mut out);
+        queue.flush(Some, &mut out);
         assert_eq!((out.len(), times(&out)[0]), (MAX_WAITING, 936));
     }
 }

@@ -3,35 +3,37 @@
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
+use bytes::Bytes;
 use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer_app as app;
-use media::Timestamp;
+use media::{Frame, Timestamp, Track};
 
 use crate::error::Error;
 
-/// Called on a thread of GStreamer's whenever something waits to be pulled.
+/// Callback on a thread of GStreamer's, whenever something can be pulled.
 pub(crate) type Notify = Arc<dyn Fn() + Send + Sync>;
 
-/// Flicks and nanoseconds in a second. A nanosecond is shorter than a flick, so there and back is exact.
+/// Flicks and nanoseconds in a second. A flick is longer than a nanosecond, so converting to nanoseconds and back is
+/// exact.
 const FLICKS: i128 = 705_600_000;
 const NANOS: i128 = 1_000_000_000;
 
-/// `at` as GStreamer counts; none before the origin.
+/// Converts a time to GStreamer's; `None` before the origin.
 pub(crate) fn clock_time(at: Timestamp) -> Option<gst::ClockTime> {
     let nanos = (i128::from(at.flicks()) * NANOS + FLICKS / 2).div_euclid(FLICKS);
     u64::try_from(nanos).ok().map(gst::ClockTime::from_nseconds)
 }
 
-/// Nanoseconds on the programme's timeline.
+/// Converts nanoseconds to a time on the programme's timeline.
 pub(crate) fn timestamp(nanos: i64) -> Timestamp {
     let flicks = (i128::from(nanos) * FLICKS + NANOS / 2).div_euclid(NANOS);
     media::Timescale::new(FLICKS as u32).timestamp(i64::try_from(flicks).unwrap_or(i64::MAX))
 }
 
-/// A running pipeline; it ends when it is dropped.
-pub(crate) struct Pipe {
+/// A running pipeline, which ends when it is dropped.
+pub(crate) struct Pipeline {
     pipeline: gst::Pipeline,
     source: app::AppSrc,
     sink: app::AppSink,
@@ -39,14 +41,14 @@ pub(crate) struct Pipe {
     warnings: u64,
 }
 
-impl Pipe {
-    /// Starts `elements` between a source of `from` and a sink of `to` that keeps `waiting` buffers before it makes the
-    /// pipeline wait.
+impl Pipeline {
+    /// Starts `elements` between a source with the caps `from` and a sink with the caps `to`. The sink keeps
+    /// `max_waiting` buffers before the pipeline waits.
     pub(crate) fn start(
         from: &gst::Caps,
         elements: &[gst::Element],
         to: &gst::Caps,
-        waiting: u32,
+        max_waiting: u32,
         notify: Notify,
     ) -> Result<Self, Error> {
         let pipeline = gst::Pipeline::new();
@@ -55,7 +57,7 @@ impl Pipe {
             .format(gst::Format::Time)
             .is_live(true)
             .stream_type(app::AppStreamType::Stream)
-            // Whoever pushes looks at the level first.
+            // No bound here, because [`Pipeline::queued`] is checked before each push.
             .max_bytes(0)
             .build();
         let sink = app::AppSink::builder()
@@ -63,7 +65,7 @@ impl Pipe {
             .sync(false)
             .enable_last_sample(false)
             .wait_on_eos(false)
-            .max_buffers(waiting)
+            .max_buffers(max_waiting)
             .build();
         let end = notify.clone();
         let arrived = app::AppSinkCallbacks::builder()
@@ -73,66 +75,66 @@ impl Pipe {
             })
             .eos(move |_| end());
         sink.set_callbacks(arrived.build());
-        take_strides(&sink)?;
+        accept_any_layout(&sink)?;
         let mut chain = vec![source.clone().upcast::<gst::Element>()];
         chain.extend_from_slice(elements);
         chain.push(sink.clone().upcast());
         pipeline.add_many(&chain).map_err(Error::refused("pipeline"))?;
         gst::Element::link_many(&chain).map_err(Error::refused("pipeline"))?;
         let bus = pipeline.bus().ok_or_else(|| Error::Start("a pipeline without a bus".to_owned()))?;
-        let pipe = Self { pipeline, source, sink, bus, warnings: 0 };
-        match pipe.pipeline.set_state(gst::State::Playing) {
-            Ok(_) => Ok(pipe),
+        let pipeline = Self { pipeline, source, sink, bus, warnings: 0 };
+        match pipeline.pipeline.set_state(gst::State::Playing) {
+            Ok(_) => Ok(pipeline),
             Err(error) => {
-                let mut pipe = pipe;
-                Err(pipe.fault().unwrap_or_else(|| Error::Start(error.to_string())))
+                let mut pipeline = pipeline;
+                Err(pipeline.fault().unwrap_or_else(|| Error::Start(error.to_string())))
             }
         }
     }
 
-    /// What follows is of other capabilities.
+    /// Changes the caps of the buffers that follow.
     pub(crate) fn set_caps(&self, caps: &gst::Caps) {
         self.source.set_caps(Some(caps));
     }
 
-    /// Buffers that the pipeline has not begun with.
+    /// Returns the number of buffers that no element has taken yet.
     pub(crate) fn queued(&self) -> usize {
         usize::try_from(self.source.current_level_buffers()).unwrap_or(usize::MAX)
     }
 
-    /// Gives the pipeline a buffer; never waits.
+    /// Pushes a buffer; never blocks.
     pub(crate) fn push(&self, buffer: gst::Buffer) -> Result<(), Error> {
         let refused = |error: gst::FlowError| Error::Refused { place: "pipeline > source", reason: error.to_string() };
         self.source.push_buffer(buffer).map(drop).map_err(refused)
     }
 
-    /// Gives the pipeline an event behind the buffers so far.
+    /// Pushes an event, which the elements see after the buffers so far.
     pub(crate) fn event(&self, event: gst::Event) {
         self.source.send_event(event);
     }
 
-    /// Nothing follows: what is held back inside comes out.
+    /// Ends the input: the buffers that elements hold back can be pulled.
     pub(crate) fn end(&self) {
         // Refused only by a pipeline that has ended already.
         let _ended = self.source.end_of_stream();
     }
 
-    /// Whether the last buffer came out after [`Self::end`], and was pulled.
+    /// Returns whether the last buffer was pulled after [`Pipeline::end`].
     pub(crate) fn is_ended(&self) -> bool {
         self.sink.is_eos()
     }
 
-    /// What waits at the end of the pipeline.
+    /// Returns the next output, if there is one.
     pub(crate) fn pull(&self) -> Option<gst::Sample> {
         self.sink.try_pull_sample(gst::ClockTime::ZERO)
     }
 
-    /// Warnings so far: frames that could not be decoded.
+    /// Returns the number of warnings so far, each of them a frame that could not be decoded.
     pub(crate) const fn warnings(&self) -> u64 {
         self.warnings
     }
 
-    /// Reads the pipeline's messages; gives the error that stopped it.
+    /// Reads the pipeline's messages. Returns the error that stopped it, if one did.
     pub(crate) fn fault(&mut self) -> Option<Error> {
         while let Some(message) = self.bus.pop() {
             match message.view() {
@@ -145,27 +147,28 @@ impl Pipe {
     }
 }
 
-impl Drop for Pipe {
+impl Drop for Pipeline {
     fn drop(&mut self) {
-        // Joins the pipeline's threads; a sample that waits in the sink does not hold them up.
+        // Joins the pipeline's threads. A sample that waits in the sink does not delay that.
         let _stopped = self.pipeline.set_state(gst::State::Null);
     }
 }
 
-/// Pipelines that end on threads of their own: one may be in the middle of a picture, and nobody waits for it.
+/// Ends pipelines on threads of its own, because an encoder may be in the middle of a frame and the ladder must not
+/// wait for it.
 #[derive(Default)]
-pub(crate) struct Leaving(Vec<JoinHandle<()>>);
+pub(crate) struct EncoderReaper(Vec<JoinHandle<()>>);
 
-impl Leaving {
-    /// Ends a pipeline aside. There are as many at a time as rungs that were given up within the time of one picture.
-    pub(crate) fn end(&mut self, pipe: Pipe) {
+impl EncoderReaper {
+    /// Ends a pipeline. At most as many end at a time as renditions are dropped within the encoding time of one frame.
+    pub(crate) fn reap(&mut self, pipeline: Pipeline) {
         self.0.retain(|thread| !thread.is_finished());
-        // Where no thread is to be had it ends here and now.
-        self.0.extend(Builder::new().name("ladder-leaving".to_owned()).spawn(move || drop(pipe)));
+        // Without another thread the pipeline ends right here.
+        self.0.extend(Builder::new().name("ladder-reaper".to_owned()).spawn(move || drop(pipeline)));
     }
 }
 
-impl Drop for Leaving {
+impl Drop for EncoderReaper {
     fn drop(&mut self) {
         // Ending a pipeline does not panic.
         self.0.drain(..).for_each(|thread| drop(thread.join()));
@@ -177,8 +180,8 @@ fn failed(message: &gst::Message, error: &glib::Error) -> Error {
     Error::Failed { element, reason: error.to_string() }
 }
 
-/// The sink takes pictures in any memory layout, so that decoders hand out their own and copy nothing.
-fn take_strides(sink: &app::AppSink) -> Result<(), Error> {
+/// Makes the sink accept frames in any memory layout, so that decoders output their own buffers and copy nothing.
+fn accept_any_layout(sink: &app::AppSink) -> Result<(), Error> {
     let pad = sink.static_pad("sink").ok_or_else(|| Error::Missing("pad of appsink".to_owned()))?;
     pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| match info.query_mut().map(gst::QueryRef::view_mut) {
         Some(gst::QueryViewMut::Allocation(query)) => {
@@ -190,7 +193,7 @@ fn take_strides(sink: &app::AppSink) -> Result<(), Error> {
     Ok(())
 }
 
-/// An element with its properties as text.
+/// Makes an element with these properties, which are given as text.
 pub(crate) fn element(factory: &str, properties: &[(&str, &str)]) -> Result<gst::Element, Error> {
     let mut builder = gst::ElementFactory::make(factory);
     for (name, value) in properties {
@@ -199,13 +202,28 @@ pub(crate) fn element(factory: &str, properties: &[(&str, &str)]) -> Result<gst:
     builder.build().map_err(|_| Error::Missing(factory.to_owned()))
 }
 
+/// Output of an encoder, as [`Track`] and [`Frame`] of the programme.
+pub(crate) enum EncoderOutput {
+    /// Header of the frames that follow.
+    Track(Track),
+    /// Encoded frame.
+    Frame(Frame),
+}
+
+/// Returns the decoder configuration record in a sample's caps.
+pub(crate) fn codec_data(sample: &gst::Sample) -> Option<Bytes> {
+    let buffer = sample.caps()?.structure(0)?.get::<gst::Buffer>("codec_data").ok()?;
+    let map = buffer.map_readable().ok()?;
+    Some(Bytes::copy_from_slice(&map))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use media::Timescale;
 
     #[test]
-    fn flicks_survive_nanoseconds() {
+    fn flicks_to_nanoseconds_and_back_is_exact() {
         for rate in [90_000, 48_000, 44_100, 30_000, 24_000] {
             for ticks in [0, 1, 2, 3, 1_001, 90_001, 44_099_999, 7_200_000_000] {
                 let at = Timescale::new(rate).timestamp(ticks);

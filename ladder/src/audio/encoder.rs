@@ -1,4 +1,4 @@
-//! Encodes the sound of a programme as AAC.
+//! Encodes audio as AAC.
 
 use bytes::Bytes;
 use gstreamer as gst;
@@ -7,43 +7,42 @@ use media::{Access, CodecConfig, Frame, Language, Timescale, Timestamp, Track, T
 
 use crate::error::Error;
 use crate::input::decoder::{CHANNELS, SAMPLE_RATE};
-use crate::pipeline::{Notify, Pipe, clock_time, element};
-use crate::video::encoder::{Encoded, header};
+use crate::pipeline::{EncoderOutput, Notify, Pipeline, clock_time, codec_data, element};
 
 /// Samples of a frame of AAC-LC.
 const FRAME: i64 = 1_024;
-/// Samples that the encoder puts before the first one it is given.
+/// Samples that the encoder puts before the first one of its input.
 const PRIMING: i64 = 1_024;
-/// Frames that wait behind the encoder: they are small, and the ladder takes them at once.
+/// Encoded frames that wait to be pulled. They are small, and the ladder pulls them at once.
 const MAX_WAITING: u32 = 200;
 
-/// One encoding of the sound.
+/// One encoding of an audio output.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Tier {
+pub(crate) struct AudioEncoding {
     pub(crate) id: TrackId,
-    /// 0 for the best.
+    /// Quality, 0 for the best.
     pub(crate) tier: u8,
-    /// Bits a second.
+    /// Bits per second.
     pub(crate) bitrate: u32,
-    /// What is spoken in it, where that is known.
+    /// Language, if it is known.
     pub(crate) language: Option<Language>,
 }
 
-/// Encodes interleaved samples that follow one another without a gap.
-pub(crate) struct SoundEncoder {
-    pipe: Pipe,
-    track: Tier,
+/// Encodes interleaved samples without gaps.
+pub(crate) struct AudioEncoder {
+    pipeline: Pipeline,
+    track: AudioEncoding,
     origin: Option<Timestamp>,
-    /// Samples taken.
+    /// Samples pushed.
     taken: i64,
-    /// Frames given.
+    /// Frames pulled.
     given: i64,
     announced: bool,
 }
 
-impl SoundEncoder {
+impl AudioEncoder {
     /// Starts an encoder.
-    pub(crate) fn start(track: Tier, notify: Notify) -> Result<Self, Error> {
+    pub(crate) fn start(track: AudioEncoding, notify: Notify) -> Result<Self, Error> {
         let from = gst::Caps::builder("audio/x-raw")
             .field("format", "F32LE")
             .field("layout", "interleaved")
@@ -53,17 +52,17 @@ impl SoundEncoder {
             .build();
         let to = gst::Caps::builder("audio/mpeg").field("mpegversion", 4).field("stream-format", "raw").build();
         let chain = [element("audioconvert", &[])?, element("avenc_aac", &[("bitrate", &track.bitrate.to_string())])?];
-        let pipe = Pipe::start(&from, &chain, &to, MAX_WAITING, notify)?;
-        Ok(Self { pipe, track, origin: None, taken: 0, given: 0, announced: false })
+        let pipeline = Pipeline::start(&from, &chain, &to, MAX_WAITING, notify)?;
+        Ok(Self { pipeline, track, origin: None, taken: 0, given: 0, announced: false })
     }
 
-    /// Encodes samples; the first ones say where all are.
+    /// Encodes samples. The time of the first ones decides on that of all others.
     pub(crate) fn push(&mut self, pts: Timestamp, samples: &[f32]) -> Result<(), Error> {
         self.origin.get_or_insert(pts);
         self.append(samples)
     }
 
-    /// Encodes samples behind those so far, if there are any.
+    /// Encodes samples right after those so far, if there are any.
     pub(crate) fn append(&mut self, samples: &[f32]) -> Result<(), Error> {
         let Some(origin) = self.origin else { return Ok(()) };
         let scale = Timescale::new(SAMPLE_RATE);
@@ -76,46 +75,46 @@ impl SoundEncoder {
             writable.set_duration(gst::ClockTime::from_nseconds(u64::try_from(nanos).unwrap_or(0)));
         }
         self.taken += length;
-        self.pipe.push(buffer)
+        self.pipeline.push(buffer)
     }
 
-    /// Nothing follows: what is held back comes out.
+    /// Ends the input: the frames that the encoder holds back can be pulled.
     pub(crate) fn end(&self) {
-        self.pipe.end();
+        self.pipeline.end();
     }
 
-    /// Whether all came out after [`Self::end`], and was pulled.
+    /// Returns whether all frames were pulled after [`AudioEncoder::end`].
     pub(crate) fn is_ended(&self) -> bool {
-        self.pipe.is_ended()
+        self.pipeline.is_ended()
     }
 
-    /// Puts what is encoded into `out`.
-    pub(crate) fn pull(&mut self, out: &mut Vec<Encoded>) -> Result<(), Error> {
-        while let Some(sample) = self.pipe.pull() {
+    /// Moves encoded frames to `out`.
+    pub(crate) fn pull(&mut self, out: &mut Vec<EncoderOutput>) -> Result<(), Error> {
+        while let Some(sample) = self.pipeline.pull() {
             if !self.announced
-                && let Some(header) = header(&sample)
+                && let Some(codec_data) = codec_data(&sample)
             {
-                let codec = CodecConfig::Aac(aac::Config::parse(header)?);
-                let Tier { id, tier, language, .. } = self.track;
-                out.push(Encoded::Track(Track { tier, language, ..Track::new(id, codec) }));
+                let codec = CodecConfig::Aac(aac::Config::parse(codec_data)?);
+                let AudioEncoding { id, tier, language, .. } = self.track;
+                out.push(EncoderOutput::Track(Track { tier, language, ..Track::new(id, codec) }));
                 self.announced = true;
             }
-            out.extend(self.frame(&sample).map(Encoded::Frame));
+            out.extend(self.frame(&sample).map(EncoderOutput::Frame));
         }
         Ok(())
     }
 
-    /// Whether its track was announced.
+    /// Returns whether the track was announced.
     pub(crate) const fn is_announced(&self) -> bool {
         self.announced
     }
 
-    /// The error that stopped the encoder, if one did.
+    /// Returns the error that stopped the encoder, if one did.
     pub(crate) fn fault(&mut self) -> Option<Error> {
-        self.pipe.fault()
+        self.pipeline.fault()
     }
 
-    /// Frames are counted: the times that the element writes know nothing of the priming.
+    /// Returns the frame of a sample. Its time is counted, because the element's timestamps do not include [`PRIMING`].
     fn frame(&mut self, sample: &gst::Sample) -> Option<Frame> {
         let payload = Bytes::from_owner(sample.buffer_owned()?.into_mapped_buffer_readable().ok()?);
         let pts = self.origin? + Timescale::new(SAMPLE_RATE).delta(self.given * FRAME - PRIMING);

@@ -1,45 +1,46 @@
-//! Keeps the true peaks of sound under a ceiling, with a gain that never jumps.
+//! Keeps the true peaks of audio under a ceiling, with a gain that never jumps.
 
 use std::collections::VecDeque;
 use std::f64::consts::PI;
 
 use crate::input::decoder::SAMPLE_RATE;
 
-/// A moment of sound: a sample of each channel.
+/// Samples of all channels at one moment.
 pub(crate) type Moment = [f32; 2];
 
-/// The gain goes down over so many moments before a peak, 5 ms.
+/// Moments over which the gain falls before a peak, 5 ms.
 const LOOK_AHEAD: usize = SAMPLE_RATE as usize / 200;
-/// It comes back by this part of what is missing with each moment: most of it within a quarter of a second.
+/// Part of the missing gain that returns with each moment: most of it within a quarter of a second.
 const RELEASE: f32 = 1.0 / (0.1 * SAMPLE_RATE as f32);
-/// Peaks between the samples are looked for at so many places for each of them (ITU-R BS.1770-4, annex 2).
+/// Places at which peaks are looked for, for each sample: at the sample and between it and the next (ITU-R BS.1770-4,
+/// annex 2).
 const PHASES: usize = 4;
-/// Samples that such a place is made of.
+/// Samples that a value between two samples is interpolated from.
 const TAPS: usize = 12;
 
-/// Looks ahead, and so gives what it takes [`Limiter::DELAY`] later.
+/// Limiter with look-ahead: each moment comes out [`Limiter::DELAY`] moments later.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     ceiling: f32,
-    /// The weights of the samples for each place but the first, which is a sample itself.
+    /// Weights of the samples for each phase but the first, which is a sample itself.
     between: [[f32; TAPS]; PHASES - 1],
-    /// The newest samples of each channel, the newest last.
+    /// Newest samples of each channel, the newest last.
     recent: [[f32; TAPS]; 2],
     waiting: VecDeque<Moment>,
-    /// The smallest gains that the moments looked ahead at ask for: number and gain, rising.
+    /// Smallest gains that the moments within [`LOOK_AHEAD`] need: number of the moment and gain, rising.
     smallest: VecDeque<(u64, f32)>,
     count: u64,
     released: f32,
-    /// The last gains, and their sum: their mean is the gain that is heard.
+    /// Last gains, and their sum. Their mean is the gain that is applied.
     gains: VecDeque<f32>,
     sum: f64,
 }
 
 impl Limiter {
-    /// Moments by which what comes out is behind what goes in.
+    /// Moments from input to output.
     pub(crate) const DELAY: usize = LOOK_AHEAD - 1 + TAPS / 2;
 
-    /// A limiter to `ceiling`, 1.0 being full scale.
+    /// Returns a limiter to `ceiling`, with 1.0 as full scale.
     pub(crate) fn new(ceiling: f32) -> Self {
         Self {
             ceiling,
@@ -54,7 +55,7 @@ impl Limiter {
         }
     }
 
-    /// Takes the next moment; gives the one that is due.
+    /// Takes the next moment. Returns the one that is due.
     pub(crate) fn next(&mut self, moment: Moment) -> Moment {
         let peak = self.peak(moment);
         let wanted = if peak > self.ceiling { self.ceiling / peak } else { 1.0 };
@@ -64,7 +65,7 @@ impl Limiter {
         due.map(|sample| sample * gain)
     }
 
-    /// The highest peak at or right behind the moment in the middle of the newest ones.
+    /// Returns the highest peak at the moment in the middle of the newest ones, or right after it.
     fn peak(&mut self, moment: Moment) -> f32 {
         let mut peak = 0.0f32;
         for (recent, sample) in self.recent.iter_mut().zip(moment) {
@@ -79,7 +80,8 @@ impl Limiter {
         peak
     }
 
-    /// The mean of the smallest gains: it is there when the peak is, and was on its way for as long as the limiter looks ahead.
+    /// Returns the mean of the smallest gains. The mean reaches its lowest value with the peak, after it fell for the
+    /// time of the look-ahead.
     fn smooth(&mut self, wanted: f32) -> f32 {
         while self.smallest.pop_back_if(|(_, gain)| *gain >= wanted).is_some() {}
         self.smallest.push_back((self.count, wanted));
@@ -91,12 +93,12 @@ impl Limiter {
         self.gains.push_back(self.released);
         let old = self.gains.pop_front().unwrap_or(1.0);
         self.sum += f64::from(self.released) - f64::from(old);
-        // A sum of gains up to one, in a type that has more than twice their digits: what is lost adds up to nothing.
+        // A sum of gains up to one, in a type with more than twice their digits: rounding errors do not add up.
         (self.sum / LOOK_AHEAD as f64) as f32
     }
 }
 
-/// The weights of the samples around a place between two of them, `phase` parts of [`PHASES`] behind the first.
+/// Returns the weights of the samples around a place between two of them, `phase` parts of [`PHASES`] after the first.
 fn weights(phase: usize) -> [f32; TAPS] {
     let half = TAPS as f64 / 2.0;
     let at = |tap: usize| tap as f64 - (half - 1.0) - phase as f64 / PHASES as f64;
@@ -120,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quiet_passes_as_it_is() {
+    fn quiet_audio_is_unchanged() {
         let moments: Vec<Moment> = (0..5_000).map(|n| [(n as f32 * 0.05).sin() * 0.4, n as f32 / 20_000.0]).collect();
         assert_eq!(run(&mut Limiter::new(0.8), moments.iter().copied()), moments);
     }
 
     #[test]
-    fn peaks_are_under_the_ceiling_and_the_gain_comes_back() {
+    fn peaks_stay_under_the_ceiling_and_the_gain_returns() {
         // A quarter of the sample rate at 45 degrees: the samples are 3 dB under the true peak.
         let loud = |n: usize| (5_000..9_000).contains(&n) || n == 20_000;
         let tone = |n: usize| (PI * (n as f64 / 2.0 + 0.25)).sin() as f32;

@@ -1,149 +1,150 @@
-//! The tracks of sound of the contribution in hand, and which of the programme's sounds each of them is.
+//! The audio tracks of the current contribution, and the output of the programme that each of them is for.
 
 use media::{Fault, FaultReport, Language, Track, TrackId};
 
-use crate::input::track_decoder::{Lane, Lost};
+use crate::input::track_decoder::{TrackDecoder, Undecoded};
 use crate::pipeline::Notify;
 use crate::plan::MAX_AUDIO_TRACKS;
 
-/// Reports that wait; beyond that they are dropped.
+/// Reports that wait to be taken; further ones are dropped.
 const MAX_FAULTS: usize = 64;
 
-/// The tracks in the order of their numbers: the lowest is the main one.
+/// Audio tracks in the order of their ids: the lowest one is the main track.
 #[derive(Default)]
-pub(crate) struct Sounds {
-    lanes: Vec<Sounding>,
-    /// Of tracks that are gone.
-    lost: Lost,
+pub(crate) struct AudioInputs {
+    inputs: Vec<AudioInput>,
+    /// Frames of tracks that are gone.
+    undecoded: Undecoded,
+    /// Replaced decoders of tracks that are gone.
     replaced: u64,
-    /// What is to be reported; [`MAX_FAULTS`] bounds it.
+    /// Reports to be taken, at most [`MAX_FAULTS`].
     faults: Vec<FaultReport>,
 }
 
-struct Sounding {
+struct AudioInput {
     id: TrackId,
     language: Option<Language>,
-    lane: Lane,
-    /// The sound of the programme that it is heard in.
-    voice: Option<usize>,
+    decoder: TrackDecoder,
+    /// Audio output that the track is assigned to.
+    output: Option<usize>,
 }
 
-impl Sounds {
-    /// Another contribution follows.
-    pub(crate) fn leave(&mut self) {
-        for mut sounding in self.lanes.drain(..) {
-            sounding.lane.leave();
-            self.lost += sounding.lane.lost();
-            self.replaced += sounding.lane.replaced;
+impl AudioInputs {
+    /// Drops all tracks, because another contribution begins.
+    pub(crate) fn reset(&mut self) {
+        for mut input in self.inputs.drain(..) {
+            input.decoder.reset();
+            self.undecoded += input.decoder.undecoded();
+            self.replaced += input.decoder.replaced;
         }
     }
 
-    /// A track begins, or has another header. Beyond the most that a programme has it is left out.
+    /// Adds a track, or takes note of its new header. A track beyond [`MAX_AUDIO_TRACKS`] is left out.
     pub(crate) fn announce(&mut self, track: Track, notify: Notify) {
-        let place = self.lanes.partition_point(|sounding| sounding.id < track.id);
-        if self.lanes.get(place).is_none_or(|sounding| sounding.id != track.id) {
-            if self.lanes.len() >= MAX_AUDIO_TRACKS {
-                self.left_out(track.id, "there are too many audio tracks");
+        let place = self.inputs.partition_point(|input| input.id < track.id);
+        if self.inputs.get(place).is_none_or(|input| input.id != track.id) {
+            if self.inputs.len() >= MAX_AUDIO_TRACKS {
+                self.report_left_out(track.id, "there are too many audio tracks");
                 return;
             }
             let (id, language) = (track.id, track.language);
-            self.lanes.insert(place, Sounding { id, language, lane: Lane::default(), voice: None });
+            self.inputs.insert(place, AudioInput { id, language, decoder: TrackDecoder::default(), output: None });
         }
-        if let Some(sounding) = self.lanes.get_mut(place) {
-            sounding.language = track.language;
-            sounding.lane.announce(track, notify);
+        if let Some(input) = self.inputs.get_mut(place) {
+            input.language = track.language;
+            input.decoder.announce(track, notify);
         }
     }
 
-    /// The languages of the tracks, in their order.
+    /// Returns the languages of the tracks, in their order.
     pub(crate) fn languages(&self) -> Vec<Option<Language>> {
-        self.playing().map(|sounding| sounding.language).collect()
+        self.working().map(|input| input.language).collect()
     }
 
-    /// The tracks whose decoders do not fail all the time.
-    fn playing(&self) -> impl Iterator<Item = &Sounding> {
-        self.lanes.iter().filter(|sounding| !sounding.lane.has_failed())
+    /// Returns the tracks without those that are left out because their decoders fail.
+    fn working(&self) -> impl Iterator<Item = &AudioInput> {
+        self.inputs.iter().filter(|input| !input.decoder.has_failed())
     }
 
-    fn left_out(&mut self, track: TrackId, why: &str) {
+    fn report_left_out(&mut self, track: TrackId, why: &str) {
         if self.faults.len() < MAX_FAULTS {
             self.faults.push(FaultReport::new(Fault::TrackLeftOut, Some(track)).with_detail(why));
         }
     }
 
-    /// Takes what is to be reported.
+    /// Takes the reports on tracks that are left out.
     pub(crate) fn take_faults(&mut self) -> Vec<FaultReport> {
-        let of_lanes = self.lanes.iter_mut().flat_map(|sounding| sounding.lane.take_faults());
-        self.faults.drain(..).chain(of_lanes).collect()
+        let of_decoders = self.inputs.iter_mut().flat_map(|input| input.decoder.take_faults());
+        self.faults.drain(..).chain(of_decoders).collect()
     }
 
-    /// Each track finds the programme's sound that it is for; gives the languages of those for which there is none.
-    pub(crate) fn find_voices(&mut self, voices: impl Iterator<Item = Option<Language>>) -> Vec<Option<Language>> {
-        let voices: Vec<_> = voices.collect();
-        let matched = matching(&voices, &self.languages());
-        let mut matched = matched.into_iter();
-        for sounding in &mut self.lanes {
-            sounding.voice = if sounding.lane.has_failed() { None } else { matched.next().flatten() };
+    /// Assigns each track to one of the outputs with these languages. Returns the languages of the tracks that no
+    /// output is left for.
+    pub(crate) fn assign_outputs(&mut self, outputs: impl Iterator<Item = Option<Language>>) -> Vec<Option<Language>> {
+        let outputs: Vec<_> = outputs.collect();
+        let mut assigned = assign(&outputs, &self.languages()).into_iter();
+        for input in &mut self.inputs {
+            input.output = if input.decoder.has_failed() { None } else { assigned.next().flatten() };
         }
-        let voiceless = self.playing().filter(|sounding| sounding.voice.is_none());
-        voiceless.map(|sounding| sounding.language).collect()
+        let unassigned = self.working().filter(|input| input.output.is_none());
+        unassigned.map(|input| input.language).collect()
     }
 
-    /// Tracks that the programme has no sound for are not decoded.
-    pub(crate) fn drop_voiceless(&mut self) {
-        let voiceless = self.lanes.iter_mut().filter(|sounding| sounding.voice.is_none());
-        let left_out: Vec<_> =
-            voiceless.filter_map(|sounding| sounding.lane.leave_out().then_some(sounding.id)).collect();
-        left_out
-            .into_iter()
-            .for_each(|track| self.left_out(track, "the programme has no room for another audio track"));
+    /// Stops decoding tracks that are not assigned to an output, and reports them.
+    pub(crate) fn leave_out_unassigned(&mut self) {
+        let unassigned = self.inputs.iter_mut().filter(|input| input.output.is_none());
+        let left_out: Vec<_> = unassigned.filter_map(|input| input.decoder.leave_out().then_some(input.id)).collect();
+        for track in left_out {
+            self.report_left_out(track, "the programme has no room for another audio track");
+        }
     }
 
-    /// The programme's sound that a track is heard in.
-    pub(crate) fn voice(&self, track: TrackId) -> Option<usize> {
-        self.lanes.iter().find(|sounding| sounding.id == track)?.voice
+    /// Returns the output that a track is assigned to.
+    pub(crate) fn output_of(&self, track: TrackId) -> Option<usize> {
+        self.inputs.iter().find(|input| input.id == track)?.output
     }
 
-    pub(crate) fn lanes_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
-        self.lanes.iter_mut().map(|sounding| &mut sounding.lane)
+    /// Returns the decoders, in the order of the tracks.
+    pub(crate) fn decoders_mut(&mut self) -> impl Iterator<Item = &mut TrackDecoder> {
+        self.inputs.iter_mut().map(|input| &mut input.decoder)
     }
 
-    /// Nothing follows: what decoders hold back comes out.
+    /// Ends the decoders: the samples that they hold back can be pulled.
     pub(crate) fn end(&self) {
-        self.lanes.iter().for_each(|sounding| sounding.lane.end());
+        self.inputs.iter().for_each(|input| input.decoder.end());
     }
 
-    /// Whether all came out after [`Self::end`], and was pulled.
+    /// Returns whether all samples were pulled after [`AudioInputs::end`].
     pub(crate) fn is_ended(&mut self) -> bool {
-        self.lanes_mut().all(Lane::is_ended)
+        self.decoders_mut().all(TrackDecoder::is_ended)
     }
 
-    /// Frames that were not decoded so far.
-    pub(crate) fn lost(&self) -> Lost {
-        let mut all = self.lost;
-        self.lanes.iter().for_each(|sounding| all += sounding.lane.lost());
+    /// Returns the number of frames that were not decoded so far.
+    pub(crate) fn undecoded(&self) -> Undecoded {
+        let mut all = self.undecoded;
+        self.inputs.iter().for_each(|input| all += input.decoder.undecoded());
         all
     }
 
-    /// Decoders that failed and were replaced.
+    /// Returns the number of decoders that failed and were replaced.
     pub(crate) fn replaced(&self) -> u64 {
-        self.replaced + self.lanes.iter().map(|sounding| sounding.lane.replaced).sum::<u64>()
+        self.replaced + self.inputs.iter().map(|input| input.decoder.replaced).sum::<u64>()
     }
 }
 
-/// The sound for each track: one in its language, else the first that no track is for.
-fn matching(voices: &[Option<Language>], tracks: &[Option<Language>]) -> Vec<Option<usize>> {
-    let mut taken = vec![false; voices.len()];
-    let mut matched = vec![None; tracks.len()];
+/// Finds an output for each track: one in its language, or else the first one left.
+fn assign(outputs: &[Option<Language>], tracks: &[Option<Language>]) -> Vec<Option<usize>> {
+    let mut taken = vec![false; outputs.len()];
+    let mut assigned = vec![None; tracks.len()];
     for by_language in [true, false] {
-        for (track, found) in tracks.iter().zip(&mut matched).filter(|(_, found)| found.is_none()) {
-            let mut free = voices.iter().zip(&mut taken).enumerate().filter(|(_, (_, taken))| !**taken);
-            if let Some((n, (_, taken))) = free.find(|(_, (voice, _))| !by_language || *voice == track) {
+        for (track, found) in tracks.iter().zip(&mut assigned).filter(|(_, found)| found.is_none()) {
+            let mut free = outputs.iter().zip(&mut taken).enumerate().filter(|(_, (_, taken))| !**taken);
+            if let Some((n, (_, taken))) = free.find(|(_, (output, _))| !by_language || *output == track) {
                 (*found, *taken) = (Some(n), true);
             }
         }
     }
-    matched
+    assigned
 }
 
 #[cfg(test)]
@@ -155,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn tracks_find_their_languages_and_the_rest_their_places() {
-        let voices = languages(&[b"eng", b"deu", b"fra"]);
-        let find = |tracks: &[&[u8; 3]]| matching(&voices, &languages(tracks));
+    fn tracks_are_assigned_by_language_and_the_rest_in_order() {
+        let outputs = languages(&[b"eng", b"deu", b"fra"]);
+        let find = |tracks: &[&[u8; 3]]| assign(&outputs, &languages(tracks));
         assert_eq!(find(&[b"eng", b"deu", b"fra"]), [Some(0), Some(1), Some(2)]);
         assert_eq!(find(&[b"fra", b"eng"]), [Some(2), Some(0)]);
-        assert_eq!(find(&[b"ita", b"eng"]), [Some(1), Some(0)], "a place that no language is for");
+        assert_eq!(find(&[b"ita", b"eng"]), [Some(1), Some(0)], "an output in a language that no track has");
         assert_eq!(find(&[b"und"]), [Some(0)]);
         assert_eq!(find(&[b"eng", b"eng", b"eng", b"eng"]), [Some(0), Some(1), Some(2), None]);
-        assert_eq!(matching(&languages(&[b"und", b"und"]), &languages(&[b"und", b"und"])), [Some(0), Some(1)]);
+        assert_eq!(assign(&languages(&[b"und", b"und"]), &languages(&[b"und", b"und"])), [Some(0), Some(1)]);
     }
 }

@@ -6,60 +6,61 @@ use gstreamer_video as video;
 use media::{Access, CodecConfig, Frame, Kind, Timestamp, Track, TrackId};
 
 use crate::error::Error;
-use crate::pipeline::{Notify, Pipe, clock_time, element, timestamp};
+use crate::pipeline::{Notify, Pipeline, clock_time, element, timestamp};
 use crate::video::raw_frame::RawFrame;
 
-/// Samples of sound a second that come out, whatever goes in.
+/// Sample rate of decoded audio, whatever the input has.
 pub const SAMPLE_RATE: u32 = 48_000;
-/// Channels of sound that come out.
+/// Channels of decoded audio, whatever the input has.
 pub const CHANNELS: u32 = 2;
 
-/// Frames that wait for the decoder. At the bound the ladder stops feeding it, and its own queue fills.
+/// Frames that wait for the decoder. At the bound the ladder stops feeding it, and [`Inbox`](crate::inbox::Inbox)
+/// fills.
 const MAX_QUEUED: usize = 8;
-/// Pictures or blocks of sound that wait behind the decoder. At the bound the decoder waits.
+/// Decoded frames or blocks of audio that wait to be pulled. At the bound the decoder waits.
 const MAX_WAITING: u32 = 4;
-/// More samples a second than this are decoded on several threads, at the price of a frame of delay for each.
+/// Samples per second above which several threads decode, at the price of a frame of delay for each.
 const ONE_THREAD: u64 = 1_920 * 1_080 * 60;
-/// Frames a second where the header does not tell.
+/// Frames per second, if the header does not say.
 const USUAL_RATE: u64 = 30;
 
-/// What a decoder gives, on the timeline of what it is given.
+/// Output of a decoder, with the timestamps of its input.
 #[derive(Debug)]
 pub enum Decoded {
-    /// A picture.
+    /// Video frame.
     Video {
-        /// When it is shown.
+        /// Presentation time.
         pts: Timestamp,
-        /// The picture.
-        picture: RawFrame,
+        /// The raw frame.
+        frame: RawFrame,
     },
     /// Interleaved samples of [`CHANNELS`] channels at [`SAMPLE_RATE`].
     Audio {
-        /// When the first one is heard.
+        /// Presentation time of the first sample.
         pts: Timestamp,
         /// The samples.
         samples: Vec<f32>,
     },
 }
 
-/// Decodes one track.
+/// Decoder of one track.
 pub struct Decoder {
-    pipe: Pipe,
+    pipeline: Pipeline,
     track: TrackId,
     codec: CodecConfig,
-    /// A frame that may start has come.
+    /// Whether a frame that decoding may start at has come.
     started: bool,
     skipped: u64,
 }
 
 impl Decoder {
-    /// Starts a decoder; `notify` is called on another thread when something can be pulled.
+    /// Starts a decoder. `notify` is called on another thread when something can be pulled.
     pub fn start(track: &Track, notify: Notify) -> Result<Self, Error> {
         let from = caps(&track.codec)?;
         let mut chain = vec![decoding_element(&track.codec)?];
         let to = match track.kind() {
             Kind::Video => {
-                // Both fields of interlaced pictures together make one progressive one.
+                // Both fields of an interlaced frame make one progressive frame.
                 chain.push(element("deinterlace", &[("mode", "auto"), ("fields", "top")])?);
                 gst::Caps::builder("video/x-raw").build()
             }
@@ -73,19 +74,19 @@ impl Decoder {
                     .build()
             }
         };
-        let pipe = Pipe::start(&from, &chain, &to, MAX_WAITING, notify)?;
+        let pipeline = Pipeline::start(&from, &chain, &to, MAX_WAITING, notify)?;
         if let Some(header) = stream_header(&track.codec) {
-            pipe.push(gst::Buffer::from_slice(header))?;
+            pipeline.push(gst::Buffer::from_slice(header))?;
         }
-        Ok(Self { pipe, track: track.id, codec: track.codec.clone(), started: false, skipped: 0 })
+        Ok(Self { pipeline, track: track.id, codec: track.codec.clone(), started: false, skipped: 0 })
     }
 
-    /// The track that it decodes.
+    /// Returns the track that is decoded.
     pub const fn track(&self) -> TrackId {
         self.track
     }
 
-    /// Takes a new header of the same codec for what follows; false where a new decoder is needed.
+    /// Takes another header of the same codec for the frames that follow. Returns false if another decoder is needed.
     pub fn reconfigure(&mut self, codec: &CodecConfig) -> Result<bool, Error> {
         if self.codec == *codec {
             return Ok(true);
@@ -93,17 +94,17 @@ impl Decoder {
         if self.codec.kind() == Kind::Audio || self.codec.name() != codec.name() {
             return Ok(false);
         }
-        self.pipe.set_caps(&caps(codec)?);
+        self.pipeline.set_caps(&caps(codec)?);
         self.codec = codec.clone();
         Ok(true)
     }
 
-    /// False while enough frames wait.
+    /// Returns false while enough frames wait.
     pub fn has_room(&self) -> bool {
-        self.pipe.queued() < MAX_QUEUED
+        self.pipeline.queued() < MAX_QUEUED
     }
 
-    /// Gives it the next frame. Frames before the first one that decoding may start at are skipped and counted.
+    /// Decodes a frame. Frames before the first one that decoding may start at are skipped and counted.
     pub fn push(&mut self, frame: &Frame) -> Result<(), Error> {
         self.started |= frame.access != Access::Dependent;
         if !self.started {
@@ -118,26 +119,26 @@ impl Decoder {
                 writable.set_flags(gst::BufferFlags::DELTA_UNIT);
             }
         }
-        self.pipe.push(buffer)
+        self.pipeline.push(buffer)
     }
 
-    /// Nothing follows: what is held back for reordering comes out.
+    /// Ends the input: the frames that are held back for reordering can be pulled.
     pub fn end(&self) {
-        self.pipe.end();
+        self.pipeline.end();
     }
 
-    /// Whether all came out after [`Self::end`], and was pulled.
+    /// Returns whether everything was pulled after [`Decoder::end`].
     pub fn is_ended(&self) -> bool {
-        self.pipe.is_ended()
+        self.pipeline.is_ended()
     }
 
-    /// The next picture or block of sound, if there is one.
+    /// Returns the next video frame or block of audio, if there is one.
     pub fn pull(&mut self) -> Option<Decoded> {
         loop {
-            let sample = self.pipe.pull()?;
+            let sample = self.pipeline.pull()?;
             let decoded = match self.codec.kind() {
-                Kind::Video => picture(&sample),
-                Kind::Audio => sound(&sample),
+                Kind::Video => frame(&sample),
+                Kind::Audio => audio(&sample),
             };
             if decoded.is_some() {
                 return decoded;
@@ -145,43 +146,43 @@ impl Decoder {
         }
     }
 
-    /// The error that stopped the decoder, if one did; a new one is needed then.
+    /// Returns the error that stopped the decoder, if one did. The track then needs another decoder.
     pub fn fault(&mut self) -> Option<Error> {
-        self.pipe.fault()
+        self.pipeline.fault()
     }
 
-    /// Frames that came before the first one that decoding may start at.
+    /// Returns the number of frames before the first one that decoding may start at.
     pub const fn skipped_frames(&self) -> u64 {
         self.skipped
     }
 
-    /// Frames that could not be decoded.
+    /// Returns the number of frames that could not be decoded.
     pub const fn damaged_frames(&self) -> u64 {
-        self.pipe.warnings()
+        self.pipeline.warnings()
     }
 }
 
-fn picture(sample: &gst::Sample) -> Option<Decoded> {
+fn frame(sample: &gst::Sample) -> Option<Decoded> {
     let buffer = sample.buffer_owned()?;
     let info = video::VideoInfo::from_caps(sample.caps()?).ok()?;
     let pts = timestamp(i64::try_from(buffer.pts()?.nseconds()).ok()?);
-    Some(Decoded::Video { pts, picture: RawFrame::new(buffer, info) })
+    Some(Decoded::Video { pts, frame: RawFrame::new(buffer, info) })
 }
 
-fn sound(sample: &gst::Sample) -> Option<Decoded> {
+fn audio(sample: &gst::Sample) -> Option<Decoded> {
     let buffer = sample.buffer()?;
     let pts = timestamp(i64::try_from(buffer.pts()?.nseconds()).ok()?);
     let map = buffer.map_readable().ok()?;
     let samples =
         map.chunks_exact(size_of::<f32>()).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap_or_default()));
-    // A decoder's odd samples are no reason to hurt ears, or an encoder.
+    // Invalid samples of a decoder must not hurt ears, or an encoder.
     let samples = samples.map(|sample| if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 });
     Some(Decoded::Audio { pts, samples: samples.collect() })
 }
 
 fn decoding_element(codec: &CodecConfig) -> Result<gst::Element, Error> {
     if let CodecConfig::Flac(_) = codec {
-        // The decoder wants its headers from the parser, in a form of the parser's own.
+        // The decoder needs headers in a form that only the parser writes.
         let both = gst::parse::bin_from_description("flacparse ! flacdec", true);
         return both.map(gst::Element::from).map_err(|_| Error::Missing("decoding FLAC".to_owned()));
     }
@@ -200,22 +201,22 @@ fn decoding_element(codec: &CodecConfig) -> Result<gst::Element, Error> {
     let name = name.ok_or_else(|| Error::Missing(format!("decoding {}", codec.name())))?;
     let mut properties = Vec::new();
     if codec.kind() == Kind::Video && name.starts_with("avdec") {
-        properties.extend([("max-threads", if demanding(codec) { "4" } else { "1" }), ("output-corrupt", "false")]);
+        properties.extend([("max-threads", if needs_threads(codec) { "4" } else { "1" }), ("output-corrupt", "false")]);
     }
     element(name, &properties)
 }
 
-/// Whether one thread may be too slow for it.
-fn demanding(codec: &CodecConfig) -> bool {
+/// Returns whether one thread may be too slow for a codec's size and rate.
+fn needs_threads(codec: &CodecConfig) -> bool {
     let (width, height) = codec.resolution().unwrap_or((0, 0));
     let rate = codec.frame_rate().map_or(USUAL_RATE, |(frames, seconds)| u64::from(frames / seconds.max(1)));
     u64::from(width) * u64::from(height) * rate.max(USUAL_RATE) > ONE_THREAD
 }
 
-/// What the decoder is told of the track.
+/// Returns the caps of the decoder's input.
 fn caps(codec: &CodecConfig) -> Result<gst::Caps, Error> {
     let record = || gst::Buffer::from_slice(codec.record().clone());
-    let sound = |name: &str| {
+    let audio = |name: &str| {
         let rate = codec.sample_rate().unwrap_or(SAMPLE_RATE);
         let builder = gst::Caps::builder(name).field("rate", rate as i32).field("framed", true);
         builder.field_if_some("channels", codec.channels().map(i32::from))
@@ -241,20 +242,20 @@ fn caps(codec: &CodecConfig) -> Result<gst::Caps, Error> {
             video("video/x-av1").field("stream-format", "obu-stream").field("alignment", "tu").build()
         }
         CodecConfig::Vp9(_) => video("video/x-vp9").build(),
-        CodecConfig::Aac(_) => sound("audio/mpeg")
+        CodecConfig::Aac(_) => audio("audio/mpeg")
             .field("mpegversion", 4)
             .field("stream-format", "raw")
             .field("codec_data", record())
             .build(),
-        CodecConfig::Ac3(_) => sound("audio/x-ac3").field("alignment", "frame").build(),
-        CodecConfig::Eac3(_) => sound("audio/x-eac3").field("alignment", "frame").build(),
+        CodecConfig::Ac3(_) => audio("audio/x-ac3").field("alignment", "frame").build(),
+        CodecConfig::Eac3(_) => audio("audio/x-eac3").field("alignment", "frame").build(),
         CodecConfig::Opus(opus) => opus_caps(opus.channels, opus.family, &opus.record),
         CodecConfig::Flac(_) => gst::Caps::new_empty_simple("audio/x-flac"),
     })
 }
 
-/// Opus by its mapping table (RFC 7845 §5.1.1), which stands behind eleven bytes of `dOps`. The samples of the start that
-/// a player drops stay: timestamps count them.
+/// Returns the caps of Opus, by its mapping table (RFC 7845 §5.1.1), which follows eleven bytes of `dOps`. The samples
+/// at the start that a player drops are kept, because timestamps count them.
 fn opus_caps(channels: u8, family: u8, record: &Bytes) -> gst::Caps {
     const TABLE: usize = 11;
     let table = record.get(TABLE..).unwrap_or_default();
@@ -272,7 +273,7 @@ fn opus_caps(channels: u8, family: u8, record: &Bytes) -> gst::Caps {
     }
 }
 
-/// Headers that a decoder wants before the first frame: those of a FLAC file.
+/// Returns the headers that a decoder needs before the first frame: those of a FLAC file.
 fn stream_header(codec: &CodecConfig) -> Option<Bytes> {
     match codec {
         CodecConfig::Flac(flac) => Some([b"fLaC", &flac.record[..]].concat().into()),

@@ -1,92 +1,113 @@
-//! The source as a rendition of its own beside the ladder, where its codec is another one: nothing stands in for it, so it
-//! is away while the encoder is.
+//! The source as one more rendition, where its codec is not that of the ladder.
+//!
+//! No encoder fills the gaps of this rendition, so it is absent while the contribution is.
 
-use media::{CodecConfig, LatencyMode, TimeDelta, Timestamp, Track, TrackId};
+use media::{CodecConfig, FrameRate, LatencyMode, TickGrid, TimeDelta, Timestamp, Track, TrackId};
 
-use crate::ladder::Output;
-use crate::plan::Rung;
-use crate::rate::Rate;
-use crate::source::passthrough::{Cue, Source};
-use crate::video::encoder::{Coding, Ticks};
-use crate::video::raw_frame::RawFrame;
+use crate::api::Output;
+use crate::plan::{EncoderParams, Rung};
+use crate::source::passthrough::{Passthrough, TickSource};
 
-/// A picture that stands for so long is only shown for longer.
-const STANDS: TimeDelta = TimeDelta::from_millis(500);
+/// Longest time for which an image that is repeated still counts as presented, so that the rendition stays present.
+const MAX_REPEAT: TimeDelta = TimeDelta::from_millis(500);
 
 /// The contribution's own frames as one more rung.
-pub(crate) struct Own {
-    pub(crate) source: Source,
-    n: usize,
+pub(crate) struct SourceRendition {
+    pub(crate) passthrough: Passthrough,
+    index: usize,
     rung: Rung,
     track: Track,
-    /// It was told of.
-    told: bool,
-    /// It has frames, as far as was told.
-    there: bool,
-    /// Its frames end before this time; it is told when the leader has come there.
-    ends: Option<Timestamp>,
+    presence: Presence,
+    /// Tick before which the frames end; it is reported once the reference rendition has come there.
+    ends_at: Option<Timestamp>,
 }
 
-impl Own {
-    /// Rung `n`, of a source with this header; none where it is H.264, which can be the leader, where it is not of the
-    /// `leader`'s rate, and in `low`.
-    pub(crate) fn new(n: usize, leader: &Rung, rate: Rate, header: &CodecConfig, coding: &Coding) -> Option<Self> {
-        let known = matches!(header, CodecConfig::Hevc(_) | CodecConfig::Av1(_) | CodecConfig::Vp9(_));
-        // In `low` a player has too little in hand for going over to another codec when the source leaves.
-        if !known || leader.rate != rate || coding.mode == LatencyMode::Low {
+/// Presence of the rendition, as far as it was reported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// No frame was forwarded yet, and the track was not announced.
+    Unannounced,
+    Present,
+    Absent,
+}
+
+impl SourceRendition {
+    /// Returns rung `index` for a source with this header.
+    ///
+    /// `None` if the source is H.264, because [`Passthrough`] then takes the place of the reference rendition; if its
+    /// `rate` is not that of the `reference` rendition; and in [`LatencyMode::Low`].
+    pub(crate) fn new(
+        index: usize,
+        reference: &Rung,
+        rate: FrameRate,
+        header: &CodecConfig,
+        params: &EncoderParams,
+    ) -> Option<Self> {
+        let supported = matches!(header, CodecConfig::Hevc(_) | CodecConfig::Av1(_) | CodecConfig::Vp9(_));
+        // In low latency mode a player has too little media buffered to change to another codec when the source leaves.
+        if !supported || reference.rate != rate || params.mode == LatencyMode::Low {
             return None;
         }
         let (width, height) = header.display_size()?;
-        let id = TrackId(u32::try_from(n).ok()?);
-        let rung = Rung { name: "source".to_owned(), width, height, ..leader.clone() };
-        // Nobody has to take it: players see what it needs.
-        let source = Source::new(id, coding.ticks, coding.mode, u32::MAX);
+        let id = TrackId(u32::try_from(index).ok()?);
+        let rung = Rung { name: "source".to_owned(), width, height, ..reference.clone() };
+        // No bound on its bit rate: players see what it needs, and may choose another rendition.
+        let passthrough = Passthrough::new(id, params.ticks, params.mode, u32::MAX);
         let track = Track::new(id, header.clone());
-        Some(Self { source, n, rung, track, told: false, there: false, ends: None })
+        Some(Self { passthrough, index, rung, track, presence: Presence::Unannounced, ends_at: None })
     }
 
-    /// Whether frames with this header are the rendition's.
-    pub(crate) fn suits(&self, codec: &CodecConfig) -> bool {
+    /// Returns whether frames with this header belong to the rendition.
+    pub(crate) fn matches(&self, codec: &CodecConfig) -> bool {
         self.track.codec == *codec
     }
 
-    /// What is shown on the tick at `at`; see [`Source::show`].
-    pub(crate) fn show(&mut self, picture: &RawFrame, live: bool, at: Timestamp, ticks: Ticks) -> Cue {
-        let stands =
-            |pts: Timestamp| self.source.newest().is_some_and(|(newest, since)| pts == newest && at - since < STANDS);
-        let cue = self.source.show(picture.pts().filter(|pts| live || stands(*pts)), at, ticks);
-        if let Cue::Encode { begins } = cue {
-            self.source.left_out();
-            self.ends = self.ends.or(begins.then_some(at));
+    /// Decides what the rendition has on the tick at `at`, where the image with this PTS is presented; see
+    /// [`Passthrough::select`].
+    pub(crate) fn select(
+        &mut self,
+        image: Option<Timestamp>,
+        live: bool,
+        at: Timestamp,
+        ticks: TickGrid,
+    ) -> TickSource {
+        let newest = self.passthrough.newest();
+        let repeated = |pts: Timestamp| newest.is_some_and(|(newest, since)| pts == newest && at - since < MAX_REPEAT);
+        let source = self.passthrough.select(image.filter(|pts| live || repeated(*pts)), at, ticks);
+        if let TickSource::Encoder { begins } = source {
+            self.passthrough.cancel_newest();
+            self.ends_at = self.ends_at.or(begins.then_some(at));
         }
-        cue
+        source
     }
 
-    /// Puts what is known to be of the rendition into `out`; the leader has come to `led`.
-    pub(crate) fn collect(&mut self, led: Timestamp, out: &mut Vec<Output>) {
-        while let Some(frame) = self.source.pull() {
-            if self.ends.is_some_and(|at| frame.pts >= at) {
+    /// Moves frames to `out`, and reports whether the rendition is present. `position` is the newest time of the
+    /// reference rendition.
+    pub(crate) fn collect(&mut self, position: Timestamp, out: &mut Vec<Output>) {
+        while let Some(frame) = self.passthrough.pull() {
+            if self.ends_at.is_some_and(|end| frame.pts >= end) {
                 self.leave(out);
             }
-            if !self.there {
-                out.push(if self.told {
-                    Output::Restored { rung: self.n }
-                } else {
-                    Output::Rung { n: self.n, rung: self.rung.clone(), track: self.track.clone() }
-                });
-                (self.told, self.there) = (true, true);
+            match std::mem::replace(&mut self.presence, Presence::Present) {
+                Presence::Present => {}
+                Presence::Absent => out.push(Output::Restored { rung: self.index }),
+                Presence::Unannounced => {
+                    let (rung, track) = (self.rung.clone(), self.track.clone());
+                    out.push(Output::Rung { n: self.index, rung, track });
+                }
             }
             out.push(Output::Frame(frame));
         }
-        if self.ends.is_some_and(|at| led >= at) {
+        if self.ends_at.is_some_and(|end| position >= end) {
             self.leave(out);
         }
     }
 
     fn leave(&mut self, out: &mut Vec<Output>) {
-        self.ends = None;
-        if std::mem::replace(&mut self.there, false) {
-            out.push(Output::Absent { rung: self.n });
+        self.ends_at = None;
+        if self.presence == Presence::Present {
+            self.presence = Presence::Absent;
+            out.push(Output::Absent { rung: self.index });
         }
     }
 }

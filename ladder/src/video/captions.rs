@@ -1,23 +1,25 @@
-//! Closed captions inside pictures (CTA-708 `cc_data`): decoders find them beside each picture, encoders write them again.
+//! Closed captions inside video (CTA-708 `cc_data`). Decoders put them beside each frame, and encoders write them
+//! again.
 
 use gstreamer as gst;
 use gstreamer_video as video;
 
-/// Bytes of one `cc_data` packet: whether it holds anything, and two bytes of captions.
+/// Bytes of one `cc_data` packet: a byte of flags, and two bytes of captions.
 const PACKET: usize = 3;
-/// `cc_valid` in the first of them; the rest are padding.
+/// `cc_valid` in the byte of flags. Packets without it are padding.
 const VALID: u8 = 0b100;
-/// `cc_count` has five bits.
-const MAX_AT_A_TIME: usize = 31 * PACKET;
-/// More than a rung that shows every other picture ever has waiting; what comes on top is left out.
-const MAX_WAITING: usize = 8 * MAX_AT_A_TIME;
+/// Largest `cc_count`, which has five bits, in bytes.
+const MAX_PER_FRAME: usize = 31 * PACKET;
+/// Bound on waiting captions, above what a rung that presents every other frame ever has. Captions beyond it are
+/// discarded.
+const MAX_WAITING: usize = 8 * MAX_PER_FRAME;
 
-/// Captions that wait for the next picture of a rung: not every rung shows every picture.
+/// Captions that wait for the next frame of a rung, because not every rung presents every frame.
 #[derive(Debug, Default)]
 pub(crate) struct Captions(Vec<u8>);
 
 impl Captions {
-    /// Those beside a picture.
+    /// Returns the captions of a decoded frame.
     pub(crate) fn of(buffer: &gst::BufferRef) -> Self {
         let raw = buffer.iter_meta::<video::VideoCaptionMeta>();
         let raw = raw.filter(|meta| meta.caption_type() == video::VideoCaptionType::Cea708Raw);
@@ -25,22 +27,23 @@ impl Captions {
         Self(packets.filter(|[head, ..]| head & VALID != 0).flatten().collect())
     }
 
-    /// Adds what comes with the next picture.
-    pub(crate) fn add(&mut self, news: &Self) {
+    /// Adds the captions of another frame.
+    pub(crate) fn add(&mut self, captions: &Self) {
         let room = MAX_WAITING.saturating_sub(self.0.len());
-        self.0.extend(news.0.iter().take(room / PACKET * PACKET));
+        self.0.extend(captions.0.iter().take(room / PACKET * PACKET));
     }
 
-    /// What one picture can have.
+    /// Takes as many captions as one frame can have.
     pub(crate) fn take(&mut self) -> Self {
-        Self(self.0.drain(..self.0.len().min(MAX_AT_A_TIME)).collect())
+        Self(self.0.drain(..self.0.len().min(MAX_PER_FRAME)).collect())
     }
 
+    /// Discards waiting captions.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Puts these in the place of those that the buffer has.
+    /// Writes these captions to a buffer, in place of those that it has.
     pub(crate) fn write(&self, buffer: &mut gst::BufferRef) {
         while let Some(meta) = buffer.meta_mut::<video::VideoCaptionMeta>() {
             if meta.remove().is_err() {
@@ -62,21 +65,21 @@ mod tests {
     }
 
     #[test]
-    fn those_of_pictures_that_are_left_out_come_with_the_next() {
+    fn captions_of_skipped_frames_come_with_the_next_frame() {
         let mut waiting = Captions::default();
         (0..2).for_each(|_| waiting.add(&packets(20)));
         assert_eq!([waiting.take().0.len(), waiting.take().0.len(), waiting.take().0.len()], [93, 27, 0]);
     }
 
     #[test]
-    fn no_more_wait_than_the_bound() {
+    fn waiting_captions_are_bounded() {
         let mut waiting = Captions::default();
         (0..100).for_each(|_| waiting.add(&packets(31)));
         assert_eq!(waiting.0.len(), MAX_WAITING);
     }
 
     #[test]
-    fn a_buffer_has_what_was_written_last() {
+    fn buffer_has_the_captions_written_last() {
         gst::init().unwrap();
         let mut buffer = gst::Buffer::new();
         let buffer = buffer.make_mut();

@@ -1,190 +1,161 @@
-//! Encodes the pictures of one rung as H.264.
+//! Encodes the video of one rung as H.264.
 
 use bytes::Bytes;
 use gstreamer as gst;
 use gstreamer_video as video;
 use media::codec::avc;
-use media::{Access, CodecConfig, Frame, LatencyMode, Timestamp, Track, TrackId};
+use media::{Access, CodecConfig, Frame, LatencyMode, TickGrid, Timestamp, Track, TrackId};
 
 use crate::error::Error;
-use crate::pipeline::{Leaving, Notify, Pipe, clock_time, element, timestamp};
-use crate::plan::{Level, Rung};
-use crate::rate::Rate;
-use crate::source::parameter_sets::Style;
+use crate::pipeline::{EncoderOutput, EncoderReaper, Notify, Pipeline, clock_time, codec_data, element, timestamp};
+use crate::plan::{EncoderParams, Level, Rung};
+use crate::source::parameter_sets::EncoderConstraints;
 use crate::video::captions::Captions;
 use crate::video::raw_frame::RawFrame;
 
-/// The encoder that is always there.
+/// GStreamer element of the software encoder, which every installation has.
 pub(crate) const SOFTWARE: &str = "x264enc";
-/// Hardware encoders that are looked for, the best first.
+/// Hardware encoders that are looked for, the preferred one first: GStreamer element and name.
 const HARDWARE: [(&str, &str); 4] = [
     ("nvh264enc", "NVENC"),
     ("vah264enc", "VA-API"),
-    ("vaapih264enc", "VA-API, of old"),
+    ("vaapih264enc", "VA-API (old plugin)"),
     ("v4l2h264enc", "Video4Linux"),
 ];
-/// Pictures in a second above which one thread of x264 cannot keep up on every machine, as samples.
+/// Samples per second above which one thread of x264 is too slow on some machines.
 const ONE_THREAD: f64 = 1_920.0 * 1_080.0 * 32.0;
-/// Frames that wait behind an encoder: they are small, and the ladder takes them at once.
+/// Encoded frames that wait to be pulled. They are small, and the ladder pulls them at once.
 const MAX_WAITING: u32 = 120;
 
-/// An encoder on this machine.
+/// An encoder of this machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EncoderInfo {
-    /// Its element of GStreamer.
+    /// GStreamer element.
     pub element: &'static str,
-    /// What it is, for people.
+    /// Name for people.
     pub name: &'static str,
-    /// Whether it is hardware.
+    /// Whether the encoder is hardware.
     pub hardware: bool,
 }
 
-/// The H.264 encoders on this machine, in the order in which they are taken.
+/// Returns the H.264 encoders of this machine, the preferred one first.
 pub fn encoders() -> Result<Vec<EncoderInfo>, Error> {
     gst::init().map_err(|error| Error::Start(error.to_string()))?;
     let hardware = HARDWARE.iter().map(|(element, name)| EncoderInfo { element, name, hardware: true });
     let all = hardware.chain([EncoderInfo { element: SOFTWARE, name: "x264", hardware: false }]);
-    Ok(all.filter(|found| gst::ElementFactory::find(found.element).is_some()).collect())
+    Ok(all.filter(|info| gst::ElementFactory::find(info.element).is_some()).collect())
 }
 
-/// Where the frames of a constant rate stand: frame `n` is `n` spans from the origin.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticks {
-    pub(crate) origin: Timestamp,
-    pub(crate) rate: Rate,
-}
-
-impl Ticks {
-    /// The number of the frame nearest to `at`.
-    pub(crate) fn index(&self, at: Timestamp) -> i64 {
-        let (seconds, parts) = (i64::from(self.rate.seconds), media::Timescale::new(self.rate.frames));
-        (parts.delta_ticks(at - self.origin) + seconds / 2).div_euclid(seconds)
-    }
-
-    pub(crate) fn at(&self, index: i64) -> Timestamp {
-        self.origin + self.rate.span(index)
-    }
-}
-
-/// What all encoders of a ladder have in common.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Coding {
-    pub(crate) level: Level,
-    pub(crate) mode: LatencyMode,
-    /// The leader's frames.
-    pub(crate) ticks: Ticks,
-    /// Frames of the leader from one key frame to the next.
-    pub(crate) gop: u32,
-    /// And at the most, where the source says when.
-    pub(crate) longest_gop: u32,
+/// Purpose of one [`Encoder`].
+pub(crate) struct EncoderSpec<'a> {
+    pub(crate) rung: &'a Rung,
+    pub(crate) track: TrackId,
+    /// Constraints, where the frames share a track with the source's. The encoder is then x264.
+    pub(crate) constraints: Option<EncoderConstraints>,
+    /// Size, format and colours of the frames that it is given.
+    pub(crate) input: &'a video::VideoInfo,
 }
 
 /// Encodes one rung.
 pub(crate) struct Encoder {
-    pipe: Pipe,
-    id: TrackId,
-    ticks: Ticks,
+    pipeline: Pipeline,
+    track: TrackId,
+    ticks: TickGrid,
     duration: gst::ClockTime,
-    header: Option<Bytes>,
-    fresh: bool,
-}
-
-/// What comes out of an encoder.
-pub(crate) enum Encoded {
-    /// The header of the frames that follow.
-    Track(Track),
-    /// A frame.
-    Frame(Frame),
+    /// Newest decoder configuration record that was announced.
+    record: Option<Bytes>,
+    /// Whether no frame was pushed yet.
+    is_fresh: bool,
 }
 
 impl Encoder {
-    /// Starts the encoder `name` for pictures like `info`; one of `style` is x264 whatever its name.
+    /// Starts the encoder with this GStreamer element; with [`EncoderSpec::constraints`] it is x264 in any case.
     pub(crate) fn start(
         name: &str,
-        rung: &Rung,
-        id: TrackId,
-        coding: &Coding,
-        style: Option<Style>,
-        info: &video::VideoInfo,
+        spec: &EncoderSpec<'_>,
+        params: &EncoderParams,
         notify: Notify,
     ) -> Result<Self, Error> {
+        let EncoderSpec { rung, track, constraints, input } = *spec;
         let rate = gst::Fraction::new(rung.rate.frames as i32, rung.rate.seconds as i32);
-        let mut from = info.to_caps().map_err(Error::refused("encoder > caps"))?;
+        let mut from = input.to_caps().map_err(Error::refused("encoder > caps"))?;
         if let Some(structure) = from.make_mut().structure_mut(0) {
             structure.set("framerate", rate);
         }
         let to = gst::Caps::builder("video/x-h264")
             .field("stream-format", "avc")
             .field("alignment", "au")
-            .field("profile", style.map_or("high", |style| style.profile))
+            .field("profile", constraints.map_or("high", |constraints| constraints.profile))
             .build();
-        let is_software = name == SOFTWARE || style.is_some();
-        let chain = if is_software { vec![software(rung, coding, style)?] } else { hardware(name, rung, coding)? };
-        let pipe = Pipe::start(&from, &chain, &to, MAX_WAITING, notify)?;
+        let is_software = name == SOFTWARE || constraints.is_some();
+        let chain =
+            if is_software { vec![software(rung, params, constraints)?] } else { hardware(name, rung, params)? };
+        let pipeline = Pipeline::start(&from, &chain, &to, MAX_WAITING, notify)?;
         let second = gst::ClockTime::SECOND.nseconds() as f64;
         let duration = gst::ClockTime::from_nseconds((second / rung.rate.per_second()) as u64);
-        Ok(Self { pipe, id, ticks: coding.ticks, duration, header: None, fresh: true })
+        Ok(Self { pipeline, track, ticks: params.ticks, duration, record: None, is_fresh: true })
     }
 
-    /// Pictures that wait.
+    /// Returns the number of frames that wait to be encoded.
     pub(crate) fn queued(&self) -> usize {
-        self.pipe.queued()
+        self.pipeline.queued()
     }
 
-    /// Encodes a picture with captions, as a key frame if so.
+    /// Encodes a frame with its captions; as a key frame if `key`.
     pub(crate) fn push(
         &mut self,
-        picture: &RawFrame,
+        frame: &RawFrame,
         captions: &Captions,
         pts: Timestamp,
         key: bool,
     ) -> Result<(), Error> {
         let Some(at) = clock_time(pts) else { return Ok(()) };
-        // The first picture is a key frame anyway, and asking for one there makes 1.22 ignore all later ones.
-        if key && !self.fresh {
-            self.pipe.event(video::DownstreamForceKeyUnitEvent::builder().running_time(at).build());
+        // The first frame is a key frame anyway. GStreamer 1.22 ignores all later requests after one for the first
+        // frame.
+        if key && !self.is_fresh {
+            self.pipeline.event(video::DownstreamForceKeyUnitEvent::builder().running_time(at).build());
         }
-        self.fresh = false;
-        self.pipe.push(picture.dated(at, self.duration, captions))
+        self.is_fresh = false;
+        self.pipeline.push(frame.timed_buffer(at, self.duration, captions))
     }
 
-    /// Nothing follows: what is held back comes out.
+    /// Ends the input: the frames that the encoder holds back can be pulled.
     pub(crate) fn end(&self) {
-        self.pipe.end();
+        self.pipeline.end();
     }
 
-    /// Ends it as it stands, aside.
-    pub(crate) fn leave(self, leaving: &mut Leaving) {
-        leaving.end(self.pipe);
+    /// Ends the encoder on a thread of the `reaper`, with all that is inside.
+    pub(crate) fn retire(self, reaper: &mut EncoderReaper) {
+        reaper.reap(self.pipeline);
     }
 
-    /// Whether all came out after [`Self::end`], and was pulled.
+    /// Returns whether all frames were pulled after [`Encoder::end`].
     pub(crate) fn is_ended(&self) -> bool {
-        self.pipe.is_ended()
+        self.pipeline.is_ended()
     }
 
-    /// Puts what is encoded into `out`.
-    pub(crate) fn pull(&mut self, out: &mut Vec<Encoded>) -> Result<(), Error> {
-        while let Some(sample) = self.pipe.pull() {
-            if let Some(header) = header(&sample).filter(|header| self.header.as_ref() != Some(header)) {
-                let codec = CodecConfig::Avc(avc::Config::parse(header.clone())?);
-                out.push(Encoded::Track(Track::new(self.id, codec)));
-                self.header = Some(header);
+    /// Moves encoded frames to `out`.
+    pub(crate) fn pull(&mut self, out: &mut Vec<EncoderOutput>) -> Result<(), Error> {
+        while let Some(sample) = self.pipeline.pull() {
+            if let Some(record) = codec_data(&sample).filter(|record| self.record.as_ref() != Some(record)) {
+                let codec = CodecConfig::Avc(avc::Config::parse(record.clone())?);
+                out.push(EncoderOutput::Track(Track::new(self.track, codec)));
+                self.record = Some(record);
             }
-            out.extend(self.frame(&sample).map(Encoded::Frame));
+            out.extend(self.frame(&sample).map(EncoderOutput::Frame));
         }
         Ok(())
     }
 
-    /// The error that stopped the encoder, if one did.
+    /// Returns the error that stopped the encoder, if one did.
     pub(crate) fn fault(&mut self) -> Option<Error> {
-        self.pipe.fault()
+        self.pipeline.fault()
     }
 
     fn frame(&self, sample: &gst::Sample) -> Option<Frame> {
         let buffer = sample.buffer_owned()?;
         let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-        // x264enc moves its segment by a thousand hours so that decode times may lie before it.
+        // x264enc moves its segment by a thousand hours so that decode times may be before it.
         let time = |at: Option<gst::ClockTime>| {
             let nanos = segment.to_running_time_full(at?)?;
             i64::try_from(nanos.nseconds()).ok()
@@ -194,34 +165,33 @@ impl Encoder {
         let dts = time(buffer.dts()).map_or(pts, at).min(pts);
         let access = Access::independent_if(!buffer.flags().contains(gst::BufferFlags::DELTA_UNIT));
         let payload = Bytes::from_owner(buffer.into_mapped_buffer_readable().ok()?);
-        Some(Frame { track: self.id, dts, pts, access, payload })
+        Some(Frame { track: self.track, dts, pts, access, payload })
     }
 }
 
-/// The decoder configuration record of a sample's capabilities.
-pub(crate) fn header(sample: &gst::Sample) -> Option<Bytes> {
-    let buffer = sample.caps()?.structure(0)?.get::<gst::Buffer>("codec_data").ok()?;
-    let map = buffer.map_readable().ok()?;
-    Some(Bytes::copy_from_slice(&map))
-}
-
-/// x264. `superfast` for plus: it costs three quarters of `veryfast`, which premium has. One with a style stands in for a
-/// source: it holds nothing back, so that it is there as soon as it is needed.
-fn software(rung: &Rung, coding: &Coding, style: Option<Style>) -> Result<gst::Element, Error> {
-    let preset = match coding.level {
+/// Returns x264, with `superfast` for plus, which costs three quarters of premium's `veryfast`.
+///
+/// With constraints the encoder fills the gaps of a source. It then holds nothing back, so that its frames are there as
+/// soon as they are needed.
+fn software(
+    rung: &Rung,
+    params: &EncoderParams,
+    constraints: Option<EncoderConstraints>,
+) -> Result<gst::Element, Error> {
+    let preset = match params.level {
         Level::Plus => "superfast",
         Level::Premium => "veryfast",
     };
     let samples = f64::from(rung.width) * f64::from(rung.height) * rung.rate.per_second();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if samples > ONE_THREAD { cores.clamp(1, 4) } else { 1 }.to_string();
-    let gop = if style.is_some() { coding.gop } else { coding.longest_gop };
+    let gop = if constraints.is_some() { params.gop } else { params.max_gop };
     let key = (gop / rung.divisor).max(1).to_string();
     let kilobits = (rung.bitrate / 1_000).max(1).to_string();
-    let low = coding.mode == LatencyMode::Low;
-    // A cut of the scene makes no key frame: all rungs have theirs at the same time, and only there.
+    let low = params.mode == LatencyMode::Low;
+    // No key frames at scene changes: all renditions have theirs at the same time, and only there.
     let mut options = "scenecut=0:open-gop=0".to_owned();
-    if let Some(Style { set_id, level, .. }) = style {
+    if let Some(EncoderConstraints { set_id, level, .. }) = constraints {
         options.push_str(&format!(":sps-id={set_id}:level={level}"));
     }
     let mut properties = vec![
@@ -233,8 +203,8 @@ fn software(rung: &Rung, coding: &Coding, style: Option<Style>) -> Result<gst::E
         ("vbv-buf-capacity", if low { "1000" } else { "2000" }),
         ("option-string", &*options),
     ];
-    if low || style.is_some() {
-        // Nothing is held back: no frames looked ahead at, none reordered.
+    if low || constraints.is_some() {
+        // Nothing is held back: no look-ahead, and no reordering.
         properties.push(("tune", "zerolatency"));
     } else {
         properties.extend([("bframes", "2"), ("rc-lookahead", "10")]);
@@ -242,10 +212,10 @@ fn software(rung: &Rung, coding: &Coding, style: Option<Style>) -> Result<gst::E
     element(SOFTWARE, &properties)
 }
 
-/// An encoder of the machine's hardware, with what all of them have in common.
-fn hardware(name: &str, rung: &Rung, coding: &Coding) -> Result<Vec<gst::Element>, Error> {
+/// Returns the elements for a hardware encoder, with those properties that it has of the usual ones.
+fn hardware(name: &str, rung: &Rung, params: &EncoderParams) -> Result<Vec<gst::Element>, Error> {
     let encoder = element(name, &[])?;
-    let key = (coding.longest_gop / rung.divisor).max(1).to_string();
+    let key = (params.max_gop / rung.divisor).max(1).to_string();
     let kilobits = (rung.bitrate / 1_000).max(1).to_string();
     let wanted = [
         ("bitrate", &*kilobits),
@@ -260,7 +230,7 @@ fn hardware(name: &str, rung: &Rung, coding: &Coding) -> Result<Vec<gst::Element
             gst::prelude::GObjectExtManualGst::set_property_from_str(&encoder, property, value);
         }
     }
-    // They want their own formats, and write Annex B.
+    // Hardware wants its own pixel formats, and writes Annex B.
     Ok(vec![element("videoconvert", &[])?, encoder, element("h264parse", &[])?])
 }
 
@@ -269,20 +239,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_found_again() {
-        for rate in [Rate::new(30_000, 1_001), Rate::new(25, 1), Rate::new(25, 2), Rate::new(60, 1)] {
-            let ticks = Ticks { origin: media::Timescale::MILLIS.timestamp(10_033), rate };
-            let slip = media::Timescale::new(705_600_000).delta(3);
-            for n in [-2, -1, 0, 1, 2, 1_000_003] {
-                let at = ticks.at(n);
-                assert_eq!([ticks.index(at - slip), ticks.index(at), ticks.index(at + slip)], [n; 3]);
-            }
-        }
-    }
-
-    #[test]
     fn software_is_always_found() {
-        let found = encoders().unwrap();
-        assert_eq!(found.last().map(|found| (found.element, found.hardware)), Some((SOFTWARE, false)));
+        let info = encoders().unwrap();
+        assert_eq!(info.last().map(|info| (info.element, info.hardware)), Some((SOFTWARE, false)));
     }
 }

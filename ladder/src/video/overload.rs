@@ -1,63 +1,63 @@
-//! Decides when a rung is given up because the machine cannot keep up, and when one that was given up is taken back.
+//! Decides when a rung is dropped because the machine cannot keep up, and when it is restored.
 //!
-//! A rung whose encoders fail one after another is given up too. It gets another chance after a calm like one that was shed
-//! for want of time, behind all of those; when that fails, after one twice as long.
+//! A rung whose encoders fail one after another is dropped too. It is restored after a calm like any other, but after
+//! all rungs that were dropped for lack of time. If it fails again, the next calm has to be twice as long.
 
 use media::TimeDelta;
 
-use crate::plan::shedding;
+use crate::plan::shedding_order;
 
-/// Pictures that wait for an encoder for longer than this mean that it falls behind.
+/// Wait of frames for an encoder from which on the encoder is behind.
 const BEHIND: TimeDelta = TimeDelta::from_millis(200);
-/// For so long before a rung is shed: a hiccup is none of our business.
+/// Time that an encoder has to be behind before a rung is dropped. Shorter delays pass by themselves.
 const BEHIND_FOR: TimeDelta = TimeDelta::from_millis(500);
-/// A decision is given so long to show what it does.
+/// Time that each decision is given to show its effect.
 const SETTLE: TimeDelta = TimeDelta::from_secs(2);
-/// No encoder waits for more than this: the machine has something to spare, perhaps.
+/// Wait of frames for an encoder up to which the machine may have time to spare.
 const CALM: TimeDelta = TimeDelta::from_millis(70);
-/// For so long before a rung is taken back; twice as long after each time that it was too much.
+/// Calm before a rung is restored. It doubles each time that a restored rung was too much, up to [`MAX_CALM`].
 const CALM_FOR: TimeDelta = TimeDelta::from_secs(10);
 const MAX_CALM: TimeDelta = TimeDelta::from_secs(320);
-/// A rung that is given up so soon after it was taken back was too much.
+/// Time within which a restored rung that has to be dropped again was too much.
 const TOO_MUCH: TimeDelta = TimeDelta::from_secs(30);
 
-/// What is to be done.
+/// Decision of [`Overload::judge`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Decision {
-    /// Give up this rung.
+    /// Drop this rung.
     Shed(usize),
-    /// Take back this rung.
+    /// Restore this rung.
     Restore(usize),
 }
 
-/// Watches one ladder.
+/// Overload control of one ladder.
 #[derive(Debug)]
 pub struct Overload {
     rungs: usize,
-    /// Given up for want of time, the newest last.
+    /// Rungs dropped for lack of time, the newest last.
     shed: Vec<usize>,
-    /// Given up because their encoders failed, now or before.
+    /// Rungs whose encoders failed, now or before.
     failed: Vec<Failure>,
     behind: Option<TimeDelta>,
     calm: Option<TimeDelta>,
     changed: Option<TimeDelta>,
     restored: Option<TimeDelta>,
-    patience: TimeDelta,
+    calm_needed: TimeDelta,
 }
 
 /// A rung whose encoders failed.
 #[derive(Debug)]
 struct Failure {
     rung: usize,
-    /// Since when it is given up, or taken back.
+    /// Time at which the rung was dropped, or restored.
     since: TimeDelta,
-    /// How long it is given up.
-    patience: TimeDelta,
+    /// Calm before the rung is restored.
+    calm_needed: TimeDelta,
     is_out: bool,
 }
 
 impl Overload {
-    /// A ladder of so many rungs.
+    /// Returns the control of a ladder with this number of rungs.
     pub const fn new(rungs: usize) -> Self {
         Self {
             rungs,
@@ -67,39 +67,39 @@ impl Overload {
             calm: None,
             changed: None,
             restored: None,
-            patience: CALM_FOR,
+            calm_needed: CALM_FOR,
         }
     }
 
-    /// A rung is given up because its encoders fail.
+    /// Takes note that a rung is dropped because its encoders fail.
     pub fn fail(&mut self, rung: usize, now: TimeDelta) {
         if let Some(failure) = self.failed.iter_mut().find(|failure| failure.rung == rung) {
-            failure.patience = if now - failure.since < TOO_MUCH { longer(failure.patience) } else { CALM_FOR };
+            failure.calm_needed = if now - failure.since < TOO_MUCH { longer(failure.calm_needed) } else { CALM_FOR };
             (failure.since, failure.is_out) = (now, true);
         } else {
-            self.failed.push(Failure { rung, since: now, patience: CALM_FOR, is_out: true });
+            self.failed.push(Failure { rung, since: now, calm_needed: CALM_FOR, is_out: true });
         }
     }
 
-    /// Looks at the longest wait before any encoder; gives at most one decision.
+    /// Decides by the longest wait of frames for any encoder. Returns at most one decision.
     pub fn judge(&mut self, wait: TimeDelta, now: TimeDelta) -> Option<Decision> {
         self.behind = (wait >= BEHIND).then(|| self.behind.unwrap_or(now));
         self.calm = (wait <= CALM).then(|| self.calm.unwrap_or(now));
-        // The start is one: pictures that waited for it come all at once.
+        // The start counts as a decision, because frames that waited for it come all at once.
         if now - *self.changed.get_or_insert(now) < SETTLE {
             return None;
         }
         let for_long = |since: Option<TimeDelta>, long: TimeDelta| since.is_some_and(|since| now - since >= long);
         if for_long(self.behind, BEHIND_FOR) {
-            let rung = shedding(self.rungs).find(|rung| !self.is_out(*rung))?;
+            let rung = shedding_order(self.rungs).find(|rung| !self.is_out(*rung))?;
             if self.restored.is_some_and(|restored| now - restored < TOO_MUCH) {
-                self.patience = longer(self.patience);
+                self.calm_needed = longer(self.calm_needed);
             }
             self.shed.push(rung);
             self.change(now);
             return Some(Decision::Shed(rung));
         }
-        if for_long(self.calm, self.patience)
+        if for_long(self.calm, self.calm_needed)
             && let Some(rung) = self.shed.pop()
         {
             self.restored = Some(now);
@@ -107,7 +107,7 @@ impl Overload {
             return Some(Decision::Restore(rung));
         }
         let calm = self.calm.filter(|_| self.shed.is_empty())?;
-        let over = |failure: &&mut Failure| failure.is_out && now - failure.since.max(calm) >= failure.patience;
+        let over = |failure: &&mut Failure| failure.is_out && now - failure.since.max(calm) >= failure.calm_needed;
         let failure = self.failed.iter_mut().find(over)?;
         (failure.since, failure.is_out) = (now, false);
         let rung = failure.rung;
@@ -126,8 +126,8 @@ impl Overload {
     }
 }
 
-fn longer(patience: TimeDelta) -> TimeDelta {
-    patience.times(2).min(MAX_CALM)
+fn longer(calm_needed: TimeDelta) -> TimeDelta {
+    calm_needed.times(2).min(MAX_CALM)
 }
 
 #[cfg(test)]
@@ -136,7 +136,7 @@ mod tests {
 
     const STEP: i64 = 33;
 
-    /// What is decided while the wait is `wait(ms)`, every 33 ms from `from` to `to`.
+    /// Decisions while frames wait for `wait` milliseconds, judged every 33 ms from `from` to `to`.
     fn decisions(load: &mut Overload, from: i64, to: i64, wait: i64) -> Vec<(i64, Decision)> {
         let times = (from..to).step_by(STEP as usize);
         let judged = times.filter_map(|ms| {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hiccup_sheds_nothing() {
+    fn short_delay_sheds_nothing() {
         let mut load = Overload::new(4);
         assert_eq!(decisions(&mut load, 0, 5_000, 20), []);
         assert_eq!(decisions(&mut load, 5_000, 5_400, 500), []);
@@ -155,21 +155,21 @@ mod tests {
     }
 
     #[test]
-    fn the_start_sheds_nothing() {
+    fn start_sheds_nothing() {
         let mut load = Overload::new(4);
         assert_eq!(decisions(&mut load, 0, 1_900, 500), []);
         assert_eq!(decisions(&mut load, 1_900, 10_000, 100), []);
     }
 
     #[test]
-    fn rungs_go_one_at_a_time_and_the_leader_stays() {
+    fn rungs_are_shed_one_at_a_time_and_the_reference_rendition_stays() {
         let mut load = Overload::new(3);
         let gone = decisions(&mut load, 0, 60_000, 400);
         assert_eq!(gone, [(2, Decision::Shed(1)), (4, Decision::Shed(2))]);
     }
 
     #[test]
-    fn they_come_back_in_the_other_order_after_a_calm() {
+    fn rungs_are_restored_in_reverse_order_after_a_calm() {
         let mut load = Overload::new(3);
         decisions(&mut load, 0, 5_000, 400);
         let back = decisions(&mut load, 5_000, 60_000, 20);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_too_much_waits_longer_each_time() {
+    fn rung_that_was_too_much_waits_longer_each_time() {
         let mut load = Overload::new(2);
         let mut now = 0;
         let mut calms = Vec::new();
@@ -194,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn between_calm_and_behind_nothing_changes() {
+    fn nothing_changes_between_calm_and_behind() {
         let mut load = Overload::new(4);
         assert_eq!(decisions(&mut load, 0, 3_000, 400).len(), 1);
         assert_eq!(decisions(&mut load, 3_000, 600_000, 120), []);
     }
 
     #[test]
-    fn a_rung_that_fails_gets_another_chance_and_waits_longer_each_time() {
+    fn rung_that_fails_is_restored_and_waits_longer_each_time() {
         let mut load = Overload::new(3);
         let mut waits = Vec::new();
         let mut now = 0;
@@ -214,14 +214,14 @@ mod tests {
             now = back[0].0 * 1_000 + 1_000;
         }
         assert_eq!(waits, [10, 20, 40, 80, 160, 320, 320]);
-        // It worked for a while in between.
+        // The rung worked for a while in between.
         now += 60_000;
         load.fail(1, TimeDelta::from_millis(now));
         assert_eq!(decisions(&mut load, now, now + 15_000, 20)[0].1, Decision::Restore(1));
     }
 
     #[test]
-    fn what_fails_is_not_shed_again_and_comes_back_last() {
+    fn failed_rung_is_not_shed_again_and_is_restored_last() {
         let mut load = Overload::new(3);
         load.fail(1, TimeDelta::ZERO);
         assert_eq!(decisions(&mut load, 0, 8_000, 400), [(2, Decision::Shed(2))]);

@@ -1,26 +1,27 @@
-//! Planes of eight bits in another size, each sample made of the two nearest ones in each direction.
+//! Scales planes of eight bits. Each sample is made of the two nearest ones in each direction.
 //!
-//! GStreamer's converter does the same, but takes the samples of a row one by one, which was two thirds of the time that scaling took.
-//! Here the two rows become one first, which compilers turn into vector code by themselves; [`Pick`] is what they cannot: sixteen
-//! samples of that row at once, by the byte shuffle of x86-64. Other processors pick one by one, with the same result.
+//! GStreamer's converter gives the same result, but takes the samples of a row one by one, which was two thirds of the
+//! time of scaling. Here two rows are first mixed into one, which compilers turn into vector code by themselves.
+//! [`Pick`] is for the step that they cannot: it takes sixteen samples of that row at once, with the byte shuffle of
+//! x86-64. Other processors take them one by one, with the same result.
 
 /// Samples that are picked at once.
 const BLOCK: usize = 16;
-/// Samples of a row within which those of a block lie, and their neighbours on the right.
+/// Samples of a row that contain those of a block and their neighbours on the right.
 const WINDOW: usize = 2 * BLOCK + 1;
-/// Weights add up to this.
+/// Sum of the two weights of a sample.
 const WHOLE: usize = 256;
 
-/// The two samples that one of the other size is made of.
+/// The two neighbouring samples that a scaled one is made of.
 #[derive(Clone, Copy, Debug)]
 struct Tap {
     first: usize,
-    /// How much the second one counts, of [`WHOLE`].
+    /// Weight of the second sample, of [`WHOLE`].
     weight: u8,
 }
 
-/// The left samples of [`BLOCK`] taps: where in the row they begin, and which of the first and of the last [`BLOCK`]
-/// samples from there; 128 and above is none.
+/// Left samples of [`BLOCK`] taps: their place in the row, and indices into the first and into the last [`BLOCK`]
+/// samples from there. An index of 128 and above selects none.
 #[derive(Clone, Copy, Debug)]
 struct Pick {
     base: usize,
@@ -28,14 +29,14 @@ struct Pick {
     far: [u8; BLOCK],
 }
 
-/// Brings planes of one size to another.
+/// Scales planes of one size to another.
 #[derive(Debug)]
 pub(crate) struct Resampler {
     width: usize,
     rows: Vec<Tap>,
     picks: Vec<Pick>,
     weights: Vec<u8>,
-    /// One row of the plane, as high as one of the other size; longer than that, so that each window lies within it.
+    /// Two rows of the plane, mixed. The row is longer than the plane is wide, so that each [`WINDOW`] lies within it.
     row: Vec<u8>,
     left: Vec<u8>,
     right: Vec<u8>,
@@ -43,13 +44,13 @@ pub(crate) struct Resampler {
 }
 
 impl Resampler {
-    /// Whether planes of this width or height become `to` with two samples for each: not when they are more than twice as large, because
-    /// samples in between would count for nothing.
+    /// Returns whether planes of this width or height can be scaled to `to` with two samples for each. Planes more than
+    /// twice as large cannot, because samples in between would be ignored.
     pub(crate) const fn suits(from: u32, to: u32) -> bool {
         from > 0 && to > 0 && from <= 2 * to
     }
 
-    /// A resampler from one width and height to another, each of which [`Self::suits`].
+    /// Returns a resampler from one width and height to another, each of which [`Resampler::suits`].
     pub(crate) fn new(from: (u32, u32), to: (u32, u32)) -> Self {
         let columns = taps(from.0 as usize, to.0 as usize);
         let picks: Vec<_> = columns.chunks(BLOCK).map(Pick::new).collect();
@@ -66,7 +67,7 @@ impl Resampler {
         }
     }
 
-    /// Draws a plane whose rows begin `stride` samples apart. Rows that are not there are left out.
+    /// Scales a plane whose rows begin `stride` samples apart. Missing rows are left out.
     pub(crate) fn draw(&mut self, from: (&[u8], usize), to: (&mut [u8], usize)) {
         #[cfg(target_arch = "x86_64")]
         if self.shuffles {
@@ -108,7 +109,7 @@ impl Resampler {
 }
 
 impl Pick {
-    /// Of no more than [`BLOCK`] taps.
+    /// Returns a pick for at most [`BLOCK`] taps.
     fn new(taps: &[Tap]) -> Self {
         let base = taps.first().map_or(0, |tap| tap.first);
         let mut pick = Self { base, near: [u8::MAX; BLOCK], far: [u8::MAX; BLOCK] };
@@ -123,7 +124,7 @@ impl Pick {
     }
 }
 
-/// Which samples each of `to` is made of: their middles lie over one another, the ends are repeated.
+/// Returns the taps from one length to another: with the centres of both aligned, and the samples at the ends repeated.
 fn taps(from: usize, to: usize) -> Vec<Tap> {
     let tap = |n: usize| {
         let place = ((2 * n + 1) * from * WHOLE / 2 + to / 2) / to.max(1);
@@ -139,7 +140,7 @@ const fn between(a: u8, b: u8, weight: u16) -> u8 {
     ((a as u16 * (WHOLE - weight) + b as u16 * weight + WHOLE / 2) >> 8) as u8
 }
 
-/// One by one.
+/// Picks samples one by one.
 fn pick(row: &[u8], picks: &[Pick], left: &mut [u8], right: &mut [u8]) {
     let blocks = left.chunks_exact_mut(BLOCK).zip(right.chunks_exact_mut(BLOCK));
     for (pick, (left, right)) in picks.iter().zip(blocks) {
@@ -152,7 +153,7 @@ fn pick(row: &[u8], picks: &[Pick], left: &mut [u8], right: &mut [u8]) {
     }
 }
 
-/// Whether this processor shuffles bytes, and works on 32 of them at once.
+/// Returns whether this processor has the byte shuffle, and registers of 32 bytes.
 fn shuffles() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("avx2");
@@ -162,7 +163,7 @@ fn shuffles() -> bool {
 
 #[cfg(target_arch = "x86_64")]
 mod shuffle {
-    //! Sixteen at once.
+    //! Picks sixteen samples at once.
 
     use std::arch::x86_64::{
         __m128i, _mm_cvtsi128_si64, _mm_or_si128, _mm_set_epi64x, _mm_shuffle_epi8, _mm_unpackhi_epi64,
@@ -187,7 +188,7 @@ mod shuffle {
     fn shuffled(window: &[u8; WINDOW], at: usize, near: __m128i, far: __m128i) -> [u8; BLOCK] {
         let half = |at: usize| window.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>);
         let (Some(first), Some(last)) = (half(at), half(at + BLOCK)) else { return [0; BLOCK] };
-        // A number of 128 and above gives 0.
+        // An index of 128 and above gives 0.
         let both = _mm_or_si128(_mm_shuffle_epi8(load(first), near), _mm_shuffle_epi8(load(last), far));
         let mut out = [0; BLOCK];
         let (low, high) = out.split_at_mut(BLOCK / 2);
@@ -211,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    /// What a sample ought to be.
+    /// The exact value of a sample.
     fn exact(plane: &[u8], from: (usize, usize), to: (usize, usize), (x, y): (usize, usize)) -> f64 {
         let place = |n: usize, from: usize, to: usize| {
             let place = ((n as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, (from - 1) as f64);
@@ -228,13 +229,13 @@ mod tests {
         let stride = to.0 + 5;
         let mut out = vec![7; stride * to.1];
         resampler.draw((plane, from.0), (&mut out, stride));
-        assert!(out.chunks(stride).all(|row| row[to.0..] == [7; 5]), "nothing is drawn beside the picture");
+        assert!(out.chunks(stride).all(|row| row[to.0..] == [7; 5]), "nothing is drawn beside the plane");
         out.chunks(stride).flat_map(|row| row[..to.0].to_vec()).collect()
     }
 
     proptest! {
         #[test]
-        fn each_sample_is_made_of_the_nearest_ones(
+        fn samples_are_interpolated_from_their_neighbours(
             from in (1_usize..90, 1_usize..12),
             to in (1_usize..90, 1_usize..12),
             noise in proptest::collection::vec(any::<u8>(), 90 * 12),
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_even_stays_even() {
+    fn uniform_planes_stay_uniform() {
         for value in [0, 1, 127, 128, 254, 255] {
             let mut resampler = Resampler::new((1_280, 720), (852, 480));
             let out = drawn(&mut resampler, &vec![value; 1_280 * 720], (1_280, 720), (852, 480));
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plane_that_is_too_short_is_drawn_as_far_as_it_goes() {
+    fn short_plane_is_drawn_as_far_as_it_goes() {
         let mut resampler = Resampler::new((64, 64), (32, 32));
         let mut out = vec![0; 32 * 32];
         resampler.draw((&vec![9; 64 * 10], 64), (&mut out, 32));

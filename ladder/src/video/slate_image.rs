@@ -1,4 +1,4 @@
-//! The picture of the slate.
+//! Decodes the slate's image and fits it to the video.
 
 use std::time::{Duration, Instant};
 
@@ -8,33 +8,34 @@ use gstreamer::prelude::*;
 use gstreamer_app as app;
 use gstreamer_video as video;
 
+use crate::api::SlateImages;
 use crate::error::Error;
-use crate::ladder::SlateImages;
 use crate::plan::Rung;
-use crate::video::raw_frame::{RawFrame, Scaler};
+use crate::video::raw_frame::RawFrame;
+use crate::video::scaler::Scaler;
 
-/// The widest and highest picture that is decoded.
+/// Largest width and height of an image that is decoded.
 const MAX_SIDE: u32 = 8_192;
-/// A picture that takes longer than this is refused.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest time for decoding an image.
+const TIMEOUT: Duration = Duration::from_secs(10);
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG: &[u8] = &[0xff, 0xd8, 0xff];
 
-/// Where the slate is drawn: a picture of one size and colours.
+/// Canvas for [`SlateImages`]: a size, a pixel shape and colours.
 pub(crate) struct Canvas {
     scaler: Scaler,
     upright: bool,
-    /// Shape of its pixels: width to height.
+    /// Shape of a pixel: width to height.
     aspect: (u16, u16),
 }
 
 impl Canvas {
-    /// A canvas of the leader's size and colours.
-    pub(crate) fn new(leader: &Rung, colours: &video::VideoColorimetry) -> Result<Self, Error> {
-        Self::with_pixels((leader.width, leader.height), (1, 1), colours)
+    /// Returns a canvas with the size of the reference rendition.
+    pub(crate) fn new(reference: &Rung, colours: &video::VideoColorimetry) -> Result<Self, Error> {
+        Self::with_pixels((reference.width, reference.height), (1, 1), colours)
     }
 
-    /// A canvas whose pixels are not square.
+    /// Returns a canvas whose pixels need not be square.
     pub(crate) fn with_pixels(
         (width, height): (u32, u32),
         aspect: (u16, u16),
@@ -46,11 +47,11 @@ impl Canvas {
         Ok(Self { scaler, upright, aspect })
     }
 
-    /// The picture of the slate whose shape fits.
+    /// Returns the slate's image whose shape fits, in the size of the canvas.
     pub(crate) fn draw(&mut self, slate: &SlateImages) -> Result<RawFrame, Error> {
-        let picture = decode(if self.upright { &slate.portrait } else { &slate.landscape })?;
-        // The scaler thinks in square pixels: seen on this canvas the picture is narrower where those are wider.
-        self.scaler.scale(&picture.stretched(self.aspect.1, self.aspect.0)?)
+        let image = decode(if self.upright { &slate.portrait } else { &slate.landscape })?;
+        // The scaler takes the canvas for square pixels. On wider pixels the image has to be narrower to look right.
+        self.scaler.scale(&image.stretched(self.aspect.1, self.aspect.0)?)
     }
 }
 
@@ -95,7 +96,7 @@ fn pull(from: &gst::Caps, decoder: &str, bytes: &Bytes) -> Result<RawFrame, Erro
     let broken = || {
         pipeline.bus().is_some_and(|bus| bus.have_pending() && bus.pop_filtered(&[gst::MessageType::Error]).is_some())
     };
-    while sample.is_none() && !sink.is_eos() && !broken() && began.elapsed() < PATIENCE {
+    while sample.is_none() && !sink.is_eos() && !broken() && began.elapsed() < TIMEOUT {
         sample = sink.try_pull_sample(gst::ClockTime::from_mseconds(100));
     }
     let _stopped = pipeline.set_state(gst::State::Null);
@@ -107,18 +108,18 @@ fn pull(from: &gst::Caps, decoder: &str, bytes: &Bytes) -> Result<RawFrame, Erro
     }
 }
 
-/// Width and height of a PNG's header.
+/// Returns the width and height in a PNG's header.
 fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
     let side = |at: usize| bytes.get(at..at + 4).and_then(|side| side.try_into().ok()).map(u32::from_be_bytes);
     Some((side(16)?, side(20)?))
 }
 
-/// Width and height of a JPEG's frame header.
+/// Returns the width and height in a JPEG's frame header.
 fn jpeg_size(bytes: &[u8]) -> Option<(u32, u32)> {
     let mut rest = bytes.get(2..)?;
     while let [0xff, marker, high, low, body @ ..] = rest {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
-        // Frame headers are C0 to CF, but for the tables of Huffman and arithmetic coding.
+        // Frame headers are C0 to CF, without the tables of Huffman and arithmetic coding.
         if matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc) {
             let side = |at: usize| body.get(at..at + 2).map(|side| u32::from(side[0]) << 8 | u32::from(side[1]));
             return Some((side(3)?, side(1)?));
@@ -133,14 +134,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_picture_is_refused() {
+    fn data_that_is_no_image_is_refused() {
         for bytes in [&b""[..], b"GIF89a", PNG, JPEG, &[0xff, 0xd8, 0xff, 0xe0, 0, 0]] {
             assert!(matches!(decode(&Bytes::copy_from_slice(bytes)), Err(Error::Slate(_))), "{bytes:?}");
         }
     }
 
     #[test]
-    fn a_giant_is_refused_by_its_header() {
+    fn oversized_image_is_refused_by_its_header() {
         let png = [PNG, &[0, 0, 0, 13], b"IHDR", &[0, 1, 0, 0, 0, 1, 0, 0]].concat();
         assert!(matches!(decode(&png.into()), Err(Error::Slate("too large"))));
         let jpeg = [0xff, 0xd8, 0xff, 0xe0, 0, 3, 0, 0xff, 0xc2, 0, 11, 8, 0xff, 0xff, 0, 1];

@@ -1,9 +1,9 @@
-//! Pictures of high dynamic range or of wide gamut as pictures that every player shows: BT.709 in eight bits.
+//! Maps video of high dynamic range or wide gamut to what every player shows: BT.709 in eight bits.
 //!
-//! What a colour becomes is worked out once, for a grid of colours: the light of the display that it was made for, its
-//! highlights compressed as in ITU-R BT.2390 down to what white is in SDR, its primaries turned into those of BT.709.
-//! A picture then only looks it up: each chroma sample between the points of the grid, each luma sample in a row of greys plus
-//! what the colour there is off its grey.
+//! The mapping is computed once, for a grid of colours: to the light of the display that a colour was made for, with
+//! highlights compressed to SDR white as in ITU-R BT.2390, and with primaries converted to those of BT.709. A frame
+//! then looks colours up: each chroma sample by interpolation between the points of the grid, and each luma sample in a
+//! row of greys, plus the difference that the colour makes there.
 
 use gstreamer_video as video;
 use gstreamer_video::prelude::*;
@@ -15,29 +15,29 @@ use crate::error::Error;
 
 /// Values of a sample of ten bits.
 const VALUES: usize = 1_024;
-/// Points of the grid for luma, so many values apart.
+/// Points of the grid for luma, and the distance between two of them.
 const LUMA: usize = 33;
 const LUMA_APART: u16 = 32;
-/// The same for chroma, which does not get far in HDR: colours further from grey are taken for the last ones of the grid.
+/// The same for chroma, which stays near grey in HDR. Colours further away are taken for the last ones of the grid.
 const CHROMA: usize = 41;
 const CHROMA_APART: u16 = 16;
 const CHROMA_FIRST: u16 = 512 - (CHROMA as u16 / 2) * CHROMA_APART;
-/// Light is counted in this many cd/m²: white of a text or a face in HDR (ITU-R BT.2408), and the white of SDR.
+/// Unit of light, in cd/m²: white of text or a face in HDR (ITU-R BT.2408), and white of SDR.
 const WHITE: f64 = 203.0;
-/// The display that HDR is made for, in cd/m²; what is brighter is white.
+/// Brightest light of the display that HDR is made for, in cd/m². Brighter light becomes white.
 const PEAK: f64 = 1_000.0;
-/// A display of SDR and of HLG as BT.1886 and BT.2100 have it.
+/// Gamma of displays for SDR (BT.1886) and for HLG (BT.2100).
 const GAMMA: f64 = 2.4;
 const HLG_GAMMA: f64 = 1.2;
-/// Linear light of BT.2020 as that of BT.709 (ITU-R BT.2087).
+/// Matrix from linear light of BT.2020 to that of BT.709 (ITU-R BT.2087).
 const TO_709: [[f64; 3]; 3] =
     [[1.660_5, -0.587_6, -0.072_8], [-0.124_6, 1.132_9, -0.008_3], [-0.018_2, -0.100_6, 1.118_7]];
-/// Rounding of the four luma samples at a chroma sample, so that a smooth sky has no steps.
+/// Rounding of the four luma samples of a chroma sample, so that smooth gradients have no steps.
 const DITHER: [[f32; 2]; 2] = [[0.125, 0.625], [0.875, 0.375]];
 
 type Colour = [f64; 3];
 
-/// Whether pictures of these colours look wrong to a player that takes them for BT.709.
+/// Returns whether video of these colours looks wrong in a player that takes them for BT.709.
 pub(crate) fn is_needed(colours: &VideoColorimetry) -> bool {
     is_hdr(colours) || colours.primaries() == VideoColorPrimaries::Bt2020
 }
@@ -46,15 +46,16 @@ fn is_hdr(colours: &VideoColorimetry) -> bool {
     matches!(colours.transfer(), VideoTransferFunction::Smpte2084 | VideoTransferFunction::AribStdB67)
 }
 
-/// What pictures of certain colours become.
-pub(crate) struct Tone {
-    /// The luma of each grey.
+/// Mapping from one colour space to BT.709.
+pub(crate) struct ToneMap {
+    /// Luma of each grey.
     greys: Vec<f32>,
-    /// Of each point of the grid: what its luma is off that of its grey, and its chroma.
+    /// For each point of the grid: the difference of its luma to that of its grey, and its chroma.
     grid: Vec<[f32; 4]>,
 }
 
-impl Tone {
+impl ToneMap {
+    /// Returns the mapping for video of these colours.
     pub(crate) fn new(colours: &VideoColorimetry) -> Self {
         let space = Space::new(colours);
         let middle = VALUES as f64 / 2.0;
@@ -74,7 +75,7 @@ impl Tone {
         Self { greys, grid }
     }
 
-    /// Draws a picture of ten bits as one of eight; both are planar, 4:2:0 and of the same even size.
+    /// Maps a frame of ten bits to one of eight. Both are planar, 4:2:0 and of the same even size.
     pub(crate) fn draw(
         &self,
         from: &video::VideoFrameRef<&gstreamer::BufferRef>,
@@ -104,7 +105,7 @@ impl Tone {
         Ok(())
     }
 
-    /// Two rows of luma and the row of chroma between them.
+    /// Maps two rows of luma, and the row of chroma between them.
     fn rows(&self, width: usize, source: [&[u8]; 4], out: [&mut [u8]; 4]) {
         let [upper, lower, blue, red] = source.map(|row| row.as_chunks::<2>().0);
         let (upper, lower) = (upper.as_chunks::<2>().0, lower.as_chunks::<2>().0);
@@ -125,7 +126,7 @@ impl Tone {
         }
     }
 
-    /// What a colour becomes, by the eight points around it.
+    /// Returns the mapping of a colour, interpolated from the eight points around it.
     fn between(&self, luma: u16, blue: u16, red: u16) -> [f32; 4] {
         let part = |value: u16, apart: u16| (usize::from(value / apart), f32::from(value % apart) / f32::from(apart));
         let last = (CHROMA as u16 - 1) * CHROMA_APART - 1;
@@ -146,9 +147,9 @@ impl Tone {
     }
 }
 
-/// Where colours come from.
+/// Colour space of the input.
 struct Space {
-    /// What red and blue are worth in the luma.
+    /// Weights of red and blue in the luma.
     weights: (f64, f64),
     full: bool,
     transfer: VideoTransferFunction,
@@ -172,7 +173,7 @@ impl Space {
         }
     }
 
-    /// Luma and chroma in ten bits as those of BT.709 in eight.
+    /// Converts luma and chroma in ten bits to those of BT.709 in eight.
     fn convert(&self, values: Colour) -> Colour {
         let mut light = self.light(self.signals(values));
         if self.hdr {
@@ -188,7 +189,7 @@ impl Space {
         [16.0 + 219.0 * luma, 128.0 + 224.0 * (blue - luma) / 1.855_6, 128.0 + 224.0 * (red - luma) / 1.574_8]
     }
 
-    /// The signals for red, green and blue, 0 to 1.
+    /// Returns the signals for red, green and blue, 0 to 1.
     fn signals(&self, [luma, blue, red]: Colour) -> Colour {
         let (black, range, chroma) = if self.full { (0.0, 1_023.0, 1_023.0) } else { (64.0, 876.0, 896.0) };
         let (luma, blue, red) = ((luma - black) / range, (blue - 512.0) / chroma, (red - 512.0) / chroma);
@@ -197,7 +198,7 @@ impl Space {
         [r, (luma - kr * r - kb * b) / (1.0 - kr - kb), b].map(|signal| signal.clamp(0.0, 1.0))
     }
 
-    /// The light of the display for these signals, 1 being white.
+    /// Returns the light of the display for these signals, 1 being white.
     fn light(&self, signals: Colour) -> Colour {
         match self.transfer {
             VideoTransferFunction::Smpte2084 => signals.map(|signal| pq_light(signal) / WHITE),
@@ -215,7 +216,7 @@ impl Space {
 const PQ_M: (f64, f64) = (2_610.0 / 16_384.0, 2_523.0 / 32.0);
 const PQ_C: [f64; 3] = [3_424.0 / 4_096.0, 2_413.0 / 128.0, 2_392.0 / 128.0];
 
-/// The light that a signal of PQ stands for, in cd/m² (SMPTE ST 2084).
+/// Returns the light for a signal of PQ, in cd/m² (SMPTE ST 2084).
 fn pq_light(signal: f64) -> f64 {
     let root = signal.powf(1.0 / PQ_M.1);
     10_000.0 * ((root - PQ_C[0]).max(0.0) / (PQ_C[1] - PQ_C[2] * root)).powf(1.0 / PQ_M.0)
@@ -226,7 +227,7 @@ fn pq_signal(light: f64) -> f64 {
     ((PQ_C[0] + PQ_C[1] * root) / (1.0 + PQ_C[2] * root)).powf(PQ_M.1)
 }
 
-/// The light of the scene that a signal of HLG stands for, 0 to 1 (ARIB STD-B67).
+/// Returns the light of the scene for a signal of HLG, 0 to 1 (ARIB STD-B67).
 fn hlg_scene(signal: f64) -> f64 {
     const A: f64 = 0.178_832_77;
     const B: f64 = 0.284_668_92;
@@ -234,7 +235,8 @@ fn hlg_scene(signal: f64) -> f64 {
     if signal <= 0.5 { signal * signal / 3.0 } else { (((signal - C) / A).exp() + B) / 12.0 }
 }
 
-/// Light up to [`PEAK`] as light up to white: as it is below a knee, a curve above (ITU-R BT.2390, EETF). 1 is white.
+/// Compresses light up to [`PEAK`] to light up to white, which is 1: unchanged below a knee, by a curve above (ITU-R
+/// BT.2390, EETF).
 fn compress(light: f64) -> f64 {
     let peak = pq_signal(PEAK);
     let most = pq_signal(WHITE) / peak;
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn white_is_nearly_white_and_highlights_are_not_clipped() {
+    fn hdr_white_is_nearly_white_and_highlights_are_not_clipped() {
         let pq = Space::new(&colours(VideoTransferFunction::Smpte2084));
         let luma = |nits: f64| pq.convert(grey(pq_signal(nits)))[0];
         assert!((luma(0.0) - 16.0).abs() < 0.01);
@@ -277,11 +279,11 @@ mod tests {
     }
 
     #[test]
-    fn greys_stay_grey_and_rise() {
+    fn greys_stay_grey_and_in_order() {
         for transfer in
             [VideoTransferFunction::Smpte2084, VideoTransferFunction::AribStdB67, VideoTransferFunction::Bt202010]
         {
-            let tone = Tone::new(&colours(transfer));
+            let tone = ToneMap::new(&colours(transfer));
             assert!(tone.greys.is_sorted());
             for luma in (64..940).step_by(7) {
                 let [off, cb, cr, _] = tone.between(luma, 512, 512);
@@ -294,9 +296,9 @@ mod tests {
     }
 
     #[test]
-    fn between_the_points_it_is_near_what_it_should_be() {
+    fn interpolation_is_near_the_exact_colour() {
         let colours = colours(VideoTransferFunction::Smpte2084);
-        let (tone, space) = (Tone::new(&colours), Space::new(&colours));
+        let (tone, space) = (ToneMap::new(&colours), Space::new(&colours));
         for (luma, blue, red) in [(400, 500, 540), (300, 530, 495), (600, 500, 530), (700, 490, 520)] {
             let [off, cb, cr, _] = tone.between(luma, blue, red);
             let found = [f64::from(tone.greys[usize::from(luma)] + off), f64::from(cb), f64::from(cr)];
@@ -310,7 +312,7 @@ mod tests {
     fn wide_gamut_of_standard_range_keeps_its_luma() {
         let space = Space::new(&colours(VideoTransferFunction::Bt202010));
         assert!((space.convert(grey(0.5))[0] - (16.0 + 219.0 * 0.5)).abs() < 0.1);
-        // A red of BT.709 looks pale in the larger gamut's numbers, and is itself again.
+        // A red of BT.709 has small values in the larger gamut, and its own again after the conversion.
         let [_, _, red] = space.convert([500.0, 480.0, 620.0]);
         assert!(red > 128.0 + 108.0 / 4.0, "{red}");
     }

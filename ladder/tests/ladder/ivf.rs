@@ -1,4 +1,4 @@
-//! Frames of codecs that a transport stream does not carry: VP9 and AV1, out of IVF.
+//! Reads IVF, for codecs that a transport stream does not carry: VP9 and AV1.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,8 @@ use wire::Item as Demuxed;
 
 use crate::support::ffmpeg;
 
-/// The frames of an IVF file that `arguments` make, at `fps` pictures a second.
-pub(crate) fn ivf(folder: &Path, arguments: &str, fps: u32) -> Vec<Demuxed> {
+/// Makes an IVF file by ffmpeg's `arguments`, and returns its frames, `fps` per second.
+pub(crate) fn read(folder: &Path, arguments: &str, fps: u32) -> Vec<Demuxed> {
     ffmpeg(folder, &format!("{arguments} clip.ivf"));
     let file = Bytes::from(fs::read(folder.join("clip.ivf")).unwrap());
     let is_av1 = &file[8..12] == b"AV01";

@@ -1,13 +1,13 @@
-//! The source as the largest rung: its own frames where there are some, and an encoder's that nobody can tell from them.
+//! The source as the largest rung: its own frames, and an encoder's in its gaps.
 
 use ladder::Output;
 use media::{Frame, LatencyMode, TrackId};
 use slate::{Item, Splice};
 use wire::Item as Demuxed;
 
-use crate::support::{Bench, Programme, clip, pictures};
+use crate::support::{Bench, Programme, clip, video_track};
 
-/// A dark clip of B-frames, with a key frame each second.
+/// A dark clip with B-frames, and a key frame each second.
 fn dark(size: &str, seconds: u32) -> String {
     format!(
         "-f lavfi -i color=black:s={size}:r=30 -f lavfi -i sine=440:r=48000 -t {seconds} -vf noise=alls=4:allf=t -c:v libx264 \
@@ -15,45 +15,45 @@ fn dark(size: &str, seconds: u32) -> String {
     )
 }
 
-/// What the leader may pass on of a contribution.
+/// Frames of a contribution that the reference rendition may have.
 pub(crate) fn frames(items: &[Demuxed]) -> Vec<Frame> {
-    let (mut splice, mut laid) = (Splice::new(), Vec::new());
+    let (mut splice, mut spliced) = (Splice::new(), Vec::new());
     splice.begin();
     for item in items {
         match item {
-            Demuxed::Track(track) => splice.track(track.clone(), &mut laid),
-            Demuxed::Frame(frame) => splice.frame(frame.clone(), &mut laid),
+            Demuxed::Track(track) => splice.track(track.clone(), &mut spliced),
+            Demuxed::Frame(frame) => splice.frame(frame.clone(), &mut spliced),
             Demuxed::Metadata(_) | Demuxed::Fault(_) | Demuxed::VideoExpected => {}
         }
     }
-    let video = pictures(items);
+    let video = video_track(items);
     let frame = |item| match item {
         Item::Frame(frame) if frame.track == video => Some(frame),
         _ => None,
     };
-    laid.into_iter().filter_map(frame).collect()
+    spliced.into_iter().filter_map(frame).collect()
 }
 
-/// Each rung has its key frames where the leader has some.
+/// Asserts that each rung has its key frames where the reference rendition has some.
 fn assert_keys_together(programme: &Programme) {
     let keys = |frames: &[Frame]| -> Vec<_> {
         frames.iter().filter(|frame| frame.access.is_independent()).map(|frame| frame.pts).collect()
     };
-    let leader = &programme.rungs[0].2;
-    let led = keys(leader);
-    assert!(leader.windows(2).all(|pair| pair[0].dts < pair[1].dts));
-    assert!(leader.iter().all(|frame| frame.dts <= frame.pts && frame.track == TrackId(0)));
+    let reference = &programme.rungs[0].2;
+    let key_pts = keys(reference);
+    assert!(reference.windows(2).all(|pair| pair[0].dts < pair[1].dts));
+    assert!(reference.iter().all(|frame| frame.dts <= frame.pts && frame.track == TrackId(0)));
     // A rung that a busy machine sheds has none for a while.
     let shed = programme.others.iter().any(|other| matches!(other, Output::Shed { .. }));
     for (rung, _, frames) in programme.rungs[1..].iter().filter(|_| !shed) {
         let last = frames.iter().map(|frame| frame.pts).max().unwrap();
-        let missing: Vec<_> = led.iter().filter(|pts| **pts < last && !keys(frames).contains(pts)).collect();
-        assert!(missing.is_empty(), "{}: {missing:?} of {led:?}", rung.name);
+        let missing: Vec<_> = key_pts.iter().filter(|pts| **pts < last && !keys(frames).contains(pts)).collect();
+        assert!(missing.is_empty(), "{}: {missing:?} of {key_pts:?}", rung.name);
     }
 }
 
 #[test]
-fn the_sources_frames_are_the_leaders() {
+fn source_frames_are_the_reference_renditions() {
     for mode in [LatencyMode::Low, LatencyMode::Standard] {
         let mut bench = Bench::with_source(mode);
         let items = clip(bench.folder.path(), &dark("640x360", 5));
@@ -62,17 +62,17 @@ fn the_sources_frames_are_the_leaders() {
         let programme = bench.programme();
         assert_keys_together(&programme);
         let (sent, left) = (frames(&items), &programme.rungs[0].2);
-        let passed = left.iter().zip(&sent).filter(|(left, sent)| left.payload == sent.payload).count();
-        assert!(passed >= 140, "{passed} of {}: {:?}", sent.len(), bench.ladder.stats());
-        assert_eq!(bench.ladder.stats().source_frames, passed as u64);
+        let forwarded = left.iter().zip(&sent).filter(|(left, sent)| left.payload == sent.payload).count();
+        assert!(forwarded >= 140, "{forwarded} of {}: {:?}", sent.len(), bench.ladder.stats());
+        assert_eq!(bench.ladder.stats().source_frames, forwarded as u64);
         let step = programme.rungs[0].0.rate.span(1);
         let apart = |n: usize| left[n].pts - left[0].pts - (sent[n].pts - sent[0].pts);
-        assert!((0..passed).all(|n| apart(n).abs() < step), "they stay in step with the source");
+        assert!((0..forwarded).all(|n| apart(n).abs() < step), "in sync with the source");
     }
 }
 
 #[test]
-fn gaps_are_encoded_beside_it() {
+fn gaps_are_encoded() {
     let mut bench = Bench::with_source(LatencyMode::Low);
     let (items, small) = (clip(bench.folder.path(), &dark("640x360", 3)), dark("480x360", 2));
     let small = clip(bench.folder.path(), &small);
@@ -81,13 +81,13 @@ fn gaps_are_encoded_beside_it() {
     let before = bench.ladder.stats().source_frames;
     bench.contribute(&items);
     bench.wait("the return", |_| bench.ladder.stats().source_frames >= before + 60);
-    // One of another size is encoded.
+    // A source of another size is encoded.
     bench.contribute(&small);
     let live = bench.ladder.stats().continuity.live;
     bench.wait("the other", |_| bench.ladder.stats().continuity.live >= live);
-    let (programme, figures) = (bench.programme(), bench.ladder.stats());
+    let (programme, stats) = (bench.programme(), bench.ladder.stats());
     assert_keys_together(&programme);
-    assert!((150..=180).contains(&figures.source_frames), "{figures:?}");
+    assert!((150..=180).contains(&stats.source_frames), "{stats:?}");
     let bright = programme.brightness(bench.folder.path(), 0);
     let changes = bright.windows(2).filter(|pair| (pair[0].1 > 128) != (pair[1].1 > 128)).count();
     assert_eq!((bright[0].1 > 128, changes), (false, 2), "dark, the slate, dark again");
@@ -96,13 +96,13 @@ fn gaps_are_encoded_beside_it() {
 }
 
 #[test]
-fn what_cannot_be_passed_on_is_encoded() {
-    for unfit in ["-pix_fmt yuv422p", "-flags +ilme+ildct -x264opts tff=1", "-vf setsar=4/3"] {
+fn unsuitable_source_is_encoded() {
+    for unsuitable in ["-pix_fmt yuv422p", "-flags +ilme+ildct -x264opts tff=1", "-vf setsar=4/3"] {
         let mut bench = Bench::with_source(LatencyMode::Low);
-        let items = clip(bench.folder.path(), &format!("{} {unfit}", dark("320x180", 2)));
+        let items = clip(bench.folder.path(), &format!("{} {unsuitable}", dark("320x180", 2)));
         bench.contribute(&items);
-        bench.wait(unfit, |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 45));
-        bench.programme().assert_sound(30, 1);
-        assert_eq!(bench.ladder.stats().source_frames, 0, "{unfit}");
+        bench.wait(unsuitable, |programme| programme.rungs.first().is_some_and(|(.., frames)| frames.len() >= 45));
+        bench.programme().assert_continuous(30, 1);
+        assert_eq!(bench.ladder.stats().source_frames, 0, "{unsuitable}");
     }
 }

@@ -1,4 +1,4 @@
-//! The source as a rendition of its own, where it is not H.264.
+//! The source as a rendition of its own, if it is not H.264.
 
 use ladder::Output;
 use media::{CodecConfig, Frame, LatencyMode};
@@ -9,7 +9,7 @@ use crate::support::{Bench, clip};
 const TONE: &str = "-f lavfi -i sine=440:r=48000";
 
 #[test]
-fn hevc_is_passed_on_beside_the_ladder_and_is_away_while_the_encoder_is() {
+fn hevc_is_forwarded_and_absent_while_the_encoder_is() {
     for mode in [LatencyMode::Reduced, LatencyMode::Standard] {
         let mut bench = Bench::with_source(mode);
         let hevc = format!(
@@ -26,13 +26,13 @@ fn hevc_is_passed_on_beside_the_ladder_and_is_away_while_the_encoder_is() {
         let keys = |frames: &[Frame]| -> Vec<_> {
             frames.iter().filter(|frame| frame.access.is_independent()).map(|frame| frame.pts).collect()
         };
-        let led = keys(&programme.rungs[0].2);
-        assert!(keys(&programme.rungs[2].2).iter().all(|pts| led.contains(pts)), "{mode:?}");
+        let key_pts = keys(&programme.rungs[0].2);
+        assert!(keys(&programme.rungs[2].2).iter().all(|pts| key_pts.contains(pts)), "{mode:?}");
         let (_, track, left) = &programme.rungs[2];
         assert!(matches!(track.codec, CodecConfig::Hevc(_)));
         let sent = frames(&items);
-        let passed = sent.iter().cycle().zip(left).filter(|(sent, left)| sent.payload == left.payload).count();
-        assert!(passed >= 2 * 110, "{passed} of twice {}: {:?}", sent.len(), left.len());
+        let forwarded = sent.iter().cycle().zip(left).filter(|(sent, left)| sent.payload == left.payload).count();
+        assert!(forwarded >= 2 * 110, "{forwarded} of twice {}: {:?}", sent.len(), left.len());
         assert!(left.windows(2).all(|pair| pair[0].dts < pair[1].dts));
         let changes: Vec<_> =
             programme.others.iter().filter(|other| !matches!(other, Output::Shed { .. })).cloned().collect();
