@@ -1,7 +1,7 @@
 //! SRT: the listener, and the task of each connection.
 //!
-//! libsrt runs the protocol on its own threads. This module adds the policy for each [`handshake`], a thread that waits
-//! for accepted callers, and a task for each of them that receives its MPEG-TS.
+//! libsrt runs the protocol on its own threads. This module adds the policy for each handshake, a thread that waits for
+//! accepted callers, and a task for each of them that receives its MPEG-TS.
 
 mod connection;
 mod ffi;
