@@ -1,29 +1,30 @@
-//! What `control` is told at its start.
+//! Configuration of `control`, which is fixed at its start.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// What `control` is told at its start.
+/// Configuration of `control`.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The database: `sqlite://…`.
+    /// URL of the database: `sqlite://…`.
     pub store_url: String,
-    /// The file with the key that secrets in the database are sealed with; made where there is none.
+    /// File with the key that encrypts the secrets in the database. Created if it is missing and there are no secrets
+    /// yet.
     pub key_file: PathBuf,
-    /// The access token of the API. Without one, the store's own is used, and made at the first start.
+    /// Access token of the API. Without one, the tokens in the store are accepted, and the first start generates one.
     pub token: Option<Token>,
-    /// The address clients reach the API at, for its description.
+    /// URL at which clients reach the API, for its OpenAPI document.
     pub public_url: String,
-    /// What `whoami` says.
+    /// Names that `whoami` returns.
     pub environment: Environment,
 }
 
 /// An access token of the API.
 #[derive(Clone)]
 pub struct Token {
-    /// The user name.
+    /// User name of HTTP Basic authentication.
     pub id: String,
-    /// The password.
+    /// Password of HTTP Basic authentication.
     pub secret: String,
 }
 
@@ -33,18 +34,18 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Names of this installation, for clients that ask.
+/// Names of this installation for clients.
 #[derive(Clone, Debug)]
 pub struct Environment {
-    /// The environment's id.
+    /// Id of the environment.
     pub id: String,
-    /// The environment's name.
+    /// Name of the environment.
     pub name: String,
     /// `production` or `development`.
     pub kind: String,
-    /// The organisation's id.
+    /// Id of the organisation.
     pub organization_id: String,
-    /// The organisation's name.
+    /// Name of the organisation.
     pub organization_name: String,
 }
 

@@ -1,49 +1,53 @@
-//! The handle that everything else holds: opening, look-ups, and the one door for changes.
+//! The handle of the control plane: opening, lookups, and the only way to change a live stream.
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
-use media::{TimeDelta, WallTime};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::api::FailedLogins;
+use crate::clock::{Clock, wall_now};
 use crate::config::{Config, Token};
 use crate::deadlines::Deadlines;
 use crate::error::Error;
-use crate::index::{Filter, Index, KeyLookup, Live, StreamSettings};
+use crate::index::{Filter, Index, KeyLookup, StreamLock};
 use crate::lifecycle::{self, Effect, Input, Phase, Protocol, Warning};
-use crate::resource::{LiveStreamRecord, Status};
+use crate::resource::{LiveStreamRecord, Status, StreamSettings};
 use crate::secret::{Hash, Keyring, hash, random_hex, same};
 use crate::settings::Policy;
-use crate::store::writer::{StoreStatus, Writer};
-use crate::store::{Store, Write};
+use crate::store::{Store, StoreStatus, Write, Writer};
 
-/// How long a client is kept waiting for a change.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Random bytes in the id and in the secret of an access token.
-const TOKEN_BYTES: (usize, usize) = (16, 32);
+/// Longest time that a client waits for its change.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Number of random bytes in the id of an access token.
+const TOKEN_ID_BYTES: usize = 16;
+/// Number of random bytes in the secret of an access token.
+const TOKEN_SECRET_BYTES: usize = 32;
 
-/// Carries out what was decided.
+const NO_STREAM: Error = Error::NotFound("live stream");
+
+/// Carries out the effects of the [`lifecycle`].
 pub trait EffectHandler: Send + Sync + 'static {
-    /// Called in order for each live stream: after an edit was made durable, and before a transition of its lifecycle is. It
-    /// must not wait: the live stream's next change does. `settings` are those after the change.
+    /// Handles one effect. `settings` are those after the change.
+    ///
+    /// Called in order for each live stream: after an edit was made durable, and before a transition of its lifecycle
+    /// is. Must not block, because the next change of the live stream waits for it.
     fn handle(&self, settings: &Arc<StreamSettings>, effect: &Effect);
 }
 
-/// A live stream as it stands after a change.
+/// A live stream after a change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
-    /// Its settings.
+    /// Settings of the live stream.
     pub settings: Arc<StreamSettings>,
-    /// Where it is in its life.
+    /// Phase of its lifecycle.
     pub phase: Phase,
-    /// The same in the API's words.
+    /// The [`phase`](Self::phase) as the API reports it.
     pub status: Status,
-    /// The broadcast that runs.
+    /// The running broadcast.
     pub broadcast: Option<BroadcastId>,
 }
 
@@ -51,48 +55,48 @@ pub struct Snapshot {
 #[derive(Clone)]
 pub struct Control(Arc<Inner>);
 
-pub(crate) struct Inner {
-    pub(crate) config: Config,
+struct Inner {
+    config: Config,
     writer: Writer,
+    /// Hashes of id and secret of each accepted access token.
     tokens: Vec<(Hash, Hash)>,
-    guard: FailedLogins,
-    stage: Arc<dyn EffectHandler>,
+    handler: Arc<dyn EffectHandler>,
     index: Index,
     deadlines: Arc<Deadlines>,
     clock: Clock,
     tasks: TaskTracker,
     stop: CancellationToken,
-    /// Ends the timer when the last handle is dropped without a [`Control::shutdown`].
-    _guard: DropGuard,
+    /// Stops [`run_deadlines`] when the last handle is dropped without a [`Control::shutdown`].
+    _stop_on_drop: DropGuard,
 }
 
 impl Control {
-    /// Opens the store and brings all live streams back; broadcasts that an earlier process left behind end here.
-    /// A fresh access token is given back when one was made: this is the only time its secret is known.
-    pub async fn open(config: Config, stage: Arc<dyn EffectHandler>) -> Result<(Self, Option<Token>), Error> {
+    /// Opens the store and restores all live streams. Broadcasts of an earlier process end here.
+    ///
+    /// Returns the access token if a new one was generated. Its secret is never available again.
+    pub async fn open(config: Config, handler: Arc<dyn EffectHandler>) -> Result<(Self, Option<Token>), Error> {
         let mut store = Store::open(&config.store_url).await?;
-        let keyring = keyring(&mut store, &config.key_file).await?;
-        let (tokens, fresh) = tokens(&mut store, config.token.as_ref()).await?;
+        let keyring = open_keyring(&mut store, &config.key_file).await?;
+        let (tokens, new_token) = open_tokens(&mut store, config.token.as_ref()).await?;
         let records = store.all(&keyring).await?;
         let stop = CancellationToken::new();
         let inner = Arc::new(Inner {
             config,
             writer: Writer::start(store, keyring),
             tokens,
-            guard: FailedLogins::default(),
-            stage,
+            handler,
             index: Index::default(),
             deadlines: Arc::default(),
             clock: Clock::start(),
             tasks: TaskTracker::new(),
-            _guard: stop.clone().drop_guard(),
+            _stop_on_drop: stop.clone().drop_guard(),
             stop,
         });
         for (number, record) in records {
-            let (id, left_behind) = (record.id.clone(), record.state.broadcast.is_some());
-            let live = inner.index.add(number, record.clone());
-            inner.index.put(&live, &record);
-            if left_behind {
+            let (id, has_broadcast) = (record.id.clone(), record.state.broadcast.is_some());
+            let stream = inner.index.add(number, record.clone());
+            inner.index.put(&stream, &record);
+            if has_broadcast {
                 inner.transition(&id, Input::Restarted)?;
             }
         }
@@ -102,31 +106,34 @@ impl Control {
             inner.clock,
             inner.stop.clone(),
         ));
-        Ok((Self(inner), fresh))
+        Ok((Self(inner), new_token))
     }
 
-    /// The live stream of a key that an encoder brought. Looks in memory only.
+    /// Looks up the live stream of a stream key that an encoder presented. Never waits for the store.
     pub fn find_key(&self, presented: &str) -> KeyLookup {
         self.0.index.find_key(presented)
     }
 
-    /// The secret that SRT connections of a live stream are encrypted with: not to be printed. Looks in memory only.
+    /// Returns the passphrase that encrypts the SRT connections of a live stream. It is a secret and must not be
+    /// logged. Never waits for the store.
     pub fn srt_passphrase(&self, id: &LiveStreamId) -> Option<String> {
         self.0.index.srt_passphrase(id)
     }
 
-    /// The live stream of a playback id, and who may watch through it. Looks in memory only.
+    /// Looks up the live stream of a playback id, and the [`Policy`] of the playback id. Never waits for the store.
     pub fn find_playback(&self, playback_id: &str) -> Option<(LiveStreamId, Policy)> {
         self.0.index.find_playback(playback_id)
     }
 
-    /// The title of the live stream of a playback id, as it is now. Looks in memory only.
+    /// Returns the current title of the live stream of a playback id. Never waits for the store.
     pub fn title(&self, playback_id: &str) -> Option<String> {
         self.0.index.title(playback_id)
     }
 
-    /// An encoder was let in. The snapshot names the broadcast that its media belongs to: a new one, or the one that
-    /// waits in its reconnect window, or the one it takes over. If there is none, the encoder has to go.
+    /// Reports that an encoder was accepted.
+    ///
+    /// The [`Snapshot::broadcast`] is the one that its media belongs to: a new one, the one that waits in its reconnect
+    /// window, or the one that the encoder takes over. Without a broadcast, the encoder must be disconnected.
     pub fn connected(
         &self,
         id: &LiveStreamId,
@@ -137,32 +144,32 @@ impl Control {
         self.transition(id, Input::Connected { contribution, broadcast, protocol })
     }
 
-    /// The first media of this encoder's connection can be played.
+    /// Reports that the first media of this encoder's connection can be played.
     pub fn flowing(&self, id: &LiveStreamId, contribution: ContributionId) -> Result<Snapshot, Error> {
         self.transition(id, Input::Flowing { contribution })
     }
 
-    /// An encoder left. Of one that was sent away, this may be told or not.
+    /// Reports that an encoder left. For an encoder that [`Effect::DisconnectEncoder`] disconnected, this is optional.
     pub fn disconnected(&self, id: &LiveStreamId, contribution: ContributionId) -> Result<Snapshot, Error> {
         self.transition(id, Input::Disconnected { contribution })
     }
 
-    /// Something went wrong with the live stream's media: whoever subscribed is told.
+    /// Reports a problem with the media of a live stream, which becomes an [`Event`](lifecycle::Event) for subscribers.
     pub fn warn(&self, id: &LiveStreamId, warning: Warning) -> Result<Snapshot, Error> {
         self.transition(id, Input::Warned(warning))
     }
 
-    /// How the store is. While it fails, live streams go on, and edits are refused.
+    /// Returns the health of the store. While it fails, live streams continue and edits are refused.
     pub fn store_status(&self) -> StoreStatus {
         self.0.writer.status()
     }
 
-    /// Waits until the store has all transitions so far, or fails.
+    /// Waits until all transitions so far are stored, or the store fails.
     pub async fn settled(&self) {
         self.0.writer.settled().await;
     }
 
-    /// Waits for the changes under way and closes the store. Later changes are refused.
+    /// Waits for the changes in progress and closes the store. Later changes are refused.
     pub async fn shutdown(&self) {
         self.0.stop.cancel();
         self.0.tasks.close();
@@ -170,12 +177,7 @@ impl Control {
         self.0.writer.finish().await;
     }
 
-    /// The API as a router, to be merged into the server's.
-    pub fn router(&self) -> axum::Router {
-        crate::api::router(self.clone())
-    }
-
-    /// One input of the lifecycle, carried out in memory and written behind: the store cannot keep it from happening.
+    /// Carries out an input of the lifecycle in memory. It is stored afterwards, so the store cannot prevent it.
     fn transition(&self, id: &LiveStreamId, input: Input) -> Result<Snapshot, Error> {
         if self.0.stop.is_cancelled() {
             return Err(Error::ShuttingDown);
@@ -183,19 +185,23 @@ impl Control {
         self.0.transition(id, input).map(|record| Snapshot::from(&record))
     }
 
-    /// One input from the API. To end a broadcast needs no store, because no broadcast outlives the process; the others are
-    /// edits. After an error nothing has changed, and the caller may try again; only a disk that does not answer may still
-    /// make the change.
-    pub(crate) async fn drive(&self, id: &LiveStreamId, input: Input) -> Result<Snapshot, Error> {
+    /// Carries out an input of the lifecycle that the API asks for.
+    ///
+    /// [`Input::Complete`] needs no store, because no broadcast outlives the process. All others are edits. After an
+    /// error nothing has changed and the caller may try again, except if the disk does not answer: then the change may
+    /// still be made.
+    pub(crate) async fn drive(&self, id: &LiveStreamId, input: Input) -> Result<(), Error> {
         match input {
-            Input::Complete => self.transition(id, input),
-            input => self.change(id, input, |_| Ok(())).await.map(|record| Snapshot::from(&record)),
+            Input::Complete => self.transition(id, input).map(drop),
+            input => self.edit(id, input, |_| Ok(())).await.map(drop),
         }
     }
 
-    /// Edits a live stream and drives its lifecycle, in one write. A caller that goes away in the middle (an HTTP
-    /// client that hangs up) does not stop it, so effects are carried out for all that was written.
-    pub(crate) async fn change<F>(&self, id: &LiveStreamId, input: Input, edit: F) -> Result<LiveStreamRecord, Error>
+    /// Edits a live stream and drives its lifecycle, in one write.
+    ///
+    /// Runs to its end even if the caller is dropped (an HTTP client that disconnects), so every written change has its
+    /// effects.
+    pub(crate) async fn edit<F>(&self, id: &LiveStreamId, input: Input, edit: F) -> Result<LiveStreamRecord, Error>
     where
         F: FnOnce(&mut LiveStreamRecord) -> Result<(), Error> + Send + 'static,
     {
@@ -209,33 +215,28 @@ impl Control {
         self.detached(async move { inner.insert(record).await }).await
     }
 
-    /// One live stream.
-    pub(crate) async fn get(&self, id: &LiveStreamId) -> Result<LiveStreamRecord, Error> {
-        self.0.index.live(id).and_then(|live| live.get()).ok_or(NO_STREAM)
+    /// Returns a live stream.
+    pub(crate) fn get(&self, id: &LiveStreamId) -> Result<LiveStreamRecord, Error> {
+        self.0.index.stream(id).and_then(|stream| stream.get()).ok_or(NO_STREAM)
     }
 
-    /// A page of live streams, newest first.
-    pub(crate) async fn list(&self, filter: &Filter, limit: i64, offset: i64) -> Result<Vec<LiveStreamRecord>, Error> {
-        let [limit, offset] = [limit, offset].map(|count| usize::try_from(count).unwrap_or(0));
-        Ok(self.0.index.list(filter, limit, offset))
+    /// Returns a page of live streams, newest first.
+    pub(crate) fn list(&self, filter: &Filter, limit: usize, offset: usize) -> Vec<LiveStreamRecord> {
+        self.0.index.list(filter, limit, offset)
     }
 
-    /// What `control` was told at its start.
+    /// Returns the configuration.
     pub(crate) fn config(&self) -> &Config {
         &self.0.config
     }
 
-    /// Slows down whoever guesses access tokens.
-    pub(crate) fn guard(&self) -> &FailedLogins {
-        &self.0.guard
-    }
-
-    /// Whether this is an access token of ours; takes the same time whichever part is wrong.
-    pub(crate) fn knows(&self, id: &str, secret: &str) -> bool {
+    /// Returns whether this access token is accepted, in the same time whichever part of it is wrong.
+    pub(crate) fn accepts_token(&self, id: &str, secret: &str) -> bool {
         let (id, secret) = (hash(id), hash(secret));
         self.0.tokens.iter().fold(false, |known, token| known | (same(&token.0, &id) & same(&token.1, &secret)))
     }
 
+    /// Runs a change in a task of its own and waits for it, at most [`CHANGE_TIMEOUT`].
     async fn detached<F>(&self, change: F) -> Result<LiveStreamRecord, Error>
     where
         F: Future<Output = Result<LiveStreamRecord, Error>> + Send + 'static,
@@ -243,16 +244,14 @@ impl Control {
         if self.0.stop.is_cancelled() {
             return Err(Error::ShuttingDown);
         }
-        match timeout(PATIENCE, self.0.tasks.spawn(change)).await {
-            // A panic of ours ends only this change; there is no other reason for the task to be lost.
+        match timeout(CHANGE_TIMEOUT, self.0.tasks.spawn(change)).await {
+            // The task is lost only if it panicked, and that ends only this change.
             Ok(changed) => changed.unwrap_or(Err(Error::ShuttingDown)),
-            // It is carried out when the disk answers.
+            // The change is carried out when the disk answers.
             Err(_) => Err(Error::Unavailable("the disk does not answer, the change may still be made".to_owned())),
         }
     }
 }
-
-const NO_STREAM: Error = Error::NotFound("live stream");
 
 impl From<&LiveStreamRecord> for Snapshot {
     fn from(record: &LiveStreamRecord) -> Self {
@@ -266,99 +265,108 @@ impl From<&LiveStreamRecord> for Snapshot {
 }
 
 impl Inner {
-    /// Carries an input of the lifecycle out, and queues the state that it leads to.
+    /// Carries out an input of the lifecycle, and queues the resulting state for the store.
     fn transition(&self, id: &LiveStreamId, input: Input) -> Result<LiveStreamRecord, Error> {
-        let live = self.index.live(id).ok_or(NO_STREAM)?;
-        let mut held = live.record.lock();
-        let record = held.as_mut().ok_or(NO_STREAM)?;
+        let stream = self.index.stream(id).ok_or(NO_STREAM)?;
+        let mut locked = stream.record.lock();
+        let record = locked.as_mut().ok_or(NO_STREAM)?;
         let (state, effects) = lifecycle::step(record.state.clone(), &record.rules(), input, self.clock.now());
         if record.state != state {
             self.writer.transition(id, &state);
             record.state = state;
         }
-        self.publish(&live, record, &effects);
+        self.publish(&stream, record, &effects);
         Ok(record.clone())
     }
 
-    /// Writes an edit, then carries it out. Its live stream goes on in the meantime: where the lifecycle has come to by then
-    /// counts, so its input is a step from there, and what that comes to is written as well before the edit is acknowledged.
+    /// Edits a live stream, one edit at a time.
     async fn edit<F>(&self, id: &LiveStreamId, input: Input, edit: F) -> Result<LiveStreamRecord, Error>
     where
         F: FnOnce(&mut LiveStreamRecord) -> Result<(), Error>,
     {
-        let live = self.index.live(id).ok_or(NO_STREAM)?;
-        let _held = live.door.lock().await;
-        let old = live.get().ok_or(NO_STREAM)?;
+        let stream = self.index.stream(id).ok_or(NO_STREAM)?;
+        let _edits = stream.edits.lock().await;
+        let old = stream.get().ok_or(NO_STREAM)?;
         let mut new = old.clone();
         edit(&mut new)?;
-        if input == Input::Updated && new == old {
-            return Ok(old);
+        match input {
+            Input::Updated if new == old => Ok(old),
+            Input::Deleted => self.commit(&stream, new, input, |new| Write::Delete(new.id)).await,
+            input => self.commit(&stream, new, input, |new| Write::Update(Box::new((old, new)))).await,
         }
+    }
+
+    /// Adds a live stream. Until it is committed, no one can find it in the [`Index`].
+    async fn insert(&self, record: LiveStreamRecord) -> Result<LiveStreamRecord, Error> {
+        let number = self.index.next_number();
+        let stream = self.index.add(number, record.clone());
+        self.commit(&stream, record, Input::Created, |record| Write::Insert(number, Box::new(record))).await
+    }
+
+    /// Writes a new version of a live stream, and then carries it out. `write` builds the write of its argument.
+    ///
+    /// Transitions continue during the write. The input is therefore stepped again from the state that the lifecycle
+    /// has reached by then, and the result is written too before the edit is acknowledged.
+    async fn commit(
+        &self,
+        stream: &Arc<StreamLock>,
+        mut new: LiveStreamRecord,
+        input: Input,
+        write: impl FnOnce(LiveStreamRecord) -> Write,
+    ) -> Result<LiveStreamRecord, Error> {
         let rules = new.rules();
         let deleted = input == Input::Deleted;
         new.state = lifecycle::step(new.state, &rules, input.clone(), self.clock.now()).0;
         let written = new.state.clone();
-        let write = if deleted { Write::Delete(id.clone()) } else { Write::Update(Box::new((old, new.clone()))) };
-        self.writer.write(write).await?;
+        self.writer.write(write(new.clone())).await?;
 
-        let went_on = {
-            let mut held = live.record.lock();
-            let current = held.as_mut().ok_or(NO_STREAM)?;
+        let differs = {
+            let mut locked = stream.record.lock();
+            let current = locked.as_mut().ok_or(NO_STREAM)?;
             let (state, effects) = lifecycle::step(current.state.clone(), &rules, input, self.clock.now());
-            // A transition of the meantime may have been written after the edit, and the edit's input leads from there to the
+            // A concurrent transition may have been written after the edit, even if the input leads from there to the
             // same state as before.
-            let went_on = !deleted && (state != written || state != current.state);
-            if went_on {
-                self.writer.transition(id, &state);
+            let differs = !deleted && (state != written || state != current.state);
+            if differs {
+                self.writer.transition(&new.id, &state);
             }
             new.state = state;
             *current = new.clone();
-            self.publish(&live, current, &effects);
+            self.publish(stream, current, &effects);
             if deleted {
-                self.index.remove(id);
-                self.deadlines.set(id, None);
-                *held = None;
+                self.index.remove(&new.id);
+                self.deadlines.set(&new.id, None);
+                *locked = None;
             }
-            went_on
+            differs
         };
-        if went_on {
+        if differs {
             self.writer.settled().await;
         }
         Ok(new)
     }
 
-    async fn insert(&self, mut record: LiveStreamRecord) -> Result<LiveStreamRecord, Error> {
-        let (state, effects) = lifecycle::step(record.state.clone(), &record.rules(), Input::Created, self.clock.now());
-        record.state = state;
-        let number = self.index.next_number();
-        self.writer.write(Write::Insert(number, Box::new(record.clone()))).await?;
-        let live = self.index.add(number, record.clone());
-        let _held = live.record.lock();
-        self.publish(&live, &record, &effects);
-        Ok(record)
-    }
-
-    /// Lets everyone know of a change. The caller holds the live stream's record.
-    fn publish(&self, live: &Arc<Live>, record: &LiveStreamRecord, effects: &[Effect]) {
-        let settings = self.index.put(live, record);
+    /// Publishes a change in the [`Index`] and to the [`EffectHandler`]. The caller holds the lock of the record.
+    fn publish(&self, stream: &Arc<StreamLock>, record: &LiveStreamRecord, effects: &[Effect]) {
+        let settings = self.index.put(stream, record);
         self.deadlines.set(&record.id, lifecycle::deadline(&record.state, &record.rules()));
         for effect in effects {
             if let Effect::Event(event) = effect {
                 let warning = event.warning().map(Warning::message);
                 tracing::info!(live_stream = %record.id, event = event.as_str(), warning, "lifecycle");
             }
-            self.stage.handle(&settings, effect);
+            self.handler.handle(&settings, effect);
         }
     }
 }
 
-/// Sends each live stream its tick when it is due, until the server stops.
+/// Sends each live stream its [`Input::Tick`] at its deadline, until the server stops.
 async fn run_deadlines(inner: Weak<Inner>, deadlines: Arc<Deadlines>, clock: Clock, stop: CancellationToken) {
     loop {
         let wait = match deadlines.take_due(clock.now()) {
             Ok(id) => {
                 let Some(inner) = inner.upgrade() else { return };
-                // One that was deleted in the meantime has no deadline any more.
+                // An error means that the live stream was deleted since, so it has no deadline any more.
                 let _ = inner.transition(&id, Input::Tick);
                 continue;
             }
@@ -378,53 +386,27 @@ async fn run_deadlines(inner: Weak<Inner>, deadlines: Arc<Deadlines>, clock: Clo
     }
 }
 
-/// The keyring of a store. Without its file there is none but for a store that has sealed nothing yet.
-async fn keyring(store: &mut Store, path: &Path) -> Result<Keyring, Error> {
-    match Keyring::read(path)? {
+/// Opens the [`Keyring`] of the store. Creates its key file if the store holds no secrets yet.
+async fn open_keyring(store: &mut Store, key_file: &Path) -> Result<Keyring, Error> {
+    match store.keyring(key_file).await? {
         Some(keyring) => Ok(keyring),
-        None if store.has_secrets().await? => Err(Error::KeyFileMissing(path.to_owned())),
-        None => Keyring::create(path),
+        None => Keyring::create(key_file),
     }
 }
 
-/// The hashes of the access tokens that are accepted, and the one that was made for it if there was none.
-async fn tokens(store: &mut Store, told: Option<&Token>) -> Result<(Vec<(Hash, Hash)>, Option<Token>), Error> {
-    if let Some(token) = told {
+/// Returns the hashes of the accepted access tokens, and the token that was generated if there was none.
+async fn open_tokens(
+    store: &mut Store,
+    configured: Option<&Token>,
+) -> Result<(Vec<(Hash, Hash)>, Option<Token>), Error> {
+    if let Some(token) = configured {
         return Ok((vec![(hash(&token.id), hash(&token.secret))], None));
     }
-    let kept = store.tokens().await?;
-    if !kept.is_empty() {
-        return Ok((kept.into_iter().map(|(id, secret)| (hash(&id), secret)).collect(), None));
+    let stored = store.tokens().await?;
+    if !stored.is_empty() {
+        return Ok((stored.into_iter().map(|(id, secret)| (hash(&id), secret)).collect(), None));
     }
-    let token = Token { id: random_hex(TOKEN_BYTES.0)?, secret: random_hex(TOKEN_BYTES.1)? };
+    let token = Token { id: random_hex(TOKEN_ID_BYTES)?, secret: random_hex(TOKEN_SECRET_BYTES)? };
     store.add_token(&token.id, &hash(&token.secret), wall_now()).await?;
     Ok((vec![(hash(&token.id), hash(&token.secret))], Some(token)))
-}
-
-/// The wall clock, for what people read.
-pub(crate) fn wall_now() -> WallTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    WallTime::from_unix_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// Wall time that runs evenly from the start of the process on: setting the machine's clock moves no deadline.
-#[derive(Clone, Copy)]
-struct Clock {
-    wall: WallTime,
-    from: Instant,
-}
-
-impl Clock {
-    fn start() -> Self {
-        Self { wall: wall_now(), from: Instant::now() }
-    }
-
-    fn now(self) -> WallTime {
-        let passed = i64::try_from(self.from.elapsed().as_millis()).unwrap_or(i64::MAX);
-        self.wall.shifted(TimeDelta::from_millis(passed))
-    }
-
-    fn until(self, at: WallTime) -> Duration {
-        Duration::from_millis(u64::try_from(at.since(self.now()).as_millis()).unwrap_or(0))
-    }
 }

@@ -7,28 +7,30 @@ use media::id::LiveStreamId;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Who is due when. Holds one deadline at most for each live stream.
+/// Deadlines of live streams, at most one for each. At its deadline, a live stream is due for an
+/// [`Input::Tick`](crate::lifecycle::Input::Tick).
 #[derive(Default)]
 pub(crate) struct Deadlines {
     queue: Mutex<Queue>,
+    /// Notified when a deadline was set that is earlier than all others.
     earlier: Notify,
 }
 
 #[derive(Default)]
 struct Queue {
     order: BTreeSet<(WallTime, LiveStreamId)>,
-    of: HashMap<LiveStreamId, WallTime>,
+    by_stream: HashMap<LiveStreamId, WallTime>,
 }
 
 impl Deadlines {
-    /// The live stream is due at `at`, or not at all; what was set before is forgotten.
+    /// Replaces the deadline of a live stream; `None` removes it.
     pub(crate) fn set(&self, id: &LiveStreamId, at: Option<WallTime>) {
         let queue = &mut *self.queue.lock();
-        if let Some(old) = queue.of.remove(id) {
+        if let Some(old) = queue.by_stream.remove(id) {
             queue.order.remove(&(old, id.clone()));
         }
         if let Some(at) = at {
-            queue.of.insert(id.clone(), at);
+            queue.by_stream.insert(id.clone(), at);
             queue.order.insert((at, id.clone()));
             if queue.order.first().is_some_and(|(_, first)| first == id) {
                 self.earlier.notify_one();
@@ -36,7 +38,7 @@ impl Deadlines {
         }
     }
 
-    /// Takes a live stream that is due, or says when the next one will be.
+    /// Removes and returns a live stream whose deadline has passed. The error is the next deadline, if there is one.
     pub(crate) fn take_due(&self, now: WallTime) -> Result<LiveStreamId, Option<WallTime>> {
         let queue = &mut *self.queue.lock();
         match queue.order.first() {
@@ -45,11 +47,11 @@ impl Deadlines {
             Some(_) => {}
         }
         let (_, id) = queue.order.pop_first().ok_or(None)?;
-        queue.of.remove(&id);
+        queue.by_stream.remove(&id);
         Ok(id)
     }
 
-    /// Waits until a deadline earlier than the others was set.
+    /// Waits until [`set`](Self::set) sets a deadline that is earlier than all others.
     pub(crate) async fn changed(&self) {
         self.earlier.notified().await;
     }
@@ -60,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_earliest_comes_first_and_a_new_deadline_replaces_the_old() {
+    fn the_earliest_deadline_is_first_and_a_new_one_replaces_the_old() {
         let (a, b) = (LiveStreamId::generate(), LiveStreamId::generate());
         let at = WallTime::from_unix_millis;
         let deadlines = Deadlines::default();

@@ -1,105 +1,55 @@
-//! All live streams in memory, with look-ups by stream key for listeners and by playback id for the origin.
+//! All live streams in memory, with lookups by stream key for listeners and by playback id for the origin.
 //!
-//! A running broadcast lives from here, and a listener asks on threads that must not wait for a database. There is one
-//! record for each live stream, no more than the store has.
+//! Running broadcasts depend only on this index, and listeners call it on threads that must not wait for a database. It
+//! holds one record for each live stream, so it is no larger than the store.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use media::LatencyMode;
 use media::id::{LiveStreamId, PlaybackId, StreamKey};
 use parking_lot::{Mutex, RwLock};
 
-use crate::resource::{LiveStreamRecord, Status};
+use crate::resource::{LiveStreamRecord, Status, StreamSettings};
 use crate::secret::{Hash, hash};
 use crate::settings::Policy;
 
-/// What the path of a frame needs to know of a live stream.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StreamSettings {
-    /// The live stream.
-    pub id: LiveStreamId,
-    /// How early viewers get the programme.
-    pub latency_mode: LatencyMode,
-    /// Whether the pictures are left out.
-    pub audio_only: bool,
-    /// How much is encoded for viewers; none where nobody said.
-    pub quality: Option<Quality>,
-    /// The tallest picture that is encoded, in lines; of an upright one the widest.
-    pub max_height: u32,
-    /// Whether the sound is brought to a common loudness.
-    pub normalize_audio: bool,
-    /// Whether viewers see a slate picture while the encoder is away.
-    pub slate: bool,
-    /// Where the slate picture is; the server has one of its own.
-    pub slate_url: Option<String>,
-    /// The title that viewers see.
-    pub title: Option<String>,
-}
-
-/// Quality against cost.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Quality {
-    /// The programme as it came in.
-    Basic,
-    /// The usual renditions.
-    Plus,
-    /// More renditions, with higher bit rates.
-    Premium,
-}
-
-impl From<&LiveStreamRecord> for StreamSettings {
-    fn from(record: &LiveStreamRecord) -> Self {
-        let settings = &record.settings;
-        Self {
-            id: record.id.clone(),
-            latency_mode: settings.latency_mode.into(),
-            audio_only: settings.audio_only.unwrap_or(false),
-            quality: settings.quality(),
-            max_height: settings.max_height(),
-            normalize_audio: settings.new_asset_settings.as_ref().and_then(|a| a.normalize_audio).unwrap_or(false),
-            slate: settings.slate(),
-            slate_url: settings.reconnect_slate_url.clone(),
-            title: settings.meta.as_ref().and_then(|meta| meta.title.clone()),
-        }
-    }
-}
-
-/// The answer to a stream key that an encoder brought.
+/// Result of the lookup of a stream key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum KeyLookup {
     /// No live stream has this key.
     Unknown,
     /// The live stream refuses encoders.
     Disabled,
-    /// Let the encoder in.
+    /// The encoder may publish to this live stream.
     Found(Arc<StreamSettings>),
 }
 
-/// Which live streams a list is of.
+/// Selects the live streams of a list. An absent condition matches all.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
     pub(crate) stream_key: Option<StreamKey>,
     pub(crate) status: Option<Status>,
 }
 
-/// A live stream as it is.
-pub(crate) struct Live {
-    /// Its place in the list.
+/// A live stream with its locks.
+pub(crate) struct StreamLock {
+    /// Position in the list.
     number: i64,
-    /// Edits go through it one by one. Transitions of the lifecycle do not wait here, because an edit waits for the disk.
-    pub(crate) door: tokio::sync::Mutex<()>,
-    /// None once it is deleted. Held while a change is made known, so that changes come out in their order.
+    /// Serialises edits. Transitions of the lifecycle do not take this lock, because an edit holds it during its write.
+    pub(crate) edits: tokio::sync::Mutex<()>,
+    /// The live stream; `None` once it is deleted. Locked while a change is published, so that changes are published in
+    /// order.
     pub(crate) record: Mutex<Option<LiveStreamRecord>>,
 }
 
-impl Live {
-    /// The live stream as it stands.
+impl StreamLock {
+    /// Returns a copy of the live stream; `None` once it is deleted.
     pub(crate) fn get(&self) -> Option<LiveStreamRecord> {
         self.record.lock().clone()
     }
 }
 
+/// The index of all live streams, each behind its [`StreamLock`].
 #[derive(Default)]
 pub(crate) struct Index(RwLock<Maps>);
 
@@ -112,8 +62,9 @@ struct Maps {
     playback: HashMap<PlaybackId, (LiveStreamId, Policy)>,
 }
 
+/// A live stream in [`Maps`], with the keys of all its entries there.
 struct Entry {
-    live: Arc<Live>,
+    stream: Arc<StreamLock>,
     key: StreamKey,
     srt_passphrase: String,
     enabled: bool,
@@ -122,25 +73,25 @@ struct Entry {
 }
 
 impl Index {
-    /// A place behind all others in the list.
+    /// Returns the next position at the end of the list.
     pub(crate) fn next_number(&self) -> i64 {
         let maps = &mut *self.0.write();
         maps.newest += 1;
         maps.newest
     }
 
-    /// Adds a live stream in its place of the list; it cannot be found until it is [`put`](Self::put).
-    pub(crate) fn add(&self, number: i64, record: LiveStreamRecord) -> Arc<Live> {
+    /// Adds a live stream at its position of the list. It cannot be found until [`put`](Self::put).
+    pub(crate) fn add(&self, number: i64, record: LiveStreamRecord) -> Arc<StreamLock> {
         let maps = &mut *self.0.write();
         maps.newest = maps.newest.max(number);
-        Arc::new(Live { number, door: tokio::sync::Mutex::default(), record: Mutex::new(Some(record)) })
+        Arc::new(StreamLock { number, edits: tokio::sync::Mutex::default(), record: Mutex::new(Some(record)) })
     }
 
-    /// Lets a live stream be found as its record says now.
-    pub(crate) fn put(&self, live: &Arc<Live>, record: &LiveStreamRecord) -> Arc<StreamSettings> {
+    /// Replaces all entries of a live stream by those of `record`.
+    pub(crate) fn put(&self, stream: &Arc<StreamLock>, record: &LiveStreamRecord) -> Arc<StreamSettings> {
         let settings = Arc::new(StreamSettings::from(record));
         let maps = &mut *self.0.write();
-        maps.forget(&record.id);
+        maps.remove(&record.id);
         let key = record.secrets.stream_key.clone();
         maps.keys.insert(hash(key.reveal()), record.id.clone());
         for playback in &record.playback_ids {
@@ -149,44 +100,45 @@ impl Index {
         let playback_ids = record.playback_ids.iter().map(|p| p.id.clone()).collect();
         let srt_passphrase = record.secrets.srt_passphrase.clone();
         let enabled = record.state.enabled;
-        let live = live.clone();
-        maps.list.insert(live.number, record.id.clone());
-        let entry = Entry { live, key, srt_passphrase, enabled, playback_ids, settings: settings.clone() };
+        let stream = stream.clone();
+        maps.list.insert(stream.number, record.id.clone());
+        let entry = Entry { stream, key, srt_passphrase, enabled, playback_ids, settings: settings.clone() };
         maps.streams.insert(record.id.clone(), entry);
         settings
     }
 
-    /// Forgets a live stream.
+    /// Removes a live stream.
     pub(crate) fn remove(&self, id: &LiveStreamId) {
-        self.0.write().forget(id);
+        self.0.write().remove(id);
     }
 
-    /// A live stream.
-    pub(crate) fn live(&self, id: &LiveStreamId) -> Option<Arc<Live>> {
-        self.0.read().streams.get(id).map(|entry| entry.live.clone())
+    /// Returns a live stream.
+    pub(crate) fn stream(&self, id: &LiveStreamId) -> Option<Arc<StreamLock>> {
+        self.0.read().streams.get(id).map(|entry| entry.stream.clone())
     }
 
-    /// A page of the live streams that pass the filter, newest first.
+    /// Returns a page of the live streams that match the [`Filter`], newest first.
     pub(crate) fn list(&self, filter: &Filter, limit: usize, offset: usize) -> Vec<LiveStreamRecord> {
-        // Records are looked at without the maps: whoever holds a record may want to change the maps.
+        // The records are locked only after the maps are unlocked, because a holder of a record may wait for the maps.
         let found: Vec<_> = {
             let maps = self.0.read();
-            let of = |id: &LiveStreamId| maps.streams.get(id).map(|entry| entry.live.clone());
+            let stream = |id: &LiveStreamId| maps.streams.get(id).map(|entry| entry.stream.clone());
             match &filter.stream_key {
-                Some(key) => maps.keys.get(&hash(key.reveal())).and_then(of).into_iter().collect(),
-                None => maps.list.values().rev().filter_map(of).collect(),
+                Some(key) => maps.keys.get(&hash(key.reveal())).and_then(stream).into_iter().collect(),
+                None => maps.list.values().rev().filter_map(stream).collect(),
             }
         };
-        let records = found.iter().filter_map(|live| live.record.lock().as_ref().filter(|r| filter.passes(r)).cloned());
+        let records =
+            found.iter().filter_map(|stream| stream.record.lock().as_ref().filter(|r| filter.matches(r)).cloned());
         records.skip(offset).take(limit).collect()
     }
 
-    /// The live stream of the key an encoder brought.
+    /// Looks up the live stream of a stream key that an encoder presented.
     pub(crate) fn find_key(&self, presented: &str) -> KeyLookup {
         let Ok(presented) = presented.parse::<StreamKey>() else { return KeyLookup::Unknown };
         let maps = self.0.read();
         let entry = maps.keys.get(&hash(presented.reveal())).and_then(|id| maps.streams.get(id));
-        // The hash found it; the comparison in constant time decides.
+        // The hash only finds the entry. The comparison, in constant time, decides.
         match entry.filter(|entry| entry.key == presented) {
             None => KeyLookup::Unknown,
             Some(Entry { enabled: false, .. }) => KeyLookup::Disabled,
@@ -194,17 +146,17 @@ impl Index {
         }
     }
 
-    /// What SRT connections of a live stream are encrypted with.
+    /// Returns the passphrase that encrypts the SRT connections of a live stream.
     pub(crate) fn srt_passphrase(&self, id: &LiveStreamId) -> Option<String> {
         self.0.read().streams.get(id).map(|entry| entry.srt_passphrase.clone())
     }
 
-    /// The live stream of a playback id, and who may watch through it.
+    /// Looks up the live stream of a playback id, and its [`Policy`].
     pub(crate) fn find_playback(&self, presented: &str) -> Option<(LiveStreamId, Policy)> {
         self.0.read().playback.get(&presented.parse().ok()?).cloned()
     }
 
-    /// The title of the live stream of a playback id.
+    /// Returns the title of the live stream of a playback id.
     pub(crate) fn title(&self, presented: &str) -> Option<String> {
         let maps = self.0.read();
         let (stream, _) = maps.playback.get(&presented.parse().ok()?)?;
@@ -213,16 +165,16 @@ impl Index {
 }
 
 impl Filter {
-    fn passes(&self, record: &LiveStreamRecord) -> bool {
+    fn matches(&self, record: &LiveStreamRecord) -> bool {
         self.status.is_none_or(|status| status == Status::from(&record.state))
             && self.stream_key.as_ref().is_none_or(|key| *key == record.secrets.stream_key)
     }
 }
 
 impl Maps {
-    fn forget(&mut self, id: &LiveStreamId) {
+    fn remove(&mut self, id: &LiveStreamId) {
         let Some(entry) = self.streams.remove(id) else { return };
-        self.list.remove(&entry.live.number);
+        self.list.remove(&entry.stream.number);
         self.keys.remove(&hash(entry.key.reveal()));
         for id in &entry.playback_ids {
             self.playback.remove(id);

@@ -1,11 +1,13 @@
 //! Resources, lifecycle, the REST API and the store.
 //!
-//! `control` decides and is never on the path of a frame. All changes of a live stream, whether an encoder, the API or
-//! the clock asks for them, go through one door: an edit is written to the store first, a transition of the [`lifecycle`] is
-//! queued for it; then come the look-ups in memory, then the [`EffectHandler`], which carries out what was decided. So a store
-//! that fails keeps settings from being changed, and no broadcast from going on.
+//! `control` decides and is never on the path of a frame. [`Control`] is the only way to change a live stream, whether
+//! an encoder, the API or a deadline asks for the change. An edit is first written to the store. A transition of the
+//! [`lifecycle`] is only queued for it. The change then reaches the lookups in memory, and after them the
+//! [`EffectHandler`], which carries out its effects. A failing store therefore blocks edits of settings but interrupts
+//! no broadcast.
 
 mod api;
+mod clock;
 mod config;
 mod control;
 mod deadlines;
@@ -18,11 +20,11 @@ mod serde_format;
 mod settings;
 mod store;
 
-pub use api::{ClientAddress, openapi, serves};
+pub use api::{ClientAddress, openapi, router, serves};
 pub use config::{Config, Environment, Token};
 pub use control::{Control, EffectHandler, Snapshot};
-pub use error::Error;
-pub use index::{KeyLookup, Quality, StreamSettings};
-pub use resource::Status;
-pub use settings::Policy;
+pub use error::{Error, StoreError};
+pub use index::KeyLookup;
+pub use resource::{Status, StreamSettings};
+pub use settings::{Policy, Quality};
 pub use store::{StoreStatus, check_store, check_store_file, check_store_url};

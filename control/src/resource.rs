@@ -1,8 +1,10 @@
-//! Resources as the store keeps them and as clients get them.
+//! Resources: as the store keeps them, as the path of a frame uses them, and as clients get them.
 
 mod live_stream;
+mod stream_settings;
 mod view;
 
 pub use live_stream::Status;
 pub(crate) use live_stream::{LiveStreamRecord, PlaybackIdRecord, SimulcastTargetRecord};
+pub use stream_settings::StreamSettings;
 pub(crate) use view::{LiveStream, PlaybackID, SimulcastTarget};

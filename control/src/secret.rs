@@ -1,7 +1,6 @@
-//! Secrets: text that is never printed, random text, hashes of what need not be given back, and the keyring that seals
-//! what must be.
+//! Secrets: random text, hashes for secrets that are only compared, and the [`Keyring`] that encrypts the others.
 //!
-//! The key lies beside the database, not in it: a copy of the database alone opens nothing.
+//! The key file is stored beside the database and not in it, so a copy of the database alone reveals no secret.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -18,31 +17,31 @@ use crate::error::Error;
 const KEY_LEN: usize = 32;
 const NONCE_LEN: usize = 24;
 
-/// The SHA-256 of a secret.
+/// SHA-256 of a secret.
 pub(crate) type Hash = [u8; 32];
 
-/// Hashes a secret. Ours are random and long, so a fast hash is enough.
+/// Hashes a secret. A fast hash is sufficient, because all secrets here are long and random.
 pub(crate) fn hash(secret: &str) -> Hash {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-/// Compares in constant time.
+/// Compares two secrets in constant time.
 pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
-/// `bytes` random bytes, as twice as many hexadecimal digits.
+/// Returns `bytes` random bytes as hexadecimal text, which has two digits for each byte.
 pub(crate) fn random_hex(bytes: usize) -> Result<String, Error> {
     let mut raw = vec![0u8; bytes];
     getrandom::fill(&mut raw).map_err(Error::Random)?;
     Ok(raw.iter().map(|b| format!("{b:02x}")).collect())
 }
 
-/// Seals secrets for the store.
+/// Encrypts secrets for the store, with XChaCha20-Poly1305.
 pub(crate) struct Keyring(XChaCha20Poly1305);
 
 impl Keyring {
-    /// Reads the key in `path`, if there is one.
+    /// Reads the key file at `path`; `None` if it does not exist.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, Error> {
         let at = |error| Error::KeyFile { path: path.to_owned(), error };
         let mut key = Vec::new();
@@ -56,7 +55,7 @@ impl Keyring {
         Ok(Some(Self(cipher)))
     }
 
-    /// Makes a key, in a file that only its owner can read.
+    /// Generates a key and stores it in a file that only its owner can read.
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
         let mut key = [0; KEY_LEN];
         getrandom::fill(&mut key).map_err(Error::Random)?;
@@ -64,7 +63,7 @@ impl Keyring {
         Ok(Self(XChaCha20Poly1305::new(&key.into())))
     }
 
-    /// Seals `plain` for the resource `of`: what was sealed for another one does not open.
+    /// Encrypts `plain` for the resource `of`. [`unseal`](Self::unseal) rejects it for any other resource.
     pub(crate) fn seal(&self, of: &str, plain: &[u8]) -> Result<Vec<u8>, Error> {
         let mut nonce = [0u8; NONCE_LEN];
         getrandom::fill(&mut nonce).map_err(Error::Random)?;
@@ -73,7 +72,7 @@ impl Keyring {
         Ok([nonce.as_slice(), &sealed].concat())
     }
 
-    /// Opens what [`Self::seal`] made for the resource `of`.
+    /// Decrypts the output of [`seal`](Self::seal) for the same resource `of`.
     pub(crate) fn unseal(&self, of: &str, sealed: &[u8]) -> Result<Vec<u8>, Error> {
         let (nonce, msg) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(|| Error::Sealed(of.to_owned()))?;
         let payload = Payload { msg, aad: of.as_bytes() };
@@ -81,7 +80,7 @@ impl Keyring {
     }
 }
 
-/// Writes a new file whole or not at all, so that a crash leaves no half key behind.
+/// Writes a new file completely or not at all, so that a crash leaves no incomplete key.
 fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let unfinished = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_for_one_opens_for_no_other() {
+    fn a_sealed_secret_opens_only_for_its_resource() {
         let folder = tempfile::tempdir().unwrap();
         let ring = Keyring::create(&folder.path().join("k")).unwrap();
         let mut sealed = ring.seal("a", b"hush").unwrap();

@@ -1,6 +1,6 @@
-//! How ids and wall time are written inside stored JSON: as text and as milliseconds.
+//! Formats of ids and of wall time in stored JSON, for `#[serde(with = "…")]`.
 
-/// Ids, by their text.
+/// Ids as text.
 pub(crate) mod id {
     use std::fmt::Display;
     use std::str::FromStr;
@@ -21,7 +21,7 @@ pub(crate) mod id {
     }
 }
 
-/// Wall time, in milliseconds since the Unix epoch.
+/// [`WallTime`](media::WallTime) as milliseconds since the Unix epoch.
 pub(crate) mod wall {
     use media::WallTime;
     use serde::de::{Deserialize, Deserializer};

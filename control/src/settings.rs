@@ -1,7 +1,7 @@
-//! The settings of a live stream, in the shapes the API speaks and the store keeps.
+//! Settings of a live stream, in the form of the API and of the store.
 //!
-//! Settings that this version does not know are kept in `extras` beside those it knows, at every level, and are given
-//! back as they came.
+//! Settings that this version does not know are kept in [`Extras`] beside the known ones, at every level, and are
+//! returned unchanged.
 
 mod asset;
 mod one_or_many;
@@ -12,24 +12,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::index::Quality;
-
 pub(crate) use asset::{AssetOptions, AssetOptionsUpdate, StaticRendition};
 use asset::{EncodingTier, MaxResolutionTier, VideoQuality};
 pub(crate) use one_or_many::one_or_many;
 pub(crate) use request::{CreateLiveStreamRequest, MAX_PLAYBACK_IDS, MAX_SIMULCAST_TARGETS, UpdateLiveStreamRequest};
 pub(crate) use validate::{FieldErrors, MAX_PASSTHROUGH, Validate};
 
-/// Settings this version does not know.
+/// Settings that this version does not know.
 pub(crate) type Extras = Map<String, Value>;
 
-/// Longest a broadcast may last unless told otherwise, in seconds; also the most that can be asked for.
+/// Default and largest limit of the duration of a broadcast, in seconds.
 pub(crate) const MAX_CONTINUOUS_DURATION: u32 = 43_200;
 
-/// Reconnect window of standard latency, in seconds, unless told otherwise.
+/// Default reconnect window of [`LatencyMode::Standard`], in seconds.
 const STANDARD_RECONNECT_WINDOW: f64 = 60.0;
 
-/// How early viewers get the programme.
+/// Latency of the programme for viewers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LatencyMode {
@@ -37,7 +35,7 @@ pub(crate) enum LatencyMode {
     Low,
     /// Shorter segments.
     Reduced,
-    /// The default.
+    /// Standard latency, the default.
     #[default]
     Standard,
 }
@@ -52,21 +50,37 @@ impl From<LatencyMode> for media::LatencyMode {
     }
 }
 
-/// Who may watch through a playback id.
+/// Quality and cost of the renditions of a live stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Quality {
+    /// Passthrough: the programme as the encoder sent it.
+    Basic,
+    /// The usual renditions.
+    Plus,
+    /// More renditions, with higher bit rates.
+    Premium,
+}
+
+/// Viewers that a playback id admits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
-    /// Everyone who knows the id.
+    /// Everyone with the id.
     #[default]
     Public,
-    /// Who brings a token signed for it.
+    /// Viewers with a token that was signed for the id.
     Signed,
-    /// Who brings a token and gets a licence.
+    /// Viewers with a signed token and a DRM licence.
     Drm,
 }
 
 impl Policy {
-    /// The policy as the API spells it.
+    /// Parses the name of a policy in the API.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        [Self::Public, Self::Signed, Self::Drm].into_iter().find(|policy| policy.as_str() == name)
+    }
+
+    /// Returns the name of the policy in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Public => "public",
@@ -76,23 +90,23 @@ impl Policy {
     }
 }
 
-/// A playback id to be made.
+/// A playback id to create.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CreatePlaybackIDRequest {
-    /// Who may watch through it; `public` unless told otherwise.
+    /// Viewers that the playback id admits; `public` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) policy: Option<Policy>,
-    /// The DRM configuration, needed with `drm` and only there.
+    /// DRM configuration, required with `drm` and allowed only there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) drm_configuration_id: Option<String>,
 }
 
-/// What the owner tells about a live stream.
+/// Description of a live stream by its owner.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct LiveStreamMetadata {
-    /// The title, at most 512 characters; empty clears it.
+    /// Title, at most 512 characters. An empty one removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, max_length = 512)]
     pub(crate) title: Option<String>,
@@ -102,7 +116,7 @@ pub(crate) struct LiveStreamMetadata {
     pub(crate) extras: Extras,
 }
 
-/// A caption channel of CEA-608.
+/// Caption channel of CEA-608.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LanguageChannel {
@@ -117,22 +131,22 @@ pub(crate) enum LanguageChannel {
     Cc4,
 }
 
-/// Closed captions inside the incoming video. What is left out gets its default and is answered with it.
+/// Closed captions in the incoming video. An omitted field gets its default, which the response contains.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct EmbeddedSubtitle {
-    /// The track's name; made from the language unless told otherwise.
+    /// Name of the track; by default, the name of the language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) name: Option<String>,
-    /// The owner's own note, at most 255 characters.
+    /// Free text of the owner, at most 255 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, max_length = 255)]
     pub(crate) passthrough: Option<String>,
-    /// The language, as BCP 47 writes it.
+    /// Language, as a BCP 47 tag.
     #[serde(default = "english")]
     #[schema(default = "en")]
     pub(crate) language_code: String,
-    /// The channel the captions come in.
+    /// Channel of the captions.
     #[serde(default)]
     pub(crate) language_channel: LanguageChannel,
     /// Keys that this version does not know.
@@ -141,22 +155,22 @@ pub(crate) struct EmbeddedSubtitle {
     pub(crate) extras: Extras,
 }
 
-/// Subtitles made by speech recognition. What is left out gets its default and is answered with it.
+/// Subtitles from speech recognition. An omitted field gets its default, which the response contains.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct GeneratedSubtitle {
-    /// The track's name; made from the language unless told otherwise.
+    /// Name of the track; by default, the name of the language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) name: Option<String>,
-    /// The owner's own note, at most 255 characters.
+    /// Free text of the owner, at most 255 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, max_length = 255)]
     pub(crate) passthrough: Option<String>,
-    /// The language that is spoken: `en`, `en-US`, `es`, `fr`, `de`, `pt` or `it`.
+    /// Spoken language: `en`, `en-US`, `es`, `fr`, `de`, `pt` or `it`.
     #[serde(default = "english")]
     #[schema(default = "en", pattern = "^(en|en-US|es|fr|de|pt|it)$")]
     pub(crate) language_code: String,
-    /// Vocabularies that help the recognition.
+    /// Vocabularies for the speech recognition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) transcription_vocabulary_ids: Option<Vec<String>>,
@@ -171,7 +185,7 @@ fn english() -> String {
 }
 
 impl EmbeddedSubtitle {
-    /// The same with a name.
+    /// Fills in the default name.
     pub(crate) fn named(mut self) -> Self {
         self.name.get_or_insert_with(|| format!("{} CC", language_name(&self.language_code)));
         self
@@ -179,7 +193,7 @@ impl EmbeddedSubtitle {
 }
 
 impl GeneratedSubtitle {
-    /// The same with a name.
+    /// Fills in the default name.
     pub(crate) fn named(mut self) -> Self {
         self.name.get_or_insert_with(|| format!("{} (generated)", language_name(&self.language_code)));
         self
@@ -198,18 +212,18 @@ fn language_name(code: &str) -> &str {
     }
 }
 
-/// A place to send the programme on to.
+/// Another service to send the programme to.
 #[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CreateSimulcastTargetRequest {
-    /// The owner's own note, at most 255 characters.
+    /// Free text of the owner, at most 255 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, max_length = 255)]
     pub(crate) passthrough: Option<String>,
-    /// The key at the other service; RTMP and RTMPS only.
+    /// Stream key at the other service, for RTMP and RTMPS only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) stream_key: Option<String>,
-    /// The `rtmp`, `rtmps` or `srt` address of the other service.
+    /// `rtmp`, `rtmps` or `srt` URL of the other service.
     #[schema(pattern = "^(rtmp|rtmps|srt)://[A-Za-z0-9]")]
     pub(crate) url: String,
     /// Keys that this version does not know.
@@ -218,7 +232,7 @@ pub(crate) struct CreateSimulcastTargetRequest {
     pub(crate) extras: Extras,
 }
 
-/// All settings of a live stream that hold no secret.
+/// All settings of a live stream that contain no secret.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Settings {
     #[serde(default)]
@@ -250,7 +264,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Seconds an encoder may stay away.
+    /// Returns the seconds that an encoder may be absent before the broadcast ends.
     pub(crate) fn reconnect_window(&self) -> f64 {
         self.reconnect_window.unwrap_or(match self.latency_mode {
             LatencyMode::Standard => STANDARD_RECONNECT_WINDOW,
@@ -258,16 +272,16 @@ impl Settings {
         })
     }
 
-    /// Whether a slate fills the gap while the encoder is away.
+    /// Returns whether a slate fills the gap while the encoder is absent.
     pub(crate) fn slate(&self) -> bool {
         let wanted = self.latency_mode != LatencyMode::Standard || self.use_slate_for_standard_latency == Some(true);
         wanted && self.reconnect_window() > 0.0
     }
 
-    /// How much is encoded, if anybody said.
+    /// Returns the chosen quality, if any. `video_quality` wins over the older `encoding_tier`.
     pub(crate) fn quality(&self) -> Option<Quality> {
         let asset = self.new_asset_settings.as_ref()?;
-        let older = asset.encoding_tier.map(|tier| match tier {
+        let older_name = asset.encoding_tier.map(|tier| match tier {
             EncodingTier::Baseline => Quality::Basic,
             EncodingTier::Smart => Quality::Plus,
             EncodingTier::Premium => Quality::Premium,
@@ -277,10 +291,10 @@ impl Settings {
             VideoQuality::Plus => Quality::Plus,
             VideoQuality::Premium => Quality::Premium,
         });
-        quality.or(older)
+        quality.or(older_name)
     }
 
-    /// The tallest picture that is encoded, in lines.
+    /// Returns the largest height that is encoded, in lines.
     pub(crate) fn max_height(&self) -> u32 {
         match self.new_asset_settings.as_ref().and_then(|asset| asset.max_resolution_tier) {
             None | Some(MaxResolutionTier::P1080) => 1_080,
@@ -289,7 +303,7 @@ impl Settings {
         }
     }
 
-    /// Seconds a broadcast may last.
+    /// Returns the longest duration of a broadcast, in seconds.
     pub(crate) fn max_continuous_duration(&self) -> u32 {
         self.max_continuous_duration.unwrap_or(MAX_CONTINUOUS_DURATION)
     }
@@ -304,9 +318,9 @@ mod tests {
     }
 
     #[test]
-    fn slates_are_where_the_api_says() {
+    fn slates_follow_latency_mode_and_reconnect_window() {
         let slate = |json| settings(json).slate();
-        assert!(!slate(serde_json::json!({})), "standard latency has none unless asked for");
+        assert!(!slate(serde_json::json!({})), "standard latency has a slate only on request");
         assert!(slate(serde_json::json!({"use_slate_for_standard_latency": true})));
         assert!(!slate(serde_json::json!({"latency_mode": "low"})), "there is no reconnect window to fill");
         assert!(slate(serde_json::json!({"latency_mode": "low", "reconnect_window": 30})));
@@ -314,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn quality_has_an_older_name() {
+    fn encoding_tier_is_the_older_name_of_video_quality() {
         let quality = |asset: serde_json::Value| settings(serde_json::json!({"new_asset_settings": asset})).quality();
         assert_eq!(quality(serde_json::json!({})), None);
         assert_eq!(quality(serde_json::json!({"encoding_tier": "smart"})), Some(Quality::Plus));

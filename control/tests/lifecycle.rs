@@ -1,4 +1,4 @@
-//! The lifecycle on virtual time: a table of transitions, and what holds for every course of inputs.
+//! The lifecycle on virtual time: tables of transitions, and properties of every sequence of inputs.
 #![allow(clippy::unwrap_used)] // The helpers of tests are tests too.
 
 use control::lifecycle::{
@@ -24,7 +24,7 @@ fn broadcast(name: &str) -> BroadcastId {
     name.parse().unwrap()
 }
 
-/// `connected a 1`: encoder a, should begin broadcast 1.
+/// Parses an input. `connected a 1` is encoder a, with 1 as the id for a new broadcast.
 fn input(text: &str) -> Input {
     let words: Vec<&str> = text.split(' ').collect();
     match words.as_slice() {
@@ -54,14 +54,14 @@ fn print(effect: &Effect) -> String {
     }
 }
 
-/// Drives a live stream through inputs at seconds, and compares all effects, line by line.
-fn course(rules: &Rules, steps: &[(i64, &str, &str)]) -> State {
+/// Steps a live stream through inputs at times in seconds, and compares the effects of each.
+fn run(rules: &Rules, steps: &[(i64, &str, &str)]) -> State {
     let mut state = State::default();
     for (at, text, expected) in steps {
         let now = WallTime::from_unix_millis(at * 1_000);
         let (next, effects) = step(state, rules, input(text), now);
-        let told: Vec<String> = effects.iter().map(print).collect();
-        assert_eq!(told.join(", "), *expected, "{text} at {at} s");
+        let printed: Vec<String> = effects.iter().map(print).collect();
+        assert_eq!(printed.join(", "), *expected, "{text} at {at} s");
         state = next;
     }
     state
@@ -69,7 +69,7 @@ fn course(rules: &Rules, steps: &[(i64, &str, &str)]) -> State {
 
 #[test]
 fn a_plain_broadcast() {
-    let state = course(
+    let state = run(
         &RULES,
         &[
             (0, "connected a 1", "start 1, connected"),
@@ -86,7 +86,7 @@ fn a_plain_broadcast() {
 
 #[test]
 fn a_returning_encoder_continues_its_broadcast() {
-    let state = course(
+    let state = run(
         &RULES,
         &[
             (0, "connected a 1", "start 1, connected"),
@@ -103,7 +103,7 @@ fn a_returning_encoder_continues_its_broadcast() {
 
 #[test]
 fn a_late_timer_changes_no_outcome() {
-    course(
+    run(
         &RULES,
         &[
             (0, "connected a 1", "start 1, connected"),
@@ -116,7 +116,7 @@ fn a_late_timer_changes_no_outcome() {
 
 #[test]
 fn without_a_window_a_disconnect_ends_the_broadcast() {
-    course(
+    run(
         &NO_WINDOW,
         &[
             (0, "connected a 1", "start 1, connected"),
@@ -129,8 +129,8 @@ fn without_a_window_a_disconnect_ends_the_broadcast() {
 
 #[test]
 fn an_encoder_without_media_leaves_nothing_to_wait_for() {
-    course(&RULES, &[(0, "connected a 1", "start 1, connected"), (1, "disconnected a", "disconnected, end 1, idle")]);
-    course(
+    run(&RULES, &[(0, "connected a 1", "start 1, connected"), (1, "disconnected a", "disconnected, end 1, idle")]);
+    run(
         &RULES,
         &[
             (0, "connected a 1", "start 1, connected"),
@@ -145,8 +145,8 @@ fn an_encoder_without_media_leaves_nothing_to_wait_for() {
 }
 
 #[test]
-fn a_takeover_tells_nothing_and_sends_the_stale_encoder_away() {
-    let state = course(
+fn a_takeover_emits_no_event_and_disconnects_the_stale_encoder() {
+    let state = run(
         &RULES,
         &[
             (0, "connected a 1", "start 1, connected"),
@@ -165,7 +165,7 @@ fn a_takeover_tells_nothing_and_sends_the_stale_encoder_away() {
 
 #[test]
 fn the_longest_duration_counts_from_the_first_media() {
-    course(
+    run(
         &RULES,
         &[
             (0, "connected a 1", "start 1, connected"),
@@ -183,7 +183,7 @@ fn the_longest_duration_counts_from_the_first_media() {
 
 #[test]
 fn the_reconnect_window_does_not_outlast_the_longest_duration() {
-    let state = course(
+    let state = run(
         &RULES,
         &[
             (0, "connected a 1", "start 1, connected"),
@@ -196,7 +196,7 @@ fn the_reconnect_window_does_not_outlast_the_longest_duration() {
 
 #[test]
 fn a_test_stream_is_disabled_after_five_minutes() {
-    let state = course(
+    let state = run(
         &TEST,
         &[
             (0, "connected a 1", "start 1, connected"),
@@ -206,7 +206,7 @@ fn a_test_stream_is_disabled_after_five_minutes() {
             (311, "connected b 2", "kick b Disabled"),
             (312, "enable", "enabled"),
             (313, "connected c 3", "start 3, connected"),
-            // Never active, so it is sent away only.
+            // The encoder was never active, so it is only disconnected.
             (613, "tick", "kick c MaxDuration, disconnected, end 3, idle"),
         ],
     );
@@ -214,24 +214,24 @@ fn a_test_stream_is_disabled_after_five_minutes() {
 }
 
 #[test]
-fn complete_disable_delete_end_at_once() {
+fn complete_disable_and_delete_end_the_broadcast_at_once() {
     let live = [(0, "connected a 1", "start 1, connected"), (1, "flowing a", "recording, active")];
     let with = |last: (i64, &'static str, &'static str)| [live[0], live[1], last];
-    course(&RULES, &with((2, "complete", "kick a Completed, disconnected, end 1, idle")));
-    course(&RULES, &with((2, "disable", "kick a Disabled, disconnected, end 1, idle, disabled")));
-    course(&RULES, &with((2, "delete", "kick a Deleted, disconnected, end 1, idle, deleted")));
-    course(
+    run(&RULES, &with((2, "complete", "kick a Completed, disconnected, end 1, idle")));
+    run(&RULES, &with((2, "disable", "kick a Disabled, disconnected, end 1, idle, disabled")));
+    run(&RULES, &with((2, "delete", "kick a Deleted, disconnected, end 1, idle, deleted")));
+    run(
         &RULES,
         &[live[0], live[1], (2, "disconnected a", "disconnected"), (3, "complete", "end 1, idle"), (4, "complete", "")],
     );
-    course(&RULES, &[(0, "complete", ""), (1, "disable", "disabled"), (2, "disable", ""), (3, "complete", "")]);
-    course(&RULES, &[(0, "enable", ""), (1, "disable", "disabled"), (2, "enable", "enabled")]);
-    course(&RULES, &[(0, "delete", "deleted")]);
+    run(&RULES, &[(0, "complete", ""), (1, "disable", "disabled"), (2, "disable", ""), (3, "complete", "")]);
+    run(&RULES, &[(0, "enable", ""), (1, "disable", "disabled"), (2, "enable", "enabled")]);
+    run(&RULES, &[(0, "delete", "deleted")]);
 }
 
 #[test]
-fn a_new_key_sends_the_encoder_away_and_keeps_the_broadcast() {
-    course(
+fn a_new_key_disconnects_the_encoder_and_keeps_the_broadcast() {
+    run(
         &RULES,
         &[
             (0, "reset", "updated"),
@@ -246,7 +246,7 @@ fn a_new_key_sends_the_encoder_away_and_keeps_the_broadcast() {
 
 #[test]
 fn after_a_restart_a_broadcast_ends_once() {
-    course(
+    run(
         &RULES,
         &[
             (0, "connected a 1", "start 1, connected"),
@@ -255,7 +255,7 @@ fn after_a_restart_a_broadcast_ends_once() {
             (3, "restart", ""),
         ],
     );
-    course(
+    run(
         &RULES,
         &[
             (0, "connected a 1", "start 1, connected"),
@@ -267,17 +267,17 @@ fn after_a_restart_a_broadcast_ends_once() {
 }
 
 fn any_input() -> impl Strategy<Value = Input> {
-    let who = prop::sample::select(vec!["a", "b", "c"]);
+    let encoder = prop::sample::select(vec!["a", "b", "c"]);
     prop_oneof![
-        4 => (who.clone(), "[0-9]{6}").prop_map(|(c, b)| input(&format!("connected {c} {b}"))),
-        4 => who.clone().prop_map(|c| input(&format!("flowing {c}"))),
-        3 => who.prop_map(|c| input(&format!("disconnected {c}"))),
+        4 => (encoder.clone(), "[0-9]{6}").prop_map(|(c, b)| input(&format!("connected {c} {b}"))),
+        4 => encoder.clone().prop_map(|c| input(&format!("flowing {c}"))),
+        3 => encoder.prop_map(|c| input(&format!("disconnected {c}"))),
         4 => Just(Input::Tick),
         1 => prop::sample::select(vec!["disable", "enable", "complete", "restart", "reset", "update"]).prop_map(input),
     ]
 }
 
-/// What the outside sees, and whether the next effect fits it.
+/// State of the outside, to check that each effect fits it.
 #[derive(Default)]
 struct Watcher {
     broadcast: Option<BroadcastId>,
@@ -351,7 +351,7 @@ proptest! {
             prop_assert_eq!(next.protocol().is_some(), watcher.encoder);
             prop_assert_eq!(next.phase() == Phase::Active, watcher.playing);
             prop_assert_eq!(next.enabled, !watcher.disabled);
-            prop_assert!(deadline(&next, &rules).is_none_or(|at| at > now), "nothing that is due is left over");
+            prop_assert!(deadline(&next, &rules).is_none_or(|at| at > now), "no deadline has passed");
             state = next;
         }
     }

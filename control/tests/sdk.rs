@@ -1,4 +1,4 @@
-//! The official SDKs against the API over a real socket: what they send must be understood, what they get must fit.
+//! The official SDKs against the API over a real socket: it must accept their requests, and they its responses.
 //!
 //! The SDKs are installed once into the target folder, from the lock files in `tests/sdk`.
 #![allow(clippy::unwrap_used)] // The helpers of tests are tests too.
@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-/// A scratch folder of this test with what is needed from `tests/sdk`.
+/// Creates a folder for this test, with the needed files from `tests/sdk`.
 fn scratch(name: &str, files: &[&str]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).unwrap();
@@ -36,7 +36,7 @@ async fn run(folder: &Path, url: &str, program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {}\n{out}\n{err}", output.status);
 }
 
-/// Installs once for each content of the lock file.
+/// Runs the installation once for each content of the lock file.
 async fn install(folder: &Path, lock: &str, steps: &[(&str, &[&str])]) {
     let wanted = std::fs::read(folder.join(lock)).unwrap();
     let done = folder.join("installed");
@@ -50,10 +50,10 @@ async fn install(folder: &Path, lock: &str, steps: &[(&str, &[&str])]) {
 }
 
 async fn serve(folder: &Path) -> String {
-    let (control, _told) = common::open(folder).await;
+    let (control, _effects) = common::open(folder).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, control.router()).await });
+    tokio::spawn(async move { axum::serve(listener, control::router(&control)).await });
     url
 }
 

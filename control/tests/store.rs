@@ -1,4 +1,4 @@
-//! What outlives the process, what does not lie open on disk, and the clockwork around the lifecycle.
+//! Data that outlives the process, secrets on disk, and the deadlines of the lifecycle.
 #![allow(clippy::unwrap_used)] // The helpers of tests are tests too.
 
 mod common;
@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use common::{Client, Recorder, STREAMS, Told, config, open};
+use common::{Client, EffectLog, Recorder, STREAMS, config, open};
 use control::lifecycle::{DisconnectReason, Effect, Phase, Protocol};
 use control::{Config, Control, Error, KeyLookup, Snapshot, Status};
 use media::id::{ContributionId, LiveStreamId};
@@ -27,10 +27,10 @@ fn parse(id: &str) -> LiveStreamId {
 }
 
 #[tokio::test]
-async fn everything_is_there_again_after_a_restart() {
+async fn everything_is_restored_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let (control, mut told) = open(folder.path()).await;
-    let client = Client(control.router());
+    let (control, mut effects) = open(folder.path()).await;
+    let client = Client(control::router(&control));
     let (live, first) = client.create(json!({"playback_policies": ["public"], "passthrough": "p", "later": [1]})).await;
     let (off, _) =
         client.create(json!({"simulcast_targets": [{"url": "rtmp://a/b", "stream_key": "their-key"}]})).await;
@@ -41,17 +41,17 @@ async fn everything_is_there_again_after_a_restart() {
     let before = client.get(STREAMS).await;
     assert_eq!(before.data()[1]["status"], "active");
     assert_eq!(before.data()[1]["active_ingest_protocol"], "rtmp");
-    assert_eq!(told.events(), ["created", "created", "disabled", "connected", "recording", "active"]);
-    // As kill -9 would: nothing is closed, and the files are what they are at this moment.
+    assert_eq!(effects.events(), ["created", "created", "disabled", "connected", "recording", "active"]);
+    // As after kill -9: nothing was closed, and the files are as they were at this moment.
     let copy = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(folder.path()).unwrap() {
         let file = file.unwrap();
         std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
     }
 
-    let (control, mut told) = open(copy.path()).await;
-    let client = Client(control.router());
-    assert_eq!(told.events(), ["disconnected", "idle"]);
+    let (control, mut effects) = open(copy.path()).await;
+    let client = Client(control::router(&control));
+    assert_eq!(effects.events(), ["disconnected", "idle"]);
     let mut expected = before.data().clone();
     expected[1]["status"] = json!("idle");
     expected[1].as_object_mut().unwrap().remove("active_ingest_protocol");
@@ -59,15 +59,15 @@ async fn everything_is_there_again_after_a_restart() {
     assert!(matches!(control.find_key(first["stream_key"].as_str().unwrap()), KeyLookup::Found(_)));
     assert!(control.find_playback(first["playback_ids"][0]["id"].as_str().unwrap()).is_some());
     control.shutdown().await;
-    let (_, mut told) = open(copy.path()).await;
-    assert!(told.events().is_empty());
+    let (_, mut effects) = open(copy.path()).await;
+    assert!(effects.events().is_empty());
 }
 
 #[tokio::test]
-async fn secrets_do_not_lie_open() {
+async fn secrets_are_not_readable_on_disk() {
     let folder = tempfile::tempdir().unwrap();
-    let (control, _told) = open(folder.path()).await;
-    let client = Client(control.router());
+    let (control, _effects) = open(folder.path()).await;
+    let client = Client(control::router(&control));
     let targets = json!([{"url": "srt://a.example:1?passphrase=their-passphrase"}, {"url": "rtmp://a/b", "stream_key": "their-key"}]);
     let (id, stream) = client.create(json!({"passthrough": "in-the-open", "simulcast_targets": targets})).await;
     let reset = client.post(&format!("{STREAMS}/{id}/reset-stream-key"), json!({})).await;
@@ -85,10 +85,10 @@ async fn secrets_do_not_lie_open() {
 }
 
 #[tokio::test]
-async fn another_key_file_opens_nothing() {
+async fn another_key_file_does_not_open_the_store() {
     let folder = tempfile::tempdir().unwrap();
-    let (control, _told) = open(folder.path()).await;
-    Client(control.router()).create(json!({})).await;
+    let (control, _effects) = open(folder.path()).await;
+    Client(control::router(&control)).create(json!({})).await;
     control.shutdown().await;
     let again = async || {
         let (sender, _receiver) = mpsc::unbounded_channel();
@@ -101,11 +101,11 @@ async fn another_key_file_opens_nothing() {
     let missing = again().await.unwrap();
     assert!(matches!(missing, Error::KeyFileMissing(_)), "{missing}");
     assert!(missing.to_string().contains(&key.display().to_string()), "{missing}");
-    assert!(!key.exists(), "no other key is made beside a database that it does not open");
+    assert!(!key.exists(), "no new key is generated for a database that it cannot decrypt");
 }
 
 #[tokio::test]
-async fn an_access_token_is_made_once_and_only_its_hash_kept() {
+async fn an_access_token_is_generated_once_and_only_its_hash_is_stored() {
     let folder = tempfile::tempdir().unwrap();
     let config = Config { token: None, ..config(folder.path()) };
     let start = async || {
@@ -118,16 +118,16 @@ async fn an_access_token_is_made_once_and_only_its_hash_kept() {
     control.shutdown().await;
     let (control, again) = start().await;
     assert!(again.is_none());
-    let answer = Client(control.router()).call_as(&fresh, "/system/v1/whoami").await;
+    let answer = Client(control::router(&control)).call_as(&fresh, "/system/v1/whoami").await;
     assert_eq!(answer.data()["access_token_name"], fresh.id);
     let wrong = control::Token { secret: fresh.id.clone(), ..fresh.clone() };
-    Client(control.router()).call_as(&wrong, "/system/v1/whoami").await.error(401, "unauthorized");
+    Client(control::router(&control)).call_as(&wrong, "/system/v1/whoami").await.error(401, "unauthorized");
     let file = std::fs::read(folder.path().join("weir.db")).unwrap();
     assert!(!file.windows(fresh.secret.len()).any(|window| window == fresh.secret.as_bytes()));
 }
 
 #[tokio::test]
-async fn a_lost_access_token_is_replaced_when_the_stored_one_is_taken_away() {
+async fn a_lost_access_token_is_replaced_after_the_stored_one_is_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let config = Config { token: None, ..config(folder.path()) };
     let start = async || {
@@ -136,27 +136,27 @@ async fn a_lost_access_token_is_replaced_when_the_stored_one_is_taken_away() {
     };
     let (control, lost) = start().await;
     let lost = lost.unwrap();
-    let (id, _) = Client(control.router()).create_as(&lost).await;
+    let (id, _) = Client(control::router(&control)).create_as(&lost).await;
     control.shutdown().await;
-    // As docs/operations.md says.
+    // As docs/operations.md describes it.
     let mut db = SqliteConnection::connect(&config.store_url).await.unwrap();
     sqlx::query("DELETE FROM access_tokens").execute(&mut db).await.unwrap();
     db.close().await.unwrap();
     let (control, made) = start().await;
     let made = made.expect("another token");
-    let client = Client(control.router());
+    let client = Client(control::router(&control));
     client.call_as(&lost, "/system/v1/whoami").await.error(401, "unauthorized");
     assert_eq!(client.call_as(&made, &format!("{STREAMS}/{id}")).await.data()["id"], id);
 }
 
 #[tokio::test]
-async fn a_store_can_be_looked_at_without_a_server() {
+async fn a_store_can_be_checked_without_a_server() {
     let folder = tempfile::tempdir().unwrap();
     let good = config(folder.path());
     control::check_store(&good).await.unwrap();
-    assert!(!folder.path().join("weir.db").exists(), "nothing was made");
-    let (control, _told) = open(folder.path()).await;
-    Client(control.router()).create(json!({})).await;
+    assert!(!folder.path().join("weir.db").exists(), "nothing was created");
+    let (control, _effects) = open(folder.path()).await;
+    Client(control::router(&control)).create(json!({})).await;
     control.shutdown().await;
     control::check_store(&good).await.unwrap();
     for (url, words) in [
@@ -177,10 +177,10 @@ async fn a_store_can_be_looked_at_without_a_server() {
 }
 
 #[tokio::test]
-async fn the_window_ends_by_itself() {
+async fn the_reconnect_window_ends_without_an_input() {
     let folder = tempfile::tempdir().unwrap();
-    let (control, mut told) = open(folder.path()).await;
-    let client = Client(control.router());
+    let (control, mut effects) = open(folder.path()).await;
+    let client = Client(control::router(&control));
     let (id, _) = client.create(json!({"reconnect_window": 0.05})).await;
     let (contribution, snapshot) = publish(&control, &parse(&id)).await;
     assert_eq!((snapshot.phase, snapshot.status), (Phase::Connected, Status::Idle));
@@ -190,29 +190,29 @@ async fn the_window_ends_by_itself() {
     let gone = control.disconnected(&parse(&id), contribution).unwrap();
     assert_eq!((gone.phase, gone.status), (Phase::Disconnected, Status::Active));
     for event in ["created", "connected", "recording", "active", "disconnected", "idle"] {
-        assert_eq!(told.event().await, event);
+        assert_eq!(effects.event().await, event);
     }
     assert_eq!(client.get(&format!("{STREAMS}/{id}")).await.data()["status"], "idle");
 }
 
 #[tokio::test]
-async fn a_shorter_window_holds_for_an_encoder_that_is_away() {
+async fn a_shorter_window_applies_to_an_absent_encoder() {
     let folder = tempfile::tempdir().unwrap();
-    let (control, mut told) = open(folder.path()).await;
-    let client = Client(control.router());
+    let (control, mut effects) = open(folder.path()).await;
+    let client = Client(control::router(&control));
     let (id, _) = client.create(json!({"reconnect_window": 1800})).await;
     let (contribution, _) = publish(&control, &parse(&id)).await;
     control.flowing(&parse(&id), contribution.clone()).unwrap();
     control.disconnected(&parse(&id), contribution).unwrap();
     client.patch(&format!("{STREAMS}/{id}"), json!({"reconnect_window": 0.05})).await;
-    while told.event().await != "idle" {}
+    while effects.event().await != "idle" {}
 }
 
 #[tokio::test]
-async fn the_api_reaches_the_encoder() {
+async fn the_api_disconnects_the_encoder() {
     let folder = tempfile::tempdir().unwrap();
-    let (control, mut told) = open(folder.path()).await;
-    let client = Client(control.router());
+    let (control, mut effects) = open(folder.path()).await;
+    let client = Client(control::router(&control));
     for (call, reason) in [
         ("complete", DisconnectReason::Completed),
         ("reset-stream-key", DisconnectReason::KeyReset),
@@ -231,8 +231,8 @@ async fn the_api_reaches_the_encoder() {
         };
         assert!(status.is_success(), "{call}: {status}");
         loop {
-            if let Effect::DisconnectEncoder { contribution: sent_away, reason: why } = told.effect().await {
-                assert_eq!((sent_away, why), (contribution, reason));
+            if let Effect::DisconnectEncoder { contribution: disconnected, reason: given } = effects.effect().await {
+                assert_eq!((disconnected, given), (contribution, reason));
                 break;
             }
         }
@@ -242,10 +242,10 @@ async fn the_api_reaches_the_encoder() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn racing_changes_come_out_in_one_order() {
+async fn concurrent_changes_are_published_in_one_order() {
     let folder = tempfile::tempdir().unwrap();
-    let (control, mut told) = open(folder.path()).await;
-    let client = Arc::new(Client(control.router()));
+    let (control, mut effects) = open(folder.path()).await;
+    let client = Arc::new(Client(control::router(&control)));
     let (id, _) = client.create(json!({"reconnect_window": 30})).await;
     let tasks: Vec<_> = (0..8)
         .map(|n| {
@@ -264,7 +264,7 @@ async fn racing_changes_come_out_in_one_order() {
     for task in tasks {
         task.await.unwrap();
     }
-    let mut events = told.events();
+    let mut events = effects.events();
     assert_eq!(events.iter().filter(|event| **event == "updated").count(), 48);
     events.retain(|event| *event != "updated");
     assert_eq!(events.iter().filter(|event| **event == "recording").count(), 1);
@@ -283,45 +283,45 @@ async fn racing_changes_come_out_in_one_order() {
 }
 
 #[tokio::test]
-async fn after_shutdown_changes_are_refused() {
+async fn changes_are_refused_after_shutdown() {
     let folder = tempfile::tempdir().unwrap();
-    let (control, _told): (_, Told) = open(folder.path()).await;
-    let client = Client(control.router());
+    let (control, _effects): (_, EffectLog) = open(folder.path()).await;
+    let client = Client(control::router(&control));
     let (id, _) = client.create(json!({})).await;
     control.shutdown().await;
     client.put(&format!("{STREAMS}/{id}/disable"), json!({})).await.error(503, "service_unavailable");
 }
 
-/// Set where this test binary runs as the server that is killed.
+/// Environment variable with the folder, if this test binary runs as the server that is killed.
 const VICTIM: &str = "WEIR_TEST_VICTIM_FOLDER";
 
 #[tokio::test]
-async fn kill_9_loses_nothing_acknowledged() {
+async fn kill_9_loses_no_acknowledged_change() {
     if let Ok(folder) = std::env::var(VICTIM) {
         return victim(Path::new(&folder)).await;
     }
     let folder = tempfile::tempdir().unwrap();
     let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "kill_9_loses_nothing_acknowledged"])
+        .args(["--exact", "kill_9_loses_no_acknowledged_change"])
         .env(VICTIM, folder.path())
         .status()
         .unwrap();
     assert!(!status.success());
-    let (control, mut told) = open(folder.path()).await;
+    let (control, mut effects) = open(folder.path()).await;
     let acknowledged = std::fs::read_to_string(folder.path().join("acknowledged")).unwrap();
-    let listed = Client(control.router()).get(STREAMS).await;
+    let listed = Client(control::router(&control)).get(STREAMS).await;
     assert_eq!(listed.data()[0]["stream_key"], acknowledged);
-    assert_eq!(told.events(), ["disconnected", "idle"]);
+    assert_eq!(effects.events(), ["disconnected", "idle"]);
 }
 
 async fn victim(folder: &Path) {
-    let (control, _told) = open(folder).await;
-    let (id, stream) = Client(control.router()).create(json!({})).await;
+    let (control, _effects) = open(folder).await;
+    let (id, stream) = Client(control::router(&control)).create(json!({})).await;
     let (contribution, _) = publish(&control, &parse(&id)).await;
     control.flowing(&parse(&id), contribution).unwrap();
     control.settled().await;
     std::fs::write(folder.join("acknowledged"), stream["stream_key"].as_str().unwrap()).unwrap();
-    // SIGKILL to itself: no destructor and no close runs.
+    // The process sends SIGKILL to itself, so no destructor runs and nothing is closed.
     Command::new("kill").args(["-9", &std::process::id().to_string()]).status().unwrap();
     std::future::pending::<()>().await;
 }

@@ -1,4 +1,4 @@
-//! The store fails: live streams go on, what happened is stored when it is back, and everyone is told.
+//! A failing store: live streams continue, their transitions are stored when it is back, and the failure is reported.
 #![allow(clippy::unwrap_used)] // The helpers of tests are tests too.
 
 mod common;
@@ -42,10 +42,10 @@ fn connect(control: &Control, id: &LiveStreamId) -> (ContributionId, control::Sn
 }
 
 #[tokio::test]
-async fn broadcasts_go_on_while_another_program_holds_the_lock() {
+async fn broadcasts_continue_while_another_program_holds_the_lock() {
     let folder = tempfile::tempdir().unwrap();
-    let (control, mut told) = open(folder.path()).await;
-    let client = Client(control.router());
+    let (control, mut effects) = open(folder.path()).await;
+    let client = Client(control::router(&control));
     let (live, _) = client.create(json!({"reconnect_window": 600})).await;
     let (idle, _) = client.create(json!({})).await;
     let (ended, _) = client.create(json!({})).await;
@@ -60,7 +60,7 @@ async fn broadcasts_go_on_while_another_program_holds_the_lock() {
     assert_eq!(status.fault.unwrap(), "another program holds the lock of the database");
     assert_eq!((status.queued, status.failures), (1, 1));
 
-    // An encoder that returns inside its window, one whose live stream was idle, and one that is sent away.
+    // An encoder that returns within its window, one whose live stream was idle, and one that is disconnected.
     let (second, returned) = connect(&control, &live);
     assert_eq!(returned.broadcast, begun.broadcast);
     assert_eq!(control.flowing(&live, second).unwrap().phase, Phase::Active);
@@ -70,7 +70,7 @@ async fn broadcasts_go_on_while_another_program_holds_the_lock() {
     connect(&control, &ended);
     assert_eq!(client.put(&format!("{STREAMS}/{ended}/complete"), json!({})).await.status, 200);
 
-    // What the API tells is what is; what it cannot keep it does not take.
+    // The API reports the current state, and refuses changes that it cannot store.
     assert_eq!(client.get(&format!("{STREAMS}/{live}")).await.data()["status"], "active");
     assert_eq!(client.get(&format!("{STREAMS}?status=active")).await.data().as_array().unwrap().len(), 2);
     let refusals = [
@@ -89,24 +89,24 @@ async fn broadcasts_go_on_while_another_program_holds_the_lock() {
     let status = until(&control, |status| status.fault.is_none() && status.queued == 0).await;
     assert_eq!(status.failures, 1);
     client.patch(&format!("{STREAMS}/{live}"), json!({"passthrough": "new"})).await.data();
-    told.events();
-    // What is on disk now is where the live streams were: the next process ends two broadcasts.
-    let (_, mut told) = open(folder.path()).await;
-    assert_eq!(told.events(), ["disconnected", "idle", "disconnected", "idle"]);
+    effects.events();
+    // The disk has the current states of the live streams, so the next process ends two broadcasts.
+    let (_, mut effects) = open(folder.path()).await;
+    assert_eq!(effects.events(), ["disconnected", "idle", "disconnected", "idle"]);
 }
 
 #[tokio::test]
-async fn an_edit_is_kept_whatever_happens_while_it_is_written() {
+async fn an_edit_is_kept_with_transitions_during_its_write() {
     let folder = tempfile::tempdir().unwrap();
-    let (control, _told) = open(folder.path()).await;
-    let client = Client(control.router());
+    let (control, _effects) = open(folder.path()).await;
+    let client = Client(control::router(&control));
     let (id, _) = client.create(json!({"reconnect_window": 600})).await;
     let lock = lock(folder.path()).await;
     let disable = tokio::spawn({
-        let (client, path) = (Client(control.router()), format!("{STREAMS}/{id}/disable"));
+        let (client, path) = (Client(control::router(&control)), format!("{STREAMS}/{id}/disable"));
         async move { client.put(&path, json!({})).await.status }
     });
-    // The edit is with the store, which waits for the lock. An encoder comes and goes meanwhile.
+    // The store waits for the lock to write the edit. Meanwhile, an encoder connects and disconnects.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let (contribution, _) = connect(&control, &parse(&id));
     control.disconnected(&parse(&id), contribution).unwrap();
@@ -114,41 +114,41 @@ async fn an_edit_is_kept_whatever_happens_while_it_is_written() {
     assert_eq!(disable.await.unwrap(), 200);
     control.shutdown().await;
 
-    let (control, _told) = open(folder.path()).await;
-    assert_eq!(Client(control.router()).get(&format!("{STREAMS}/{id}")).await.data()["status"], "disabled");
+    let (control, _effects) = open(folder.path()).await;
+    assert_eq!(Client(control::router(&control)).get(&format!("{STREAMS}/{id}")).await.data()["status"], "disabled");
 }
 
 #[tokio::test]
-async fn a_restart_while_the_store_fails_leaves_no_broadcast_behind() {
+async fn a_restart_while_the_store_fails_leaves_no_broadcast() {
     let folder = tempfile::tempdir().unwrap();
-    let (control, _told) = open(folder.path()).await;
-    let (id, _) = Client(control.router()).create(json!({"reconnect_window": 600})).await;
+    let (control, _effects) = open(folder.path()).await;
+    let (id, _) = Client(control::router(&control)).create(json!({"reconnect_window": 600})).await;
     let (contribution, _) = connect(&control, &parse(&id));
     control.flowing(&parse(&id), contribution).unwrap();
     control.settled().await;
     let lock = lock(folder.path()).await;
-    // The last transition is not stored, and going down does not wait for the lock for long.
-    let completed = Client(control.router()).put(&format!("{STREAMS}/{id}/complete"), json!({})).await;
+    // The last transition is not stored, and the shutdown does not wait long for the lock.
+    let completed = Client(control::router(&control)).put(&format!("{STREAMS}/{id}/complete"), json!({})).await;
     assert_eq!(completed.status, 200, "{}", completed.text);
     control.shutdown().await;
 
-    // The next process finds the lock still held.
-    let (control, mut told) = open(folder.path()).await;
-    assert_eq!(told.events(), ["disconnected", "idle"]);
-    let client = Client(control.router());
+    // The lock is still held when the next process starts.
+    let (control, mut effects) = open(folder.path()).await;
+    assert_eq!(effects.events(), ["disconnected", "idle"]);
+    let client = Client(control::router(&control));
     assert_eq!(client.get(&format!("{STREAMS}/{id}")).await.data()["status"], "idle");
     drop(lock);
     until(&control, |status| status.fault.is_none() && status.queued == 0).await;
     control.shutdown().await;
-    let (_, mut told) = open(folder.path()).await;
-    assert!(told.events().is_empty());
+    let (_, mut effects) = open(folder.path()).await;
+    assert!(effects.events().is_empty());
 }
 
 #[tokio::test]
-async fn a_database_file_that_is_gone_is_noticed() {
+async fn a_deleted_database_file_is_detected() {
     let folder = tempfile::tempdir().unwrap();
-    let (control, _told) = open(folder.path()).await;
-    let client = Client(control.router());
+    let (control, _effects) = open(folder.path()).await;
+    let client = Client(control::router(&control));
     let (id, _) = client.create(json!({})).await;
     let (path, aside) = (folder.path().join("weir.db"), folder.path().join("aside"));
     std::fs::rename(&path, &aside).unwrap();

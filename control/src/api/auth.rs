@@ -1,6 +1,7 @@
-//! HTTP Basic authentication with an access token's id and secret (RFC 7617).
+//! HTTP Basic authentication with the id and secret of an access token (RFC 7617).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
@@ -10,14 +11,33 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::failed_logins::ClientAddress;
+use super::failed_logins::FailedLogins;
 use super::problem::Problem;
 use crate::control::Control;
 
-/// Lets only those in who bring an access token, and tells the handlers which.
-pub(crate) async fn require(State(control): State<Control>, mut request: Request, next: Next) -> Response {
+/// Address that a request comes from, as an extension of the request. A request without one is never delayed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClientAddress(pub IpAddr);
+
+/// Id of the access token that a request was authenticated with, as an extension of the request.
+#[derive(Clone)]
+pub(crate) struct TokenId(pub(super) String);
+
+/// State of [`require_token`].
+#[derive(Clone)]
+pub(crate) struct Authenticator {
+    control: Control,
+    failed_logins: Arc<FailedLogins>,
+}
+
+/// Refuses requests without a valid access token. The others get their [`TokenId`].
+pub(crate) async fn require_token(
+    State(authenticator): State<Authenticator>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let from = request.extensions().get::<ClientAddress>().map(|address| address.0);
-    match check(&control, credentials(request.headers()), from) {
+    match authenticator.check(credentials(request.headers()), from) {
         Ok(id) => {
             request.extensions_mut().insert(id);
             next.run(request).await
@@ -26,27 +46,30 @@ pub(crate) async fn require(State(control): State<Control>, mut request: Request
     }
 }
 
-/// The token of these credentials. Wrong ones make the next attempt from the same address wait; none at all are no guess.
-fn check(control: &Control, given: Option<(String, String)>, from: Option<IpAddr>) -> Result<TokenId, Problem> {
-    let Some((id, secret)) = given else { return Err(Problem::UNAUTHORIZED) };
-    let Some(from) = from else {
-        return if control.knows(&id, &secret) { Ok(TokenId(id)) } else { Err(Problem::UNAUTHORIZED) };
-    };
-    let now = Instant::now();
-    if let Some(wait) = control.guard().wait(from, now) {
-        return Err(Problem::TOO_MANY.after(wait));
+impl Authenticator {
+    pub(crate) fn new(control: Control) -> Self {
+        Self { control, failed_logins: Arc::default() }
     }
-    if control.knows(&id, &secret) {
-        control.guard().succeeded(from);
-        return Ok(TokenId(id));
-    }
-    control.guard().failed(from, now);
-    Err(Problem::UNAUTHORIZED)
-}
 
-/// The access token that a request came with.
-#[derive(Clone)]
-pub(crate) struct TokenId(pub(crate) String);
+    /// Checks id and secret. Wrong ones delay the next attempt from the same address; missing ones do not count as a
+    /// guess.
+    fn check(&self, given: Option<(String, String)>, from: Option<IpAddr>) -> Result<TokenId, Problem> {
+        let Some((id, secret)) = given else { return Err(Problem::UNAUTHORIZED) };
+        let Some(from) = from else {
+            return if self.control.accepts_token(&id, &secret) { Ok(TokenId(id)) } else { Err(Problem::UNAUTHORIZED) };
+        };
+        let now = Instant::now();
+        if let Some(wait) = self.failed_logins.wait(from, now) {
+            return Err(Problem::TOO_MANY_REQUESTS.after(wait));
+        }
+        if self.control.accepts_token(&id, &secret) {
+            self.failed_logins.succeeded(from);
+            return Ok(TokenId(id));
+        }
+        self.failed_logins.failed(from, now);
+        Err(Problem::UNAUTHORIZED)
+    }
+}
 
 fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;

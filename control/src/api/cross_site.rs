@@ -1,8 +1,9 @@
-//! What keeps the pages of others from using the API through a browser that has its password.
+//! Protection against cross-site request forgery: pages of other sites that use the API through a browser with its
+//! token.
 //!
-//! A browser that was once given the token for `/docs` or the API sends it along with whatever a page of another site
-//! makes it send. Such a page can send forms and text without being asked, but neither JSON nor a field that says that it
-//! comes from here (Fetch Metadata).
+//! A browser that was once given the token for `/docs` or the API adds it to every request, even to those that a page
+//! of another site makes it send. Such a page can send forms and plain text without a preflight request, but neither
+//! JSON nor a `Sec-Fetch-Site` field of its choice (Fetch Metadata).
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
@@ -10,19 +11,20 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::extract::{BODY_TIMEOUT, arrived};
+use super::extract::{BODY_TIMEOUT, read_body};
+use super::field_error::shortened;
 use super::problem::Problem;
 use crate::control::Control;
 
 const FETCH_SITE: &str = "sec-fetch-site";
 
-/// Refuses changes that a page of another site asks for, and bodies that are not JSON.
-pub(crate) async fn require_own(State(control): State<Control>, request: Request, next: Next) -> Response {
+/// Refuses changes from pages of other sites ([`Problem::CROSS_SITE`]), and bodies that are not JSON.
+pub(crate) async fn require_same_site(State(control): State<Control>, request: Request, next: Next) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
         return next.run(request).await;
     }
-    if is_foreign(request.headers(), &control.config().public_url) {
-        return Problem::FOREIGN.into_response();
+    if is_cross_site(request.headers(), &control.config().public_url) {
+        return Problem::CROSS_SITE.into_response();
     }
     if request.method() == Method::DELETE {
         return next.run(request).await;
@@ -38,33 +40,32 @@ pub(crate) async fn require_own(State(control): State<Control>, request: Request
     }
 }
 
-/// The request, if its body turns out to be empty: some programs send one in chunks of which only the last, empty one comes.
+/// Returns the request if its body is empty. Some programs send an empty body with chunked transfer coding.
 async fn without_body(request: Request) -> Result<Request, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes = arrived(Request::from_parts(parts.clone(), body), &(), BODY_TIMEOUT).await?;
+    let bytes = read_body(Request::from_parts(parts.clone(), body), &(), BODY_TIMEOUT).await?;
     if bytes.is_empty() { Ok(Request::from_parts(parts, Body::empty())) } else { Err(unsupported("none")) }
 }
 
 fn unsupported(got: &str) -> Problem {
-    let message =
-        format!("the Content-Type must be application/json, and it is {}", super::field_error::shortened(got));
+    let message = format!("the Content-Type must be application/json, not {}", shortened(got));
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
 }
 
-/// True if a browser says that another site's page made it send this.
-fn is_foreign(headers: &HeaderMap, public_url: &str) -> bool {
+/// Returns whether the headers of a browser say that a page of another site made it send this.
+fn is_cross_site(headers: &HeaderMap, public_url: &str) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text(FETCH_SITE) {
         return !matches!(site, "same-origin" | "none");
     }
-    // Browsers before Fetch Metadata name the page's origin alone.
+    // Browsers without Fetch Metadata send only the origin of the page.
     let Some(origin) = text(header::ORIGIN.as_str()) else { return false };
     let Some((_, host)) = origin.split_once("://") else { return true };
     let own = public_url.split_once("://").map(|(_, host)| host);
     ![text(header::HOST.as_str()), own].into_iter().flatten().any(|known| known.eq_ignore_ascii_case(host))
 }
 
-/// True for `application/json` and the types made of it, whatever their parameters.
+/// Returns whether this is `application/json` or a type based on it, with any parameters.
 fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_told_from_what_a_form_can_send() {
+    fn json_differs_from_the_types_that_a_form_can_send() {
         for json in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
             assert!(is_json(json), "{json}");
         }
@@ -92,10 +93,10 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_other_sites_are_told_from_ours_and_from_programs() {
+    fn pages_of_other_sites_differ_from_our_own_and_from_programs() {
         let foreign = |fields: &[(&'static str, &'static str)]| {
             let headers = fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-            is_foreign(&headers, "https://live.example")
+            is_cross_site(&headers, "https://live.example")
         };
         assert!(!foreign(&[("host", "localhost:8080")]));
         assert!(!foreign(&[("sec-fetch-site", "same-origin"), ("origin", "https://other.example")]));

@@ -1,4 +1,4 @@
-//! Requests taken apart, with errors in the API's own words.
+//! Extractors of bodies, queries and paths, with the errors of this API.
 
 use std::time::Duration;
 
@@ -16,31 +16,32 @@ use super::field_error;
 use super::problem::Problem;
 use crate::error::Error;
 
-/// Deepest nesting of a body. What is kept lies some levels deeper in the store, and must still be readable there.
+/// Deepest nesting of a body. The store nests settings some levels deeper, and must still be able to read them.
 const MAX_DEPTH: usize = 64;
 
-/// How long a body may take to arrive; then 408. It is short, so whoever takes longer only holds a connection.
+/// Time within which a body must arrive; later, the response is 408. Bodies are small ([`MAX_BODY`]), so a slower
+/// client only holds a connection.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A JSON body.
+/// A JSON body of at most [`MAX_BODY`] bytes.
 pub(crate) struct Body<T>(pub(crate) T);
 
-/// The query, where unknown names are passed over.
+/// The query. Unknown names are ignored.
 pub(crate) struct Params<T>(pub(crate) T);
 
-/// The live stream that the path names.
+/// Id of the live stream in the path.
 pub(crate) struct StreamId(pub(crate) LiveStreamId);
 
-/// The live stream that the path names, and what of it.
+/// Ids of the live stream and of its part in the path.
 pub(crate) struct StreamPart(pub(crate) LiveStreamId, pub(crate) String);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = arrived(request, state, BODY_TIMEOUT).await?;
+        let bytes = read_body(request, state, BODY_TIMEOUT).await?;
         if bytes.trim_ascii().is_empty() {
-            return Err(Problem::invalid("a JSON body is required; it may be {} where nothing in it is"));
+            return Err(Problem::invalid("a JSON body is required; it may be {}"));
         }
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| Problem::invalid(not_json(&error)))?;
         if !value.is_object() {
@@ -57,26 +58,26 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// The whole body, if it is here within `patience`.
-pub(super) async fn arrived<S: Send + Sync>(request: Request, state: &S, patience: Duration) -> Result<Bytes, Problem> {
-    let arrived = tokio::time::timeout(patience, Bytes::from_request(request, state)).await;
-    arrived.map_err(|_| Problem::SLOW_BODY)?.map_err(|rejection| match rejection.status() {
+/// Reads the whole body, which must arrive within `limit`.
+pub(super) async fn read_body<S: Send + Sync>(request: Request, state: &S, limit: Duration) -> Result<Bytes, Problem> {
+    let body = tokio::time::timeout(limit, Bytes::from_request(request, state)).await;
+    body.map_err(|_| Problem::REQUEST_TIMEOUT)?.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            let message = format!("the body is longer than {} KiB", MAX_BODY / 1_024);
+            let message = format!("the body is larger than {} KiB", MAX_BODY / 1_024);
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
         }
-        _ => Problem::invalid("the body broke off before its end"),
+        _ => Problem::invalid("the body ended early"),
     })
 }
 
 fn not_json(error: &serde_json::Error) -> String {
     if error.is_eof() {
-        return "the body ends in the middle of its JSON".to_owned();
+        return "the JSON of the body is incomplete".to_owned();
     }
-    format!("the body is not JSON: look at line {}, column {}", error.line(), error.column())
+    format!("the body is not valid JSON: see line {}, column {}", error.line(), error.column())
 }
 
-/// The parser has bounded the nesting already, so this recursion is bounded too.
+/// Returns whether `value` nests at most `levels` deep. The parser has a limit of its own, which bounds this recursion.
 fn is_shallow(value: &Value, levels: usize) -> bool {
     match value {
         Value::Array(list) => levels > 0 && list.iter().all(|inner| is_shallow(inner, levels - 1)),
@@ -112,7 +113,7 @@ async fn path<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<(LiveStrea
     let Path(path) = Path::<StreamPath>::from_request_parts(parts, state)
         .await
         .map_err(|_| Problem::from(Error::NotFound("live stream")))?;
-    // What cannot be an id names nothing that exists.
+    // An invalid id belongs to no live stream.
     let id = path.id.parse().map_err(|_| Error::NotFound("live stream"))?;
     Ok((id, path.part))
 }
@@ -141,11 +142,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_body_that_does_not_arrive_is_not_waited_for() {
+    async fn a_body_that_does_not_arrive_is_refused() {
         let body = axum::body::Body::from_stream(stream::pending::<Result<&str, std::io::Error>>());
-        let slow = arrived(Request::new(body), &(), Duration::from_millis(10)).await.unwrap_err();
+        let slow = read_body(Request::new(body), &(), Duration::from_millis(10)).await.unwrap_err();
         assert_eq!(slow.into_response().status(), StatusCode::REQUEST_TIMEOUT);
-        let whole = arrived(Request::new("{}".into()), &(), BODY_TIMEOUT).await.unwrap();
+        let whole = read_body(Request::new("{}".into()), &(), BODY_TIMEOUT).await.unwrap();
         assert_eq!(whole, "{}");
     }
 }

@@ -1,4 +1,4 @@
-//! Slows down whoever guesses the secrets of access tokens, by the address the guesses come from.
+//! Delays for clients that guess the secrets of access tokens, by the address that the guesses come from.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,26 +7,23 @@ use std::time::{Duration, Instant};
 use media::backoff::{Backoff, FREE_FAILURES, network};
 use parking_lot::Mutex;
 
-/// Addresses remembered at once; past it, the older half of the failures is forgotten.
+/// Most addresses that are remembered at once. At this bound, the older half of the failures is forgotten.
 const MAX_ADDRESSES: usize = 65_536;
 
-/// Where a request comes from, as an extension of it. One without is not slowed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ClientAddress(pub IpAddr);
-
-/// The failures of each address (each /64 of IPv6).
+/// The failed logins of each address ([`network`]: each /64 of IPv6).
 #[derive(Debug, Default)]
 pub(crate) struct FailedLogins(Mutex<HashMap<IpAddr, Backoff>>);
 
 impl FailedLogins {
-    /// Returns how long `from` must wait before its next attempt is looked at; `None` if it need not. Not even the right
-    /// secret is let in before, or a guess would show by its answer that it was right.
+    /// Returns how long `from` must wait before its next attempt is evaluated; `None` if it need not wait.
+    ///
+    /// Even the right secret is refused until then. Otherwise the response would reveal that a guess was right.
     pub(crate) fn wait(&self, from: IpAddr, now: Instant) -> Option<Duration> {
         let left = self.0.lock().get(&network(from))?.left(now);
         Some(left).filter(|left| !left.is_zero())
     }
 
-    /// Notes a wrong secret.
+    /// Records a wrong secret.
     pub(crate) fn failed(&self, from: IpAddr, now: Instant) {
         let address = network(from);
         let mut table = self.0.lock();
@@ -34,11 +31,11 @@ impl FailedLogins {
         let backoff = table.entry(address).or_default();
         backoff.failed(now);
         if backoff.failures() == FREE_FAILURES {
-            tracing::warn!(%address, "wrong access tokens again and again: this address has to wait between its attempts");
+            tracing::warn!(%address, "repeated wrong access tokens: this address has to wait between attempts");
         }
     }
 
-    /// Notes a right secret: what went before is forgotten.
+    /// Records a right secret, which forgets the earlier failures of `from`.
     pub(crate) fn succeeded(&self, from: IpAddr) {
         self.0.lock().remove(&network(from));
     }
@@ -50,8 +47,8 @@ fn make_room(table: &mut HashMap<IpAddr, Backoff>) {
     }
     let mut failures: Vec<_> = table.values().filter_map(Backoff::last_failure).collect();
     failures.sort_unstable();
-    let Some(cut) = failures.get(failures.len() / 2).copied() else { return };
-    table.retain(|_, backoff| backoff.last_failure().is_some_and(|at| at > cut));
+    let Some(median) = failures.get(failures.len() / 2).copied() else { return };
+    table.retain(|_, backoff| backoff.last_failure().is_some_and(|at| at > median));
 }
 
 #[cfg(test)]
@@ -59,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_waits_and_the_others_do_not() {
+    fn only_the_address_with_failures_waits() {
         let (logins, now) = (FailedLogins::default(), Instant::now());
         let [bad, good] = [1, 2].map(|n| IpAddr::from([192, 0, 2, n]));
         for _ in 0..FREE_FAILURES {
@@ -74,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_the_newest_failures_stay() {
+    fn memory_is_bounded_and_the_newest_failures_remain() {
         let (logins, now) = (FailedLogins::default(), Instant::now());
         for n in 0..(MAX_ADDRESSES as u32 + 10) {
             logins.failed(IpAddr::from(n.to_be_bytes()), now + Duration::from_millis(n.into()));

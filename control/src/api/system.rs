@@ -1,43 +1,41 @@
-//! What a client may ask about itself.
+//! The endpoint that identifies the access token.
 
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Data;
 use super::auth::TokenId;
-use super::live_streams::Answer;
-use super::problem::ErrorResponse;
+use super::response::{Answer, Data};
 use crate::control::Control;
 
-/// What all access tokens may do.
+/// Permissions of every access token.
 const PERMISSIONS: [&str; 4] = ["video:read", "video:write", "system:read", "system:write"];
 
-/// The access token and where it belongs.
+/// The access token and its environment.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WhoAmI {
-    /// What it may do.
+    /// Permissions of the access token.
     permissions: Vec<&'static str>,
-    /// The organisation's name.
+    /// Name of the organisation.
     organization_name: String,
-    /// The organisation's id.
+    /// Id of the organisation.
     organization_id: String,
     /// `production` or `development`.
     environment_type: String,
-    /// The environment's name.
+    /// Name of the environment.
     environment_name: String,
-    /// The environment's id.
+    /// Id of the environment.
     environment_id: String,
-    /// The access token's name: its id.
+    /// Name of the access token, which is its id.
     access_token_name: String,
 }
 
-/// Who am I
+/// Identify the access token
 ///
-/// Says which access token a request comes with, and where it belongs.
+/// Returns the access token of the request, and the environment that it belongs to.
 #[utoipa::path(get, path = "/system/v1/whoami", tag = "System", operation_id = "get-whoami",
-    responses((status = 200, body = Data<WhoAmI>), (status = 401, body = ErrorResponse)))]
+    responses((status = 200, body = Data<WhoAmI>)))]
 pub(crate) async fn whoami(
     State(control): State<Control>,
     Extension(TokenId(access_token_name)): Extension<TokenId>,

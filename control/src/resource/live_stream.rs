@@ -1,4 +1,4 @@
-//! A live stream as the store keeps it.
+//! A live stream as the store keeps it: [`LiveStreamRecord`].
 
 use media::id::{LiveStreamId, PlaybackId, StreamKey};
 use media::{TimeDelta, WallTime};
@@ -9,23 +9,23 @@ use crate::lifecycle::{Rules, State};
 use crate::serde_format;
 use crate::settings::{CreatePlaybackIDRequest, CreateSimulcastTargetRequest, Extras, Policy, Settings};
 
-/// The API's view of a live stream's life.
+/// State of a live stream, as the API reports it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// A broadcast with media runs, the reconnect window included.
+    /// A broadcast with media is running or waits in its reconnect window.
     Active,
-    /// No broadcast.
+    /// No broadcast, or none with media.
     Idle,
     /// Encoders are refused.
     Disabled,
 }
 
 impl Status {
-    /// All of them.
+    /// All statuses.
     pub(crate) const ALL: [Self; 3] = [Self::Active, Self::Idle, Self::Disabled];
 
-    /// The status as the API spells it.
+    /// Returns the name of the status in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -45,7 +45,7 @@ impl From<&State> for Status {
     }
 }
 
-/// A live stream with all that belongs to it.
+/// A live stream with everything that belongs to it.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct LiveStreamRecord {
     pub(crate) id: LiveStreamId,
@@ -56,7 +56,7 @@ pub(crate) struct LiveStreamRecord {
     pub(crate) state: State,
 }
 
-/// A playback id and who may watch through it.
+/// A playback id with its [`Policy`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct PlaybackIdRecord {
     pub(crate) id: PlaybackId,
@@ -64,18 +64,18 @@ pub(crate) struct PlaybackIdRecord {
     pub(crate) drm_configuration_id: Option<String>,
 }
 
-/// What is sealed in the store.
+/// Secrets of a live stream, which the store encrypts with a [`Keyring`](crate::secret::Keyring).
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Secrets {
     #[serde(with = "key")]
     pub(crate) stream_key: StreamKey,
     pub(crate) srt_passphrase: String,
-    /// Their URLs may carry passphrases, so they lie here as a whole.
+    /// Stored here as a whole, because a URL of a [`SimulcastTargetRecord`] may contain a passphrase.
     #[serde(default)]
     pub(crate) simulcast_targets: Vec<SimulcastTargetRecord>,
 }
 
-/// A place the programme is sent on to.
+/// Another service that the programme is sent to.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SimulcastTargetRecord {
     pub(crate) id: String,
@@ -89,7 +89,7 @@ pub(crate) struct SimulcastTargetRecord {
 }
 
 impl LiveStreamRecord {
-    /// A new live stream, idle.
+    /// Creates a live stream, which is idle.
     pub(crate) fn new(settings: Settings, created_at: WallTime) -> Self {
         Self {
             id: LiveStreamId::generate(),
@@ -97,7 +97,7 @@ impl LiveStreamRecord {
             settings,
             secrets: Secrets {
                 stream_key: StreamKey::generate(),
-                // Libsrt takes 10 to 79 characters, the API says 64 at most; a key's alphabet and length suit both.
+                // libsrt accepts 10 to 79 characters and the API documents at most 64. A stream key fits both.
                 srt_passphrase: StreamKey::generate().reveal().to_owned(),
                 simulcast_targets: Vec::new(),
             },
@@ -106,9 +106,9 @@ impl LiveStreamRecord {
         }
     }
 
-    /// What its lifecycle obeys.
+    /// Returns the settings that the [`lifecycle`](crate::lifecycle) depends on.
     pub(crate) fn rules(&self) -> Rules {
-        // The window is between 0 and 1800 s, so its milliseconds fit.
+        // The window is at most 1800 s, so its milliseconds fit.
         let window = (self.settings.reconnect_window() * 1_000.0).round() as i64;
         Rules {
             reconnect_window: TimeDelta::from_millis(window),
@@ -131,7 +131,7 @@ impl From<CreatePlaybackIDRequest> for PlaybackIdRecord {
 impl From<CreateSimulcastTargetRequest> for SimulcastTargetRecord {
     fn from(request: CreateSimulcastTargetRequest) -> Self {
         let CreateSimulcastTargetRequest { passthrough, stream_key, url, mut extras } = request;
-        // These are the server's to say.
+        // Only the server sets these.
         for name in ["id", "status", "error_severity"] {
             extras.remove(name);
         }
@@ -151,7 +151,7 @@ impl std::fmt::Debug for SimulcastTargetRecord {
     }
 }
 
-/// How a stream key is written before it is sealed.
+/// Format of a stream key in the JSON that is encrypted.
 mod key {
     use media::id::StreamKey;
     use serde::{Deserializer, Serializer};

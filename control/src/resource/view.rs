@@ -1,4 +1,4 @@
-//! Resources as the API answers with them.
+//! Resources in the form in which clients get them.
 
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
@@ -12,52 +12,52 @@ use crate::settings::{
 /// A live stream.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LiveStream {
-    /// Its id.
+    /// Id of the live stream.
     id: String,
-    /// When it was made, in seconds since the Unix epoch.
+    /// Time of creation, in seconds since the Unix epoch.
     created_at: String,
-    /// The key encoders publish with: a secret.
+    /// Key that encoders publish with: a secret.
     stream_key: String,
-    /// The passphrase for publishing over SRT: a secret.
+    /// Passphrase for publishing over SRT: a secret.
     srt_passphrase: String,
-    /// Where it is in its life.
+    /// State of the live stream.
     status: Status,
-    /// The ids it is watched through.
+    /// Playback ids, which viewers use.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     playback_ids: Vec<PlaybackID>,
-    /// How early viewers get the programme.
+    /// Latency of the programme for viewers.
     latency_mode: LatencyMode,
-    /// Set where `latency_mode` is `low`.
+    /// Present if `latency_mode` is `low`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     low_latency: Option<bool>,
-    /// Set where `latency_mode` is `reduced`.
+    /// Present if `latency_mode` is `reduced`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reduced_latency: Option<bool>,
-    /// Seconds an encoder may stay away before the broadcast ends.
+    /// Seconds that an encoder may be absent before the broadcast ends.
     #[serde(serialize_with = "number")]
     reconnect_window: f64,
-    /// Seconds a broadcast may last.
+    /// Longest duration of a broadcast, in seconds.
     max_continuous_duration: u32,
-    /// How the encoder came in; while the live stream is active.
+    /// Protocol of the encoder; present while the live stream is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     active_ingest_protocol: Option<IngestProtocol>,
-    /// Whether the pictures are left out.
+    /// Whether video is discarded.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     audio_only: Option<bool>,
-    /// Whether it is for trying things out.
+    /// Whether this is a test live stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     test: Option<bool>,
-    /// The owner's own note.
+    /// Free text of the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     passthrough: Option<String>,
-    /// What the owner tells about it.
+    /// Description by the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     meta: Option<LiveStreamMetadata>,
@@ -65,23 +65,23 @@ pub(crate) struct LiveStream {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     use_slate_for_standard_latency: Option<bool>,
-    /// The picture shown in interruptions.
+    /// URL of the image that is shown during interruptions.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reconnect_slate_url: Option<String>,
-    /// Closed captions inside the incoming video.
+    /// Closed captions in the incoming video.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     embedded_subtitles: Vec<EmbeddedSubtitle>,
-    /// Subtitles made by speech recognition.
+    /// Subtitles from speech recognition.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     generated_subtitles: Vec<GeneratedSubtitle>,
-    /// The settings of its recordings.
+    /// Settings of the recordings.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     new_asset_settings: Option<AssetOptions>,
-    /// Where the programme is sent on to.
+    /// Other services that the programme is sent to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     simulcast_targets: Vec<SimulcastTarget>,
@@ -91,7 +91,7 @@ pub(crate) struct LiveStream {
     extras: Extras,
 }
 
-/// How an encoder came in.
+/// Protocol of an encoder's connection.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum IngestProtocol {
@@ -101,33 +101,33 @@ pub(crate) enum IngestProtocol {
     Srt,
 }
 
-/// An id that a live stream is watched through.
+/// An id through which viewers watch a live stream.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PlaybackID {
-    /// The id.
+    /// Id for the playback URL.
     id: String,
-    /// Who may watch through it.
+    /// Viewers that the playback id admits.
     policy: Policy,
-    /// The DRM configuration, where the policy is `drm`.
+    /// DRM configuration; present if the policy is `drm`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     drm_configuration_id: Option<String>,
 }
 
-/// A place the programme is sent on to.
+/// Another service that the programme is sent to.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SimulcastTarget {
-    /// Its id.
+    /// Id of the simulcast target.
     id: String,
-    /// The address of the other service.
+    /// URL of the other service.
     url: String,
-    /// `idle` as long as nothing is sent.
+    /// State of the simulcast target.
     status: SimulcastStatus,
-    /// The key at the other service: a secret.
+    /// Stream key at the other service: a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     stream_key: Option<String>,
-    /// The owner's own note.
+    /// Free text of the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     passthrough: Option<String>,
@@ -137,11 +137,11 @@ pub(crate) struct SimulcastTarget {
     extras: Extras,
 }
 
-/// The state of a simulcast target.
+/// State of a simulcast target.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SimulcastStatus {
-    /// Nothing is sent.
+    /// No media is being sent.
     Idle,
 }
 
@@ -201,7 +201,7 @@ impl From<SimulcastTargetRecord> for SimulcastTarget {
     }
 }
 
-/// Whole numbers are written without a fraction, as clients with integer types expect.
+/// Serializes a whole number without a fraction, because clients with integer types reject one.
 fn number<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
     let whole = value.trunc() as i64;
     if *value == whole as f64 { to.serialize_i64(whole) } else { to.serialize_f64(*value) }

@@ -1,16 +1,14 @@
-//! The settings that recordings of a live stream will be made with.
+//! Settings for the recordings of a live stream.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::validate::{language, text};
+use super::one_or_many::Shorthand;
+use super::validate::{MAX_LIST, language, text};
 use super::{CreatePlaybackIDRequest, Extras, FieldErrors, MAX_PASSTHROUGH, Policy, Validate, one_or_many};
 
-/// Most static renditions, inputs and playback policies one live stream asks for; more are refused.
-const MAX_LIST: usize = 20;
-
-/// MP4 files beside the playlists; older than static renditions.
+/// MP4 files in addition to the playlists; the older form of static renditions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Mp4Support {
@@ -23,7 +21,7 @@ pub(crate) enum Mp4Support {
     AudioOnlyCapped,
 }
 
-/// Access to the recording as it came in.
+/// Access to the recording as the encoder sent it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum MasterAccess {
@@ -31,7 +29,7 @@ pub(crate) enum MasterAccess {
     Temporary,
 }
 
-/// The largest picture.
+/// Largest resolution.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) enum MaxResolutionTier {
     #[serde(rename = "1080p")]
@@ -42,7 +40,7 @@ pub(crate) enum MaxResolutionTier {
     P2160,
 }
 
-/// Quality against cost; the older name.
+/// Quality and cost; the older form of the video quality.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum EncodingTier {
@@ -51,7 +49,7 @@ pub(crate) enum EncodingTier {
     Premium,
 }
 
-/// Quality against cost.
+/// Quality and cost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum VideoQuality {
@@ -60,7 +58,7 @@ pub(crate) enum VideoQuality {
     Premium,
 }
 
-/// Quality against cost, of those a live stream can change to.
+/// Quality and cost that an existing live stream can change to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum VideoQualityUpdate {
@@ -68,7 +66,7 @@ pub(crate) enum VideoQualityUpdate {
     Premium,
 }
 
-/// The size of a static rendition.
+/// Size of a static rendition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum StaticResolution {
@@ -92,7 +90,7 @@ pub(crate) enum StaticResolution {
     P270,
 }
 
-/// What an input carries.
+/// Media type of an input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum InputType {
@@ -101,12 +99,12 @@ pub(crate) enum InputType {
     Text,
 }
 
-/// A file to be made of the recording.
+/// A file to create from the recording.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct StaticRendition {
-    /// Its size.
+    /// Size of the file.
     pub(crate) resolution: StaticResolution,
-    /// The owner's own note, at most 255 characters.
+    /// Free text of the owner, at most 255 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, max_length = 255)]
     pub(crate) passthrough: Option<String>,
@@ -116,18 +114,18 @@ pub(crate) struct StaticRendition {
     pub(crate) extras: Extras,
 }
 
-/// What the owner tells about a recording.
+/// Description of a recording by its owner.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AssetMetadata {
-    /// The title, at most 512 characters.
+    /// Title, at most 512 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, max_length = 512)]
     pub(crate) title: Option<String>,
-    /// The owner's name for who made it, at most 128 characters.
+    /// Owner's id for the creator, at most 128 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, max_length = 128)]
     pub(crate) creator_id: Option<String>,
-    /// The owner's name for it, at most 128 characters.
+    /// Owner's id for the recording, at most 128 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, max_length = 128)]
     pub(crate) external_id: Option<String>,
@@ -137,120 +135,120 @@ pub(crate) struct AssetMetadata {
     pub(crate) extras: Extras,
 }
 
-/// Settings of one input; for a live stream, the first one describes the programme itself and has no URL.
+/// Settings of an input. For a live stream, the first input describes the programme itself and has no URL.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct InputSettings {
-    /// Where the file is.
+    /// URL of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) url: Option<String>,
-    /// How a picture lies over the programme.
+    /// Position and size of an image over the programme.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<Object>)]
     pub(crate) overlay_settings: Option<Extras>,
-    /// What the input carries.
+    /// Media type of the input.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) kind: Option<InputType>,
-    /// The language, as BCP 47 writes it.
+    /// Language, as a BCP 47 tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) language_code: Option<String>,
-    /// The track's name.
+    /// Name of the track.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) name: Option<String>,
-    /// Further keys, kept as they are.
+    /// Keys that this version does not know.
     #[serde(flatten)]
     #[schema(ignore)]
     pub(crate) extras: Extras,
 }
 
-/// The settings of new recordings.
+/// Settings of new recordings.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AssetOptions {
-    /// The older name of `inputs`.
+    /// Older name of `inputs`.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) input: Option<Vec<InputSettings>>,
-    /// Inputs beside the programme.
+    /// Inputs in addition to the programme.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) inputs: Option<Vec<InputSettings>>,
-    /// The older name of `playback_policies`.
+    /// Older name of `playback_policies`.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) playback_policy: Option<Vec<Policy>>,
-    /// A playback id is made for each.
+    /// Policies, with a playback id created for each.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) playback_policies: Option<Vec<Policy>>,
-    /// A playback id is made for each; the way to ask for DRM.
+    /// Policies, with a playback id created for each. Required for DRM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) advanced_playback_policies: Option<Vec<CreatePlaybackIDRequest>>,
-    /// The owner's own note, at most 255 characters.
+    /// Free text of the owner, at most 255 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, max_length = 255)]
     pub(crate) passthrough: Option<String>,
-    /// MP4 files beside the playlists; not together with `static_renditions`.
+    /// MP4 files in addition to the playlists; not together with `static_renditions`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) mp4_support: Option<Mp4Support>,
-    /// Bring the sound to a common loudness.
+    /// Bring the audio to a common loudness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) normalize_audio: Option<bool>,
-    /// Access to the recording as it came in.
+    /// Access to the recording as the encoder sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) master_access: Option<MasterAccess>,
-    /// Make test assets.
+    /// Create test assets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) test: Option<bool>,
-    /// The largest picture.
+    /// Largest resolution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) max_resolution_tier: Option<MaxResolutionTier>,
-    /// The older name of `video_quality`.
+    /// Older name of `video_quality`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) encoding_tier: Option<EncodingTier>,
-    /// Quality against cost.
+    /// Quality and cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) video_quality: Option<VideoQuality>,
-    /// Files to be made of the recording.
+    /// Files to create from the recording.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) static_renditions: Option<Vec<StaticRendition>>,
-    /// What the owner tells about the recording.
+    /// Description of the recording by its owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) meta: Option<AssetMetadata>,
-    /// Further keys, kept as they are.
+    /// Keys that this version does not know.
     #[serde(flatten)]
     #[schema(ignore)]
     pub(crate) extras: Extras,
 }
 
-/// Changes to the settings of new recordings; what is left out stays.
+/// Changes to the settings of new recordings. An omitted setting stays as it is.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AssetOptionsUpdate {
-    /// MP4 files beside the playlists.
+    /// MP4 files in addition to the playlists.
     #[serde(default)]
     #[schema(nullable = false)]
     pub(crate) mp4_support: Option<Mp4Support>,
-    /// Access to the recording as it came in.
+    /// Access to the recording as the encoder sent it.
     #[serde(default)]
     #[schema(nullable = false)]
     pub(crate) master_access: Option<MasterAccess>,
-    /// Quality against cost.
+    /// Quality and cost.
     #[serde(default)]
     #[schema(nullable = false)]
     pub(crate) video_quality: Option<VideoQualityUpdate>,
-    /// What the owner tells about the recording.
+    /// Description of the recording by its owner.
     #[serde(default)]
     #[schema(nullable = false)]
     pub(crate) meta: Option<AssetMetadata>,
@@ -260,7 +258,7 @@ pub(crate) struct AssetOptionsUpdate {
     pub(crate) extras: Extras,
 }
 
-/// Settings of new recordings that only the creation of a live stream, or an endpoint of their own, can set.
+/// Settings of new recordings that only the creation of a live stream or a separate endpoint can set.
 const CREATE_ONLY: [&str; 11] = [
     "input",
     "inputs",
@@ -276,7 +274,7 @@ const CREATE_ONLY: [&str; 11] = [
 ];
 
 impl AssetOptions {
-    /// Takes over what `update` brings.
+    /// Applies an [`AssetOptionsUpdate`].
     pub(crate) fn apply(&mut self, update: AssetOptionsUpdate) {
         self.mp4_support = update.mp4_support.or(self.mp4_support);
         self.master_access = update.master_access.or(self.master_access);
@@ -297,15 +295,15 @@ impl AssetOptions {
 }
 
 impl AssetOptionsUpdate {
-    /// Says what is wrong with a change of `kept`.
+    /// Adds what is wrong with this change of `kept` to `errors`.
     pub(crate) fn validate(&mut self, kept: Option<&AssetOptions>, at: &str, errors: &mut FieldErrors) {
         self.meta.validate(&format!("{at}.meta"), errors);
         unchanged(&mut self.extras, &CREATE_ONLY, &kept, &format!("{at}."), errors);
     }
 }
 
-/// Takes settings out of `extras` that an update cannot change. One that says what is kept already, as of a client that
-/// sends back all it was given, does no harm.
+/// Removes the settings from `extras` that an update cannot change. A value equal to the current one is no error,
+/// because clients send back everything that they received.
 pub(crate) fn unchanged<T: Serialize>(
     extras: &mut Extras,
     names: &[&str],
@@ -321,9 +319,9 @@ pub(crate) fn unchanged<T: Serialize>(
     }
 }
 
-/// Takes over unknown settings; a null takes one away.
-pub(crate) fn merge(kept: &mut Extras, brought: Extras) {
-    for (name, value) in brought {
+/// Merges unknown settings into `kept`. A null removes a setting.
+pub(crate) fn merge(kept: &mut Extras, changes: Extras) {
+    for (name, value) in changes {
         match value {
             Value::Null => drop(kept.remove(&name)),
             value => drop(kept.insert(name, value)),
@@ -331,11 +329,19 @@ pub(crate) fn merge(kept: &mut Extras, brought: Extras) {
     }
 }
 
+impl Shorthand for InputSettings {
+    const EXPECTED: &'static str = "a URL or an array of inputs";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(Self { url: Some(text.to_owned()), ..Self::default() })
+    }
+}
+
 impl Validate for AssetOptions {
     fn validate(&self, at: &str, errors: &mut FieldErrors) {
         text(self.passthrough.as_deref(), &format!("{at}.passthrough"), MAX_PASSTHROUGH, errors);
         if self.static_renditions.is_some() && self.mp4_support.is_some_and(|s| s != Mp4Support::None) {
-            errors.add(at, "takes either mp4_support or static_renditions, not both");
+            errors.add(at, "may have either mp4_support or static_renditions, not both");
         }
         for (name, policies) in
             [("playback_policy", &self.playback_policy), ("playback_policies", &self.playback_policies)]
@@ -374,7 +380,7 @@ impl Validate for InputSettings {
             language(code, &format!("{at}.language_code"), errors);
         }
         if self.kind == Some(InputType::Text) && self.language_code.is_none() {
-            errors.add(&format!("{at}.language_code"), "is required where type is text");
+            errors.add(&format!("{at}.language_code"), "is required if type is text");
         }
     }
 }

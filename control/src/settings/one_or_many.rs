@@ -1,4 +1,4 @@
-//! Lists that may also be written as a single text, as clients of this API do.
+//! Arrays that may also be written as a single string, as clients of this API do.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,36 +7,25 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 use super::Policy;
-use super::asset::InputSettings;
 
-/// What a single text stands for.
+/// An element of an array that may be written as a single string.
 pub(crate) trait Shorthand: Sized {
-    /// What a list of these is called in an error.
+    /// Description of the expected value in an error.
     const EXPECTED: &'static str;
 
+    /// Returns the element that the string stands for, or a `serde` error message.
     fn from_text(text: &str) -> Result<Self, String>;
 }
 
 impl Shorthand for Policy {
-    const EXPECTED: &'static str = "a playback policy or a list of playback policies";
+    const EXPECTED: &'static str = "a playback policy or an array of playback policies";
 
     fn from_text(text: &str) -> Result<Self, String> {
-        [Self::Public, Self::Signed, Self::Drm]
-            .into_iter()
-            .find(|policy| policy.as_str() == text)
-            .ok_or_else(|| format!("unknown variant `{text}`, expected one of `public`, `signed`, `drm`"))
+        Self::parse(text).ok_or_else(|| format!("unknown variant `{text}`, expected one of `public`, `signed`, `drm`"))
     }
 }
 
-impl Shorthand for InputSettings {
-    const EXPECTED: &'static str = "a URL or a list of inputs";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        Ok(Self { url: Some(text.to_owned()), ..Self::default() })
-    }
-}
-
-/// Reads a list, or one text as a list of one.
+/// Deserializes an array, or a single string as an array of one [`Shorthand`].
 pub(crate) fn one_or_many<'de, T, D>(from: D) -> Result<Option<Vec<T>>, D::Error>
 where
     T: Deserialize<'de> + Shorthand,

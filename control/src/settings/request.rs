@@ -1,4 +1,4 @@
-//! The bodies that create and update a live stream, and how they become settings.
+//! Request bodies that create and update a live stream, and their conversion to [`Settings`].
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
@@ -14,17 +14,17 @@ use super::{
 
 /// Longest reconnect window, in seconds.
 const MAX_RECONNECT_WINDOW: f64 = 1_800.0;
-/// Shortest limit of a broadcast's duration, in seconds.
+/// Smallest limit of the duration of a broadcast, in seconds.
 const MIN_CONTINUOUS_DURATION: u32 = 60;
-/// Most targets a live stream is sent on to.
+/// Most simulcast targets of a live stream.
 pub(crate) const MAX_SIMULCAST_TARGETS: usize = 6;
-/// Most playback ids of a live stream.
+/// Most playback ids of a live stream, in a [`CreateLiveStreamRequest`] and later.
 pub(crate) const MAX_PLAYBACK_IDS: usize = 100;
-/// Most bytes of settings that are kept for a live stream; a change that would exceed it is refused.
+/// Largest settings of a live stream, in bytes of JSON. A change that would exceed this is refused.
 const MAX_SETTINGS: usize = 32 * 1024;
 
-/// What the server says of a live stream and no request can set. Clients send back what they were given, so these names
-/// are passed over rather than refused.
+/// Fields of a live stream that only the server sets. They are ignored and not refused, because clients send back
+/// everything that they received.
 const READ_ONLY: [&str; 9] = [
     "id",
     "created_at",
@@ -37,7 +37,7 @@ const READ_ONLY: [&str; 9] = [
     "active_ingest_protocol",
 ];
 
-/// Settings that only the creation, or an endpoint of their own, can set.
+/// Settings that only the creation or a separate endpoint can set.
 const CREATE_ONLY: [&str; 8] = [
     "audio_only",
     "test",
@@ -49,139 +49,140 @@ const CREATE_ONLY: [&str; 8] = [
     "generated_subtitles",
 ];
 
-/// A live stream to be made.
+/// A live stream to create.
 #[derive(Default, Deserialize, ToSchema)]
 pub(crate) struct CreateLiveStreamRequest {
-    /// The older name of `playback_policies`.
+    /// Older name of `playback_policies`.
     #[serde(default, deserialize_with = "one_or_many")]
     #[schema(nullable = false)]
     pub(crate) playback_policy: Option<Vec<Policy>>,
-    /// A playback id is made for each: `public` or `signed`. A single text stands for a list of one.
+    /// Policies, `public` or `signed`, with a playback id created for each. A single string is an array of one.
     #[serde(default, deserialize_with = "one_or_many")]
     #[schema(nullable = false)]
     pub(crate) playback_policies: Option<Vec<Policy>>,
-    /// A playback id is made for each; the way to ask for DRM.
+    /// Policies, with a playback id created for each. Required for DRM.
     #[serde(default)]
     #[schema(nullable = false)]
     pub(crate) advanced_playback_policies: Option<Vec<CreatePlaybackIDRequest>>,
-    /// The settings of its recordings.
+    /// Settings of the recordings.
     #[serde(default)]
     #[schema(nullable = false)]
     new_asset_settings: Option<AssetOptions>,
-    /// Seconds an encoder may stay away before the broadcast ends: 60 in standard latency, otherwise 0, unless told
+    /// Seconds that an encoder may be absent before the broadcast ends. The default is 60 in standard latency and 0
     /// otherwise.
     #[serde(default)]
     #[schema(nullable = false, minimum = 0, maximum = 1800)]
     reconnect_window: Option<f64>,
-    /// Show the slate in interruptions of a standard-latency programme too.
+    /// Show the slate during interruptions in standard latency too.
     #[serde(default)]
     #[schema(nullable = false)]
     use_slate_for_standard_latency: Option<bool>,
-    /// The picture shown in interruptions.
+    /// URL of the image that is shown during interruptions.
     #[serde(default)]
     #[schema(nullable = false, pattern = "^(https?://[A-Za-z0-9]|$)")]
     reconnect_slate_url: Option<String>,
-    /// The owner's own note, at most 255 characters.
+    /// Free text of the owner, at most 255 characters.
     #[serde(default)]
     #[schema(nullable = false, max_length = 255)]
     passthrough: Option<String>,
-    /// Leave the pictures out.
+    /// Discard the video.
     #[serde(default)]
     #[schema(nullable = false)]
     audio_only: Option<bool>,
-    /// Closed captions inside the incoming video.
+    /// Closed captions in the incoming video.
     #[serde(default)]
     #[schema(nullable = false)]
     embedded_subtitles: Option<Vec<EmbeddedSubtitle>>,
-    /// Subtitles made by speech recognition; one track at most.
+    /// Subtitles from speech recognition, at most one track.
     #[serde(default)]
     #[schema(nullable = false)]
     generated_subtitles: Option<Vec<GeneratedSubtitle>>,
-    /// The older way to say `latency_mode: reduced`.
+    /// Older form of `latency_mode: reduced`.
     #[serde(default)]
     #[schema(nullable = false)]
     reduced_latency: Option<bool>,
-    /// The older way to say `latency_mode: low`.
+    /// Older form of `latency_mode: low`.
     #[serde(default)]
     #[schema(nullable = false)]
     low_latency: Option<bool>,
-    /// How early viewers get the programme.
+    /// Latency of the programme for viewers.
     #[serde(default)]
     #[schema(nullable = false)]
     latency_mode: Option<LatencyMode>,
-    /// A live stream for trying things out: it is disabled after five active minutes.
+    /// Create a test live stream, which is disabled after it was active for five minutes.
     #[serde(default)]
     #[schema(nullable = false)]
     test: Option<bool>,
-    /// Where the programme is sent on to.
+    /// Other services to send the programme to.
     #[serde(default)]
     #[schema(nullable = false)]
     pub(crate) simulcast_targets: Option<Vec<CreateSimulcastTargetRequest>>,
-    /// Seconds a broadcast may last.
+    /// Longest duration of a broadcast, in seconds.
     #[serde(default, deserialize_with = "whole")]
     #[schema(nullable = false, minimum = 60, maximum = 43200)]
     max_continuous_duration: Option<u32>,
-    /// What the owner tells about it.
+    /// Description by the owner.
     #[serde(default)]
     #[schema(nullable = false)]
     meta: Option<LiveStreamMetadata>,
-    /// Settings that this version does not know; kept and given back.
+    /// Settings that this version does not know, kept and returned.
     #[serde(flatten)]
     #[schema(ignore)]
     extras: Extras,
 }
 
-/// Changes to a live stream; what is left out stays. They hold from the next broadcast on, where one runs.
+/// Changes to a live stream. An omitted setting stays as it is. While a broadcast is running, most
+/// changes apply from the next broadcast on.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub(crate) struct UpdateLiveStreamRequest {
-    /// The owner's own note, at most 255 characters; empty clears it.
+    /// Free text of the owner, at most 255 characters. An empty one removes it.
     #[serde(default)]
     #[schema(nullable = false, max_length = 255)]
     passthrough: Option<String>,
-    /// How early viewers get the programme.
+    /// Latency of the programme for viewers.
     #[serde(default)]
     #[schema(nullable = false)]
     latency_mode: Option<LatencyMode>,
-    /// The older way to say `latency_mode: reduced`.
+    /// Older form of `latency_mode: reduced`.
     #[serde(default)]
     #[schema(nullable = false)]
     reduced_latency: Option<bool>,
-    /// The older way to say `latency_mode: low`.
+    /// Older form of `latency_mode: low`.
     #[serde(default)]
     #[schema(nullable = false)]
     low_latency: Option<bool>,
-    /// Seconds an encoder may stay away before the broadcast ends.
+    /// Seconds that an encoder may be absent before the broadcast ends.
     #[serde(default)]
     #[schema(nullable = false, minimum = 0, maximum = 1800)]
     reconnect_window: Option<f64>,
-    /// Show the slate in interruptions of a standard-latency programme too.
+    /// Show the slate during interruptions in standard latency too.
     #[serde(default)]
     #[schema(nullable = false)]
     use_slate_for_standard_latency: Option<bool>,
-    /// The picture shown in interruptions; empty clears it.
+    /// URL of the image that is shown during interruptions. An empty one removes it.
     #[serde(default)]
     #[schema(nullable = false, pattern = "^(https?://[A-Za-z0-9]|$)")]
     reconnect_slate_url: Option<String>,
-    /// Seconds a broadcast may last.
+    /// Longest duration of a broadcast, in seconds.
     #[serde(default, deserialize_with = "whole")]
     #[schema(nullable = false, minimum = 60, maximum = 43200)]
     max_continuous_duration: Option<u32>,
-    /// Changes to the settings of its recordings.
+    /// Changes to the settings of the recordings.
     #[serde(default)]
     #[schema(nullable = false)]
     new_asset_settings: Option<AssetOptionsUpdate>,
-    /// What the owner tells about it.
+    /// Description by the owner.
     #[serde(default)]
     #[schema(nullable = false)]
     meta: Option<LiveStreamMetadata>,
-    /// Settings that this version does not know; kept and given back. A null takes one away.
+    /// Settings that this version does not know, kept and returned. A null removes a setting.
     #[serde(flatten)]
     #[schema(ignore)]
     extras: Extras,
 }
 
 impl CreateLiveStreamRequest {
-    /// The settings asked for, or what is wrong with them.
+    /// Returns the requested [`Settings`], or their errors.
     pub(crate) fn settings(&self) -> Result<Settings, Vec<String>> {
         let mut errors = FieldErrors::default();
         let latency_mode = latency(self.latency_mode, self.low_latency, self.reduced_latency, &mut errors);
@@ -207,7 +208,7 @@ impl CreateLiveStreamRequest {
         errors.into_result().map(|()| settings)
     }
 
-    /// The playback ids asked for; the newest way to ask wins over the older names.
+    /// Returns the requested playback ids. A newer field wins over an older one.
     pub(crate) fn playback_ids(&self) -> Vec<CreatePlaybackIDRequest> {
         if let Some(list) = &self.advanced_playback_policies {
             return list.clone();
@@ -232,7 +233,7 @@ impl CreateLiveStreamRequest {
 }
 
 impl UpdateLiveStreamRequest {
-    /// Takes the changes over into `settings`, or says what is wrong with them.
+    /// Applies the changes to `settings`, or returns their errors.
     pub(crate) fn apply(mut self, settings: &mut Settings) -> Result<(), Vec<String>> {
         let mut errors = FieldErrors::default();
         unchanged(&mut self.extras, &CREATE_ONLY, settings, "", &mut errors);
@@ -243,9 +244,9 @@ impl UpdateLiveStreamRequest {
             settings.latency_mode = mode;
         }
         settings.reconnect_window = self.reconnect_window.or(settings.reconnect_window);
-        // Clients that send back what they were given name the default too: that is no change.
-        let longest = self.max_continuous_duration.filter(|d| *d != settings.max_continuous_duration());
-        settings.max_continuous_duration = longest.or(settings.max_continuous_duration);
+        // Clients send back everything that they received, also a default. That is no change.
+        let max_duration = self.max_continuous_duration.filter(|d| *d != settings.max_continuous_duration());
+        settings.max_continuous_duration = max_duration.or(settings.max_continuous_duration);
         settings.use_slate_for_standard_latency =
             self.use_slate_for_standard_latency.or(settings.use_slate_for_standard_latency);
         replace_or_clear(&mut settings.passthrough, self.passthrough);
@@ -265,20 +266,20 @@ impl UpdateLiveStreamRequest {
     }
 }
 
-/// A whole number, which JSON may also write with a fraction of zero.
+/// Deserializes a whole number, which JSON may also write with a fraction of zero.
 fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     let Some(number) = Option::<f64>::deserialize(from)? else { return Ok(None) };
-    // The conversion saturates, and the range is checked with the other settings.
+    // The conversion saturates, and [`Settings::validate`] checks the range.
     if number.fract() == 0.0 { Ok(Some(number as u32)) } else { Err(D::Error::custom("must be a whole number")) }
 }
 
-fn replace_or_clear(kept: &mut Option<String>, brought: Option<String>) {
-    if let Some(text) = brought {
+fn replace_or_clear(kept: &mut Option<String>, change: Option<String>) {
+    if let Some(text) = change {
         *kept = Some(text).filter(|text| !text.is_empty());
     }
 }
 
-/// The one latency mode that the new and the two older ways to say it agree on.
+/// Returns the latency mode that the field and its two older forms agree on.
 fn latency(
     mode: Option<LatencyMode>,
     low: Option<bool>,
@@ -297,7 +298,7 @@ fn latency(
     };
     match (mode, flags) {
         (Some(mode), Some(flags)) if mode != flags && flags != LatencyMode::Standard => {
-            errors.add("latency_mode", "says otherwise than low_latency or reduced_latency; leave those out");
+            errors.add("latency_mode", "contradicts low_latency or reduced_latency; leave those out");
             None
         }
         _ => mode.or(flags),
@@ -323,7 +324,7 @@ impl Validate for Settings {
         errors.at_most("generated_subtitles", self.generated_subtitles.len(), 1);
         self.generated_subtitles.validate("generated_subtitles", errors);
         if serde_json::to_string(self).map_or(usize::MAX, |json| json.len()) > MAX_SETTINGS {
-            errors.add("settings", "would take more than 32 KiB");
+            errors.add("settings", "must not exceed 32 KiB");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What settings must obey, with messages that name the field and say what is allowed.
+//! Validation of settings, with messages that name the field and the allowed values.
 
 use http::Uri;
 
@@ -11,43 +11,43 @@ use super::{
 pub(crate) const MAX_PASSTHROUGH: usize = 255;
 /// Longest title, in characters.
 const MAX_TITLE: usize = 512;
-/// Longest URL and longest text with no limit of its own, in characters.
+/// Longest URL and longest string without a limit of its own, in characters.
 const MAX_TEXT: usize = 2_048;
-/// Longest list in a request; longer ones are refused.
-const MAX_LIST: usize = 20;
-/// Most errors told at once; the client sees the others after it mended these.
-const MAX_PROBLEMS: usize = 20;
-/// Languages that speech recognition knows.
-const SPOKEN: [&str; 7] = ["en", "en-US", "es", "fr", "de", "pt", "it"];
+/// Longest array in a request; a longer one is refused.
+pub(super) const MAX_LIST: usize = 20;
+/// Most errors in one response. The client sees the others after it has fixed these.
+const MAX_ERRORS: usize = 20;
+/// Languages that speech recognition supports.
+const SPEECH_LANGUAGES: [&str; 7] = ["en", "en-US", "es", "fr", "de", "pt", "it"];
 
-/// What is wrong with a request, a message for each field.
+/// Errors of a request, with a message for each field.
 #[derive(Debug, Default)]
 pub(crate) struct FieldErrors(Vec<String>);
 
 impl FieldErrors {
-    /// The field `at` is wrong in this way.
+    /// Adds an error of the field `at`.
     pub(crate) fn add(&mut self, at: &str, what: &str) {
-        if self.0.len() < MAX_PROBLEMS {
+        if self.0.len() < MAX_ERRORS {
             self.0.push(format!("{at}: {what}"));
         }
     }
 
-    /// A list must not be longer than `most`.
+    /// Adds an error if an array is longer than `most`.
     pub(crate) fn at_most(&mut self, at: &str, len: usize, most: usize) {
         if len > most {
             self.add(at, &format!("must have at most {most} entries"));
         }
     }
 
-    /// The messages, if there are any.
+    /// Returns the messages as an error, if there are any.
     pub(crate) fn into_result(self) -> Result<(), Vec<String>> {
         if self.0.is_empty() { Ok(()) } else { Err(self.0) }
     }
 }
 
-/// A shape that can say what is wrong with it.
+/// A part of a request that can be validated.
 pub(crate) trait Validate {
-    /// Adds what is wrong; `at` is where in the request this is.
+    /// Adds errors to `errors`. `at` is the path of this part in the request, empty for the whole.
     fn validate(&self, at: &str, errors: &mut FieldErrors);
 }
 
@@ -68,25 +68,25 @@ impl<T: Validate> Validate for Vec<T> {
     }
 }
 
-/// A text must have at most `most` characters.
+/// Checks that a string has at most `most` characters.
 pub(crate) fn text(value: Option<&str>, at: &str, most: usize, errors: &mut FieldErrors) {
     if value.is_some_and(|text| text.chars().count() > most) {
         errors.add(at, &format!("must have at most {most} characters"));
     }
 }
 
-/// A language tag must look like one (RFC 5646 §2.1: subtags of up to eight letters and digits).
+/// Checks the form of a language tag (RFC 5646 §2.1: subtags of up to eight letters and digits).
 pub(crate) fn language(code: &str, at: &str, errors: &mut FieldErrors) {
     let mut subtags = code.split('-');
     let primary =
         subtags.next().is_some_and(|t| (2..=8).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphabetic()));
     let rest = subtags.all(|t| (1..=8).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphanumeric()));
     if !(primary && rest && code.len() <= 35) {
-        errors.add(at, "must be a language tag of BCP 47, such as en or pt-BR");
+        errors.add(at, "must be a BCP 47 language tag, such as en or pt-BR");
     }
 }
 
-/// A URL must have one of these schemes and a host.
+/// Checks that a URL has a host and one of these schemes.
 pub(crate) fn url(value: &str, schemes: &[&str], at: &str, errors: &mut FieldErrors) {
     let parsed = if value.len() <= MAX_TEXT { value.parse::<Uri>().ok() } else { None };
     let good = parsed.is_some_and(|uri| {
@@ -116,8 +116,8 @@ impl Validate for CreatePlaybackIDRequest {
             Some(id) if drm && (id.is_empty() || id.chars().count() > MAX_PASSTHROUGH) => {
                 errors.add(&field, "must have 1 to 255 characters");
             }
-            None if drm => errors.add(&field, "is required where policy is drm"),
-            Some(_) if !drm => errors.add(&field, "is only taken where policy is drm"),
+            None if drm => errors.add(&field, "is required if policy is drm"),
+            Some(_) if !drm => errors.add(&field, "is only allowed if policy is drm"),
             _ => {}
         }
     }
@@ -135,8 +135,8 @@ impl Validate for GeneratedSubtitle {
     fn validate(&self, at: &str, errors: &mut FieldErrors) {
         text(self.name.as_deref(), &format!("{at}.name"), MAX_PASSTHROUGH, errors);
         text(self.passthrough.as_deref(), &format!("{at}.passthrough"), MAX_PASSTHROUGH, errors);
-        if !SPOKEN.contains(&self.language_code.as_str()) {
-            errors.add(&format!("{at}.language_code"), &format!("must be one of {}", SPOKEN.join(", ")));
+        if !SPEECH_LANGUAGES.contains(&self.language_code.as_str()) {
+            errors.add(&format!("{at}.language_code"), &format!("must be one of {}", SPEECH_LANGUAGES.join(", ")));
         }
         if let Some(ids) = &self.transcription_vocabulary_ids {
             errors.at_most(&format!("{at}.transcription_vocabulary_ids"), ids.len(), MAX_LIST);
@@ -144,11 +144,11 @@ impl Validate for GeneratedSubtitle {
     }
 }
 
-/// A channel carries one language only.
+/// Checks embedded subtitles. A channel can carry only one language.
 pub(crate) fn embedded(list: &[EmbeddedSubtitle], at: &str, errors: &mut FieldErrors) {
     let taken = |n: usize, s: &EmbeddedSubtitle| list.iter().take(n).any(|o| o.language_channel == s.language_channel);
     if list.iter().enumerate().any(|(n, s)| taken(n, s)) {
-        errors.add(at, "must name each language_channel once at most");
+        errors.add(at, "must name each language_channel at most once");
     }
     list.to_vec().validate(at, errors);
 }
@@ -160,7 +160,10 @@ impl Validate for CreateSimulcastTargetRequest {
         text(self.passthrough.as_deref(), &field("passthrough"), MAX_PASSTHROUGH, errors);
         text(self.stream_key.as_deref(), &field("stream_key"), MAX_TEXT, errors);
         if self.stream_key.is_some() && self.url.starts_with("srt:") {
-            errors.add(&field("stream_key"), "is only taken with rtmp and rtmps; put it into the url of an srt target");
+            errors.add(
+                &field("stream_key"),
+                "is only allowed with rtmp and rtmps; include it in the url of an srt target",
+            );
         }
     }
 }

@@ -1,46 +1,46 @@
-//! What waits to be written, in order: transitions of the lifecycle, and edits.
+//! The queue before the store: transitions of the lifecycle and edits, in order.
 
 use std::collections::{HashSet, VecDeque};
 
 use media::id::LiveStreamId;
 use tokio::sync::oneshot;
 
+use super::Write;
 use crate::error::Error;
 use crate::lifecycle::State;
-use crate::store::Write;
 
-/// Transitions that wait. At the bound those that a later one of the same live stream follows are forgotten: what stays is
-/// where each live stream is.
+/// Most queued transitions. At this bound, the queue discards each transition that a later one of the same live stream
+/// supersedes, so the last state of every live stream remains.
 const MAX_TRANSITIONS: usize = 10_000;
-/// Transitions written together.
-const BATCH: usize = 500;
+/// Most transitions that are written in one transaction.
+const MAX_BATCH: usize = 500;
 
 /// The queue.
-pub(crate) struct Queue {
+pub(super) struct Queue {
     items: VecDeque<(u64, Item)>,
-    /// The number of the newest item.
+    /// Number of the newest item.
     newest: u64,
     edits: usize,
-    /// Transitions at which the next clean-up is due.
+    /// Number of transitions at which [`Queue::push`] discards superseded ones.
     bound: usize,
 }
 
-/// One entry.
-pub(crate) enum Item {
-    /// A live stream is in this state now.
+/// An entry of the [`Queue`].
+pub(super) enum Item {
+    /// The live stream is in this state now.
     Transition(LiveStreamId, State),
-    /// A write that somebody waits for.
+    /// A write that a caller waits for.
     Edit(Write, Ack),
 }
 
-/// Tells whoever waits for an edit how it went.
-pub(crate) type Ack = oneshot::Sender<Result<(), Error>>;
+/// Reports the result of an edit to its caller.
+pub(super) type Ack = oneshot::Sender<Result<(), Error>>;
 
-/// What is written in one go.
-pub(crate) enum Work {
-    /// Transitions, with the number of the last one.
+/// Work that is written in one transaction.
+pub(super) enum Batch {
+    /// Transitions, with the number of the last one for [`Queue::remove_until`].
     States(Vec<(LiveStreamId, State)>, u64),
-    /// An edit; it has left the queue.
+    /// An edit, which has left the queue already.
     Edit(Write, Ack),
 }
 
@@ -51,23 +51,29 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Adds an entry behind all others.
-    pub(crate) fn push(&mut self, item: Item) {
+    /// Appends an item.
+    pub(super) fn push(&mut self, item: Item) {
         match item {
             Item::Edit(..) => self.edits += 1,
-            Item::Transition(..) if self.transitions() >= self.bound => self.forget_what_is_followed(),
+            Item::Transition(..) if self.transitions() >= self.bound => self.discard_superseded(),
             Item::Transition(..) => {}
         }
         self.newest += 1;
         self.items.push_back((self.newest, item));
     }
 
-    /// Transitions that wait.
-    pub(crate) fn transitions(&self) -> usize {
+    /// Returns the number of queued transitions.
+    pub(super) fn transitions(&self) -> usize {
         self.items.len() - self.edits
     }
 
-    fn forget_what_is_followed(&mut self) {
+    /// Returns the number of queued edits.
+    pub(super) fn edits(&self) -> usize {
+        self.edits
+    }
+
+    /// Discards each transition that a later one of the same live stream follows.
+    fn discard_superseded(&mut self) {
         let mut seen = HashSet::new();
         let mut kept: VecDeque<_> = std::mem::take(&mut self.items)
             .into_iter()
@@ -79,16 +85,16 @@ impl Queue {
             .collect();
         kept.make_contiguous().reverse();
         self.items = kept;
-        // With more live streams than that the next clean-up has to be worth its time as well.
+        // With more live streams than the bound, the next pass must discard enough to be worth its time.
         self.bound = MAX_TRANSITIONS.max(2 * self.transitions());
     }
 
-    /// What is to be written next. Transitions stay in the queue until they are.
-    pub(crate) fn next(&mut self) -> Option<Work> {
+    /// Returns the next batch. Its transitions stay in the queue until [`remove_until`](Self::remove_until).
+    pub(super) fn next(&mut self) -> Option<Batch> {
         match self.items.pop_front()? {
             (_, Item::Edit(write, ack)) => {
                 self.edits -= 1;
-                Some(Work::Edit(write, ack))
+                Some(Batch::Edit(write, ack))
             }
             transition => {
                 self.items.push_front(transition);
@@ -100,19 +106,19 @@ impl Queue {
                     }
                     Item::Edit(..) => None,
                 });
-                let states = states.take(BATCH).collect();
-                Some(Work::States(states, last))
+                let states = states.take(MAX_BATCH).collect();
+                Some(Batch::States(states, last))
             }
         }
     }
 
-    /// Forgets what was written, up to this number.
-    pub(crate) fn forget_until(&mut self, last: u64) {
+    /// Removes the items that were written, up to this number.
+    pub(super) fn remove_until(&mut self, last: u64) {
         while self.items.pop_front_if(|(number, _)| *number <= last).is_some() {}
     }
 
-    /// Takes out all edits.
-    pub(crate) fn take_edits(&mut self) -> Vec<Ack> {
+    /// Removes all edits, and returns their acknowledgements.
+    pub(super) fn take_edits(&mut self) -> Vec<Ack> {
         let mut acks = Vec::with_capacity(self.edits);
         let items = std::mem::take(&mut self.items);
         for (number, item) in items {
@@ -123,11 +129,6 @@ impl Queue {
         }
         self.edits = 0;
         acks
-    }
-
-    /// Edits that wait.
-    pub(crate) fn edits(&self) -> usize {
-        self.edits
     }
 }
 
@@ -147,25 +148,25 @@ mod tests {
         Item::Edit(Write::Delete(id.clone()), oneshot::channel().0)
     }
 
-    /// What is next, as text: the live streams of transitions with whether they are enabled, or an edit.
+    /// Returns the next batch as text: the live streams of transitions with `+` if enabled and `-` if not, or an edit.
     fn next(queue: &mut Queue, names: &[&LiveStreamId]) -> String {
         let name = |id| names.iter().position(|known| *known == id).unwrap();
         match queue.next() {
-            Some(Work::States(states, last)) => {
-                queue.forget_until(last);
+            Some(Batch::States(states, last)) => {
+                queue.remove_until(last);
                 states
                     .iter()
                     .map(|(id, state)| format!("{}{}", name(id), if state.enabled { '+' } else { '-' }))
                     .collect()
             }
-            Some(Work::Edit(Write::Delete(id), _)) => format!("edit {}", name(&id)),
-            Some(Work::Edit(..)) => unreachable!(),
+            Some(Batch::Edit(Write::Delete(id), _)) => format!("edit {}", name(&id)),
+            Some(Batch::Edit(..)) => unreachable!(),
             None => String::new(),
         }
     }
 
     #[test]
-    fn everything_is_written_in_order() {
+    fn items_are_written_in_order() {
         let ids = [(); 2].map(|()| LiveStreamId::generate());
         let [a, b] = ids.each_ref();
         let mut queue = queue(100);
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_bound_what_is_followed_is_forgotten() {
+    fn superseded_transitions_are_discarded_at_the_bound() {
         let ids = [(); 3].map(|()| LiveStreamId::generate());
         let [a, b, c] = ids.each_ref();
         let mut queue = queue(4);
@@ -190,17 +191,17 @@ mod tests {
         assert_eq!((queue.transitions(), queue.bound), (3, MAX_TRANSITIONS));
         let order = [(); 4].map(|()| next(&mut queue, &[a, b, c]));
         assert_eq!(order, ["0-", "edit 1", "1-2+", ""]);
-        // One that is written while the queue is cleaned up is not written over by an older one.
+        // A transition that is written while superseded ones are discarded is not overwritten by an older one.
         queue.push(transition(a, true));
-        let Some(Work::States(_, last)) = queue.next() else { unreachable!() };
+        let Some(Batch::States(_, last)) = queue.next() else { unreachable!() };
         queue.push(transition(a, false));
-        queue.forget_what_is_followed();
-        queue.forget_until(last);
+        queue.discard_superseded();
+        queue.remove_until(last);
         assert_eq!(next(&mut queue, &[a, b, c]), "0-");
     }
 
     #[test]
-    fn edits_leave_a_queue_that_is_not_written() {
+    fn taken_edits_leave_the_transitions() {
         let id = LiveStreamId::generate();
         let mut queue = queue(4);
         for item in [transition(&id, true), edit(&id), transition(&id, false), edit(&id)] {

@@ -1,8 +1,8 @@
-//! The writer: the one task that writes to the store, with the queue before it.
+//! The writer: the only task that writes to the store, with a [`Queue`] before it.
 //!
-//! Transitions of the lifecycle are queued, because a broadcast lives from memory and never waits for a disk. They are written
-//! in order, before and after the edits that came between them. An edit waits for its own write, because what was
-//! acknowledged must be durable; while the store is down it is refused at once.
+//! Transitions of the lifecycle are queued, because a broadcast runs from memory and never waits for a disk. They are
+//! written in order, before and after the edits between them. An edit waits for its own write, because an acknowledged
+//! edit must be durable. While the store is down, an edit is refused at once.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,37 +15,37 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::queue::{Ack, Batch, Item, Queue};
+use super::{Store, Write};
 use crate::error::Error;
 use crate::lifecycle::State;
 use crate::secret::Keyring;
-use crate::store::queue::{Ack, Item, Queue, Work};
-use crate::store::{Store, Write};
 
-/// Edits that wait for the disk; more are refused.
+/// Most edits that wait for the disk; further edits are refused.
 const MAX_EDITS: usize = 1_000;
-/// How often the database file is looked for.
-const LOOK: Duration = Duration::from_secs(1);
-/// How often an idle store is tried, so that its failure is known before something has to be written.
-const PROBE: Duration = Duration::from_secs(10);
-/// How often a store that failed is tried.
-const RETRY: Duration = Duration::from_secs(1);
-/// A write that takes longer is a failure of the disk, until it returns.
-const SLOW: Duration = Duration::from_secs(5);
+/// Interval at which the writer checks that the database file exists.
+const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval at which an idle store is probed, so that a failure is known before there is something to write.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+/// Interval at which a failed store is retried.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Time after which a write counts as a failure of the disk, until it returns.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How the store is.
+/// Health of the store.
 #[derive(Clone, Debug, Default)]
 pub struct StoreStatus {
-    /// What is wrong with it; none while it takes writes.
+    /// Description of the current failure; `None` while the store accepts writes.
     pub fault: Option<String>,
-    /// Transitions of live streams that are not written yet.
+    /// Number of transitions of live streams that are not written yet.
     pub queued: usize,
-    /// How often it failed since the start.
+    /// Number of failures since the start.
     pub failures: u64,
-    /// When the fault began.
+    /// Time at which the current failure began.
     since: Option<Instant>,
 }
 
-/// The handle of the writer. Dropped, it lets the task write what is queued and end.
+/// The handle of the writer. When it is dropped, the task writes what is queued and ends.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     closing: CancellationToken,
@@ -53,6 +53,7 @@ pub(crate) struct Writer {
     _guard: DropGuard,
 }
 
+/// State that [`Writer`] and [`WriterTask`] share.
 struct Shared {
     queue: Mutex<Queue>,
     wake: Notify,
@@ -60,7 +61,7 @@ struct Shared {
 }
 
 impl Writer {
-    /// Takes the store over.
+    /// Starts the task, which owns the store from then on.
     pub(crate) fn start(store: Store, keyring: Keyring) -> Self {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
@@ -68,12 +69,12 @@ impl Writer {
             status: watch::Sender::new(StoreStatus::default()),
         });
         let closing = CancellationToken::new();
-        let task = Task { shared: shared.clone(), store, keyring, wrote: Instant::now() };
+        let task = WriterTask { shared: shared.clone(), store, keyring, last_write: Instant::now() };
         let task = tokio::spawn(task.run(closing.clone()));
         Self { shared, closing: closing.clone(), task: Mutex::new(Some(task)), _guard: closing.drop_guard() }
     }
 
-    /// Queues the state that a live stream is in now.
+    /// Queues the new state of a live stream.
     pub(crate) fn transition(&self, id: &LiveStreamId, state: &State) {
         let queue = &mut *self.shared.queue.lock();
         queue.push(Item::Transition(id.clone(), state.clone()));
@@ -82,9 +83,11 @@ impl Writer {
         self.shared.wake.notify_one();
     }
 
-    /// Writes an edit, behind what was queued before it.
+    /// Writes an edit, after everything that was queued before it.
     pub(crate) async fn write(&self, write: Write) -> Result<(), Error> {
-        self.available()?;
+        if let Some(fault) = &self.shared.status.borrow().fault {
+            return Err(Error::Unavailable(fault.clone()));
+        }
         let (ack, written) = oneshot::channel();
         {
             let queue = &mut *self.shared.queue.lock();
@@ -97,74 +100,66 @@ impl Writer {
         written.await.unwrap_or(Err(Error::ShuttingDown))
     }
 
-    /// Refuses while the store is known to fail.
-    pub(crate) fn available(&self) -> Result<(), Error> {
-        match &self.shared.status.borrow().fault {
-            Some(fault) => Err(Error::Unavailable(fault.clone())),
-            None => Ok(()),
-        }
-    }
-
-    /// How the store is.
+    /// Returns the health of the store.
     pub(crate) fn status(&self) -> StoreStatus {
         self.shared.status.borrow().clone()
     }
 
-    /// Waits until no transition is queued any more, or the store fails.
+    /// Waits until no transition is queued, or the store fails.
     pub(crate) async fn settled(&self) {
         let settled = |status: &StoreStatus| status.queued == 0 || status.fault.is_some();
-        // It ends when the writer does, and then there is nothing to wait for.
+        // An error means that the writer has ended, so there is nothing left to wait for.
         let _ = self.shared.status.subscribe().wait_for(settled).await;
     }
 
-    /// Writes what is queued, if the store takes it, and closes the store.
+    /// Writes what is queued, if the store accepts it, and closes the store.
     pub(crate) async fn finish(&self) {
         self.closing.cancel();
         let task = self.task.lock().take();
         if let Some(task) = task {
-            // One that panicked has told of it.
+            // A panic of the task has been reported by the panic hook.
             let _ = task.await;
         }
     }
 }
 
-/// What the task works with.
-struct Task {
+/// The task of the [`Writer`].
+struct WriterTask {
     shared: Arc<Shared>,
     store: Store,
     keyring: Keyring,
-    /// The last write that succeeded.
-    wrote: Instant,
+    /// Time of the last write that succeeded.
+    last_write: Instant,
 }
 
-impl Task {
+impl WriterTask {
     async fn run(mut self, closing: CancellationToken) {
         while !closing.is_cancelled() {
             let down = self.shared.is_down();
             tokio::select! {
                 () = self.shared.wake.notified(), if !down => {}
-                () = tokio::time::sleep(if down { RETRY } else { LOOK }) => {}
+                () = tokio::time::sleep(if down { RETRY_INTERVAL } else { FILE_CHECK_INTERVAL }) => {}
                 () = closing.cancelled() => break,
             }
-            self.turn().await;
+            self.flush().await;
         }
-        // The last attempt, even if it failed a moment ago.
-        self.turn().await;
+        // The last attempt, even if the store failed a moment ago.
+        self.flush().await;
         if let left @ 1.. = self.shared.status.borrow().queued {
-            tracing::warn!(transitions = left, "the store does not have the last transitions of live streams");
+            tracing::warn!(transitions = left, "the last transitions of live streams were not stored");
         }
         self.store.close().await;
     }
 
-    /// Writes all that is queued, or finds out whether something could be written.
-    async fn turn(&mut self) {
+    /// Writes everything that is queued. With an empty queue, checks whether the store still accepts writes.
+    async fn flush(&mut self) {
         let mut idle = true;
         loop {
-            let work = self.shared.queue.lock().next();
-            let done = match work {
-                Some(Work::States(states, last)) => self.write_states(&states, last).await,
-                Some(Work::Edit(write, ack)) => self.write_edit(&write, ack).await,
-                None if idle => self.look().await,
+            let batch = self.shared.queue.lock().next();
+            let done = match batch {
+                Some(Batch::States(states, last)) => self.write_states(&states, last).await,
+                Some(Batch::Edit(write, ack)) => self.write_edit(&write, ack).await,
+                None if idle => self.check().await,
                 None => return,
             };
             match done {
@@ -177,25 +172,25 @@ impl Task {
     }
 
     async fn write_states(&mut self, states: &[(LiveStreamId, State)], last: u64) -> Result<bool, String> {
-        let written = patiently(&self.shared, SLOW, self.store.write_states(states)).await;
+        let written = report_if_slow(&self.shared, WRITE_TIMEOUT, self.store.write_states(states)).await;
         if let Err(error) = written {
             match error.store_fault() {
                 Some(fault) => return Err(fault),
-                // It would fail again and hold up all others.
+                // A retry would fail again and block all other writes.
                 None => tracing::error!(%error, "transitions of live streams could not be stored"),
             }
         }
         let queue = &mut *self.shared.queue.lock();
-        queue.forget_until(last);
+        queue.remove_until(last);
         let queued = queue.transitions();
         self.shared.status.send_modify(|status| status.queued = queued);
         Ok(true)
     }
 
     async fn write_edit(&mut self, write: &Write, ack: Ack) -> Result<bool, String> {
-        let written = patiently(&self.shared, SLOW, self.store.write(write, &self.keyring)).await;
+        let written = report_if_slow(&self.shared, WRITE_TIMEOUT, self.store.write(write, &self.keyring)).await;
         let fault = written.as_ref().err().and_then(Error::store_fault);
-        // Nobody may be waiting any more.
+        // The caller may have stopped waiting.
         let _ = ack.send(match &fault {
             Some(fault) => Err(Error::Unavailable(fault.clone())),
             None => written,
@@ -203,24 +198,24 @@ impl Task {
         fault.map_or(Ok(true), Err)
     }
 
-    /// Tries the store where that is due; gives whether it was.
-    async fn look(&mut self) -> Result<bool, String> {
-        let due = self.shared.is_down() || self.wrote.elapsed() >= PROBE;
-        let looked = async { if due { self.store.probe().await } else { self.store.file().check().await } };
-        match patiently(&self.shared, SLOW, looked).await {
+    /// Probes the store if that is due, and otherwise only checks its file. Returns whether the store was probed.
+    async fn check(&mut self) -> Result<bool, String> {
+        let due = self.shared.is_down() || self.last_write.elapsed() >= PROBE_INTERVAL;
+        let checked = async { if due { self.store.probe().await } else { self.store.file().check().await } };
+        match report_if_slow(&self.shared, WRITE_TIMEOUT, checked).await {
             Ok(()) => Ok(due),
             Err(error) => Err(error.store_fault().unwrap_or_else(|| error.to_string())),
         }
     }
 
     fn succeeded(&mut self) {
-        self.wrote = Instant::now();
+        self.last_write = Instant::now();
         self.shared.recover();
     }
 
     fn failed(&mut self, fault: String) {
         for ack in self.shared.queue.lock().take_edits() {
-            // Nobody may be waiting any more.
+            // The caller may have stopped waiting.
             let _ = ack.send(Err(Error::Unavailable(fault.clone())));
         }
         self.shared.fail(fault);
@@ -232,7 +227,7 @@ impl Shared {
         self.status.borrow().fault.is_some()
     }
 
-    /// Makes a failure known; its beginning is told once.
+    /// Publishes a failure in [`StoreStatus`]. Logs it only when it begins.
     fn fail(&self, reason: String) {
         let mut begins = false;
         self.status.send_modify(|status| {
@@ -243,12 +238,12 @@ impl Shared {
         if begins {
             tracing::error!(
                 reason,
-                "the store fails: live streams go on from memory, changes of settings are refused until it is back"
+                "the store fails: live streams go on from memory, and changes of settings are refused until it is back"
             );
         }
     }
 
-    /// Makes known that the store takes writes, if it did not; told once as well.
+    /// Publishes in [`StoreStatus`] that the store accepts writes. Logs the end of a failure once.
     fn recover(&self) {
         let mut since = None;
         self.status.send_if_modified(|status| {
@@ -258,14 +253,14 @@ impl Shared {
         if let Some(seconds) = since.map(|since| since.elapsed().as_secs()) {
             tracing::info!(
                 seconds,
-                "the store takes writes again: transitions of live streams are written, settings can be changed"
+                "the store takes writes again: transitions of live streams are written, and settings can be changed"
             );
         }
     }
 }
 
-/// Waits for the disk, however long it takes, and makes known that it takes too long.
-async fn patiently<T>(shared: &Shared, limit: Duration, work: impl Future<Output = T>) -> T {
+/// Waits for the disk without a limit, and reports a failure of the store if `work` takes longer than `limit`.
+async fn report_if_slow<T>(shared: &Shared, limit: Duration, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     match timeout(limit, &mut work).await {
         Ok(done) => done,
@@ -281,13 +276,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_disk_that_does_not_answer_is_known_before_it_does() {
+    async fn a_slow_disk_is_reported_before_it_answers() {
         let status = watch::Sender::new(StoreStatus::default());
         let mut seen = status.subscribe();
         let shared = Shared { queue: Mutex::default(), wake: Notify::new(), status };
-        // A write that returns when everyone knows that it does not.
+        // A write that returns only after its slowness was reported.
         let write = async { seen.wait_for(|status| status.fault.is_some()).await.unwrap().fault.clone() };
-        assert_eq!(patiently(&shared, Duration::ZERO, write).await.as_deref(), Some("the disk does not answer"));
+        assert_eq!(report_if_slow(&shared, Duration::ZERO, write).await.as_deref(), Some("the disk does not answer"));
         assert!(shared.is_down());
         shared.recover();
         let status = shared.status.borrow();

@@ -1,5 +1,5 @@
-//! What the tests of the API share: a server in a temporary folder, a stage that writes down, and a client.
-#![allow(dead_code)] // Each test file uses its own part of it.
+//! Helpers of the tests: a server in a temporary folder, an effect handler that records, and a client.
+#![allow(dead_code)] // Each test binary uses only some of the helpers.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tower::ServiceExt;
 pub(crate) const ID: &str = "token-id";
 pub(crate) const SECRET: &str = "token-secret";
 
-/// Hands every effect on, as `live stream id` and effect.
+/// Sends the id of the live stream and the effect of each call to an [`EffectLog`].
 pub(crate) struct Recorder(mpsc::UnboundedSender<(String, Effect)>);
 
 impl Recorder {
@@ -34,11 +34,11 @@ impl EffectHandler for Recorder {
     }
 }
 
-/// What a stage was told.
-pub(crate) struct Told(mpsc::UnboundedReceiver<(String, Effect)>);
+/// Effects that a [`Recorder`] was called with.
+pub(crate) struct EffectLog(mpsc::UnboundedReceiver<(String, Effect)>);
 
-impl Told {
-    /// The next event's name.
+impl EffectLog {
+    /// Waits for the next event and returns its name.
     pub(crate) async fn event(&mut self) -> &'static str {
         loop {
             if let Effect::Event(event) = self.effect().await {
@@ -47,12 +47,12 @@ impl Told {
         }
     }
 
-    /// The next effect.
+    /// Waits for the next effect.
     pub(crate) async fn effect(&mut self) -> Effect {
-        self.0.recv().await.expect("the stage lives").1
+        self.0.recv().await.expect("the recorder is alive").1
     }
 
-    /// The names of all events told so far.
+    /// Returns the names of all events so far.
     pub(crate) fn events(&mut self) -> Vec<&'static str> {
         let mut names = Vec::new();
         while let Ok((_, effect)) = self.0.try_recv() {
@@ -74,10 +74,10 @@ pub(crate) fn config(folder: &Path) -> Config {
     }
 }
 
-pub(crate) async fn open(folder: &Path) -> (Control, Told) {
+pub(crate) async fn open(folder: &Path) -> (Control, EffectLog) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let (control, _) = Control::open(config(folder), Arc::new(Recorder(sender))).await.expect("opens");
-    (control, Told(receiver))
+    (control, EffectLog(receiver))
 }
 
 pub(crate) struct Answer {
@@ -92,7 +92,7 @@ impl Answer {
         &self.body["data"]
     }
 
-    /// The messages of an error, which must have this status and type.
+    /// Returns the messages of an error, which must have this status and type.
     pub(crate) fn error(&self, status: u16, kind: &str) -> String {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         assert_eq!(self.body["error"]["type"], kind);
@@ -129,7 +129,7 @@ impl Client {
         Token { id: ID.to_owned(), secret: SECRET.to_owned() }
     }
 
-    /// Posts with the right token and these fields alone.
+    /// Sends a POST request with the valid token and only these header fields.
     pub(crate) async fn send_as(&self, path: &str, fields: &[(&str, &str)], body: Body) -> Answer {
         let basic = STANDARD.encode(format!("{ID}:{SECRET}"));
         let request = Request::post(path).header(header::AUTHORIZATION, format!("Basic {basic}"));
@@ -137,7 +137,7 @@ impl Client {
         self.send(request.body(body).expect("a request")).await
     }
 
-    /// Asks who it is, from that address.
+    /// Requests `whoami` from an address.
     pub(crate) async fn call_from(&self, token: &Token, address: std::net::IpAddr) -> Answer {
         let basic = STANDARD.encode(format!("{}:{}", token.id, token.secret));
         let request = Request::builder().uri("/system/v1/whoami").extension(control::ClientAddress(address));
@@ -171,7 +171,7 @@ impl Client {
         self.call(Method::DELETE, path, None).await
     }
 
-    /// Creates a live stream with another token.
+    /// Creates a live stream with this token.
     pub(crate) async fn create_as(&self, token: &Token) -> (String, Value) {
         let basic = STANDARD.encode(format!("{}:{}", token.id, token.secret));
         let request = Request::post(STREAMS).header(header::AUTHORIZATION, format!("Basic {basic}"));
@@ -181,7 +181,7 @@ impl Client {
         (data["id"].as_str().expect("an id").to_owned(), data)
     }
 
-    /// Creates a live stream and gives its id and the whole of it.
+    /// Creates a live stream, and returns its id and the whole of it.
     pub(crate) async fn create(&self, body: Value) -> (String, Value) {
         let answer = self.post(STREAMS, body).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
