@@ -5,12 +5,12 @@
 
 mod cmaf;
 pub mod log;
+mod packager;
 pub mod playlist;
-mod segmenter;
 pub mod uri;
 pub mod window;
 
-pub use segmenter::{Config, Packager};
+pub use packager::{Config, Packager};
 
 /// What the packager cannot do. All but [`Error::LongGop`] is about what cannot be written.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ const REMEMBERED: usize = 15;
 
 /// A running median of the distances between frames, in ticks.
 #[derive(Clone, Debug)]
-pub(super) struct Estimate {
+pub(in crate::packager) struct FrameDuration {
     deltas: [i64; REMEMBERED],
     len: usize,
     next: usize,
@@ -15,14 +15,14 @@ pub(super) struct Estimate {
     last: Option<i64>,
 }
 
-impl Estimate {
+impl FrameDuration {
     /// Starts with a guess.
-    pub(super) fn new(guess: i64) -> Self {
+    pub(in crate::packager) fn new(guess: i64) -> Self {
         Self { deltas: [0; REMEMBERED], len: 0, next: 0, value: guess.max(1), last: None }
     }
 
     /// Takes the decode time of the next frame.
-    pub(super) fn frame(&mut self, dts: i64) {
+    pub(in crate::packager) fn frame(&mut self, dts: i64) {
         let Some(delta) = self.last.replace(dts).map(|last| dts.saturating_sub(last)).filter(|d| *d > 0) else {
             return;
         };
@@ -39,12 +39,12 @@ impl Estimate {
     }
 
     /// The timeline broke: the next distance means nothing.
-    pub(super) fn restart(&mut self) {
+    pub(in crate::packager) fn restart(&mut self) {
         self.last = None;
     }
 
     /// The rate of the frames remembered, in frames per thousand seconds; `None` where they are not evenly apart.
-    pub(super) fn steady(&self, scale: Timescale) -> Option<u32> {
+    pub(in crate::packager) fn steady(&self, scale: Timescale) -> Option<u32> {
         let even = |delta: &i64| (delta - self.value).abs() * 4 <= self.value;
         let steady = self.len == REMEMBERED && self.deltas.iter().all(even);
         let sum = self.deltas.iter().sum::<i64>().max(1);
@@ -53,7 +53,7 @@ impl Estimate {
     }
 
     /// How long a frame lasts, most likely.
-    pub(super) fn value(&self) -> i64 {
+    pub(in crate::packager) fn value(&self) -> i64 {
         self.value
     }
 }
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn one_long_gap_changes_nothing() {
-        let mut estimate = Estimate::new(4_000);
+        let mut estimate = FrameDuration::new(4_000);
         assert_eq!(estimate.value(), 4_000);
         let mut dts = 0;
         for delta in [0, 2_970, 3_060, 90_000, 2_970, 3_060, 0, 2_970, 2_970] {

@@ -8,18 +8,14 @@
 //! One rendition leads: it decides the cuts. The others follow, sounds and rungs alike: their frames wait until the
 //! leader has come so far, and are cut where it was. What only one kind of rendition does is in the file of its name.
 
-mod announce;
-mod cuts;
+mod audio;
+mod boundary_planner;
 mod dates;
-mod estimate;
-mod feed;
 mod finish;
-mod gop;
-mod lane;
-mod plan;
-mod run;
-mod rung;
-mod sound;
+mod rendition;
+mod renditions;
+mod targets;
+mod tracks;
 
 use std::collections::VecDeque;
 
@@ -27,13 +23,10 @@ use media::{Access, FaultReport, Frame, Kind, LatencyMode, Metadata, TimeDelta, 
 
 use crate::Error;
 use crate::log::{Event, RenditionId, Targets};
-use cuts::Cuts;
+use boundary_planner::{Boundaries, GopGuard, Period};
 use dates::Dates;
-use feed::Feed;
-use gop::GopGuard;
-use lane::{Lane, Opening, Unit};
-use plan::{Pace, Parts};
-use run::Run;
+use rendition::{RenditionInput, RenditionWriter, SegmentStart};
+use targets::{FrameTiming, PartSizing};
 
 /// Audio that waits for announced video longer than this begins without it. A header came already, so pictures are
 /// likely to follow; a viewer who is shown a programme without pictures will not see them when they come.
@@ -51,7 +44,7 @@ const FIRST_SEGMENT: TimeDelta = TimeDelta::from_millis(950);
 /// Longest first segment: a GOP that is longer is cut in the middle.
 const MAX_FIRST_SEGMENT: TimeDelta = TimeDelta::from_millis(20_300);
 /// No segment is meant to be shorter; a little less, for GOPs of half a second with jitter.
-const SHORTEST_SEGMENT: TimeDelta = TimeDelta::from_millis(450);
+const MIN_SEGMENT: TimeDelta = TimeDelta::from_millis(450);
 /// The first segment is taken as whole with so many frames, whatever their times say.
 const MAX_GATHERED: usize = 10_000;
 /// Reports of faults that are kept until they are polled.
@@ -78,32 +71,32 @@ pub struct Packager {
     config: Config,
     out: Output,
     /// It leads wherever it is there.
-    video: Option<Feed>,
+    video: Option<RenditionInput>,
     /// Sounds and rungs, in the order in which they were announced.
-    followers: Vec<Feed>,
+    dependents: Vec<RenditionInput>,
     targets: Option<Targets>,
     /// How parts are made, where they are offered.
-    parts: Option<Parts>,
+    parts: Option<PartSizing>,
     phase: Phase,
-    run: Run,
-    cuts: Cuts,
-    gop: GopGuard,
+    period: Period,
+    boundaries: Boundaries,
+    gop_guard: GopGuard,
     next_msn: u64,
     /// Where the last run ended in wall time, and where its last segment began: the next run is not dated before that,
     /// whatever its arrival says.
     wall_end: WallTime,
     wall_floor: WallTime,
     /// Moves the programme's timeline by whole seconds, so that it is not negative.
-    shift: Option<TimeDelta>,
+    timestamp_offset: Option<TimeDelta>,
     /// Metadata that was taken.
-    events_told: u32,
+    metadata_count: u32,
     /// Video without a codec header is on its way.
-    expected: Expected,
+    expected: ExpectedVideo,
 }
 
 /// What is known of video whose codec header has not come.
 #[derive(Clone, Copy, Debug, Default)]
-struct Expected {
+struct ExpectedVideo {
     is_expected: bool,
     /// The newest audio when it was first expected.
     since: Option<Timestamp>,
@@ -131,8 +124,8 @@ impl Output {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Slot {
     Video,
-    Sound(usize),
-    Rung(usize),
+    Audio(usize),
+    DependentVideo(usize),
 }
 
 #[derive(Debug)]
@@ -140,7 +133,7 @@ enum Phase {
     /// No run: for the first picture to start with, or audio where there is no video. Remembers the newest video frame.
     Waiting(Option<Timestamp>),
     /// The first segment is not whole; bounded by [`MAX_FIRST_SEGMENT`].
-    Gathering(Vec<(Slot, Unit)>),
+    Gathering(Vec<(Slot, Frame)>),
     Running,
     Ended,
 }
@@ -152,19 +145,19 @@ impl Packager {
             config,
             out: Output::default(),
             video: None,
-            followers: Vec::new(),
+            dependents: Vec::new(),
             targets: None,
             parts: None,
             phase: Phase::Waiting(None),
-            run: Run::default(),
-            cuts: Cuts::default(),
-            gop: GopGuard::default(),
+            period: Period::default(),
+            boundaries: Boundaries::default(),
+            gop_guard: GopGuard::default(),
             next_msn: 0,
             wall_end: WallTime::default(),
             wall_floor: WallTime::default(),
-            shift: None,
-            events_told: 0,
-            expected: Expected::default(),
+            timestamp_offset: None,
+            metadata_count: 0,
+            expected: ExpectedVideo::default(),
         }
     }
 
@@ -184,7 +177,7 @@ impl Packager {
     pub fn add_track(&mut self, track: Track) -> Result<(), Error> {
         match track.kind() {
             Kind::Video => self.add_video(track),
-            Kind::Audio => self.add_sound(track),
+            Kind::Audio => self.add_audio(track),
         }
     }
 
@@ -193,7 +186,7 @@ impl Packager {
     pub fn expect_video(&mut self) {
         self.expected.is_expected = true;
         self.reconsider_audio_only();
-        let newest = self.followers.iter().filter_map(|feed| feed.held.back()).map(|unit| unit.pts).max();
+        let newest = self.dependents.iter().filter_map(|input| input.queued.back()).map(|frame| frame.pts).max();
         if let (Phase::Waiting(newest_video), Some(newest)) = (&mut self.phase, newest) {
             let since = *self.expected.since.get_or_insert(newest);
             *newest_video = (newest - since < MAX_EXPECTED).then_some(newest);
@@ -205,26 +198,25 @@ impl Packager {
     pub fn push(&mut self, frame: Frame, arrival: WallTime) -> Result<(), Error> {
         let Some(slot) = self.slot_of(frame.track) else { return Ok(()) };
         if slot == Slot::Video {
-            self.gop.frame(frame.dts, frame.access)?;
+            self.gop_guard.frame(frame.dts, frame.access)?;
         }
-        let shift = *self.shift.get_or_insert_with(|| {
+        let timestamp_offset = *self.timestamp_offset.get_or_insert_with(|| {
             let behind = (Timestamp::ZERO + EARLIEST - frame.dts).as_millis().max(0);
             TimeDelta::from_secs((behind + 999) / 1_000)
         });
-        let unit =
-            Unit { dts: frame.dts + shift, pts: frame.pts + shift, access: frame.access, payload: frame.payload };
-        let (dts, waits) = (unit.dts, matches!(self.phase, Phase::Waiting(_)));
+        let frame = Frame { dts: frame.dts + timestamp_offset, pts: frame.pts + timestamp_offset, ..frame };
+        let (dts, waits) = (frame.dts, matches!(self.phase, Phase::Waiting(_)));
         if !waits {
             self.note_arrival(slot, dts, arrival);
         }
         match self.phase {
             Phase::Waiting(_) => {
-                self.wait(slot, unit, arrival)?;
+                self.wait_for_start(slot, frame, arrival)?;
                 self.note_arrival(slot, dts, arrival);
                 Ok(())
             }
-            Phase::Gathering(_) => self.gather(slot, unit),
-            Phase::Running => self.run(slot, unit, arrival),
+            Phase::Gathering(_) => self.gather(slot, frame),
+            Phase::Running => self.process(slot, frame, arrival),
             Phase::Ended => Ok(()),
         }
     }
@@ -232,162 +224,163 @@ impl Packager {
     /// Takes metadata: it goes with the pictures of its time in all their renditions, or where there are none with the
     /// first sound. What comes before the first frame is of no use to anyone.
     pub fn metadata(&mut self, metadata: Metadata) {
-        let Some(shift) = self.shift else { return };
-        let metadata = Metadata { pts: metadata.pts + shift, ..metadata };
-        let number = self.events_told;
-        self.events_told = number.wrapping_add(1);
-        if let Some(video) = self.video.as_mut().filter(|feed| feed.lane.active()) {
-            video.lane.tell(number, metadata.clone());
-            let rungs = self.followers.iter_mut().filter(|feed| feed.lane.rendition().is_dependent_video());
-            rungs.for_each(|rung| rung.lane.tell(number, metadata.clone()));
-        } else if let Some(sound) = self.followers.iter_mut().find(|feed| feed.lane.is_sound()) {
-            sound.lane.tell(number, metadata);
+        let Some(timestamp_offset) = self.timestamp_offset else { return };
+        let metadata = Metadata { pts: metadata.pts + timestamp_offset, ..metadata };
+        let number = self.metadata_count;
+        self.metadata_count = number.wrapping_add(1);
+        if let Some(video) = self.video.as_mut().filter(|input| input.writer.is_active()) {
+            video.writer.queue_metadata(number, metadata.clone());
+            let dependents = self.dependents.iter_mut().filter(|input| input.writer.rendition().is_dependent_video());
+            dependents.for_each(|dependent| dependent.writer.queue_metadata(number, metadata.clone()));
+        } else if let Some(audio) = self.dependents.iter_mut().find(|input| input.writer.is_audio()) {
+            audio.writer.queue_metadata(number, metadata);
         }
     }
 
     /// The programme breaks here: all renditions close their segments, and their next ones begin with a discontinuity.
     /// The tracks that are announced next are another contribution's; rungs stay as they were announced.
     pub fn discontinuity(&mut self) -> Result<(), Error> {
-        self.freeze_early()?;
+        self.freeze_targets_early()?;
         if matches!(self.phase, Phase::Running) {
-            self.end_run()?;
+            self.end_period()?;
         }
-        self.gop = GopGuard::default();
-        self.followers.iter_mut().for_each(Feed::release);
+        self.gop_guard = GopGuard::default();
+        self.dependents.iter_mut().for_each(RenditionInput::end_contribution);
         if !matches!(self.phase, Phase::Ended) {
             self.phase = Phase::Waiting(None);
         }
         Ok(())
     }
 
-    fn lanes(&self) -> impl Iterator<Item = &Lane> {
-        self.video.iter().chain(&self.followers).map(|feed| &feed.lane)
+    fn writers(&self) -> impl Iterator<Item = &RenditionWriter> {
+        self.video.iter().chain(&self.dependents).map(|input| &input.writer)
     }
 
-    fn leader(&self) -> Option<&Lane> {
-        self.video.as_ref().map(|feed| &feed.lane)
+    fn reference(&self) -> Option<&RenditionWriter> {
+        self.video.as_ref().map(|input| &input.writer)
     }
 
-    fn wait(&mut self, slot: Slot, unit: Unit, arrival: WallTime) -> Result<(), Error> {
+    fn wait_for_start(&mut self, slot: Slot, frame: Frame, arrival: WallTime) -> Result<(), Error> {
         let Phase::Waiting(newest_video) = &mut self.phase else { return Ok(()) };
         if slot == Slot::Video {
-            *newest_video = Some(unit.dts);
-            if unit.access == Access::Dependent {
+            *newest_video = Some(frame.dts);
+            if frame.access == Access::Dependent {
                 return Ok(());
             }
-            self.begin_run(Kind::Video, unit.dts, unit.pts, arrival);
-            self.forward_held(arrival)?;
-            return self.forward(Slot::Video, unit, arrival);
+            self.begin_period(Kind::Video, frame.dts, frame.pts, arrival);
+            self.forward_queued(arrival)?;
+            return self.forward(Slot::Video, frame, arrival);
         }
-        let (newest_video, newest) = (*newest_video, unit.pts);
-        self.hold(slot, unit);
-        let Slot::Sound(n) = slot else { return Ok(()) };
-        let full = self.followers.get(n).is_some_and(|sound| sound.held.len() > feed::MAX_HELD_FRAMES);
-        while let Some((n, dts, pts)) = sound::oldest_held(&self.followers) {
+        let (newest_video, newest) = (*newest_video, frame.pts);
+        self.queue(slot, frame);
+        let Slot::Audio(n) = slot else { return Ok(()) };
+        let full = self.dependents.get(n).is_some_and(|audio| audio.queued.len() > rendition::MAX_QUEUED_FRAMES);
+        while let Some((n, dts, pts)) = audio::oldest_queued(&self.dependents) {
             let overdue = full || newest - pts > START_HOLD;
             if (self.video.is_some() || self.expected.is_expected) && !overdue {
                 break;
             }
             if overdue && newest_video.is_some_and(|video| video + MAX_APART >= pts) {
                 // Video is alive but between two IDRs: sound without pictures would be the wrong start.
-                self.followers.get_mut(n).map(|sound| sound.held.pop_front());
+                self.dependents.get_mut(n).map(|audio| audio.queued.pop_front());
                 continue;
             }
-            self.begin_run(Kind::Audio, dts, pts, arrival.shifted(pts - newest));
-            return self.forward_held(arrival);
+            self.begin_period(Kind::Audio, dts, pts, arrival.shifted(pts - newest));
+            return self.forward_queued(arrival);
         }
         Ok(())
     }
 
     /// Hands a frame to the phase that follows waiting.
-    fn forward(&mut self, slot: Slot, unit: Unit, arrival: WallTime) -> Result<(), Error> {
+    fn forward(&mut self, slot: Slot, frame: Frame, arrival: WallTime) -> Result<(), Error> {
         match self.phase {
-            Phase::Gathering(_) => self.gather(slot, unit),
-            _ => self.run(slot, unit, arrival),
+            Phase::Gathering(_) => self.gather(slot, frame),
+            _ => self.process(slot, frame, arrival),
         }
     }
 
     /// Hands all that waited to the phase that follows, in the order of its times.
-    fn forward_held(&mut self, arrival: WallTime) -> Result<(), Error> {
-        let mut held: Vec<(Slot, Unit)> = Vec::new();
-        for (n, feed) in self.followers.iter_mut().enumerate() {
-            let slot = feed.slot(n);
-            held.extend(feed.held.drain(..).map(|unit| (slot, unit)));
+    fn forward_queued(&mut self, arrival: WallTime) -> Result<(), Error> {
+        let mut queued: Vec<(Slot, Frame)> = Vec::new();
+        for (n, input) in self.dependents.iter_mut().enumerate() {
+            let slot = input.slot(n);
+            queued.extend(input.queued.drain(..).map(|frame| (slot, frame)));
         }
-        held.sort_by_key(|(slot, unit)| if matches!(slot, Slot::Sound(_)) { unit.pts } else { unit.dts });
-        held.into_iter().try_for_each(|(slot, unit)| self.forward(slot, unit, arrival))
+        queued.sort_by_key(|(slot, frame)| if matches!(slot, Slot::Audio(_)) { frame.pts } else { frame.dts });
+        queued.into_iter().try_for_each(|(slot, frame)| self.forward(slot, frame, arrival))
     }
 
-    fn begin_run(&mut self, leader: Kind, dts: Timestamp, pts: Timestamp, wall: WallTime) {
+    fn begin_period(&mut self, reference_kind: Kind, dts: Timestamp, pts: Timestamp, wall: WallTime) {
         let first = self.targets.is_none();
-        self.expected = Expected::default();
+        self.expected = ExpectedVideo::default();
         // A programme that ran ahead of the clock is dated by the clock again.
         let ahead = self.wall_end.since(wall) > dates::TOLERANCE;
         let wall = wall.max(if ahead { self.wall_floor } else { self.wall_end });
         self.begin_dates(self.next_msn);
-        self.run = Run::new(leader, dts, pts, wall, self.next_msn, first);
-        self.cuts = Cuts::new(self.next_msn, pts, !first);
-        let opening = Opening { msn: self.next_msn, at: pts, discontinuity: !first };
-        for feed in self.video.iter_mut().chain(&mut self.followers) {
-            let leads = leader == Kind::Video && feed.lane.rendition() == RenditionId::VIDEO;
-            if leads || feed.lane.announced() {
-                feed.lane.begin_run(opening, (wall, pts), pts - dts);
+        self.period = Period::new(reference_kind, dts, pts, wall, self.next_msn, first);
+        self.boundaries = Boundaries::new(self.next_msn, pts, !first);
+        let start = SegmentStart { msn: self.next_msn, at: pts, discontinuity: !first };
+        for input in self.video.iter_mut().chain(&mut self.dependents) {
+            let leads = reference_kind == Kind::Video && input.writer.rendition() == RenditionId::VIDEO;
+            if leads || input.writer.is_announced() {
+                input.writer.begin_period(start, (wall, pts), pts - dts);
             }
         }
         self.phase = if first { Phase::Gathering(Vec::new()) } else { Phase::Running };
     }
 
-    fn gather(&mut self, slot: Slot, unit: Unit) -> Result<(), Error> {
-        self.run.notice(slot, &unit);
+    fn gather(&mut self, slot: Slot, frame: Frame) -> Result<(), Error> {
+        self.period.note(slot, &frame);
         let stalls = self.video_stalls();
-        let Phase::Gathering(units) = &mut self.phase else { return Ok(()) };
-        let elapsed = unit.pts - self.run.start_pts;
-        let whole = match (self.run.leader, slot) {
-            (_, Slot::Rung(_)) => false,
+        let Phase::Gathering(frames) = &mut self.phase else { return Ok(()) };
+        let elapsed = frame.pts - self.period.start_pts;
+        let whole = match (self.period.reference_kind, slot) {
+            (_, Slot::DependentVideo(_)) => false,
             (Kind::Audio, _) => elapsed >= FIRST_AUDIO_SEGMENT,
             (Kind::Video, Slot::Video) => {
-                let entry = unit.access != Access::Dependent;
-                let followed = units.iter().any(|(slot, _)| *slot == Slot::Video);
+                let entry = frame.access != Access::Dependent;
+                let followed = frames.iter().any(|(slot, _)| *slot == Slot::Video);
                 (entry && followed && elapsed >= FIRST_SEGMENT) || elapsed >= MAX_FIRST_SEGMENT
             }
-            (Kind::Video, Slot::Sound(_)) => stalls,
+            (Kind::Video, Slot::Audio(_)) => stalls,
         };
-        units.push((slot, unit));
-        if whole || units.len() >= MAX_GATHERED { self.freeze() } else { Ok(()) }
+        frames.push((slot, frame));
+        if whole || frames.len() >= MAX_GATHERED { self.freeze_targets() } else { Ok(()) }
     }
 
     /// Freezes the durations with what there is, where the first segment cannot be awaited.
-    fn freeze_early(&mut self) -> Result<(), Error> {
-        if matches!(self.phase, Phase::Gathering(_)) { self.freeze() } else { Ok(()) }
+    fn freeze_targets_early(&mut self) -> Result<(), Error> {
+        if matches!(self.phase, Phase::Gathering(_)) { self.freeze_targets() } else { Ok(()) }
     }
 
-    fn freeze(&mut self) -> Result<(), Error> {
-        let Phase::Gathering(units) = std::mem::replace(&mut self.phase, Phase::Running) else { return Ok(()) };
-        let of = |wanted| units.iter().filter(move |(slot, _)| *slot == wanted).map(|(_, unit)| unit);
+    fn freeze_targets(&mut self) -> Result<(), Error> {
+        let Phase::Gathering(frames) = std::mem::replace(&mut self.phase, Phase::Running) else { return Ok(()) };
+        let of = |wanted| frames.iter().filter(move |(slot, _)| *slot == wanted).map(|(_, frame)| frame);
         let mut keys = of(Slot::Video).filter(|u| u.access != Access::Dependent).map(|u| u.pts);
         let gop = match (keys.next(), keys.next()) {
             (Some(first), Some(second)) => second - first,
             (Some(first), None) => of(Slot::Video).map(|u| u.pts - first).max().unwrap_or_default(),
-            _ => plan::segment_target(self.config.mode),
+            _ => targets::segment_target(self.config.mode),
         };
-        let mut paces: Vec<Pace> = Vec::new();
-        let video = self.video.iter_mut().map(|feed| (Slot::Video, feed));
-        let followers = self.followers.iter_mut().enumerate().map(|(n, feed)| (feed.slot(n), feed));
-        for (slot, feed) in video.chain(followers) {
-            paces.extend(feed.learn_pace(of(slot), paces.first().copied()));
+        let mut timings: Vec<FrameTiming> = Vec::new();
+        let video = self.video.iter_mut().map(|input| (Slot::Video, input));
+        let dependents = self.dependents.iter_mut().enumerate().map(|(n, input)| (input.slot(n), input));
+        for (slot, input) in video.chain(dependents) {
+            timings.extend(input.learn_timing(of(slot), timings.first().copied()));
         }
-        let (targets, parts) = plan::targets(self.config, gop, &paces);
+        let (targets, parts) = targets::targets(self.config, gop, &timings);
         (self.targets, self.parts) = (Some(targets), parts);
         self.out.events.push_back(Event::Targets(targets));
-        for feed in self.video.iter_mut().chain(&mut self.followers) {
-            feed.lane.set_parts(parts);
-            if feed.lane.rendition().is_dependent_video() && feed.bound && self.run.leader == Kind::Video {
+        for input in self.video.iter_mut().chain(&mut self.dependents) {
+            input.writer.set_parts(parts);
+            if input.writer.rendition().is_dependent_video() && input.bound && self.period.reference_kind == Kind::Video
+            {
                 // It is known of from the start, so that the first multivariant playlist can wait for it.
-                feed.lane.announce(&mut self.out);
+                input.writer.announce(&mut self.out);
             }
         }
         self.date_first();
-        let wall = self.run.wall;
-        units.into_iter().try_for_each(|(slot, unit)| self.run(slot, unit, wall))
+        let wall = self.period.wall;
+        frames.into_iter().try_for_each(|(slot, frame)| self.process(slot, frame, wall))
     }
 }

@@ -5,27 +5,27 @@ use media::{Access, TimeDelta, Timestamp};
 use crate::Error;
 
 /// The longest GOP that is carried; the rest is jitter of clocks.
-const LONGEST: TimeDelta = TimeDelta::from_millis(20_500);
+const MAX_GOP: TimeDelta = TimeDelta::from_millis(20_500);
 /// A pause of the pictures counts as no more than this: it says nothing of how often an encoder makes key frames.
 const MAX_STEP: TimeDelta = TimeDelta::from_secs(1);
 
 /// How long the GOP at hand lasts by now; before the first key frame, how long there was none.
 #[derive(Debug, Default)]
-pub(super) struct GopGuard {
+pub(in crate::packager) struct GopGuard {
     last: Option<Timestamp>,
     length: TimeDelta,
 }
 
 impl GopGuard {
     /// Takes the next picture.
-    pub(super) fn frame(&mut self, dts: Timestamp, access: Access) -> Result<(), Error> {
+    pub(in crate::packager) fn frame(&mut self, dts: Timestamp, access: Access) -> Result<(), Error> {
         let step = self.last.replace(dts).map_or(TimeDelta::ZERO, |last| dts - last);
         if access != Access::Dependent {
             self.length = TimeDelta::ZERO;
             return Ok(());
         }
         self.length += step.clamp(TimeDelta::ZERO, MAX_STEP);
-        if self.length > LONGEST { Err(Error::LongGop { secs: LONGEST.as_millis() / 1_000 }) } else { Ok(()) }
+        if self.length > MAX_GOP { Err(Error::LongGop { secs: MAX_GOP.as_millis() / 1_000 }) } else { Ok(()) }
     }
 }
 

@@ -6,30 +6,30 @@
 //! a rung: players are to take another one.
 
 use bytes::Bytes;
-use media::{Access, Fault, Timestamp};
+use media::{Access, Fault, Frame, Timestamp};
 
-use super::{Lane, Pending, Unit, VIDEO_GAP};
+use super::{PendingSample, RenditionWriter, VIDEO_GAP};
 use crate::Error;
 use crate::cmaf::{self, Sample};
 use crate::log::RenditionId;
-use crate::segmenter::Output;
+use crate::packager::Output;
 
 /// What is published where there is nothing new.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Nothing {
+pub(super) enum Fill {
     /// Parts without frames.
     Gap,
     /// The newest key frame again, if it may stand.
-    Still,
+    FreezeFrame,
     /// The last frame, shown on.
-    Last,
+    LastFrame,
 }
 
 /// The picture that can be shown again.
 #[derive(Debug, Default)]
-pub(super) struct Still {
+pub(super) struct FreezeFrame {
     /// None where the newest key frame is no IDR: what follows it in the stream needs what was before it.
-    picture: Option<Bytes>,
+    frame: Option<Bytes>,
     /// It is shown: pictures that depend on others cannot be decoded.
     stands: bool,
     /// A segment ended that no picture came for, and none has since.
@@ -38,63 +38,63 @@ pub(super) struct Still {
     from: i64,
 }
 
-impl Still {
+impl FreezeFrame {
     pub(super) fn not_before(&mut self, at: i64) {
         self.from = at;
     }
 }
 
-impl Lane {
+impl RenditionWriter {
     /// True while a picture stands because no others come.
-    pub(in crate::segmenter) fn stands(&self) -> bool {
-        self.still.stands
+    pub(in crate::packager) fn repeats_key_frame(&self) -> bool {
+        self.freeze_frame.stands
     }
 
     /// True if there is a picture that may stand in parts of its own.
-    pub(in crate::segmenter) fn can_stand(&self) -> bool {
-        self.rule.is_some() && self.still.picture.is_some()
+    pub(in crate::packager) fn can_repeat_key_frame(&self) -> bool {
+        self.part_rule.is_some() && self.freeze_frame.frame.is_some()
     }
 
     /// Takes a key frame as the picture to show where others stay away.
-    pub(super) fn keep_still(&mut self, unit: &Unit) {
-        let stands = self.rendition == RenditionId::VIDEO && unit.access == Access::Independent;
-        self.still.picture = stands.then(|| unit.payload.clone());
-        self.still.stands = false;
+    pub(super) fn keep_freeze_frame(&mut self, frame: &Frame) {
+        let stands = self.rendition == RenditionId::VIDEO && frame.access == Access::Independent;
+        self.freeze_frame.frame = stands.then(|| frame.payload.clone());
+        self.freeze_frame.stands = false;
     }
 
     /// A picture came that is shown.
-    pub(super) fn resumed(&mut self) {
-        self.still.missed = false;
+    pub(super) fn note_frame(&mut self) {
+        self.freeze_frame.missed = false;
     }
 
     /// A cut is made that no picture has come for.
-    pub(in crate::segmenter) fn miss_a_cut(&mut self) {
-        self.still.missed = true;
+    pub(in crate::packager) fn note_missed_boundary(&mut self) {
+        self.freeze_frame.missed = true;
     }
 
     /// What fills a hole: no still where pictures are merely long in coming, for what they need is there.
-    pub(super) fn in_a_hole(&self) -> Nothing {
-        if self.can_hold_last() {
-            Nothing::Last
-        } else if self.still.stands || self.still.missed {
-            Nothing::Still
+    pub(super) fn fill_kind(&self) -> Fill {
+        if self.can_extend_last_frame() {
+            Fill::LastFrame
+        } else if self.freeze_frame.stands || self.freeze_frame.missed {
+            Fill::FreezeFrame
         } else {
-            Nothing::Gap
+            Fill::Gap
         }
     }
 
     /// A hole of pictures longer than this is filled; over a shorter one the picture before it stands.
-    pub(super) fn least_hole(&self) -> i64 {
-        if self.still.stands { 0 } else { self.scale.delta_ticks(VIDEO_GAP) }
+    pub(super) fn min_gap(&self) -> i64 {
+        if self.freeze_frame.stands { 0 } else { self.scale.delta_ticks(VIDEO_GAP) }
     }
 
     /// No picture comes while the others have come to `until`, on the presentation timeline: the last one lasts until its
     /// part is full, and then the newest key frame stands, in full parts. Nothing to be done where parts are not offered:
     /// the next cut does it.
-    pub(in crate::segmenter) fn stand(&mut self, until: Timestamp, out: &mut Output) -> Result<(), Error> {
-        let Some(rule) = self.rule.filter(|_| self.still.picture.is_some()) else { return Ok(()) };
-        let step = self.scale_floor(rule.parts.grid.unwrap_or(rule.parts.longest)).max(1);
-        let until = self.scale.ticks(self.decoded(until));
+    pub(in crate::packager) fn repeat_key_frame(&mut self, until: Timestamp, out: &mut Output) -> Result<(), Error> {
+        let Some(rule) = self.part_rule.filter(|_| self.freeze_frame.frame.is_some()) else { return Ok(()) };
+        let step = self.floor_ticks(rule.parts.grid.unwrap_or(rule.parts.target)).max(1);
+        let until = self.scale.ticks(self.to_decode_time(until));
         if let Some(first) = self.pending.first() {
             let end = first.start + step;
             if end > until {
@@ -102,18 +102,18 @@ impl Lane {
             }
             self.close_part(end, out)?;
         }
-        self.fill_whole(step, until, Nothing::Still, out)
+        self.fill_full_parts(step, until, Fill::FreezeFrame, out)
     }
 
     /// Publishes parts of length `step` with nothing new as far as `until`.
-    pub(super) fn fill_whole(
+    pub(super) fn fill_full_parts(
         &mut self,
         step: i64,
         until: i64,
-        nothing: Nothing,
+        nothing: Fill,
         out: &mut Output,
     ) -> Result<(), Error> {
-        let clock = *self.clock.get_or_insert(self.scale.ticks(self.segment.at));
+        let clock = *self.clock.get_or_insert(self.scale.ticks(self.segment_start.at));
         for n in 1..=(until - clock).max(0) / step {
             self.fill(clock + n * step, nothing, out)?;
         }
@@ -121,46 +121,46 @@ impl Lane {
     }
 
     /// Fills the hole in front of a key frame that is decoded at `dts`. What is too short for a part is one with the picture.
-    pub(super) fn fill_to(&mut self, dts: i64, out: &mut Output) -> Result<(), Error> {
-        let Some(payload) = self.still.picture.clone() else { return self.fill(dts, Nothing::Gap, out) };
-        self.stand(self.shown(self.scale.timestamp(dts)), out)?;
+    pub(super) fn fill_before_key_frame(&mut self, dts: i64, out: &mut Output) -> Result<(), Error> {
+        let Some(payload) = self.freeze_frame.frame.clone() else { return self.fill(dts, Fill::Gap, out) };
+        self.repeat_key_frame(self.to_presentation_time(self.scale.timestamp(dts)), out)?;
         let start = self.clock.unwrap_or(dts);
         if start < dts {
-            let (pts, access) = (self.still_pts(start), Access::Independent);
-            self.pending.push(Pending { start, lasts: 0, dts: start, pts, access, payload });
+            let (pts, access) = (self.freeze_frame_pts(start), Access::Independent);
+            self.pending.push(PendingSample { start, lasts: 0, dts: start, pts, access, payload });
         }
-        (self.still.stands, self.afresh) = (true, true);
+        (self.freeze_frame.stands, self.needs_key_frame) = (true, true);
         Ok(())
     }
 
     /// Publishes parts with nothing new up to `until`.
-    pub(super) fn fill(&mut self, until: i64, nothing: Nothing, out: &mut Output) -> Result<(), Error> {
-        let longest = self.rule.map_or(i64::from(u32::MAX), |rule| self.scale_floor(rule.parts.longest));
+    pub(super) fn fill(&mut self, until: i64, nothing: Fill, out: &mut Output) -> Result<(), Error> {
+        let longest = self.part_rule.map_or(i64::from(u32::MAX), |rule| self.floor_ticks(rule.parts.target));
         let mut clock = self.clock.unwrap_or(until);
         while clock < until {
             let end = until.min(clock.saturating_add(longest.max(1)));
             let nothing = match nothing {
-                Nothing::Last if self.can_replay_within(end - clock) => {
-                    self.replay(end, out)?;
+                Fill::LastFrame if self.can_repeat_gop_within(end - clock) => {
+                    self.repeat_gop(end, out)?;
                     clock = end;
                     continue;
                 }
-                Nothing::Last => Nothing::Still,
+                Fill::LastFrame => Fill::FreezeFrame,
                 other => other,
             };
             self.sequence = self.sequence.wrapping_add(1);
             let (tfdt, duration) = (u64::try_from(clock).unwrap_or(0), u32::try_from(end - clock).unwrap_or(u32::MAX));
-            if let Some(payload) = self.still.picture.clone().filter(|_| nothing == Nothing::Still) {
-                if !self.still.stands {
+            if let Some(payload) = self.freeze_frame.frame.clone().filter(|_| nothing == Fill::FreezeFrame) {
+                if !self.freeze_frame.stands {
                     self.report(Fault::MissingMedia, out);
                 }
-                let pts = self.still_pts(clock);
+                let pts = self.freeze_frame_pts(clock);
                 let cts = (pts - clock).clamp(i32::MIN.into(), i32::MAX.into()) as i32;
-                let events = self.due_events(pts + (end - clock))?;
+                let events = self.take_due_metadata(pts + (end - clock))?;
                 let sample = Sample { duration, cts, access: Access::Independent, payload };
                 let data = cmaf::fragment(self.sequence, tfdt, &[sample], false, &events)?;
                 self.publish(clock, end, 1, true, data, out);
-                (self.still.stands, self.afresh) = (true, true);
+                (self.freeze_frame.stands, self.needs_key_frame) = (true, true);
             } else {
                 let data = cmaf::gap(self.sequence, tfdt, duration)?;
                 self.publish(clock, end, 0, false, data, out);
@@ -171,12 +171,16 @@ impl Lane {
     }
 
     /// As [`Self::least_hole`], at the end of a segment, where the last picture can be shown on in a short part.
-    pub(super) fn least_hole_at_end(&self) -> i64 {
-        if self.rule.is_some() && self.can_hold_last() { self.longest_part() / 4 } else { self.least_hole() }
+    pub(super) fn min_gap_at_end(&self) -> i64 {
+        if self.part_rule.is_some() && self.can_extend_last_frame() {
+            self.max_part_ticks() / 4
+        } else {
+            self.min_gap()
+        }
     }
 
     /// When the still is shown that is decoded at `dts`: behind the pictures before it.
-    fn still_pts(&self, dts: i64) -> i64 {
-        (dts + self.scale.delta_ticks(self.reorder)).max(self.still.from)
+    fn freeze_frame_pts(&self, dts: i64) -> i64 {
+        (dts + self.scale.delta_ticks(self.reorder_delay)).max(self.freeze_frame.from)
     }
 }

@@ -41,7 +41,7 @@ impl Dates {
         self.corrections.push_back((msn, correction));
     }
 
-    fn newest(&self) -> Option<u64> {
+    fn newest_msn(&self) -> Option<u64> {
         self.corrections.back().map(|(from, _)| *from)
     }
 }
@@ -50,14 +50,14 @@ impl Packager {
     /// Takes note of when a frame of the reference rendition arrives.
     pub(super) fn note_arrival(&mut self, slot: Slot, dts: Timestamp, arrival: WallTime) {
         let leads = match slot {
-            Slot::Video => self.run.leader == Kind::Video,
+            Slot::Video => self.period.reference_kind == Kind::Video,
             // Audio tells as well where video stays away.
-            Slot::Sound(_) => self.run.leader == Kind::Audio || self.video_stalls(),
-            Slot::Rung(_) => false,
+            Slot::Audio(_) => self.period.reference_kind == Kind::Audio || self.video_stalls(),
+            Slot::DependentVideo(_) => false,
         };
         if leads {
-            let shown = dts + (self.run.start_pts - self.run.start_dts);
-            self.run.delay.note(shown, arrival.since(WallTime::default()));
+            let shown = dts + (self.period.start_pts - self.period.start_dts);
+            self.period.delay.note(shown, arrival.since(WallTime::default()));
         }
     }
 
@@ -69,17 +69,18 @@ impl Packager {
     /// Dates the first segment of the broadcast, of which nothing was published yet.
     pub(super) fn date_first(&mut self) {
         if let Some(error) = self.date_error() {
-            self.out.dates.correct(self.run.first_msn, error);
+            self.out.dates.correct(self.period.first_msn, error);
         }
     }
 
     /// Dates the newest segment, if it has just begun.
     pub(super) fn date_newest(&mut self) {
-        let msn = self.cuts.newest();
-        if self.out.dates.newest().is_none_or(|dated| dated >= msn) {
+        let msn = self.boundaries.newest_msn();
+        if self.out.dates.newest_msn().is_none_or(|dated| dated >= msn) {
             return;
         }
-        let (before, length) = (self.out.dates.of(msn), self.cuts.start() - self.cuts.previous_start());
+        let (before, length) =
+            (self.out.dates.of(msn), self.boundaries.newest_start_time() - self.boundaries.previous_start());
         let error = self.date_error().map_or(TimeDelta::ZERO, |wanted| wanted - before);
         let step = if error.abs() < TOLERANCE { TimeDelta::ZERO } else { error.min(MAX_LATER).max(MIN_APART - length) };
         self.out.dates.correct(msn, before + step);
@@ -87,12 +88,12 @@ impl Packager {
 
     /// The date of what is presented at `at`, in the newest segment.
     pub(super) fn date_of(&self, at: Timestamp) -> WallTime {
-        self.run.wall.shifted(at - self.run.start_pts + self.out.dates.of(self.cuts.newest()))
+        self.period.wall.shifted(at - self.period.start_pts + self.out.dates.of(self.boundaries.newest_msn()))
     }
 
     /// How much later than the run says its frames were there, had none been held up; negative if it says too late.
     fn date_error(&self) -> Option<TimeDelta> {
-        let least = self.run.delay.least()?;
-        Some(least + (self.run.start_pts - Timestamp::ZERO) - self.run.wall.since(WallTime::default()))
+        let least = self.period.delay.least()?;
+        Some(least + (self.period.start_pts - Timestamp::ZERO) - self.period.wall.since(WallTime::default()))
     }
 }
