@@ -7,11 +7,11 @@
 //! /{PLAYBACK_ID}/{BROADCAST_ID}/video-17.m4s            segment 17
 //! /{PLAYBACK_ID}/{BROADCAST_ID}/video-17.3.m4s          part 3 of segment 17
 //! /{PLAYBACK_ID}/{BROADCAST_ID}/audio2.m3u8             media playlist of the second audio rendition
-//! /{PLAYBACK_ID}/{BROADCAST_ID}/video2.m3u8             media playlist of the first rung, the second video rendition
+//! /{PLAYBACK_ID}/{BROADCAST_ID}/video2.m3u8             media playlist of the first dependent rendition
 //! ```
 //!
-//! Every resource has exactly one path, so that a cache never holds it twice: numbers with a sign or leading zeros are
-//! no paths at all.
+//! Every resource has exactly one path, so that a cache never stores it twice: numbers with a sign or leading zeros are
+//! not accepted.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -20,10 +20,10 @@ use media::id::{BroadcastId, PlaybackId};
 
 use crate::log::RenditionId;
 
-/// A path that names something.
+/// A path of a broadcast or a live stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Route {
-    /// The multivariant playlist of whatever the live stream shows now.
+    /// The multivariant playlist of the live stream's current broadcast.
     Multivariant(PlaybackId),
     /// A file of one broadcast.
     File(PlaybackId, BroadcastId, File),
@@ -97,17 +97,17 @@ impl fmt::Display for File {
     }
 }
 
-/// The query that child URIs carry on, so that no cookie is needed. It is written with its `?`, or not at all.
+/// The query that child URIs carry on, so that no cookie is needed. Displayed with its `?`; nothing if it is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Query<'a> {
-    /// False for a viewer who asked for the programme without parts (`low_latency=false`).
+    /// False for a viewer who asked for playlists without parts (`low_latency=false`).
     pub low_latency: bool,
-    /// What else goes along, already in `name=value&…` form: a token. Empty for nothing.
+    /// Further parameters, already in `name=value&…` form: a token. Empty if there are none.
     pub extra: &'a str,
 }
 
 impl Query<'_> {
-    /// The query of media, which is the same with and without parts: so caches keep it once.
+    /// The query for media files, which are the same with and without parts, so that caches store them once.
     pub fn for_media(self) -> Self {
         Self { low_latency: true, ..self }
     }
@@ -128,7 +128,7 @@ impl fmt::Display for Query<'_> {
             f.write_str(if self.low_latency { "?" } else { "&" })?;
         }
         for byte in self.extra.bytes() {
-            // Anything else could end the quoted string or the line it stands in.
+            // Any other byte could end the quoted string or the line around it.
             if byte.is_ascii_alphanumeric() || b"-._~%=&+:@/!*,;()".contains(&byte) {
                 write!(f, "{}", char::from(byte))?;
             } else {
@@ -139,8 +139,8 @@ impl fmt::Display for Query<'_> {
     }
 }
 
-/// Video renditions are counted from 1, the leader first; rungs have these numbers.
-const RUNG_NAMES: RangeInclusive<u32> = 2..=RenditionId::MAX_DEPENDENT_VIDEO + 1;
+/// Video renditions are counted from 1, the reference rendition first. Dependent renditions have these numbers.
+const DEPENDENT_NUMBERS: RangeInclusive<u32> = 2..=RenditionId::MAX_DEPENDENT_VIDEO + 1;
 
 struct Name(RenditionId);
 
@@ -151,7 +151,7 @@ impl fmt::Display for Name {
             RenditionId::AUDIO => f.write_str("audio"),
             RenditionId(n) if self.0.is_audio() => write!(f, "audio{n}"),
             RenditionId(n) => {
-                match RUNG_NAMES.zip(0..).find(|(_, rung)| RenditionId::dependent_video(*rung) == Some(self.0)) {
+                match DEPENDENT_NUMBERS.zip(0..).find(|(_, n)| RenditionId::dependent_video(*n) == Some(self.0)) {
                     Some((number, _)) => write!(f, "video{number}"),
                     None => write!(f, "rendition{n}"),
                 }
@@ -167,7 +167,7 @@ fn parse_rendition(name: &str) -> Option<RenditionId> {
         other => {
             if let Some(number) = other.strip_prefix("video") {
                 let number = u32::try_from(parse_number(number)?).ok()?;
-                return RenditionId::dependent_video(number.checked_sub(*RUNG_NAMES.start())?);
+                return RenditionId::dependent_video(number.checked_sub(*DEPENDENT_NUMBERS.start())?);
             }
             let audio = other.strip_prefix("audio");
             let number = parse_number(audio.or_else(|| other.strip_prefix("rendition"))?)?;
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_route_comes_back() {
+    fn every_route_is_parsed_from_its_text() {
         let (playback, broadcast) = (PlaybackId::generate(), BroadcastId::generate());
         let file = |file| Route::File(playback.clone(), broadcast.clone(), file);
         for route in [
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings_are_no_paths() {
+    fn other_spellings_are_not_accepted() {
         for path in [
             "",
             "/",
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_cannot_break_out() {
+    fn a_query_cannot_end_its_line() {
         assert_eq!(Query::default().to_string(), "");
         let query = Query { low_latency: false, extra: "token=a.b-c" };
         assert_eq!(query.to_string(), "?low_latency=false&token=a.b-c");

@@ -1,4 +1,4 @@
-//! Sample entries: how a track is coded (ISO/IEC 14496-12 §8.5.2), one kind for each codec.
+//! Sample entries: the coding of a track (ISO/IEC 14496-12 §8.5.2), one kind for each codec.
 
 use bytes::Bytes;
 use media::codec::{Colour, aac};
@@ -14,9 +14,9 @@ use crate::Error;
 /// ISO/IEC 14496-1 §7.2.6.6: MPEG-4 audio, in an audio stream.
 const OBJECT_TYPE_AAC: u8 = 0x40;
 const STREAM_TYPE_AUDIO: u8 = 5;
-/// Where only the frames tell the channels the field means nothing; 2 is what others write.
-const SOME_CHANNELS: u16 = 2;
-/// Version and flags of the boxes that have them: `vpcC` is of version 1.
+/// Written if only the frames signal the number of channels. The field then means nothing; other packagers write 2.
+const UNKNOWN_CHANNELS: u16 = 2;
+/// Version and flags of the boxes that have them; `vpcC` has version 1.
 const VPCC_VERSION: [u8; 4] = [1, 0, 0, 0];
 const DFLA_VERSION: [u8; 4] = [0; 4];
 
@@ -48,14 +48,14 @@ pub(super) fn sample_entry(track: &Track) -> Result<Codec, Error> {
         CodecConfig::Eac3(_) => Eac3 { audio: audio(codec), dec3: read::<Ec3SpecificBox>(record, &[])? }.into(),
         CodecConfig::Flac(_) => {
             let mut dfla = read::<Dfla>(record, &DFLA_VERSION)?;
-            // Decoders need no more, and the others cannot all be written.
+            // Decoders need no other block, and not all of them can be written.
             dfla.blocks.retain(|block| matches!(block, FlacMetadataBlock::StreamInfo { .. }));
             Flac { audio: audio(codec), dfla }.into()
         }
     })
 }
 
-/// Reads a decoder's configuration as the body of the box that holds it, behind `version` where it has one.
+/// Reads a decoder configuration record as the body of its box, after `version` if the box has one.
 fn read<T: Atom>(record: &Bytes, version: &[u8]) -> Result<T, Error> {
     let body = [version, record].concat();
     T::decode_body(&mut body.as_slice()).map_err(Error::Record)
@@ -71,7 +71,7 @@ fn pasp(codec: &CodecConfig) -> Option<Pasp> {
     Some(Pasp { h_spacing: h.into(), v_spacing: v.into() })
 }
 
-/// The colours, where the stream says something of them: players choose their output by it before they decode.
+/// The colour description, if the stream signals one. Players choose their output by it before they decode.
 fn colr(codec: &CodecConfig) -> Option<Colr> {
     let colour = codec.colour().filter(Colour::is_specified)?;
     Some(Colr::Nclx {
@@ -85,9 +85,9 @@ fn colr(codec: &CodecConfig) -> Option<Colr> {
 fn audio(codec: &CodecConfig) -> Audio {
     Audio {
         data_reference_index: 1,
-        channel_count: codec.channels().map_or(SOME_CHANNELS, u16::from),
+        channel_count: codec.channels().map_or(UNKNOWN_CHANNELS, u16::from),
         sample_size: 16,
-        // Rates that do not fit the field are written as 0, and read from the codec's own box.
+        // A rate that does not fit the field is written as 0; players read it from the codec's own box.
         sample_rate: FixedPoint::from(codec.sample_rate().and_then(|rate| u16::try_from(rate).ok()).unwrap_or(0)),
     }
 }

@@ -1,14 +1,14 @@
-//! Timed metadata as event messages (ISO/IEC 23009-1 §5.10.3.3), in front of the fragment that it falls in.
+//! Timed metadata as event messages (ISO/IEC 23009-1 §5.10.3.3), written before the fragment of their time.
 
 use media::{Metadata, MetadataKind, Timescale};
 use mp4_atom::{Emsg, EmsgTimestamp, Encode};
 
 use crate::Error;
 
-/// Nothing tells how long an event lasts.
+/// The duration of an event is never signalled.
 const UNKNOWN_DURATION: u32 = u32::MAX;
 
-/// Writes an `emsg` in the timescale of the track that it goes with.
+/// Writes an `emsg` in the timescale of its track.
 pub(crate) fn event(metadata: &Metadata, id: u32, scale: Timescale) -> Result<Vec<u8>, Error> {
     let scheme = match metadata.kind {
         MetadataKind::Id3 => "https://aomedia.org/emsg/ID3",

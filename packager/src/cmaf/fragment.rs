@@ -1,4 +1,4 @@
-//! Fragments: one `moof` and the header of its `mdat`, in front of payloads that stay where they are.
+//! Fragments: one `moof` and the header of its `mdat`, followed by payloads that are shared and never copied.
 
 use bytes::Bytes;
 use media::Access;
@@ -8,11 +8,12 @@ use super::TRACK_ID;
 use crate::Error;
 use crate::log::Payload;
 
-/// Sample flags (ISO/IEC 14496-12 §8.8.3.1): depends on no other sample.
+/// Sample flags (ISO/IEC 14496-12 §8.8.3.1) of a sync sample, which depends on no other sample.
 const SYNC: u32 = 0x0200_0000;
-/// Depends on no other sample, but is no sync sample: those shown before it need earlier ones (SAP type 3).
+/// Flags of a sample that depends on no other but is not a sync sample, because samples presented before it need
+/// earlier ones (SAP type 3).
 const OPEN: u32 = 0x0201_0000;
-/// Depends on others, and is no sync sample.
+/// Flags of a sample that depends on others.
 const NON_SYNC: u32 = 0x0101_0000;
 /// Size of a box header without and with a 64-bit size.
 const HEADER: u64 = 8;
@@ -27,8 +28,8 @@ pub(crate) struct Sample {
     pub(crate) payload: Bytes,
 }
 
-/// Builds a fragment that decodes at `tfdt`, behind `events`. The payloads are shared, not copied. `every_key` leaves out
-/// what the samples of an audio track have in common.
+/// Builds a fragment that decodes at `tfdt`, after `events`. The payloads are shared, not copied. `every_key` omits the
+/// flags and composition offsets, which the samples of an audio track do not need.
 pub(crate) fn fragment(
     sequence: u32,
     tfdt: u64,
@@ -48,7 +49,7 @@ pub(crate) fn fragment(
     if let [_, rest @ ..] = entries.as_mut_slice()
         && samples.iter().skip(1).all(|s| s.access == Access::Dependent)
     {
-        // Only the first differs, or none: the default of the run serves the others.
+        // At most the first sample differs: the default flags of the fragment apply to the others.
         rest.iter_mut().for_each(|e| e.flags = None);
     }
     let tfhd = Tfhd {
@@ -72,7 +73,7 @@ fn flags(access: Access) -> u32 {
     }
 }
 
-/// Builds a fragment without samples: a rendition that has nothing to show.
+/// Builds a fragment without samples, for a gap in a rendition.
 pub(crate) fn gap(sequence: u32, tfdt: u64, duration: u32) -> Result<Payload, Error> {
     let tfhd = Tfhd { default_sample_duration: Some(duration), duration_is_empty: true, ..tfhd() };
     Ok(Payload::new([encode(sequence, tfdt, tfhd, None, 0)?]))
@@ -106,7 +107,7 @@ fn encode(
     moof.encode(&mut out).map_err(Error::Fragment)?;
     let data_offset = i32::try_from(out.len() as u64 + header).unwrap_or(i32::MAX);
     if let Some(trun) = moof.traf.first_mut().and_then(|t| t.trun.first_mut()) {
-        // The size of the boxes does not depend on the offset, so the second writing settles it.
+        // The size of the boxes does not depend on the offset, so the offset is final after the second encoding.
         trun.data_offset = Some(data_offset);
         out.clear();
         moof.encode(&mut out).map_err(Error::Fragment)?;

@@ -2,8 +2,8 @@
 
 use media::Language;
 
-/// ISO 639-2 codes (both forms where there are two), the shortest tag (ISO 639-1), and the English name. Of the others
-/// only the code is known, which is a tag too.
+/// ISO 639-2 codes (both forms if there are two), the shortest tag (ISO 639-1), and the English name. Other languages
+/// are known by their code only, which is a valid tag too.
 const KNOWN: [(&str, &str, &str); 68] = [
     ("afr", "af", "Afrikaans"),
     ("alb", "sq", "Albanian"),
@@ -80,7 +80,7 @@ pub(super) fn tag(language: &Language) -> &str {
     known(language).map_or(language.as_str(), |(_, tag, _)| tag)
 }
 
-/// The name in English, where it is known.
+/// The English name, if it is known.
 pub(super) fn name(language: &Language) -> Option<&'static str> {
     known(language).map(|(_, _, name)| name)
 }
