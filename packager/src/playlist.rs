@@ -1,19 +1,24 @@
-//! Playlists as a pure render: a [`Window`](crate::window::Window) in, text out (RFC 8216 and rfc8216bis).
+//! Playlists as a pure render: a [`MediaPlaylist`] or a [`MultivariantPlaylist`] in, text out (RFC 8216 and rfc8216bis).
 
+mod audio_groups;
 mod language;
-mod media_list;
+mod media;
+mod model;
 mod multivariant;
 
-pub use media_list::{MediaOptions, media};
-pub use multivariant::{MultivariantOptions, multivariant};
+pub use media::MediaOptions;
+pub use model::{
+    MediaPlaylist, MultivariantPlaylist, PartInfo, PlaylistKind, RenditionInfo, RenditionReport, SegmentInfo, Tail,
+};
+pub use multivariant::MultivariantOptions;
 
 use std::fmt;
 
 use ::media::TimeDelta;
 
-/// `EXT-X-VERSION`: 9 for `EXT-X-SKIP`; `EXT-X-GAP` and `EXT-X-MAP` ask for less.
+/// `EXT-X-VERSION`: 9 because of `EXT-X-SKIP`; `EXT-X-GAP` and `EXT-X-MAP` need less.
 const VERSION: u32 = 9;
-/// Playlist durations are written to ten microseconds.
+/// Playlist durations have a resolution of ten microseconds.
 const STEPS_PER_SECOND: i64 = 100_000;
 
 /// A duration in steps of ten microseconds, written as decimal seconds.
@@ -21,13 +26,13 @@ const STEPS_PER_SECOND: i64 = 100_000;
 struct Steps(i64);
 
 impl Steps {
-    /// Rounded to the nearest.
+    /// Rounds to the nearest step.
     fn nearest(delta: TimeDelta) -> Self {
         let step = step_flicks();
         Self((delta.flicks() + step / 2).div_euclid(step))
     }
 
-    /// Rounded up, for limits that must not be exceeded.
+    /// Rounds up, for limits that must not be exceeded.
     fn up(delta: TimeDelta) -> Self {
         let step = step_flicks();
         Self((delta.flicks() + step - 1).div_euclid(step))

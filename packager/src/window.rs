@@ -1,10 +1,12 @@
 //! The live window: the packaged log folded into what a viewer may ask for now.
 //!
 //! About thirty seconds of segments are listed, and never less than three target durations. A segment that left the
-//! playlists is kept for a third of the window more, for the players that learnt of it last; then its bytes go.
+//! playlists is kept for another third of that time, for the players that saw it listed last. Then its bytes are dropped.
 
 mod measure;
+mod models;
 mod rendition;
+mod segment;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,27 +14,30 @@ use std::sync::Arc;
 use media::TimeDelta;
 
 use crate::log::{Event, Init, Part, RenditionId, Targets};
-pub use rendition::{Rendition, Segment};
+pub use rendition::Rendition;
+pub use segment::Segment;
 
-/// How much is listed, where three target durations are not more.
+/// How much is listed, unless three target durations are more.
 const LISTED: TimeDelta = TimeDelta::from_secs(30);
-/// Target durations that are listed at least (rfc8216bis §6.2.2).
+/// Least number of target durations that is listed (rfc8216bis §6.2.2).
 const LISTED_TARGETS: i64 = 3;
-/// Decisions to slide that are remembered for renditions behind the first one; past it, the oldest is made anew.
+/// Decisions to slide that are remembered for the renditions that close a segment later. Beyond it, the oldest is forgotten
+/// and made again if it is needed.
 const SLIDES: usize = 32;
-/// Whole segments that the first playlist lists. Players of whole segments begin with the first one and learn of a new one
-/// when it is whole: with the first segment alone they would run dry before the next one comes, and once more where a short
-/// first segment is followed by longer ones.
+/// Whole segments that the first playlist lists. Players of whole segments begin with the first one and see a new one listed
+/// only when it is whole. With the first segment alone their buffer would run empty before the next one comes, and again
+/// if a short first segment is followed by longer ones.
 const FIRST_LISTED: usize = 2;
-/// Rungs are waited for until the leader has so many segments: players that start without one may never learn of it.
-const PATIENCE: usize = 3;
+/// Dependent renditions are waited for until the reference rendition has so many segments, because players that start
+/// without one may never discover it.
+const MAX_SEGMENTS_WITHOUT: usize = 3;
 
-/// What is published of a broadcast and still there. A clone shares the segments, so it costs a pointer for each of them.
+/// The published part of a broadcast that is still available. A clone shares the segments, so it costs a pointer for each.
 #[derive(Clone, Debug, Default)]
 pub struct Window {
     targets: Option<Targets>,
     renditions: BTreeMap<RenditionId, Rendition>,
-    /// By the newest closed segment, the first one that is listed with it.
+    /// The first listed segment, by the newest closed one.
     slides: BTreeMap<u64, u64>,
     playable: bool,
     captions: bool,
@@ -42,7 +47,7 @@ pub struct Window {
 /// How far a rendition has come: everything before part `parts` of segment `msn` is published.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Progress {
-    /// The segment that is being made, or comes next.
+    /// The open segment, or the next one.
     pub msn: u64,
     /// Parts of it that are published.
     pub parts: u32,
@@ -54,7 +59,7 @@ impl Window {
         Self::default()
     }
 
-    /// Takes the next event of the log.
+    /// Folds the next event of the log.
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::Targets(targets) => self.targets = Some(*targets),
@@ -88,18 +93,19 @@ impl Window {
         }
     }
 
-    /// True if every rendition that is waited for has so many whole segments.
+    /// Whether every rendition that is waited for has so many whole segments.
     fn can_be_started(&self, segments: usize) -> bool {
-        let patience = self.rendition(RenditionId::VIDEO).is_none_or(|leader| leader.closed() < PATIENCE);
+        let reference = self.rendition(RenditionId::VIDEO);
+        let overdue = reference.is_some_and(|reference| reference.closed() >= MAX_SEGMENTS_WITHOUT);
         let ready =
-            |r: &Rendition| r.closed() >= segments || r.is_withdrawn() || r.id().is_dependent_video() && !patience;
+            |r: &Rendition| r.closed() >= segments || r.is_withdrawn() || r.id().is_dependent_video() && overdue;
         !self.renditions.is_empty() && self.renditions.values().all(ready)
     }
 
     fn add_part(&mut self, part: &Arc<Part>) {
-        let breaks = self.discontinuity_sequence(part.rendition, part.msn);
+        let elsewhere = self.discontinuity_sequence(part.rendition, part.msn);
         if let Some(rendition) = self.renditions.get_mut(&part.rendition) {
-            rendition.add_part(part, breaks);
+            rendition.add_part(part, elsewhere);
         }
     }
 
@@ -109,9 +115,11 @@ impl Window {
         others.filter_map(|(_, r)| r.discontinuity_sequence(msn)).max().unwrap_or(0)
     }
 
-    /// Audio segments are a frame longer or shorter than those of video: were each rendition to count its own seconds,
-    /// their playlists would begin at different segments, which confuses Video.js 8.24. So the first to close a segment
-    /// decides for all; not one that appeared late, which has little to list.
+    /// Slides the list of a rendition that closed segment `msn`.
+    ///
+    /// Video.js 8.24: playlists that begin at different segments confuse it. Audio segments are a frame longer or shorter
+    /// than video segments, so renditions that each count their own seconds would begin at different ones. The first
+    /// rendition to close a segment therefore decides for all, unless it appeared late and has little to list.
     fn slide(&mut self, id: RenditionId, msn: u64) {
         let listed = self.listed_duration();
         let oldest = |r: &&Rendition| r.listed().next().map_or(u64::MAX, Segment::msn);
@@ -132,23 +140,23 @@ impl Window {
         LISTED.max(TimeDelta::from_secs(secs * LISTED_TARGETS))
     }
 
-    /// True once every rendition that was announced at the start has `FIRST_LISTED` whole segments, or the broadcast has
-    /// ended with fewer; rungs are not waited for without end. From then on it stays true.
+    /// Whether a first playlist can be served: every rendition announced at the start has `FIRST_LISTED` whole segments, or
+    /// the broadcast has ended with fewer. Dependent renditions are not waited for without a limit. Never false again.
     pub fn is_playable(&self) -> bool {
         self.playable
     }
 
-    /// True once there were closed captions in the pictures.
+    /// Whether the video has carried closed captions.
     pub fn has_captions(&self) -> bool {
         self.captions
     }
 
-    /// True once nothing more will come.
+    /// Whether the broadcast is over.
     pub fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// The frozen durations; there from the first segment on.
+    /// The frozen durations; known from the first segment on.
     pub fn targets(&self) -> Option<Targets> {
         self.targets
     }
@@ -183,10 +191,10 @@ impl Window {
         self.rendition(id).map(Rendition::progress)
     }
 
-    /// Whether the playlist of a rendition holds segment `msn`, or part `part` of it where one is asked for: what a
-    /// blocking reload waits for (rfc8216bis §6.2.5.2). A part past the last one of a closed segment stands for the
-    /// first part of the segment after it.
-    pub fn holds(&self, id: RenditionId, msn: u64, part: Option<u32>) -> bool {
+    /// Whether the playlist of a rendition contains segment `msn`, or part `part` of it if one is given: the condition that
+    /// a blocking reload waits for (rfc8216bis §6.2.5.2). A part past the last one of a closed segment means the first
+    /// part of the next segment.
+    pub fn contains(&self, id: RenditionId, msn: u64, part: Option<u32>) -> bool {
         let Some(rendition) = self.rendition(id) else { return false };
         let at = rendition.progress();
         let Some(part) = part else { return msn < at.msn };
@@ -195,12 +203,12 @@ impl Window {
         asked < at
     }
 
-    /// True while playlists hint at this part: it is the one that comes next.
+    /// Whether playlists hint at this part, because it is the one that comes next.
     pub fn hints_at(&self, id: RenditionId, msn: u64, index: u32) -> bool {
         !self.ended && self.rendition(id).is_some_and(|rendition| rendition.hint() == Progress { msn, parts: index })
     }
 
-    /// Bytes held, of segments and init sections.
+    /// Bytes of the segments and init sections in the window.
     pub fn bytes(&self) -> u64 {
         self.renditions.values().map(Rendition::bytes).sum()
     }

@@ -11,7 +11,7 @@ use media::LatencyMode::{self, Low, Reduced, Standard};
 use media::id::{BroadcastId, PlaybackId};
 use media::{Frame, Kind, TimeDelta, Timestamp, Track};
 use packager::log::{Event, RenditionId};
-use packager::playlist::{self, MultivariantOptions};
+use packager::playlist::MultivariantOptions;
 use packager::uri::Query;
 use packager::window::Window;
 
@@ -45,7 +45,7 @@ fn multivariant(fed: &Fed) -> String {
     fed.events.iter().for_each(|event| window.apply(event));
     let (playback, broadcast): (PlaybackId, BroadcastId) = ("play".parse().unwrap(), "cast".parse().unwrap());
     let options = MultivariantOptions { playback: &playback, broadcast: &broadcast, query: Query::default() };
-    playlist::multivariant(&window, &options)
+    window.multivariant_playlist().render(&options)
 }
 
 #[test]

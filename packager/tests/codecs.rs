@@ -10,7 +10,7 @@ use media::codec::{ac3, av1, flac, hevc, opus, vp9};
 use media::{Access, CodecConfig, Frame, LatencyMode, TimeDelta, Timestamp, Track};
 use mp4_atom::{Atom, Colr, Decode, Moov};
 use packager::log::{Event, Init, RenditionId};
-use packager::playlist::{self, MultivariantOptions};
+use packager::playlist::MultivariantOptions;
 use packager::uri::Query;
 use packager::window::Window;
 
@@ -83,7 +83,7 @@ fn multivariant(fed: &Fed) -> String {
     fed.events.iter().for_each(|event| window.apply(event));
     let (playback, broadcast) = ("play".parse().unwrap(), "cast".parse().unwrap());
     let options = MultivariantOptions { playback: &playback, broadcast: &broadcast, query: Query::default() };
-    playlist::multivariant(&window, &options)
+    window.multivariant_playlist().render(&options)
 }
 
 /// The init section is read by somebody else's parser, and holds the record as it is.

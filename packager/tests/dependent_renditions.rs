@@ -11,7 +11,7 @@ use media::id::{BroadcastId, PlaybackId};
 use media::{Access, Frame, Metadata, MetadataKind, TimeDelta, Timestamp};
 use mp4_atom::Decode;
 use packager::log::{Event, RenditionId};
-use packager::playlist::{self, MediaOptions, MultivariantOptions};
+use packager::playlist::{MediaOptions, MultivariantOptions};
 use packager::uri::Query;
 use packager::window::Window;
 use proptest::prelude::*;
@@ -77,7 +77,7 @@ fn window(events: &[Event]) -> Window {
 fn multivariant(events: &[Event]) -> String {
     let (playback, broadcast): (PlaybackId, BroadcastId) = ("play".parse().unwrap(), "cast".parse().unwrap());
     let options = MultivariantOptions { playback: &playback, broadcast: &broadcast, query: Query::default() };
-    playlist::multivariant(&window(events), &options)
+    window(events).multivariant_playlist().render(&options)
 }
 
 /// The video renditions in the order of the multivariant playlist.
@@ -257,7 +257,8 @@ fn a_shed_rung_is_not_listed_has_gaps_at_once_and_returns_on_a_cut() {
             assert!(!variants(&fed.events).contains(&"video2".to_owned()), "not before a segment is whole");
             fed.push(all(back, 30_000));
             assert!(variants(&fed.events).contains(&"video2".to_owned()));
-            let text = playlist::media(&window(&fed.events), rung(0), &MediaOptions::default()).unwrap();
+            let text =
+                window(&fed.events).media_playlist(rung(0)).map(|list| list.render(&MediaOptions::default())).unwrap();
             assert_eq!(text.matches("#EXT-X-MAP").count(), if other { 2 } else { 1 }, "{text}");
             assert!(text.contains("#EXT-X-GAP\n") && text.contains("#EXT-X-INDEPENDENT-SEGMENTS"), "{text}");
             assert!(!text.contains("#EXT-X-DISCONTINUITY"), "{text}");
@@ -306,7 +307,9 @@ fn no_report_names_the_first_part_of_a_segment() {
         if !window.is_playable() {
             continue;
         }
-        let Some(list) = playlist::media(&window, rung(0), &MediaOptions::default()) else { continue };
+        let Some(list) = window.media_playlist(rung(0)).map(|list| list.render(&MediaOptions::default())) else {
+            continue;
+        };
         let report = list.lines().find_map(|line| line.split_once("URI=\"video.m3u8\",LAST-MSN=")).unwrap().1;
         let (msn, part) = report.split_once(",LAST-PART=").unwrap();
         let (msn, part) = (msn.parse().unwrap(), part.parse().unwrap());
@@ -476,7 +479,7 @@ fn the_multivariant_playlist_begins_with_a_good_start_and_goes_down() {
     );
     let uris: Vec<_> = lines.iter().filter(|line| line.starts_with("play/")).collect();
     assert_eq!(uris.len(), 5);
-    let list = playlist::media(&window(&fed.events), rung(1), &MediaOptions::default()).unwrap();
+    let list = window(&fed.events).media_playlist(rung(1)).map(|list| list.render(&MediaOptions::default())).unwrap();
     assert!(list.contains("#EXT-X-MAP:URI=\"video3-init-0.mp4\""), "{list}");
     assert_eq!(list.matches("#EXT-X-RENDITION-REPORT:URI=").count(), 5, "{list}");
     assert!(list.contains("#EXT-X-RENDITION-REPORT:URI=\"video.m3u8\",LAST-MSN="), "{list}");

@@ -9,7 +9,7 @@ use media::{Access, Frame, Metadata, MetadataKind, TimeDelta, Timestamp, WallTim
 use mp4_atom::Decode;
 use packager::Error;
 use packager::log::{Event, RenditionId};
-use packager::playlist::{self, MediaOptions};
+use packager::playlist::MediaOptions;
 use packager::window::Window;
 
 const LOSSY: Rules = Rules { lossless: false, ..STRICT };
@@ -28,7 +28,10 @@ fn both(mode: LatencyMode) -> Fed {
 fn playlist_of(fed: &Fed) -> String {
     let mut window = Window::new();
     fed.events.iter().for_each(|event| window.apply(event));
-    playlist::media(&window, RenditionId::VIDEO, &MediaOptions::default()).expect("a segment is there")
+    window
+        .media_playlist(RenditionId::VIDEO)
+        .map(|list| list.render(&MediaOptions::default()))
+        .expect("a segment is there")
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod common;
 use common::source::{Fed, Video, audio, audio_track, mux, video_track};
 use media::LatencyMode::{Low, Reduced, Standard};
 use packager::log::{Event, Part, RenditionId};
-use packager::playlist::{self, MediaOptions};
+use packager::playlist::MediaOptions;
 use packager::uri::Query;
 use packager::window::Window;
 
@@ -70,7 +70,7 @@ fn the_last_parts_come_before_the_end_of_the_playlist_and_play_together() {
         let mut window = Window::new();
         fed.events.iter().for_each(|event| window.apply(event));
         let options = MediaOptions { skip: false, query: Query { low_latency: true, extra: "" } };
-        let text = playlist::media(&window, RenditionId::AUDIO, &options).unwrap();
+        let text = window.media_playlist(RenditionId::AUDIO).map(|list| list.render(&options)).unwrap();
         assert!(text.ends_with("#EXT-X-ENDLIST\n") && !text.contains("GAP"), "{text}");
     }
 }

@@ -11,7 +11,7 @@ use media::LatencyMode::{self, Low, Standard};
 use media::TimeDelta;
 use media::id::{BroadcastId, PlaybackId};
 use packager::log::{Event, RenditionId, Targets};
-use packager::playlist::{self, MediaOptions, MultivariantOptions};
+use packager::playlist::{MediaOptions, MultivariantOptions};
 use packager::uri::Query;
 use packager::window::Window;
 
@@ -71,16 +71,18 @@ fn multivariant_playlists() {
     let (playback, broadcast_id): (PlaybackId, BroadcastId) = ("play".parse().unwrap(), "cast".parse().unwrap());
     let (_, window) = broadcast(Low);
     let options = MultivariantOptions { playback: &playback, broadcast: &broadcast_id, query: Query::default() };
-    golden("multivariant.m3u8", &playlist::multivariant(&window, &options));
+    golden("multivariant.m3u8", &window.multivariant_playlist().render(&options));
     let query = Query { low_latency: false, extra: "token=a.b.c" };
     let options = MultivariantOptions { query, ..options };
-    golden("multivariant-query.m3u8", &playlist::multivariant(&window, &options));
+    golden("multivariant-query.m3u8", &window.multivariant_playlist().render(&options));
 }
 
 #[test]
 fn media_playlists() {
     let (_, window) = broadcast(Low);
-    let media = |rendition, options: MediaOptions<'_>| playlist::media(&window, rendition, &options).unwrap();
+    let media = |rendition, options: MediaOptions<'_>| {
+        window.media_playlist(rendition).map(|list| list.render(&options)).unwrap()
+    };
     golden("low-video.m3u8", &media(RenditionId::VIDEO, MediaOptions::default()));
     golden("low-audio.m3u8", &media(RenditionId::AUDIO, MediaOptions::default()));
     let skip = MediaOptions { skip: true, ..MediaOptions::default() };
@@ -100,18 +102,18 @@ fn players_stay_back_by_the_longest_pause() {
             other => window.apply(other),
         }
     }
-    let text = playlist::media(&window, RenditionId::VIDEO, &MediaOptions::default()).unwrap();
+    let text = window.media_playlist(RenditionId::VIDEO).map(|list| list.render(&MediaOptions::default())).unwrap();
     assert!(text.contains("PART-TARGET=0.21800\n") && text.contains(",PART-HOLD-BACK=0.95400,"), "{text}");
 }
 
 #[test]
 fn standard_playlists_and_their_end() {
     let (mut fed, mut window) = broadcast(Standard);
-    let text = playlist::media(&window, RenditionId::VIDEO, &MediaOptions::default()).unwrap();
+    let text = window.media_playlist(RenditionId::VIDEO).map(|list| list.render(&MediaOptions::default())).unwrap();
     golden("standard-video.m3u8", &text);
     let known = fed.events.len();
     fed.end();
     fed.events.iter().skip(known).for_each(|event| window.apply(event));
-    let text = playlist::media(&window, RenditionId::AUDIO, &MediaOptions::default()).unwrap();
+    let text = window.media_playlist(RenditionId::AUDIO).map(|list| list.render(&MediaOptions::default())).unwrap();
     golden("standard-audio-ended.m3u8", &text);
 }

@@ -6,7 +6,7 @@ use common::source::{Fed, Video, audio, audio_track, mux, other_video_track, pac
 use media::LatencyMode::{Low, Reduced, Standard};
 use media::TimeDelta;
 use packager::log::{Event, RenditionId};
-use packager::playlist::{self, MediaOptions};
+use packager::playlist::MediaOptions;
 use packager::window::{Progress, Window};
 
 const VIDEO: RenditionId = RenditionId::VIDEO;
@@ -72,7 +72,7 @@ fn is_playable_once_each_rendition_has_two_segments() {
         let next = TimeDelta::from_secs(window.targets().unwrap().segment_secs.into());
         assert_eq!(listed.as_millis(), millis);
         assert!(listed >= next + TimeDelta::from_millis(900), "more than the next segment takes");
-        assert!(playlist::media(&window, VIDEO, &MediaOptions::default()).is_some());
+        assert!(window.media_playlist(VIDEO).map(|list| list.render(&MediaOptions::default())).is_some());
     }
 }
 
@@ -112,11 +112,11 @@ fn blocking_reloads_wait_for_what_they_ask() {
     fed.push(Video { length: 8_450, ..Video::default() }.make());
     let window = window_of(&fed.events);
     assert_eq!(window.progress(VIDEO), Some(Progress { msn: 4, parts: 7 }));
-    let holds = |msn, part| window.holds(VIDEO, msn, part);
+    let holds = |msn, part| window.contains(VIDEO, msn, part);
     assert!(holds(3, None) && !holds(4, None));
     assert!(holds(4, Some(6)) && !holds(4, Some(7)) && !holds(5, Some(0)));
     assert!(holds(3, Some(19)), "past the end of segment 3 stands for the first part of segment 4");
-    assert!(!window.holds(AUDIO, 0, None));
+    assert!(!window.contains(AUDIO, 0, None));
     assert!(window.hints_at(VIDEO, 4, 7) && !window.hints_at(VIDEO, 4, 6) && !window.hints_at(VIDEO, 5, 0));
     assert!(!window_of(&fed.end().events).hints_at(VIDEO, 4, 7));
 }
@@ -127,8 +127,8 @@ fn a_part_past_a_closed_segment_waits_for_the_next_segments_first() {
     fed.push(Video { length: 7_020, ..Video::default() }.make());
     let window = window_of(&fed.events);
     assert_eq!(window.progress(VIDEO), Some(Progress { msn: 4, parts: 0 }));
-    assert!(window.holds(VIDEO, 3, None) && window.holds(VIDEO, 3, Some(9)));
-    assert!(!window.holds(VIDEO, 3, Some(10)));
+    assert!(window.contains(VIDEO, 3, None) && window.contains(VIDEO, 3, Some(9)));
+    assert!(!window.contains(VIDEO, 3, Some(10)));
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn init_sections_go_with_their_last_segment() {
     fed.push(Video { start: 10_000, length: 90_000, ..Video::default() }.make());
     let window = window_of(&fed.events);
     assert!(window.init(VIDEO, 0).is_none() && window.init(VIDEO, 1).is_some());
-    let text = playlist::media(&window, VIDEO, &MediaOptions::default()).unwrap();
+    let text = window.media_playlist(VIDEO).map(|list| list.render(&MediaOptions::default())).unwrap();
     assert!(text.contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n") && !text.contains("#EXT-X-DISCONTINUITY\n"));
 }
 
@@ -151,7 +151,7 @@ fn a_late_rendition_counts_the_breaks_before_it() {
     fed.push(Video { start: 6_000, length: 4_000, ..Video::default() }.make());
     fed.push(mux([Video { start: 10_000, length: 6_000, ..Video::default() }.make(), audio(48_000, 10_000, 6_000)]));
     let window = window_of(&fed.events);
-    let text = playlist::media(&window, AUDIO, &MediaOptions::default()).unwrap();
+    let text = window.media_playlist(AUDIO).map(|list| list.render(&MediaOptions::default())).unwrap();
     assert!(text.contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"), "{text}");
 }
 
@@ -176,7 +176,7 @@ fn gaps_are_told() {
     let mut fed = Fed::new(Low, &[video_track(), audio_track(48_000)]);
     fed.push(mux([Video::default().make(), audio(48_000, 0, 8_300)]));
     let window = window_of(&fed.events);
-    let text = playlist::media(&window, AUDIO, &MediaOptions::default()).unwrap();
+    let text = window.media_playlist(AUDIO).map(|list| list.render(&MediaOptions::default())).unwrap();
     assert!(text.contains("#EXT-X-GAP\n#EXTINF:") && text.contains(",GAP=YES\n"));
 }
 

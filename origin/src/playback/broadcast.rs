@@ -296,7 +296,7 @@ impl State {
         };
         // Without parts on offer only whole segments can be waited for.
         let part = directives.part.filter(|_| parts_offered);
-        if window.has_ended() || window.holds(rendition, msn, part) {
+        if window.has_ended() || window.contains(rendition, msn, part) {
             // Who follows a rung that was shed from part to part has nothing buffered: sent away, hls.js takes another one
             // at once, but where gap parts come it waits for the segment to be whole.
             let shed = !window.has_ended() && window.rendition(rendition).is_some_and(Rendition::is_withdrawn);

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use media::TimeDelta;
 use media::id::{BroadcastId, PlaybackId};
 use packager::log::RenditionId;
-use packager::playlist::{self, MediaOptions, MultivariantOptions};
+use packager::playlist::{MediaOptions, MultivariantOptions};
 use packager::uri::Query;
 use packager::window::Window;
 
@@ -108,13 +108,13 @@ fn render(key: &PlaylistKey, window: &Window, version: u64, broadcast: &Broadcas
     let (text, max_age, reload) = match key {
         PlaylistKey::Multivariant { playback, parts } => {
             let text =
-                playlist::multivariant(window, &MultivariantOptions { playback, broadcast, query: query(*parts) });
+                window.multivariant_playlist().render(&MultivariantOptions { playback, broadcast, query: query(*parts) });
             // The multivariant playlist may be another broadcast's after that.
             let max_age = window.targets().map_or(1, |targets| targets.segment_secs / 2);
             (text, max_age, max_age)
         }
         PlaylistKey::Media { rendition, parts, skip } => {
-            let text = playlist::media(window, *rendition, &MediaOptions { skip: *skip, query: query(*parts) })?;
+            let text = window.media_playlist(*rendition).map(|list| list.render(&MediaOptions { skip: *skip, query: query(*parts) }))?;
             let (max_age, reload) = media_keep(window, *parts);
             (text, max_age, reload)
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use media::{Frame, Kind, TimeDelta, Timescale, Timestamp};
 use mp4_atom::{Decode, Moof};
 use packager::log::{Event, Part, RenditionId, Targets};
-use packager::playlist::{self, MediaOptions};
+use packager::playlist::MediaOptions;
 use packager::window::Window;
 
 use super::source::{Fed, VIDEO, audio_id, rung_id};
@@ -306,7 +306,9 @@ fn published_never_changes(events: &[Event]) {
         }
         let renditions: Vec<_> = window.renditions().map(|r| r.id()).collect();
         for rendition in renditions {
-            let Some(text) = playlist::media(&window, rendition, &MediaOptions::default()) else { continue };
+            let Some(text) = window.media_playlist(rendition).map(|list| list.render(&MediaOptions::default())) else {
+                continue;
+            };
             let lines: Vec<_> = text.lines().collect();
             for (line, uri) in lines.iter().zip(lines.iter().skip(1)).filter(|(line, _)| line.starts_with("#EXTINF")) {
                 let before = said.entry((*uri).to_owned()).or_insert_with(|| (*line).to_owned());
