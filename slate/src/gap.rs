@@ -99,7 +99,7 @@ pub struct Arrival<'a> {
     pub kind: Kind,
     /// Current time of the clock.
     pub now: TimeDelta,
-    /// How much later the frame arrives than media without delay, see [`Intake::lateness`](crate::Intake::lateness).
+    /// Delay of the frame beyond that of media without delay, see [`Intake::lateness`](crate::Intake::lateness).
     pub lateness: TimeDelta,
 }
 
@@ -122,7 +122,7 @@ pub enum FrameAction {
 pub struct SlatePoll {
     /// Time of the next poll.
     pub wake_at: TimeDelta,
-    /// How late the first frame of this poll is.
+    /// Lateness of the first frame of this poll.
     pub lateness: TimeDelta,
 }
 
