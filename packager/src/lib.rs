@@ -1,7 +1,7 @@
 //! Frames in, CMAF parts and segments out; the live window and its playlists.
 //!
-//! A [`Packager`] turns the frames of a programme into [`log::Event`]s; a [`window::Window`] folds them into what can be
-//! had now; [`playlist`] renders it. Nothing here reads a clock or opens a socket.
+//! A [`Packager`] turns the frames of a programme into [`log::Event`]s. A [`window::Window`] folds the events into the media
+//! that viewers can request now, and [`playlist`] renders it. No part of this crate reads a clock or opens a socket.
 
 mod cmaf;
 pub mod log;
@@ -12,10 +12,10 @@ pub mod window;
 
 pub use packager::{Config, Packager};
 
-/// What the packager cannot do. All but [`Error::LongGop`] is about what cannot be written.
+/// Failures of the packager. All but [`Error::LongGop`] are about boxes that cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The encoder makes key frames too rarely: no viewer could tune in.
+    /// The encoder makes key frames so rarely that no viewer could tune in.
     #[error("no key frame for more than {secs} s")]
     LongGop {
         /// The longest GOP that is carried.

@@ -1,117 +1,106 @@
-//! The audio renditions of a run: each waits for video, is cut where video was cut, and holds nobody up.
+//! The audio renditions of a period: each waits for video, ends its segments where video does, and delays no other
+//! rendition.
 
 use media::{Frame, Kind, TimeDelta, Timestamp, Track};
 
-use super::boundary_planner::Boundary;
+use super::Packager;
+use super::boundary_planner::{Boundary, DEPENDENT_ROUNDING, ROUNDING};
 use super::rendition::{RenditionInput, RenditionWriter, SegmentStart};
-use super::{Packager, targets};
 use crate::Error;
 
-/// So much audio without a picture in between means in any case that video stalls: audio flows on, so far behind.
-pub(super) const AUDIO_HOLD: TimeDelta = TimeDelta::from_secs(2);
-/// The same where parts are offered, if pictures and sound came closer together so far: players have little in hand.
-pub(super) const AUDIO_HOLD_WITH_PARTS: TimeDelta = TimeDelta::from_millis(500);
-/// Audio leaves video the first word, also where its frames last longer.
-const DEPENDENT_ROUNDING: TimeDelta = TimeDelta::from_millis(380);
-
-/// The rendition that goes on with `track`: the one it has already; else, of those that the contribution has no track
-/// for, one in its language or the first. None where a new one is due.
+/// Returns the index of the rendition that goes on with `track`: the one that has the track already; otherwise, of the
+/// renditions for which the contribution has no track, one in the same language or else the first. `None` if a new
+/// rendition is needed.
 pub(super) fn input_for(dependents: &[RenditionInput], track: &Track) -> Option<usize> {
-    let bound = audio_inputs(dependents).find(|(_, audio)| audio.bound && audio.track().id == track.id);
-    let free = || audio_inputs(dependents).filter(|(_, audio)| !audio.bound);
-    let same = || free().find(|(_, audio)| audio.track().language == track.language);
-    bound.or_else(same).or_else(|| free().next()).map(|(n, _)| n)
+    let same_track = inputs(dependents).find(|(_, audio)| audio.is_assigned && audio.track().id == track.id);
+    let free = || inputs(dependents).filter(|(_, audio)| !audio.is_assigned);
+    let same_language = || free().find(|(_, audio)| audio.track().language == track.language);
+    same_track.or_else(same_language).or_else(|| free().next()).map(|(n, _)| n)
 }
 
-/// Of the sound that is held, what is to be heard first: its rendition, DTS and PTS.
+/// Returns the rendition, DTS and PTS of the queued audio frame that is presented first.
 pub(super) fn oldest_queued(dependents: &[RenditionInput]) -> Option<(usize, Timestamp, Timestamp)> {
-    let fronts = audio_inputs(dependents).filter_map(|(n, audio)| Some((n, audio.queued.front()?)));
+    let fronts = inputs(dependents).filter_map(|(n, audio)| Some((n, audio.queued.front()?)));
     fronts.min_by_key(|(_, frame)| frame.pts).map(|(n, frame)| (n, frame.dts, frame.pts))
 }
 
-fn audio_inputs(dependents: &[RenditionInput]) -> impl Iterator<Item = (usize, &RenditionInput)> {
+fn inputs(dependents: &[RenditionInput]) -> impl Iterator<Item = (usize, &RenditionInput)> {
     dependents.iter().enumerate().filter(|(_, input)| input.writer.is_audio())
 }
 
 impl Packager {
+    /// Writes a frame of audio rendition `n`, and ends segments before it.
     pub(super) fn write_audio(&mut self, n: usize, frame: Frame) -> Result<(), Error> {
         let Some(writer) = self.dependent(n) else { return Ok(()) };
-        let (lasts, pts, active) = (writer.frame_duration(), frame.pts, writer.is_active());
-        if pts + lasts <= self.period.start_dts || !(active || self.join_audio(n, pts, lasts)) {
+        let (lasts, pts, is_active) = (writer.frame_duration(), frame.pts, writer.is_active());
+        let is_before_start = pts + lasts <= self.planner.period.start.dts;
+        if is_before_start || !(is_active || self.join_audio(n, pts, lasts)) {
             return Ok(());
         }
         let Some(RenditionInput { writer, .. }) = self.dependents.get_mut(n) else { return Ok(()) };
-        writer.cross_before(&frame, &self.boundaries, &mut self.out)?;
-        if writer.msn() == self.boundaries.newest_msn() {
+        writer.cross_before(&frame, &self.planner.boundaries, &mut self.out)?;
+        if writer.msn() == self.planner.boundaries.newest_msn() {
             self.end_segment_by_audio(n, pts, lasts)?;
         }
-        self.period.newest_audio = self.period.newest_audio.max(Some(pts));
+        self.planner.period.newest_audio = self.planner.period.newest_audio.max(Some(pts));
         if let Some(RenditionInput { writer, .. }) = self.dependents.get_mut(n) {
             writer.push(frame, &mut self.out)?;
         }
         self.apply_boundaries(n)?;
-        if self.period.reference_kind == Kind::Audio { self.fill_overdue(pts) } else { Ok(()) }
+        if self.planner.period.reference_kind == Kind::Audio { self.fill_overdue(pts) } else { Ok(()) }
     }
 
-    /// Sound that appears late begins with a segment, so that it is aligned from its first one on.
-    fn join_audio(&mut self, n: usize, pts: Timestamp, frame: TimeDelta) -> bool {
-        let msn = self.boundaries.newest_msn();
-        let since = pts - self.boundaries.newest_start_time();
-        let begins = msn == self.period.first_msn || (TimeDelta::ZERO..frame).contains(&since);
+    /// Lets late audio join the period. It begins with a segment, so that it is aligned from its first segment on. Returns
+    /// false if it cannot join at `pts`.
+    fn join_audio(&mut self, n: usize, pts: Timestamp, lasts: TimeDelta) -> bool {
+        let boundaries = &self.planner.boundaries;
+        let period = &self.planner.period.start;
+        let (msn, at) = (boundaries.newest_msn(), boundaries.newest_start());
+        let begins = msn == period.msn || (TimeDelta::ZERO..lasts).contains(&(pts - at));
         if let Some(RenditionInput { writer, .. }) = self.dependents.get_mut(n).filter(|_| begins) {
-            let start = SegmentStart {
-                msn,
-                at: self.boundaries.newest_start_time(),
-                discontinuity: self.boundaries.newest_is_discontinuous(),
-            };
-            writer.begin_period(start, (self.period.wall, self.period.start_pts), TimeDelta::ZERO);
+            let start = SegmentStart { msn, at, discontinuity: boundaries.newest_is_discontinuous() };
+            writer.begin_period(start, (period.wall, period.pts), TimeDelta::ZERO);
         }
         begins
     }
 
-    /// Cuts where sound leads, where it changes, and where stalled video lets its segment grow too long.
-    fn end_segment_by_audio(&mut self, n: usize, pts: Timestamp, frame: TimeDelta) -> Result<(), Error> {
+    /// Ends segments where audio decides the boundaries, where its track changes, and where stalled video lets the audio
+    /// segment grow too long.
+    fn end_segment_by_audio(&mut self, n: usize, pts: Timestamp, lasts: TimeDelta) -> Result<(), Error> {
         if let Some(track) = self.dependents.get_mut(n).and_then(|audio| audio.next_track.take()) {
-            self.split_gap(pts);
+            self.planner.split_gap(pts);
             if let Some(RenditionInput { writer, .. }) = self.dependents.get_mut(n) {
-                writer.cross_all(&self.boundaries, &mut self.out)?;
+                writer.cross_all(&self.planner.boundaries, &mut self.out)?;
             }
             self.end_audio_segment(n, pts, true)?;
             return self.dependents.get_mut(n).map_or(Ok(()), |audio| audio.writer.change_track(track));
         }
-        let leads = self.period.reference_kind == Kind::Audio;
-        let limit = self.max_length(if leads { super::boundary_planner::ROUNDING } else { DEPENDENT_ROUNDING });
-        while let Some(writer) = self.dependent(n) {
-            let start = writer.segment_start().min(self.boundaries.newest_start_time());
-            if pts + frame - start <= limit {
-                break;
-            }
-            self.end_audio_segment(n, pts.min(start + limit), false)?;
+        let decides = self.planner.period.reference_kind == Kind::Audio;
+        let limit = self.planner.max_length(if decides { ROUNDING } else { DEPENDENT_ROUNDING });
+        while let Some(writer) = self.dependent(n)
+            && let Some(end) = self.planner.overlong_audio_end(pts, lasts, writer.segment_start(), limit)
+        {
+            self.end_audio_segment(n, end, false)?;
         }
-        let first = self.is_at_first_segment();
-        let target = if first { super::FIRST_AUDIO_SEGMENT } else { targets::segment_target(self.config.mode) };
-        if leads && pts - self.boundaries.newest_start_time() >= target {
-            self.end_audio_segment(n, pts, false)
-        } else {
-            Ok(())
-        }
+        if self.planner.audio_ends_at(pts) { self.end_audio_segment(n, pts, false) } else { Ok(()) }
     }
 
     fn end_audio_segment(&mut self, n: usize, at: Timestamp, discontinuity: bool) -> Result<(), Error> {
-        self.boundaries.push(Boundary { at, discontinuity, key_frame: false });
+        self.planner.boundaries.push(Boundary { at, discontinuity, key_frame: false });
         if let Some(RenditionInput { writer, .. }) = self.dependents.get_mut(n) {
             writer.end_segment(at, discontinuity, &mut self.out)?;
         }
         self.advance_stalled_video(at)
     }
 
-    /// Ends a segment of sound as soon as its last frame is there; with pictures only the next one tells.
+    /// Ends a segment of audio rendition `n` as soon as its last frame is written. For video only the next frame shows
+    /// that it was the last.
     pub(super) fn apply_boundaries(&mut self, n: usize) -> Result<(), Error> {
         let Some(RenditionInput { writer, .. }) = self.dependents.get_mut(n) else { return Ok(()) };
         if !writer.is_audio() || !writer.is_active() || !writer.has_content() {
             return Ok(());
         }
-        match self.boundaries.end_of(writer.msn()).filter(|boundary| writer.end() >= boundary.at) {
+        match self.planner.boundaries.end_of(writer.msn()).filter(|boundary| writer.end() >= boundary.at) {
             Some(boundary) => writer.end_segment(boundary.at, boundary.discontinuity, &mut self.out),
             None => Ok(()),
         }

@@ -1,8 +1,8 @@
 //! `EXT-X-PROGRAM-DATE-TIME` follows the clock by which frames arrive.
 //!
-//! A run is dated by the arrival of its first frame. That frame may have been held up, and the contribution's clock may
-//! drift; both show later, when frames come with less delay than any before. So each segment is dated anew where it
-//! begins: never in the future of what has arrived, and never before the segment before it.
+//! A period is dated by the arrival of its first frame. That frame may have been delayed, and the contribution's clock may
+//! drift. Both show later, when frames arrive with less delay than any before. So the date of each segment is corrected at
+//! its start: never into the future of the frames that have arrived, and never before the segment before it.
 
 use std::collections::VecDeque;
 
@@ -10,29 +10,31 @@ use media::{Kind, TimeDelta, Timestamp, WallTime};
 
 use super::{Packager, Slot};
 
-/// Dates may be off by this much: networks have jitter, and a player that is told of each takes it for overlaps and gaps.
+/// Largest date error that is left uncorrected: networks have jitter, and players take each correction for an overlap or a
+/// gap.
 pub(super) const TOLERANCE: TimeDelta = TimeDelta::from_millis(60);
-/// A segment is dated later by no more than this, because a player takes the difference for a gap.
+/// Most that one segment is moved to a later date, because a player takes the difference for a gap.
 const MAX_LATER: TimeDelta = TimeDelta::from_millis(20);
-/// Segments are dated at least this far apart, so that dates never go back.
+/// Least distance between the dates of two segments, so that dates never go back.
 pub(super) const MIN_APART: TimeDelta = TimeDelta::from_millis(10);
-/// Corrections that are kept for renditions that lag; then the oldest goes.
+/// Corrections kept for renditions that lag; the oldest is discarded for a newer one.
 const MAX_KEPT: usize = 64;
 
-/// By how much the segments are dated differently than their run says, from certain ones on.
+/// Differences between the dates of segments and the date that their period began with.
 #[derive(Debug, Default)]
 pub(super) struct Dates {
+    /// First segment of each correction, and the correction.
     corrections: VecDeque<(u64, TimeDelta)>,
 }
 
 impl Dates {
-    /// The correction for segment `msn`.
+    /// Returns the correction of segment `msn`.
     pub(super) fn of(&self, msn: u64) -> TimeDelta {
         let of = self.corrections.iter().rev().find(|(from, _)| *from <= msn);
         of.map_or(TimeDelta::ZERO, |(_, correction)| *correction)
     }
 
-    /// Corrects the segments from `msn` on.
+    /// Corrects the dates of the segments from `msn` on.
     pub(super) fn correct(&mut self, msn: u64, correction: TimeDelta) {
         self.corrections.retain(|(from, _)| *from != msn);
         if self.corrections.len() == MAX_KEPT {
@@ -41,59 +43,65 @@ impl Dates {
         self.corrections.push_back((msn, correction));
     }
 
+    /// Returns the newest segment that has a correction of its own.
     fn newest_msn(&self) -> Option<u64> {
         self.corrections.back().map(|(from, _)| *from)
     }
 }
 
 impl Packager {
-    /// Takes note of when a frame of the reference rendition arrives.
+    /// Records the arrival time of a frame of the reference rendition.
     pub(super) fn note_arrival(&mut self, slot: Slot, dts: Timestamp, arrival: WallTime) {
-        let leads = match slot {
-            Slot::Video => self.period.reference_kind == Kind::Video,
-            // Audio tells as well where video stays away.
-            Slot::Audio(_) => self.period.reference_kind == Kind::Audio || self.video_stalls(),
+        let reference_kind = self.planner.period.reference_kind;
+        let counts = match slot {
+            Slot::Video => reference_kind == Kind::Video,
+            // Audio counts as well while video stalls.
+            Slot::Audio(_) => reference_kind == Kind::Audio || self.video_stalls(),
             Slot::DependentVideo(_) => false,
         };
-        if leads {
-            let shown = dts + (self.period.start_pts - self.period.start_dts);
-            self.period.delay.note(shown, arrival.since(WallTime::default()));
+        if counts {
+            let period = &mut self.planner.period;
+            let pts = dts + (period.start.pts - period.start.dts);
+            period.delay.note(pts, arrival.since(WallTime::default()));
         }
     }
 
-    /// Starts the corrections of a run at segment `msn`.
+    /// Begins the corrections of a period at segment `msn`.
     pub(super) fn begin_dates(&mut self, msn: u64) {
         self.out.dates.correct(msn, TimeDelta::ZERO);
     }
 
-    /// Dates the first segment of the broadcast, of which nothing was published yet.
+    /// Corrects the date of the broadcast's first segment, of which nothing was published yet.
     pub(super) fn date_first(&mut self) {
         if let Some(error) = self.date_error() {
-            self.out.dates.correct(self.period.first_msn, error);
+            self.out.dates.correct(self.planner.period.start.msn, error);
         }
     }
 
-    /// Dates the newest segment, if it has just begun.
+    /// Corrects the date of the newest segment, if it has just begun.
     pub(super) fn date_newest(&mut self) {
-        let msn = self.boundaries.newest_msn();
+        let boundaries = &self.planner.boundaries;
+        let msn = boundaries.newest_msn();
         if self.out.dates.newest_msn().is_none_or(|dated| dated >= msn) {
             return;
         }
-        let (before, length) =
-            (self.out.dates.of(msn), self.boundaries.newest_start_time() - self.boundaries.previous_start());
+        let (before, length) = (self.out.dates.of(msn), boundaries.newest_start() - boundaries.previous_start());
         let error = self.date_error().map_or(TimeDelta::ZERO, |wanted| wanted - before);
         let step = if error.abs() < TOLERANCE { TimeDelta::ZERO } else { error.min(MAX_LATER).max(MIN_APART - length) };
         self.out.dates.correct(msn, before + step);
     }
 
-    /// The date of what is presented at `at`, in the newest segment.
+    /// Returns the date of presentation time `at`, which is in the newest segment.
     pub(super) fn date_of(&self, at: Timestamp) -> WallTime {
-        self.period.wall.shifted(at - self.period.start_pts + self.out.dates.of(self.boundaries.newest_msn()))
+        let period = &self.planner.period.start;
+        period.wall.shifted(at - period.pts + self.out.dates.of(self.planner.boundaries.newest_msn()))
     }
 
-    /// How much later than the run says its frames were there, had none been held up; negative if it says too late.
+    /// Returns how much later than the period's date its first frame would have arrived without any delay; negative if
+    /// the period is dated too late.
     fn date_error(&self) -> Option<TimeDelta> {
-        let least = self.period.delay.least()?;
-        Some(least + (self.period.start_pts - Timestamp::ZERO) - self.period.wall.since(WallTime::default()))
+        let period = &self.planner.period;
+        let least = period.delay.least()?;
+        Some(least + (period.start.pts - Timestamp::ZERO) - period.start.wall.since(WallTime::default()))
     }
 }

@@ -1,5 +1,6 @@
-//! Rungs: other renditions of the leader's pictures. Their encoders make key frames where the leader's does, so they are
-//! cut exactly where it was. One that comes late, lags or is shed has gaps, and the leader never notices.
+//! Dependent video renditions: the same video in other sizes. Their encoders make key frames where the reference video
+//! has them, so their segments end exactly where its segments do. A rendition that comes late, lags or is dropped has
+//! gaps, and the reference does not depend on it.
 
 use media::{Access, Frame, Kind, Track};
 
@@ -9,24 +10,25 @@ use crate::Error;
 use crate::log::{Event, RenditionId};
 
 impl Packager {
-    /// Announces rung `rung`, brings it back, or changes its header: another rendition of the video track's pictures. It
-    /// begins, or goes on, at its next key frame where the video track was cut, with a new init section if the header
-    /// says something else. Its frames are told by the id of its track. Tracks of sound and rungs beyond
+    /// Announces dependent video rendition `number`, restores it, or changes its header.
+    ///
+    /// The rendition begins, or goes on, at its next key frame at a segment boundary of the video track, with a new init
+    /// section if the header differs. Its frames are recognized by the id of `track`. Audio tracks and renditions beyond
     /// [`RenditionId::MAX_DEPENDENT_VIDEO`] are ignored.
-    pub fn add_rendition(&mut self, dependent: u32, track: Track) -> Result<(), Error> {
-        let Some(id) = RenditionId::dependent_video(dependent).filter(|_| track.kind() == Kind::Video) else {
+    pub fn add_rendition(&mut self, number: u32, track: Track) -> Result<(), Error> {
+        let Some(id) = RenditionId::dependent_video(number).filter(|_| track.kind() == Kind::Video) else {
             return Ok(());
         };
         let Some((n, input)) = self.dependent_video(id) else {
             self.dependents.push(self.new_input(id, track)?);
             return Ok(());
         };
-        input.bound = true;
+        input.is_assigned = true;
         input.next_track = None;
         if input.writer.has_same_header(&track) {
             return input.writer.change_track(track);
         }
-        // What is held was made with the old header; the encoder begins anew.
+        // The queued frames have the old header; the encoder was restarted.
         input.queued.clear();
         input.must_rejoin = true;
         if input.writer.is_active() && input.writer.has_content() {
@@ -38,16 +40,12 @@ impl Packager {
         Ok(())
     }
 
-    /// Sheds a rung: its playlist goes on with gaps, and no multivariant playlist lists it until
-    /// [`Packager::add_rendition`] brings it back. What it had published stays.
-    pub fn drop_rendition(&mut self, dependent: u32) -> Result<(), Error> {
-        let Some((n, input)) = RenditionId::dependent_video(dependent)
-            .and_then(|id| self.dependent_video(id))
-            .filter(|(_, input)| input.bound)
-        else {
-            return Ok(());
-        };
-        input.bound = false;
+    /// Drops dependent video rendition `number`: its playlist goes on with gaps, and no multivariant playlist lists it
+    /// until [`Packager::add_rendition`] restores it. Media that it has published stays available.
+    pub fn drop_rendition(&mut self, number: u32) -> Result<(), Error> {
+        let input = RenditionId::dependent_video(number).and_then(|id| self.dependent_video(id));
+        let Some((n, input)) = input.filter(|(_, input)| input.is_assigned) else { return Ok(()) };
+        input.is_assigned = false;
         input.must_rejoin = true;
         input.next_track = None;
         input.queued.clear();
@@ -69,49 +67,49 @@ impl Packager {
         }
     }
 
+    /// Writes a frame of dependent video rendition `n`, and ends segments before it.
     pub(super) fn write_dependent_video(&mut self, n: usize, frame: Frame) -> Result<(), Error> {
         if !self.join_dependent_video(n, &frame)? {
             return Ok(());
         }
-        let Some(input) = self.dependents.get_mut(n) else { return Ok(()) };
-        input.writer.cross_before(&frame, &self.boundaries, &mut self.out)?;
-        let msn = input.writer.msn();
-        let expected_end = self.expected_end(msn);
-        let Some(input) = self.dependents.get_mut(n) else { return Ok(()) };
-        input.writer.expect_end(expected_end);
-        input.writer.fill_before_reentry(&frame, &mut self.out)?;
-        input.writer.push(frame, &mut self.out)
+        let Some(RenditionInput { writer, .. }) = self.dependents.get_mut(n) else { return Ok(()) };
+        writer.cross_before(&frame, &self.planner.boundaries, &mut self.out)?;
+        writer.expect_end(self.planner.expected_end(writer.msn()));
+        writer.fill_before_reentry(&frame, &mut self.out)?;
+        writer.push(frame, &mut self.out)
     }
 
-    /// True if the rung takes part; one that was away does from a key frame on that begins a segment.
+    /// Returns true if the rendition takes part in the period. An absent one joins with a key frame that begins a segment.
     fn join_dependent_video(&mut self, n: usize, frame: &Frame) -> Result<bool, Error> {
-        let led = self.reference().is_some_and(RenditionWriter::is_active);
+        let has_reference = self.reference().is_some_and(RenditionWriter::is_active);
         let Some(RenditionInput { writer, must_rejoin, next_track, .. }) = self.dependents.get_mut(n) else {
             return Ok(false);
         };
         if writer.is_active() && !*must_rejoin {
             return Ok(true);
         }
-        if frame.access == Access::Dependent || !led {
+        if frame.access == Access::Dependent || !has_reference {
             return Ok(false);
         }
-        let edge = writer.boundary_pts(frame);
-        let Some((msn, start)) = self.boundaries.starting_at(edge, writer.tolerance()) else { return Ok(false) };
+        let at = writer.boundary_pts(frame);
+        let boundaries = &self.planner.boundaries;
+        let Some((msn, boundary)) = boundaries.starting_at(at, writer.tolerance()) else { return Ok(false) };
         if !writer.is_active() {
-            let start = SegmentStart { msn, at: edge, discontinuity: start.discontinuity };
-            writer.begin_period(start, (self.period.wall, self.period.start_pts), edge - frame.dts);
+            let period = &self.planner.period.start;
+            let start = SegmentStart { msn, at, discontinuity: boundary.discontinuity };
+            writer.begin_period(start, (period.wall, period.pts), at - frame.dts);
         } else if msn < writer.msn() || msn == writer.msn() && writer.has_content() {
-            // Gaps stand there already.
+            // The segment has gaps already.
             return Ok(false);
         }
-        while let Some(boundary) = self.boundaries.end_of(writer.msn()).filter(|_| writer.msn() < msn) {
+        while let Some(boundary) = boundaries.end_of(writer.msn()).filter(|_| writer.msn() < msn) {
             writer.abandon_to(boundary, &mut self.out)?;
         }
         if let Some(track) = next_track.take() {
             writer.change_track(track)?;
         }
-        writer.require_key_frame();
-        writer.discard_metadata_before(edge);
+        writer.restart();
+        writer.discard_metadata_before(at);
         *must_rejoin = false;
         Ok(true)
     }

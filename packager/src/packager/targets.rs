@@ -1,56 +1,63 @@
-//! The durations that are frozen when the first segment is whole.
+//! The durations that are frozen when the first segment is complete.
 
 use media::{LatencyMode, TimeDelta};
 
 use super::Config;
 use crate::log::Targets;
 
-/// Longest target duration: a GOP of twenty seconds is the longest that is carried whole.
+/// Longest target duration: the longest GOP that is carried whole has twenty seconds.
 const MAX_SECS: u32 = 20;
-/// How much a GOP may jitter beyond whole seconds before the target duration grows by one.
+/// Most that a GOP may exceed whole seconds before the target duration grows by one.
 const GOP_JITTER: TimeDelta = TimeDelta::from_millis(100);
-/// Parts come close to this.
+/// Duration that parts should come close to.
 const PART: TimeDelta = TimeDelta::from_millis(200);
-/// Parts stay below this wherever a single frame does not last longer.
+/// Longest PART-TARGET, unless a single frame lasts longer.
 const MAX_PART: TimeDelta = TimeDelta::from_millis(345);
-/// Room between a part's nominal duration and PART-TARGET, for millisecond clocks.
+/// Least difference between a part's nominal duration and PART-TARGET, for millisecond clocks.
 const MIN_HEADROOM: TimeDelta = TimeDelta::from_millis(4);
+/// Largest difference between a part's nominal duration and PART-TARGET.
 const MAX_HEADROOM: TimeDelta = TimeDelta::from_millis(16);
-/// Parts shorter than this share of PART-TARGET, in percent, make players stall; the standard says 85.
+/// Least duration of a part, in percent of PART-TARGET. Players stall with shorter parts; the standard says 85.
 const MIN_PERCENT: i64 = 86;
-/// Most frames tried for a part.
+/// Most frames that are tried for a part.
 const MAX_FRAMES: i64 = 64;
 
-/// How parts are made in all renditions of a broadcast.
+/// Size of the parts in all renditions of a broadcast.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct PartSizing {
-    /// PART-TARGET: no part lasts longer.
+    /// PART-TARGET, which no part exceeds.
     pub(super) target: TimeDelta,
-    /// What a part of the pictures lasts, if sound is cut where they are: else each of its segments ends with a scrap of a
-    /// part, and players that take a tenth of a second for nothing never ask for it.
+    /// Duration of a video part, if audio parts end where video parts do. Otherwise each audio segment ends with a short
+    /// remainder of a part, and players that treat a tenth of a second as nothing never request it.
     pub(super) grid: Option<TimeDelta>,
 }
 
-/// How a rendition's frames make parts.
+/// Rule by which a rendition's frames make parts of a [`PartSizing`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct PartRule {
-    /// Frames in a part, as a rule; on a grid, at the most.
+    /// Usual number of frames in a part; on a grid, the most.
     pub(super) frames: usize,
-    pub(super) parts: PartSizing,
+    pub(super) sizing: PartSizing,
 }
 
-/// What was seen of a track before the first segment closed.
+/// Frame timing of a track in the first segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameTiming {
-    /// What a frame lasts on average.
+    /// Average duration of a frame.
     pub(super) frame: TimeDelta,
-    /// How far single frames are off.
+    /// Largest deviation of a single frame.
     pub(super) jitter: TimeDelta,
-    /// It is a track of sound.
-    pub(super) audio: bool,
+    pub(super) is_audio: bool,
 }
 
-/// The segment duration a mode aims at.
+impl FrameTiming {
+    /// Timing of a track whose frames all last equally long.
+    pub(super) const fn exact(frame: TimeDelta, is_audio: bool) -> Self {
+        Self { frame, jitter: TimeDelta::ZERO, is_audio }
+    }
+}
+
+/// Returns the segment duration that a mode aims at.
 pub(super) const fn segment_target(mode: LatencyMode) -> TimeDelta {
     match mode {
         LatencyMode::Standard => TimeDelta::from_secs(4),
@@ -58,8 +65,19 @@ pub(super) const fn segment_target(mode: LatencyMode) -> TimeDelta {
     }
 }
 
-/// Freezes the target duration: the mode's, or what whole GOPs need.
-pub(super) fn target_secs(mode: LatencyMode, gop: TimeDelta) -> u32 {
+/// Freezes both durations. `timings` are those of the present renditions, the reference's first.
+pub(super) fn freeze(config: Config, gop: TimeDelta, timings: &[FrameTiming]) -> (Targets, Option<PartSizing>) {
+    let sizing = (config.mode == LatencyMode::Low).then(|| part_sizing(timings));
+    let targets = Targets {
+        segment_secs: target_secs(config.mode, gop),
+        part: sizing.map(|sizing| sizing.target),
+        pause: config.max_stall,
+    };
+    (targets, sizing)
+}
+
+/// Returns the target duration: the mode's, or as much as whole GOPs need.
+fn target_secs(mode: LatencyMode, gop: TimeDelta) -> u32 {
     let target = segment_target(mode);
     let mut segment = gop;
     while segment < target - GOP_JITTER && gop > TimeDelta::ZERO {
@@ -70,60 +88,59 @@ pub(super) fn target_secs(mode: LatencyMode, gop: TimeDelta) -> u32 {
     u32::try_from(secs).unwrap_or(MAX_SECS).min(MAX_SECS)
 }
 
-/// Freezes both durations; `paces` are those of the renditions that are there, the leader's first.
-pub(super) fn targets(config: Config, gop: TimeDelta, timings: &[FrameTiming]) -> (Targets, Option<PartSizing>) {
-    let parts = (config.mode == LatencyMode::Low).then(|| parts(timings));
-    let part = parts.map(|parts| parts.target);
-    (Targets { segment_secs: target_secs(config.mode, gop), part, pause: config.max_stall }, parts)
-}
-
-/// The part rule of a rendition: as many frames as fit in a part with their jitter, or for sound in a grid's step.
-pub(super) fn part_rule(parts: PartSizing, frame: TimeDelta, audio: bool) -> PartRule {
-    let frames = match parts.grid.filter(|_| audio) {
+/// Returns the part rule of a rendition: as many frames as fit in a part with their jitter, or for audio in a step of the
+/// grid.
+pub(super) fn part_rule(sizing: PartSizing, frame: TimeDelta, is_audio: bool) -> PartRule {
+    let frames = match sizing.grid.filter(|_| is_audio) {
         Some(grid) => steps(grid, frame).1,
-        // A millisecond of grace: a frame duration that was rounded up must not cost a frame.
-        None => (parts.target - MIN_HEADROOM + TimeDelta::from_millis(1)).whole(frame).max(1),
+        // With a millisecond of tolerance, because a frame duration that was rounded up must not cost a frame.
+        None => (sizing.target - MIN_HEADROOM + TimeDelta::from_millis(1)).whole(frame).max(1),
     };
-    PartRule { frames: usize::try_from(frames).unwrap_or(1), parts }
+    PartRule { frames: usize::try_from(frames).unwrap_or(1), sizing }
 }
 
-/// The fewest and the most frames between two lines of a grid.
+/// Returns the fewest and the most frames between two lines of a grid.
 fn steps(grid: TimeDelta, frame: TimeDelta) -> (i64, i64) {
     let fewest = grid.whole(frame);
     (fewest, if frame.times(fewest) < grid { fewest + 1 } else { fewest })
 }
 
-/// Chooses how parts are made: with the sound on the grid of the pictures if all its parts are long enough for players
-/// then, else each rendition for itself.
-fn parts(timings: &[FrameTiming]) -> PartSizing {
-    let headroom =
-        timings.iter().map(|p| p.jitter.times(2)).max().unwrap_or_default().clamp(MIN_HEADROOM, MAX_HEADROOM);
-    let longest_frame = timings.iter().map(|p| p.frame).max().unwrap_or(PART);
+/// Chooses how parts are made: with the audio on the grid of the video if all audio parts are long enough for players
+/// then, otherwise separately for each rendition.
+fn part_sizing(timings: &[FrameTiming]) -> PartSizing {
+    let jitter = timings.iter().map(|timing| timing.jitter.times(2)).max().unwrap_or_default();
+    let headroom = jitter.clamp(MIN_HEADROOM, MAX_HEADROOM);
+    let longest_frame = timings.iter().map(|timing| timing.frame).max().unwrap_or(PART);
     let limit = MAX_PART.max(longest_frame + headroom);
-    let leader = timings.first().filter(|leader| !leader.audio && timings.iter().any(|timing| timing.audio));
-    let on_grid = leader.into_iter().flat_map(|leader| (1..=MAX_FRAMES).map(|n| leader.frame.times(n))).map(|grid| {
-        let lasts = |p: &FrameTiming| if p.audio { p.frame.times(steps(grid, p.frame).1) } else { grid };
-        let longest = timings.iter().map(lasts).max().unwrap_or(grid);
+    let has_audio = timings.iter().any(|timing| timing.is_audio);
+    let video = timings.first().filter(|reference| !reference.is_audio && has_audio);
+    let grids = video.into_iter().flat_map(|video| (1..=MAX_FRAMES).map(|n| video.frame.times(n)));
+    let on_grid = grids.map(|grid| {
+        let duration = |timing: &FrameTiming| match timing.is_audio {
+            true => timing.frame.times(steps(grid, timing.frame).1),
+            false => grid,
+        };
+        let longest = timings.iter().map(duration).max().unwrap_or(grid);
         PartSizing { target: ceil_millis(longest + headroom), grid: Some(grid) }
     });
-    let alone = timings.iter().flat_map(|timing| (1..=MAX_FRAMES).map(|n| timing.frame.times(n)));
-    let alone = alone.map(|part| PartSizing { target: ceil_millis(part + headroom), grid: None });
-    let rank = |parts: &PartSizing| {
-        let worst =
-            timings.iter().map(|timing| shortest(timing, *parts, headroom).as_millis() * 100).min().unwrap_or(0);
-        let worst = (worst / parts.target.as_millis().max(1)).min(MIN_PERCENT);
-        (-worst, parts.grid.is_none(), (parts.grid.unwrap_or(parts.target - headroom) - PART).abs())
+    let durations = timings.iter().flat_map(|timing| (1..=MAX_FRAMES).map(|n| timing.frame.times(n)));
+    let separate = durations.map(|part| PartSizing { target: ceil_millis(part + headroom), grid: None });
+    let rank = |sizing: &PartSizing| {
+        let percents = timings.iter().map(|timing| shortest(timing, *sizing, headroom).as_millis() * 100);
+        let worst = percents.min().unwrap_or(0) / sizing.target.as_millis().max(1);
+        let distance = (sizing.grid.unwrap_or(sizing.target - headroom) - PART).abs();
+        (-worst.min(MIN_PERCENT), sizing.grid.is_none(), distance)
     };
-    let fits = |parts: &PartSizing| parts.target >= longest_frame && parts.target <= limit;
-    on_grid.chain(alone).filter(fits).min_by_key(rank).unwrap_or(PartSizing { target: limit, grid: None })
+    let fits = |sizing: &PartSizing| sizing.target >= longest_frame && sizing.target <= limit;
+    on_grid.chain(separate).filter(fits).min_by_key(rank).unwrap_or(PartSizing { target: limit, grid: None })
 }
 
-/// The shortest part of a rendition in the middle of a segment.
-fn shortest(timing: &FrameTiming, parts: PartSizing, headroom: TimeDelta) -> TimeDelta {
-    match parts.grid.filter(|_| timing.audio) {
+/// Returns the duration of a rendition's shortest part in the middle of a segment.
+fn shortest(timing: &FrameTiming, sizing: PartSizing, headroom: TimeDelta) -> TimeDelta {
+    match sizing.grid.filter(|_| timing.is_audio) {
         Some(grid) => timing.frame.times(steps(grid, timing.frame).0),
         None => {
-            let frames = part_rule(parts, timing.frame, timing.audio).frames;
+            let frames = part_rule(sizing, timing.frame, timing.is_audio).frames;
             timing.frame.times(i64::try_from(frames).unwrap_or(1)) - headroom
         }
     }
@@ -139,11 +156,12 @@ mod tests {
     use media::Timescale;
 
     fn video(num: u32, den: i64, jitter: i64) -> FrameTiming {
-        FrameTiming { frame: Timescale::new(num).delta(den), jitter: TimeDelta::from_millis(jitter), audio: false }
+        let jitter = TimeDelta::from_millis(jitter);
+        FrameTiming { frame: Timescale::new(num).delta(den), jitter, is_audio: false }
     }
 
     fn audio(num: u32, den: i64) -> FrameTiming {
-        FrameTiming { frame: Timescale::new(num).delta(den), jitter: TimeDelta::ZERO, audio: true }
+        FrameTiming::exact(Timescale::new(num).delta(den), true)
     }
 
     #[test]
@@ -164,12 +182,13 @@ mod tests {
         {
             for (samples, frame) in audios {
                 let timings = [video(rate, den, 1), audio(samples, frame)];
-                let parts = parts(&timings);
-                let target = parts.target;
+                let sizing = part_sizing(&timings);
+                let target = sizing.target;
                 assert!(target <= TimeDelta::from_millis(350), "{rate}/{den}: {target:?}");
-                for p in timings {
-                    let rule = part_rule(parts, p.frame, p.audio);
-                    let (most, least) = (p.frame.times(rule.frames as i64), shortest(&p, parts, TimeDelta::ZERO));
+                for timing in timings {
+                    let rule = part_rule(sizing, timing.frame, timing.is_audio);
+                    let most = timing.frame.times(rule.frames as i64);
+                    let least = shortest(&timing, sizing, TimeDelta::ZERO);
                     assert!(most <= target, "{rate}/{den} {samples}: {most:?} of {target:?}");
                     assert!(
                         least.flicks() * 100 >= target.flicks() * 85,
@@ -183,17 +202,18 @@ mod tests {
     #[test]
     fn usual_streams_get_a_fifth_of_a_second_on_one_grid() {
         for rate in [24, 25, 30, 50, 60] {
-            let parts = parts(&[video(rate, 1, 1), audio(48_000, 1_024)]);
-            assert!((200..=235).contains(&parts.target.as_millis()), "{rate}: {parts:?}");
-            assert!(parts.grid.is_some());
-            assert_eq!(part_rule(parts, Timescale::new(rate).delta(1), false).frames as u32, (rate + 2) / 5, "{rate}");
+            let sizing = part_sizing(&[video(rate, 1, 1), audio(48_000, 1_024)]);
+            assert!((200..=235).contains(&sizing.target.as_millis()), "{rate}: {sizing:?}");
+            assert!(sizing.grid.is_some());
+            let rule = part_rule(sizing, Timescale::new(rate).delta(1), false);
+            assert_eq!(rule.frames as u32, (rate + 2) / 5, "{rate}");
         }
     }
 
     #[test]
     fn slow_frames_are_parts_of_their_own() {
-        let parts = parts(&[video(2, 1, 0)]);
-        assert!(parts.target >= TimeDelta::from_millis(500) && parts.target <= TimeDelta::from_millis(520));
-        assert_eq!(part_rule(parts, TimeDelta::from_millis(500), false).frames, 1);
+        let sizing = part_sizing(&[video(2, 1, 0)]);
+        assert!(sizing.target >= TimeDelta::from_millis(500) && sizing.target <= TimeDelta::from_millis(520));
+        assert_eq!(part_rule(sizing, TimeDelta::from_millis(500), false).frames, 1);
     }
 }

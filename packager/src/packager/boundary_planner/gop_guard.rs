@@ -1,25 +1,25 @@
-//! Refuses what nobody could tune in to: pictures without one that decoding may start with.
+//! Rejects video with key frames so rare that no viewer could tune in.
 
 use media::{Access, TimeDelta, Timestamp};
 
 use crate::Error;
 
-/// The longest GOP that is carried; the rest is jitter of clocks.
+/// Longest GOP that is carried: 20 s, and half a second for clock jitter.
 const MAX_GOP: TimeDelta = TimeDelta::from_millis(20_500);
-/// A pause of the pictures counts as no more than this: it says nothing of how often an encoder makes key frames.
+/// Most that a pause of the video counts, because a pause says nothing about how often an encoder makes key frames.
 const MAX_STEP: TimeDelta = TimeDelta::from_secs(1);
 
-/// How long the GOP at hand lasts by now; before the first key frame, how long there was none.
+/// Duration of the current GOP so far; before the first key frame, the time without one.
 #[derive(Debug, Default)]
-pub(in crate::packager) struct GopGuard {
-    last: Option<Timestamp>,
+pub(super) struct GopGuard {
+    last_dts: Option<Timestamp>,
     length: TimeDelta,
 }
 
 impl GopGuard {
-    /// Takes the next picture.
-    pub(in crate::packager) fn frame(&mut self, dts: Timestamp, access: Access) -> Result<(), Error> {
-        let step = self.last.replace(dts).map_or(TimeDelta::ZERO, |last| dts - last);
+    /// Takes the next video frame, and fails with [`Error::LongGop`] if its GOP lasts longer than [`MAX_GOP`].
+    pub(super) fn check(&mut self, dts: Timestamp, access: Access) -> Result<(), Error> {
+        let step = self.last_dts.replace(dts).map_or(TimeDelta::ZERO, |last| dts - last);
         if access != Access::Dependent {
             self.length = TimeDelta::ZERO;
             return Ok(());
@@ -34,11 +34,11 @@ mod tests {
     use super::*;
 
     fn feed(guard: &mut GopGuard, from: i64, to: i64, access: Access) -> Result<(), Error> {
-        (from..to).try_for_each(|n| guard.frame(Timestamp::ZERO + TimeDelta::from_millis(n * 40), access))
+        (from..to).try_for_each(|n| guard.check(Timestamp::ZERO + TimeDelta::from_millis(n * 40), access))
     }
 
     #[test]
-    fn twenty_seconds_pass_and_more_is_refused() {
+    fn accepts_twenty_seconds_and_rejects_more() {
         let mut guard = GopGuard::default();
         for gop in 0..3 {
             feed(&mut guard, gop * 500, gop * 500 + 1, Access::Independent).unwrap();
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn never_a_key_frame_is_refused_too() {
+    fn rejects_video_without_any_key_frame() {
         assert!(feed(&mut GopGuard::default(), 0, 600, Access::Dependent).is_err());
     }
 }

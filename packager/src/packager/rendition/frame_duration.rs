@@ -1,13 +1,13 @@
-//! How long a frame will last, before the next one tells.
+//! Estimates how long a frame lasts before the next one arrives.
 
 use media::Timescale;
 
-/// Frame distances remembered; an odd number has a middle.
+/// Number of frame distances that are remembered. An odd number has a middle.
 const REMEMBERED: usize = 15;
 
-/// A running median of the distances between frames, in ticks.
+/// Running median of the distances between frames, in ticks.
 #[derive(Clone, Debug)]
-pub(in crate::packager) struct FrameDuration {
+pub(super) struct FrameDuration {
     deltas: [i64; REMEMBERED],
     len: usize,
     next: usize,
@@ -17,12 +17,12 @@ pub(in crate::packager) struct FrameDuration {
 
 impl FrameDuration {
     /// Starts with a guess.
-    pub(in crate::packager) fn new(guess: i64) -> Self {
+    pub(super) fn new(guess: i64) -> Self {
         Self { deltas: [0; REMEMBERED], len: 0, next: 0, value: guess.max(1), last: None }
     }
 
     /// Takes the decode time of the next frame.
-    pub(in crate::packager) fn frame(&mut self, dts: i64) {
+    pub(super) fn frame(&mut self, dts: i64) {
         let Some(delta) = self.last.replace(dts).map(|last| dts.saturating_sub(last)).filter(|d| *d > 0) else {
             return;
         };
@@ -38,22 +38,22 @@ impl FrameDuration {
         }
     }
 
-    /// The timeline broke: the next distance means nothing.
-    pub(in crate::packager) fn restart(&mut self) {
+    /// Ignores the next distance, because the timeline has a discontinuity.
+    pub(super) fn restart(&mut self) {
         self.last = None;
     }
 
-    /// The rate of the frames remembered, in frames per thousand seconds; `None` where they are not evenly apart.
-    pub(in crate::packager) fn steady(&self, scale: Timescale) -> Option<u32> {
-        let even = |delta: &i64| (delta - self.value).abs() * 4 <= self.value;
-        let steady = self.len == REMEMBERED && self.deltas.iter().all(even);
+    /// Returns the rate of the remembered frames, in frames per thousand seconds; `None` if they are not evenly apart.
+    pub(super) fn steady_rate(&self, scale: Timescale) -> Option<u32> {
+        let is_even = |delta: &i64| (delta - self.value).abs() * 4 <= self.value;
+        let is_steady = self.len == REMEMBERED && self.deltas.iter().all(is_even);
         let sum = self.deltas.iter().sum::<i64>().max(1);
         let millihertz = REMEMBERED as i64 * 1_000 * i64::from(scale.ticks_per_second()) / sum;
-        u32::try_from(millihertz).ok().filter(|_| steady)
+        u32::try_from(millihertz).ok().filter(|_| is_steady)
     }
 
-    /// How long a frame lasts, most likely.
-    pub(in crate::packager) fn value(&self) -> i64 {
+    /// Returns the most likely duration of a frame.
+    pub(super) fn value(&self) -> i64 {
         self.value
     }
 }
@@ -64,13 +64,13 @@ mod tests {
 
     #[test]
     fn one_long_gap_changes_nothing() {
-        let mut estimate = FrameDuration::new(4_000);
-        assert_eq!(estimate.value(), 4_000);
+        let mut duration = FrameDuration::new(4_000);
+        assert_eq!(duration.value(), 4_000);
         let mut dts = 0;
         for delta in [0, 2_970, 3_060, 90_000, 2_970, 3_060, 0, 2_970, 2_970] {
             dts += delta;
-            estimate.frame(dts);
+            duration.frame(dts);
         }
-        assert_eq!(estimate.value(), 2_970);
+        assert_eq!(duration.value(), 2_970);
     }
 }

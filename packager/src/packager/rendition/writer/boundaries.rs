@@ -1,35 +1,41 @@
-//! A lane is cut where the leader of its run was cut, whether a frame of its own is there or not.
+//! Crosses the segment boundaries of the period, whether the rendition has a frame there or not.
 
 use media::{Access, Fault, Frame, TimeDelta, Timestamp};
 
-use super::RenditionWriter;
 use super::freeze_frame::Fill;
+use super::{Entry, RenditionWriter};
 use crate::Error;
-use crate::packager::Output;
 use crate::packager::boundary_planner::{Boundaries, Boundary};
+use crate::packager::output::Output;
 
-/// A picture that comes this far behind a cut was preceded by a gap.
+/// A video frame that comes this long after a boundary was preceded by a gap.
 const VIDEO_LATE: TimeDelta = TimeDelta::from_secs(1);
-/// How far a rung's frame may be from a cut and still be at it: two encoders may round their timestamps differently.
-const SLACK: TimeDelta = TimeDelta::from_millis(2);
+/// Distance at which a frame of a dependent video rendition may be from a boundary and still be at it, because two encoders may
+/// round their timestamps differently.
+const TOLERANCE: TimeDelta = TimeDelta::from_millis(2);
 
 impl RenditionWriter {
-    /// Where the presentation of a segment that begins with `unit` begins. The pictures shown before an open GOP's first
-    /// one belong to its segment, and how many there are is not known yet; but presentation runs evenly behind decoding.
-    pub(in crate::packager) fn boundary_pts(&mut self, frame: &Frame) -> Timestamp {
-        if !self.is_audio() && frame.access == Access::Independent {
+    /// Returns the presentation time of a segment boundary in front of `frame`.
+    ///
+    /// Frames presented before the first frame of an open GOP belong to its segment. Their number is not known yet, but
+    /// presentation lags decoding evenly.
+    pub(crate) fn boundary_pts(&mut self, frame: &Frame) -> Timestamp {
+        if frame.access != Access::Independent {
+            return frame.dts + self.reorder_delay;
+        }
+        if !self.is_audio() {
             self.reorder_delay = frame.pts - frame.dts;
         }
-        if frame.access == Access::Independent { frame.pts } else { frame.dts + self.reorder_delay }
+        frame.pts
     }
 
-    /// How far a frame may be from a cut and still be at it.
-    pub(in crate::packager) fn tolerance(&self) -> TimeDelta {
-        if self.rendition.is_dependent_video() { SLACK } else { TimeDelta::ZERO }
+    /// Returns how far a frame may be from a boundary and still be at it.
+    pub(crate) fn tolerance(&self) -> TimeDelta {
+        if self.is_dependent_video() { TOLERANCE } else { TimeDelta::ZERO }
     }
 
-    /// Makes the cuts that lie before `unit`.
-    pub(in crate::packager) fn cross_before(
+    /// Crosses the boundaries before `frame`.
+    pub(crate) fn cross_before(
         &mut self,
         frame: &Frame,
         boundaries: &Boundaries,
@@ -37,53 +43,53 @@ impl RenditionWriter {
     ) -> Result<(), Error> {
         let reached = self.boundary_pts(frame) + self.tolerance();
         while let Some(boundary) = boundaries.end_of(self.msn()).filter(|boundary| reached >= boundary.at) {
-            // The leader begins a segment with a key frame that this rendition does not have: its own begins with a gap.
-            let torn = boundary.key_frame && frame.access == Access::Dependent;
-            let last = boundaries.end_of(self.msn() + 1).is_none_or(|next| reached < next.at);
-            // A rung begins with the leader's picture or with a gap.
-            let dependent = self.rendition.is_dependent_video();
-            let late = if dependent { self.scale.delta(self.frame_duration.value() / 2) } else { VIDEO_LATE };
-            let near = last && frame.dts - self.to_decode_time(boundary.at) < late;
-            if near && !torn && !self.is_audio() && !self.repeats_key_frame() {
+            // The reference begins the segment with a key frame that this rendition does not have, so that its own segment
+            // begins with a gap.
+            let lacks_key_frame = boundary.key_frame && frame.access == Access::Dependent;
+            let is_last = boundaries.end_of(self.msn() + 1).is_none_or(|next| reached < next.at);
+            // A dependent video rendition begins with the same frame as the reference, or with a gap.
+            let is_dependent = self.is_dependent_video();
+            let late = if is_dependent { self.scale.delta(self.frame_duration.value() / 2) } else { VIDEO_LATE };
+            let is_near = is_last && frame.dts - self.to_decode_time(boundary.at) < late;
+            if is_near && !lacks_key_frame && !self.is_audio() && !self.repeats_key_frame() {
                 self.end_segment(frame.dts, boundary.discontinuity, out)?;
             } else {
                 self.cross(boundary, out)?;
             }
-            self.needs_key_frame |= torn || dependent && !near;
+            if lacks_key_frame || is_dependent && !is_near {
+                self.require_key_frame();
+            }
         }
         Ok(())
     }
 
-    /// Makes a cut that no frame has come for: it is reached exactly, with a gap if need be; sound stays on its grid.
-    pub(in crate::packager) fn cross(&mut self, boundary: Boundary, out: &mut Output) -> Result<(), Error> {
+    /// Crosses a boundary without a frame: the segment ends exactly there, with a gap if necessary. Audio stays on its
+    /// sample grid.
+    pub(crate) fn cross(&mut self, boundary: Boundary, out: &mut Output) -> Result<(), Error> {
         self.note_missed_boundary();
-        if self.is_audio() && self.to_decode_time(boundary.at) - self.end() > self.frame_duration() {
+        let at = self.to_decode_time(boundary.at);
+        if self.is_audio() && at - self.end() > self.frame_duration() {
             self.report(Fault::MissingMedia, out);
         }
-        self.end_segment_filling(
-            self.to_decode_time(boundary.at),
-            boundary.discontinuity,
-            self.audio_frame.unwrap_or(0),
-            out,
-        )
+        self.end_segment_filling(at, boundary.discontinuity, self.audio_frame.unwrap_or(0), out)
     }
 
-    /// Makes all cuts that are decided.
-    pub(in crate::packager) fn cross_all(&mut self, boundaries: &Boundaries, out: &mut Output) -> Result<(), Error> {
+    /// Crosses all boundaries that are decided.
+    pub(crate) fn cross_all(&mut self, boundaries: &Boundaries, out: &mut Output) -> Result<(), Error> {
         while let Some(boundary) = boundaries.end_of(self.msn()) {
             self.cross(boundary, out)?;
         }
         Ok(())
     }
 
-    /// Makes a cut of a rung that has stopped. A segment that is whole stays; of one that is not, what nobody has seen
-    /// yet is left out, so that players take all of it from another rendition.
-    pub(in crate::packager) fn abandon_to(&mut self, boundary: Boundary, out: &mut Output) -> Result<(), Error> {
+    /// Crosses a boundary for a dependent video rendition that has stopped. A complete segment stays. Of an incomplete
+    /// one, the frames that are not published yet are dropped, so that players take all of it from another rendition.
+    pub(crate) fn abandon_to(&mut self, boundary: Boundary, out: &mut Output) -> Result<(), Error> {
         let at = self.to_decode_time(boundary.at);
         if self.has_content() && at - self.end() < self.frame_duration() {
             return self.end_segment(at, boundary.discontinuity, out);
         }
-        self.needs_key_frame = true;
+        self.require_key_frame();
         if self.part_rule.is_none() {
             self.pending.clear();
         }
@@ -91,24 +97,25 @@ impl RenditionWriter {
         self.cross(boundary, out)
     }
 
-    /// Publishes the open part as it is, where parts are offered.
-    pub(in crate::packager) fn flush(&mut self, out: &mut Output) -> Result<(), Error> {
+    /// Publishes the open part as it is, if parts are offered.
+    pub(crate) fn flush(&mut self, out: &mut Output) -> Result<(), Error> {
         if self.part_rule.is_none() { Ok(()) } else { self.close_part(self.scale.ticks(self.end()), out) }
     }
 
-    /// Publishes gap parts of full length as far as `until`, on the presentation timeline.
-    pub(in crate::packager) fn fill_gap_parts(&mut self, until: Timestamp, out: &mut Output) -> Result<(), Error> {
-        let Some(rule) = self.part_rule.filter(|_| self.pending.is_empty()) else { return Ok(()) };
-        let (longest, until) =
-            (self.floor_ticks(rule.parts.target).max(1), self.scale.ticks(self.to_decode_time(until)));
-        self.fill_full_parts(longest, until, Fill::Gap, out)
+    /// Publishes gap parts of full length up to `until`, on the presentation timeline.
+    pub(crate) fn fill_gap_parts(&mut self, until: Timestamp, out: &mut Output) -> Result<(), Error> {
+        if self.part_rule.is_none() || !self.pending.is_empty() {
+            return Ok(());
+        }
+        let until = self.scale.ticks(self.to_decode_time(until));
+        self.fill_full_parts(self.max_part_ticks(), until, Fill::Gap, out)
     }
 
-    /// Publishes the gap in front of a picture that decoding begins with anew in mid-segment.
-    pub(in crate::packager) fn fill_before_reentry(&mut self, frame: &Frame, out: &mut Output) -> Result<(), Error> {
+    /// Publishes the gap in front of a frame with which decoding starts again within a segment.
+    pub(crate) fn fill_before_reentry(&mut self, frame: &Frame, out: &mut Output) -> Result<(), Error> {
         let dts = self.scale.ticks(frame.dts);
-        let hole = self.clock.is_some_and(|clock| dts - clock > self.frame_duration.value() / 2);
-        let entry = self.needs_key_frame && frame.access != Access::Dependent;
-        if entry && hole && self.pending.is_empty() { self.fill(dts, Fill::Gap, out) } else { Ok(()) }
+        let has_gap = self.clock.is_some_and(|clock| dts - clock > self.frame_duration.value() / 2);
+        let reenters = self.entry == Entry::KeyFrame && frame.access != Access::Dependent;
+        if reenters && has_gap && self.pending.is_empty() { self.fill(dts, Fill::Gap, out) } else { Ok(()) }
     }
 }

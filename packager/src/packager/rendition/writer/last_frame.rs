@@ -1,31 +1,33 @@
-//! The last frame is shown on where the next one is long in coming.
+//! Extends the last video frame while the next one is late.
 //!
-//! Every part needs a frame, and none may last longer than PART-TARGET: at two frames a second there are more parts than
-//! frames. What fills them is the GOP so far once more, all but its last frame for an instant. Unlike a key frame alone it
-//! ends with the very picture that is on the screen, and leaves a decoder in the state that the next frame of the encoder
-//! needs. It costs bytes, so it is only done with GOPs that are small, as they are where frames are rare.
+//! Every part needs a frame, and none may last longer than PART-TARGET. At two frames a second there are more parts than
+//! frames. The parts without a frame of their own repeat the current GOP, with all but its last frame lasting one tick.
+//! Unlike a repeated key frame, such a part ends with the very frame that is on the screen, and leaves a decoder in the
+//! state that the encoder's next frame needs. It costs bytes, so it is done only with small GOPs, and GOPs are small where
+//! frames are rare.
 
 use bytes::Bytes;
 use media::{Access, Frame, Timestamp};
 
 use super::RenditionWriter;
+use super::publish::{ClosedPart, composition_offset};
 use crate::Error;
 use crate::cmaf::{self, Sample};
 use crate::log::RenditionId;
-use crate::packager::Output;
+use crate::packager::output::Output;
 
-/// A GOP of more frames is not kept; then a long pause is a gap, or the key frame stands in it.
+/// Most frames of a GOP that is kept. With more, a long pause is a gap, or the key frame is repeated in it.
 const MAX_FRAMES: usize = 64;
-/// The same for bytes.
+/// Most bytes of a GOP that is kept.
 const MAX_BYTES: usize = 512 << 10;
 
-/// The frames since the newest IDR in decode order; none where they cannot be shown again.
+/// Frames since the newest IDR frame in decode order; empty if they cannot be repeated.
 #[derive(Debug, Default)]
 pub(super) struct CurrentGop {
     frames: Vec<Bytes>,
     bytes: usize,
-    /// The last of them was shown before this time.
-    shown: i64,
+    /// Presentation time after the last frame was presented.
+    presented: i64,
 }
 
 impl CurrentGop {
@@ -46,8 +48,8 @@ impl CurrentGop {
 }
 
 impl RenditionWriter {
-    /// Takes a frame that was accepted. Only frames in the order of their presentation can be shown again, as others may be
-    /// missing that belong before the last one.
+    /// Records a frame of the open part in the [`CurrentGop`]. Only frames in presentation order can be repeated, because
+    /// otherwise frames before the last one may be missing.
     pub(super) fn record_gop(&mut self, frame: &Frame) {
         match frame.access {
             Access::Independent => self.gop.begin(&frame.payload),
@@ -55,19 +57,19 @@ impl RenditionWriter {
             Access::Dependent => {}
             Access::Open => self.gop = CurrentGop::default(),
         }
-        self.gop.shown = self.scale.ticks(frame.pts) + 1;
+        self.gop.presented = self.scale.ticks(frame.pts) + 1;
         if self.part_rule.is_none() || self.rendition != RenditionId::VIDEO || frame.dts != frame.pts {
             self.gop = CurrentGop::default();
         }
     }
 
-    /// True if the last frame can be shown on.
-    pub(in crate::packager) fn can_extend_last_frame(&self) -> bool {
+    /// Returns true if the last frame can be extended.
+    pub(crate) fn can_extend_last_frame(&self) -> bool {
         !self.gop.frames.is_empty() && !self.repeats_key_frame()
     }
 
-    /// Time has come to `until`, on the decode timeline, without a frame: parts that are over by then are published.
-    pub(in crate::packager) fn advance_to(&mut self, until: Timestamp, out: &mut Output) -> Result<(), Error> {
+    /// Publishes the parts that are over by `until`, on the decode timeline, because time has passed without a frame.
+    pub(crate) fn advance_to(&mut self, until: Timestamp, out: &mut Output) -> Result<(), Error> {
         if self.part_rule.is_some() && self.can_extend_last_frame() && self.has_begun() {
             let before = self.clock;
             self.extend_last_frame(self.scale.ticks(until), out)?;
@@ -78,15 +80,14 @@ impl RenditionWriter {
         Ok(())
     }
 
-    /// How far the lane was published because time went by, on the presentation timeline.
-    pub(in crate::packager) fn advanced_to(&self) -> Option<Timestamp> {
+    /// Returns the end of what [`Self::advance_to`] published since the last frame, on the presentation timeline.
+    pub(crate) fn advanced_to(&self) -> Option<Timestamp> {
         self.advanced_to.map(|at| self.to_presentation_time(self.scale.timestamp(at)))
     }
 
-    /// Publishes whole parts that end at `until` or before.
+    /// Publishes complete parts that end at `until` or before.
     pub(super) fn extend_last_frame(&mut self, until: i64, out: &mut Output) -> Result<(), Error> {
-        let Some(rule) = self.part_rule.filter(|_| self.can_extend_last_frame()) else { return Ok(()) };
-        let step = self.floor_ticks(rule.parts.grid.unwrap_or(rule.parts.target)).max(1);
+        let Some(step) = self.repeated_part_ticks().filter(|_| self.can_extend_last_frame()) else { return Ok(()) };
         if let (Some(first), Some(last)) = (self.pending.first(), self.pending.last()) {
             let end = first.start + step;
             if end > until || last.start >= end {
@@ -100,19 +101,25 @@ impl RenditionWriter {
         Ok(())
     }
 
-    /// Whether a part of `duration` ticks has at least one tick for each frame of the GOP so far.
+    /// Duration of a part that repeats earlier frames, in ticks; `None` without parts.
+    pub(super) fn repeated_part_ticks(&self) -> Option<i64> {
+        let sizing = self.part_rule?.sizing;
+        Some(self.floor_ticks(sizing.grid.unwrap_or(sizing.target)).max(1))
+    }
+
+    /// Returns true if a part of `duration` ticks has at least one tick for each frame of the current GOP.
     pub(super) fn can_repeat_gop_within(&self, duration: i64) -> bool {
         i64::try_from(self.gop.frames.len()).is_ok_and(|frames| frames <= duration)
     }
 
-    /// Publishes the GOP so far as a part that ends at `end`; see [`Lane::can_replay_within`].
+    /// Publishes the current GOP as a part that ends at `end`; requires [`Self::can_repeat_gop_within`].
     pub(super) fn repeat_gop(&mut self, end: i64, out: &mut Output) -> Result<(), Error> {
-        let clock = self.clock.unwrap_or(end);
-        let instants = i64::try_from(self.gop.frames.len()).unwrap_or(0) - 1;
-        let pts = clock.max(self.gop.shown);
-        let events = self.take_due_metadata(pts + (end - clock))?;
-        let cts = (pts - clock).clamp(i32::MIN.into(), i32::MAX.into()) as i32;
-        let rest = u32::try_from((end - clock - instants).max(1)).unwrap_or(u32::MAX);
+        let start = self.clock.unwrap_or(end);
+        let last = i64::try_from(self.gop.frames.len()).unwrap_or(0) - 1;
+        let pts = start.max(self.gop.presented);
+        let events = self.metadata.take_due(pts + (end - start), self.scale)?;
+        let cts = composition_offset(pts, start);
+        let rest = u32::try_from((end - start - last).max(1)).unwrap_or(u32::MAX);
         let sample = |(n, payload): (usize, &Bytes)| Sample {
             duration: if n + 1 == self.gop.frames.len() { rest } else { 1 },
             cts,
@@ -120,12 +127,12 @@ impl RenditionWriter {
             payload: payload.clone(),
         };
         let samples: Vec<_> = self.gop.frames.iter().enumerate().map(sample).collect();
-        self.sequence = self.sequence.wrapping_add(1);
-        let data = cmaf::fragment(self.sequence, u64::try_from(clock).unwrap_or(0), &samples, false, &events)?;
-        self.gop.shown = pts + instants + 1;
-        self.freeze_frame.not_before(self.gop.shown);
-        // All of them are one picture to a viewer.
-        self.publish(clock, end, 1, true, data, out);
+        let tfdt = u64::try_from(start).unwrap_or(0);
+        let data = cmaf::fragment(self.next_sequence(), tfdt, &samples, false, &events)?;
+        self.gop.presented = pts + last + 1;
+        self.freeze_frame.not_before(self.gop.presented);
+        // A viewer sees one frame.
+        self.publish(ClosedPart { start, end, frames: 1, independent: true, data }, out);
         Ok(())
     }
 }
