@@ -89,38 +89,45 @@ impl Fault {
     pub const fn message(self) -> &'static str {
         match self {
             Self::SplitAccessUnit => {
-                "The encoder sends one frame as several messages: they were joined. Each message should hold a whole frame."
+                "The encoder sends one frame as several messages: they were joined. Each message should hold a whole \
+                 frame."
             }
             Self::StartCodes => {
-                "The encoder sends NAL units with start codes instead of lengths: they were converted. FLV needs lengths."
+                "The encoder sends NAL units with start codes instead of lengths: they were converted. FLV needs \
+                 lengths."
             }
             Self::AdtsHeaders => {
                 "The encoder sends AAC with ADTS headers: they were removed. FLV needs raw AAC frames."
             }
             Self::TrackLeftOut => {
-                "A track was left out because viewers could not play it. The server's log names the track and the reason."
+                "A track was left out because viewers could not play it. The server's log names the track and the \
+                 reason."
             }
             Self::DamagedFrames => {
                 "Frames were dropped because they are damaged or cannot be decoded. Check the encoder and the network."
             }
             Self::WrongHeaders => {
-                "The encoder's headers contradict what it sends: the headers were ignored. Update the encoder or its muxer."
+                "The encoder's headers contradict what it sends: the headers were ignored. Update the encoder or its \
+                 muxer."
             }
             Self::FramesBeforeKeyFrame => {
-                "Frames were dropped because nothing can be decoded before the first key frame. Set a key frame interval of 2 s."
+                "Frames were dropped because nothing can be decoded before the first key frame. Set a key frame \
+                 interval of 2 s."
             }
             Self::StalledTimestamps => {
-                "The encoder's timestamps do not advance, or repeat: frames were spaced at their usual rate. Check the encoder's clock."
+                "The encoder's timestamps do not advance, or repeat: frames were spaced at their usual rate. Check \
+                 the encoder's clock."
             }
             Self::TimestampJump => {
                 "The encoder's timestamps jumped: the programme continued at the live edge. Check the encoder's clock."
             }
             Self::TracksApart => {
-                "Audio and video that arrive together have timestamps seconds apart: they were aligned by their arrival. Check \
-                 the encoder's clock and the delay of its audio."
+                "Audio and video that arrive together have timestamps seconds apart: they were aligned by their \
+                 arrival. Check the encoder's clock and the delay of its audio."
             }
             Self::BacklogDropped => {
-                "Media arrived too late to be played and was dropped, so that viewers stay near live. Check the encoder's network."
+                "Media arrived too late to be played and was dropped, so that viewers stay near live. Check the \
+                 encoder's network."
             }
             Self::MissingMedia => "Media is missing from the stream. Check the encoder and its network.",
             Self::MissingTrack => {
@@ -130,11 +137,12 @@ impl Fault {
                 "A track was left out because its decoder fails repeatedly. Check the encoder's settings."
             }
             Self::DecodingBehind => {
-                "Frames were dropped because the server cannot decode them as fast as they arrive. Lower the resolution, \
-                 or give the server more CPU."
+                "Frames were dropped because the server cannot decode them as fast as they arrive. Lower the \
+                 resolution, or give the server more CPU."
             }
             Self::HeaderChange => {
-                "The encoder changed its codec parameters between key frames: the change takes effect at the next key frame."
+                "The encoder changed its codec parameters between key frames: the change takes effect at the next \
+                 key frame."
             }
         }
     }
