@@ -34,10 +34,10 @@ impl Ladder {
     pub fn start(settings: Settings, output: Sink) -> Result<Self, Error> {
         gst::init().map_err(|error| Error::Start(error.to_string()))?;
         let inbox = Arc::new(Inbox::default());
-        let work = Worker::new(settings, inbox.clone(), output)?;
+        let worker = Worker::new(settings, inbox.clone(), output)?;
         let (alive, done) = channel();
         let thread = Builder::new().name("ladder".to_owned()).spawn(move || {
-            work.run();
+            worker.run();
             drop(alive);
         });
         let thread = thread.map_err(|error| Error::Start(error.to_string()))?;

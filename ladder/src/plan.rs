@@ -52,7 +52,7 @@ pub(crate) const REFERENCE_TRACK: TrackId = TrackId(0);
 /// Most encodings of audio, all outputs and bit rates together.
 pub const MAX_AUDIO_TRACKS: usize = 8;
 
-/// Highest frame rate that is encoded. Above it one frame in two is.
+/// Highest frame rate that is encoded. Above it only every second frame is, or fewer.
 const MAX_FRAME_RATE: f64 = 60.5;
 /// Frame rate above which a rung that need not be smooth has one frame in two.
 const MAX_COARSE_RATE: f64 = 32.0;
@@ -207,7 +207,7 @@ fn divisor(rate: FrameRate, level: Level, side: u32, is_reference: bool) -> u32 
     if full || rate.per_second() <= MAX_COARSE_RATE { 1 } else { 2 }
 }
 
-/// Returns the bits per second for a size, interpolated from the nearest line of the level's table.
+/// Returns the bits per second for a size, scaled from the nearest line of the level's table.
 fn bits(level: Level, short: u32, long: u32, rate: FrameRate) -> f64 {
     let pixels = f64::from(short) * f64::from(long);
     let entry = |(side, kilobits): &(u32, f64)| (f64::from(*side).powi(2) * TABLE_ASPECT, kilobits * 1_000.0);

@@ -126,7 +126,8 @@ fn encoder_chain(codec: VideoCodec, gop: u32) -> Result<(Vec<gst::Element>, gst:
         }
         VideoCodec::Hevc => {
             let options = format!(
-                "keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:bframes=0:crf=20:log-level=none:pools=none:frame-threads=1"
+                "keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:bframes=0:crf=20:log-level=none:pools=none:\
+                 frame-threads=1"
             );
             let properties = [("speed-preset", "ultrafast"), ("tune", "zerolatency"), ("option-string", &options)];
             let chain = vec![element("x265enc", &properties)?, element("h265parse", &[])?];

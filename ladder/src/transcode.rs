@@ -1,4 +1,4 @@
-//! A running ladder: decoded media in, the continuous output of [`Continuity`], and the encoders behind it.
+//! A running ladder: decoded media in, the continuous output of [`Continuity`], and encoders for that output.
 
 use media::{CodecConfig, TimeDelta, Timestamp};
 use slate::Continuity;

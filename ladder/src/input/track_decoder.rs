@@ -92,7 +92,7 @@ impl TrackDecoder {
         let Some(track) = &self.track else { return };
         match Decoder::start(track, notify) {
             Ok(decoder) => (self.decoder, self.given) = (Some(decoder), 0),
-            Err(error) => self.give_up(&error),
+            Err(error) => self.leave_out_failed(&error),
         }
     }
 
@@ -103,14 +103,14 @@ impl TrackDecoder {
         self.failures = if self.given >= STEADY { 1 } else { self.failures + 1 };
         self.drop_decoder();
         if self.failures > MAX_FAILURES {
-            self.give_up(error);
+            self.leave_out_failed(error);
         } else {
             debug!(%error, "a decoder failed and is replaced");
             self.start(notify);
         }
     }
 
-    fn give_up(&mut self, error: &Error) {
+    fn leave_out_failed(&mut self, error: &Error) {
         self.usage = Usage::Failed;
         let Some(track) = &self.track else { return };
         let detail = format!("{}: {error}", track.codec.name());

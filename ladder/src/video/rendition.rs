@@ -1,4 +1,4 @@
-//! One video rendition: a scaler, and the encoder behind it.
+//! One video rendition: a scaler, and the encoder that it feeds.
 
 use media::{LatencyMode, TimeDelta, Timestamp, TrackId};
 
@@ -189,9 +189,9 @@ impl VideoRendition {
     pub(crate) fn replace_encoder(&mut self, may_shed: bool, reaper: &mut EncoderReaper) -> bool {
         self.stop_encoder(reaper);
         self.failures += 1;
-        let hopeless = may_shed && self.failures >= MAX_FAILURES;
-        self.state = if hopeless { State::Shed } else { State::Starting };
-        !hopeless
+        let exhausted = may_shed && self.failures >= MAX_FAILURES;
+        self.state = if exhausted { State::Shed } else { State::Starting };
+        !exhausted
     }
 
     /// Ends the encoder, and discards what it has not encoded.

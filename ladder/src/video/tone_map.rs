@@ -1,4 +1,4 @@
-//! Maps video of high dynamic range or wide gamut to what every player shows: BT.709 in eight bits.
+//! Maps video of high dynamic range or wide gamut to BT.709 in eight bits, which every player supports.
 //!
 //! The mapping is computed once, for a grid of colours: to the light of the display that a colour was made for, with
 //! highlights compressed to SDR white as in ITU-R BT.2390, and with primaries converted to those of BT.709. A frame

@@ -247,13 +247,14 @@ proptest! {
     ) {
         let (mut source, mut tick, mut from, mut left) = (source(), 0, 0, Vec::new());
         let (mut fates, mut places) = (lost.into_iter().cycle(), BTreeMap::new());
-        for (count, gop, b_frames, ahead, fits) in turns {
+        for (count, gop, b_frames, ahead, header_matches) in turns {
             source.begin();
-            source.set_header(fits);
+            source.set_header(header_matches);
             let (frames, mut fed) = (coded(from, from + count, gop, b_frames), 0);
             for n in from..from + count {
                 // The decoder has the frames that an image needs, and some more.
-                let enough = |fed: usize| frames[..fed].iter().any(|frame| number(frame) == n) && fed as i64 >= n - from + ahead;
+                let has_image = |fed: usize| frames[..fed].iter().any(|frame| number(frame) == n);
+                let enough = |fed: usize| has_image(fed) && fed as i64 >= n - from + ahead;
                 while fed < frames.len() && !enough(fed) {
                     source.push(&frames[fed]);
                     places.insert(number(&frames[fed]), (from + fed as i64, frames[fed].access));
