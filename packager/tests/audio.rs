@@ -1,11 +1,11 @@
-//! Several audio tracks: each a rendition of its own, aligned with the first, and none in the way of the others.
+//! Several audio tracks: each is a rendition of its own, aligned with the first, and delays no other.
 #![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
 mod common;
 
 use common::check::{Report, Rules, STRICT, check};
 use common::source::{
-    Fed, Video, audio, audio_track, audio_track_in, mux, on_rung, on_track, package, rung_track, video_track,
+    Fed, Video, audio, audio_track, audio_track_in, dependent_track, mux, on_dependent, on_track, package, video_track,
 };
 use media::LatencyMode::{self, Low, Reduced, Standard};
 use media::id::{BroadcastId, PlaybackId};
@@ -18,7 +18,7 @@ use packager::window::Window;
 const LOSSY: Rules = Rules { lossless: false, ..STRICT };
 const MODES: [LatencyMode; 3] = [Standard, Reduced, Low];
 
-fn sound(n: usize) -> RenditionId {
+fn rendition(n: usize) -> RenditionId {
     RenditionId::audio(n).unwrap()
 }
 
@@ -59,28 +59,28 @@ fn every_track_is_a_rendition_and_all_are_aligned() {
             let video = Video { gops, reorder: true, ..Video::default() };
             fed.push(mux([video.make(), audio(48_000, 0, 20_000), second, third]));
             let report = check(fed.end(), STRICT);
-            assert_eq!(report.renditions(), [RenditionId::VIDEO, sound(0), sound(1), sound(2)]);
+            assert_eq!(report.renditions(), [RenditionId::VIDEO, rendition(0), rendition(1), rendition(2)]);
             for n in 0..3 {
-                assert_eq!(numbers(&report, RenditionId::VIDEO), numbers(&report, sound(n)));
+                assert_eq!(numbers(&report, RenditionId::VIDEO), numbers(&report, rendition(n)));
             }
         }
     }
 }
 
 #[test]
-fn tracks_beyond_the_most_are_left_out() {
+fn tracks_beyond_the_maximum_are_ignored() {
     let mut fed = Fed::new(Low, &[video_track()]);
     for n in 0..12 {
         fed.add_track(Track { id: common::source::audio_id(n), ..audio_track(48_000) });
     }
-    let sounds = (0..12).map(|n| on_track(n, audio(48_000, 0, 4_000)));
-    fed.push(mux(std::iter::once(Video { length: 4_000, ..Video::default() }.make()).chain(sounds)));
+    let audio_frames = (0..12).map(|n| on_track(n, audio(48_000, 0, 4_000)));
+    fed.push(mux(std::iter::once(Video { length: 4_000, ..Video::default() }.make()).chain(audio_frames)));
     let report = check(fed.end(), STRICT);
     assert_eq!(report.renditions().len(), 9);
 }
 
 #[test]
-fn a_track_that_comes_late_stops_or_never_comes_holds_nobody_up() {
+fn a_track_that_comes_late_stops_or_never_comes_delays_no_other() {
     for mode in MODES {
         for (from, to) in [(0, 8_300), (9_400, 20_000), (0, 0)] {
             let mut fed = three(mode);
@@ -92,27 +92,27 @@ fn a_track_that_comes_late_stops_or_never_comes_holds_nobody_up() {
                     _ => None,
                 })
             };
-            assert!(newest(sound(0)) >= newest(RenditionId::VIDEO).map(|msn| msn - 1));
+            assert!(newest(rendition(0)) >= newest(RenditionId::VIDEO).map(|msn| msn - 1));
             let report = check(fed.end(), LOSSY);
-            assert_eq!(gaps(&report, sound(0)), 0);
-            assert_eq!(gaps(&report, sound(1)) > 0, to == 8_300);
+            assert_eq!(gaps(&report, rendition(0)), 0);
+            assert_eq!(gaps(&report, rendition(1)) > 0, to == 8_300);
             let expected = numbers(&report, RenditionId::VIDEO);
-            assert!(numbers(&report, sound(1)).is_empty() == (to == 0));
-            assert!(expected.ends_with(&numbers(&report, sound(1))));
+            assert!(numbers(&report, rendition(1)).is_empty() == (to == 0));
+            assert!(expected.ends_with(&numbers(&report, rendition(1))));
         }
     }
 }
 
 #[test]
-fn two_tracks_of_sound_without_pictures() {
+fn two_audio_tracks_without_video() {
     for mode in MODES {
         for end in [20_000, 6_100] {
             let tracks = [audio_track_in(0, 48_000, b"eng"), audio_track_in(1, 44_100, b"fra")];
             let mut fed = Fed::new(mode, &tracks);
             fed.push(mux([before(audio(48_000, 0, 20_000), end), on_track(1, audio(44_100, 0, 20_000))]));
             let report = check(fed.end(), LOSSY);
-            assert_eq!(numbers(&report, sound(0)), numbers(&report, sound(1)));
-            assert_eq!(gaps(&report, sound(1)), 0);
+            assert_eq!(numbers(&report, rendition(0)), numbers(&report, rendition(1)));
+            assert_eq!(gaps(&report, rendition(1)), 0);
             let text = multivariant(&fed);
             assert_eq!(text.matches("#EXT-X-STREAM-INF").count(), 1);
             assert_eq!(text.matches("TYPE=AUDIO").count(), 2);
@@ -127,7 +127,7 @@ fn the_next_contribution_finds_its_languages_again() {
     let second = on_track(1, audio(44_100, 0, 5_000));
     fed.push(mux([Video { length: 5_000, ..Video::default() }.make(), audio(48_000, 0, 5_000), second]));
     fed.discontinuity();
-    // Another transport numbers its tracks in another way, and another order.
+    // Another transport numbers its tracks differently, and in another order.
     fed.add_track(video_track())
         .add_track(audio_track_in(0, 44_100, b"fra"))
         .add_track(audio_track_in(7, 48_000, b"eng"));
@@ -138,25 +138,26 @@ fn the_next_contribution_finds_its_languages_again() {
     assert_eq!(report.renditions().len(), 3);
     let inits = fed.events.iter().filter(|event| matches!(event, Event::Init(_))).count();
     assert_eq!(inits, 3, "the same languages need no new init sections");
-    assert_eq!(gaps(&report, sound(0)) + gaps(&report, sound(1)), 0);
+    assert_eq!(gaps(&report, rendition(0)) + gaps(&report, rendition(1)), 0);
 }
 
-/// MPEG-TS tells what sound is coded with where it begins, which is often behind the first pictures.
+/// MPEG-TS signals the audio codec where the audio begins, which is often after the first video frames.
 #[test]
-fn sound_that_is_announced_after_the_first_pictures_of_a_contribution_breaks_nothing_more() {
+fn audio_announced_after_the_first_video_of_a_contribution_adds_no_discontinuity() {
     for mode in MODES {
         let mut fed = Fed::new(mode, &[video_track(), audio_track(48_000)]);
         fed.push(mux([Video { length: 5_000, ..Video::default() }.make(), audio(48_000, 0, 5_000)]));
         fed.discontinuity().add_track(video_track());
-        let pictures = Video { start: 6_000, length: 5_000, ..Video::default() }.make();
+        let late_video = Video { start: 6_000, length: 5_000, ..Video::default() }.make();
         let (early, rest): (Vec<_>, Vec<_>) =
-            pictures.into_iter().partition(|frame| frame.dts < Timestamp::ZERO + TimeDelta::from_millis(6_400));
+            late_video.into_iter().partition(|frame| frame.dts < Timestamp::ZERO + TimeDelta::from_millis(6_400));
         fed.push(early).add_track(audio_track(44_100));
         fed.push(mux([rest, audio(44_100, 6_000, 5_000)]));
         let report = check(fed.end(), LOSSY);
-        for rendition in [RenditionId::VIDEO, sound(0)] {
-            let breaks = report.of(rendition).iter().flat_map(|s| &s.parts).filter(|part| part.discontinuity).count();
-            assert_eq!((breaks, gaps(&report, rendition)), (1, 0), "{rendition:?} in {mode:?}");
+        for rendition in [RenditionId::VIDEO, rendition(0)] {
+            let discontinuities =
+                report.of(rendition).iter().flat_map(|s| &s.parts).filter(|part| part.discontinuity).count();
+            assert_eq!((discontinuities, gaps(&report, rendition)), (1, 0), "{rendition:?} in {mode:?}");
         }
     }
 }
@@ -175,8 +176,8 @@ fn a_changed_track_changes_its_own_rendition_only() {
             let all = fed.events.iter().filter(|e| matches!(e, Event::Init(init) if init.rendition == rendition));
             all.count()
         };
-        assert_eq!([inits(RenditionId::VIDEO), inits(sound(0)), inits(sound(1))], [1, 1, 2]);
-        assert_eq!(numbers(&report, RenditionId::VIDEO), numbers(&report, sound(1)));
+        assert_eq!([inits(RenditionId::VIDEO), inits(rendition(0)), inits(rendition(1))], [1, 1, 2]);
+        assert_eq!(numbers(&report, RenditionId::VIDEO), numbers(&report, rendition(1)));
     }
 }
 
@@ -185,9 +186,9 @@ fn names_are_unique_and_the_first_track_is_the_default() {
     let mut fed = three(Low);
     fed.add_track(audio_track_in(2, 48_000, b"eng"));
     fed.add_track(Track { id: common::source::audio_id(3), ..audio_track(48_000) });
-    let sounds = [(0, 48_000), (1, 44_100), (2, 48_000), (3, 48_000)];
-    let sounds = sounds.map(|(n, rate)| on_track(n, audio(rate, 0, 5_000)));
-    fed.push(mux(std::iter::once(Video { length: 5_000, ..Video::default() }.make()).chain(sounds)));
+    let audio_frames = [(0, 48_000), (1, 44_100), (2, 48_000), (3, 48_000)];
+    let audio_frames = audio_frames.map(|(n, rate)| on_track(n, audio(rate, 0, 5_000)));
+    fed.push(mux(std::iter::once(Video { length: 5_000, ..Video::default() }.make()).chain(audio_frames)));
     let text = multivariant(&fed);
     let lines: Vec<_> = text.lines().filter(|line| line.starts_with("#EXT-X-MEDIA")).collect();
     let start = "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=";
@@ -201,13 +202,13 @@ fn names_are_unique_and_the_first_track_is_the_default() {
 }
 
 #[test]
-fn a_poorer_encoding_of_the_sound_goes_with_the_small_pictures() {
+fn a_lower_audio_tier_goes_with_the_small_video() {
     let poorer = Track { tier: 1, ..audio_track_in(1, 48_000, b"eng") };
     let mut fed = Fed::new(Low, &[video_track(), audio_track_in(0, 48_000, b"eng"), poorer]);
-    fed.add_rendition(0, rung_track(0, 1_920, 1_080));
+    fed.add_rendition(0, dependent_track(0, 1_920, 1_080));
     let video = Video { millis: false, gops: vec![2_000], length: 8_000, ..Video::default() }.make();
-    let sounds = [audio(48_000, 0, 8_000), on_track(1, audio(48_000, 0, 8_000))];
-    fed.push(mux(sounds.into_iter().chain([video.clone(), on_rung(0, 8_000, &video)])));
+    let audio_frames = [audio(48_000, 0, 8_000), on_track(1, audio(48_000, 0, 8_000))];
+    fed.push(mux(audio_frames.into_iter().chain([video.clone(), on_dependent(0, 8_000, &video)])));
     let text = multivariant(&fed);
     let media: Vec<_> = text.lines().filter(|line| line.starts_with("#EXT-X-MEDIA")).collect();
     let rest = "NAME=\"English\",LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",URI=\"play/cast/audio";
@@ -228,18 +229,18 @@ fn a_poorer_encoding_of_the_sound_goes_with_the_small_pictures() {
 
 #[test]
 fn each_tier_has_the_same_names_in_the_same_order() {
-    // As a ladder announces them, the third one when the rest is there: the sounds, and from eight on poorer encodings.
+    // As a ladder announces them, the third one after the rest: the audio tracks, and from eight on their lower tiers.
     let languages = [b"eng", b"und", b"und"];
     let track = |n: u32| {
-        let (sound, tier) = ((n % 8) as usize, (n / 8) as u8);
-        Track { tier, ..audio_track_in(n, 48_000, languages[sound]) }
+        let (language, tier) = ((n % 8) as usize, (n / 8) as u8);
+        Track { tier, ..audio_track_in(n, 48_000, languages[language]) }
     };
     let mut fed = Fed::new(Low, &[video_track()]);
     for n in [0, 1, 8, 9, 2, 10] {
         fed.add_track(track(n));
     }
-    let sounds = [0, 1, 8, 9, 2, 10].map(|n| on_track(n, audio(48_000, 0, 5_000)));
-    fed.push(mux(std::iter::once(Video { length: 5_000, ..Video::default() }.make()).chain(sounds)));
+    let audio_frames = [0, 1, 8, 9, 2, 10].map(|n| on_track(n, audio(48_000, 0, 5_000)));
+    fed.push(mux(std::iter::once(Video { length: 5_000, ..Video::default() }.make()).chain(audio_frames)));
     let text = multivariant(&fed);
     let named = |group: &str| -> Vec<_> {
         let of_group = text.lines().filter(|line| line.contains(&format!("GROUP-ID=\"{group}\"")));
@@ -261,7 +262,7 @@ fn the_first_track_of_the_contribution_is_the_default_though_another_came_first(
 }
 
 #[test]
-fn formats_tell_the_language() {
+fn formats_have_the_language() {
     let mut fed = three(Low);
     let second = on_track(1, audio(44_100, 0, 2_000));
     fed.push(mux([Video { length: 2_000, ..Video::default() }.make(), audio(48_000, 0, 2_000), second]));
@@ -274,22 +275,22 @@ fn formats_tell_the_language() {
     assert_eq!(languages.collect::<Vec<_>>(), [Some("eng".to_owned()), Some("fra".to_owned())]);
 }
 
-/// hls.js never asks for the last part of a segment that it takes for whole: one of less than a tenth of a second, or
-/// one that a playlist tells together with the end of the segment while the part before is on its way.
+/// hls.js never requests the last part of a segment that it takes as complete: one of less than a tenth of a second, or
+/// one that a playlist lists together with the end of the segment while the part before is still loading.
 #[test]
-fn parts_of_sound_are_as_many_as_those_of_the_pictures_and_end_with_the_next_one() {
+fn audio_has_as_many_parts_as_video_and_segment_ends_come_with_the_next_part() {
     for rate in [48_000, 44_100] {
         for (frames, per) in [(30, 1), (25, 1), (60, 1), (30_000, 1_001)] {
             let video = Video { frames, per, gops: vec![2_000], ..Video::default() };
             let fed = package(Low, Some(&video), Some(rate));
             let report = check(&fed, STRICT);
-            let pictures = report.of(RenditionId::VIDEO);
-            for (pictures, sound) in pictures.iter().zip(report.of(sound(0))).skip(1).take(6) {
-                assert_eq!(sound.parts.len(), pictures.parts.len(), "{frames}/{per} at {rate}");
-                assert!(sound.parts.iter().all(|part| part.duration > TimeDelta::from_millis(150)));
+            let video = report.of(RenditionId::VIDEO);
+            for (video, audio) in video.iter().zip(report.of(rendition(0))).skip(1).take(6) {
+                assert_eq!(audio.parts.len(), video.parts.len(), "{frames}/{per} at {rate}");
+                assert!(audio.parts.iter().all(|part| part.duration > TimeDelta::from_millis(150)));
             }
-            let is_end = |event: &Event| matches!(event, Event::Segment(end) if end.rendition == sound(0));
-            let is_part = |event: &Event| matches!(event, Event::Part(part) if part.rendition == sound(0));
+            let is_end = |event: &Event| matches!(event, Event::Segment(end) if end.rendition == rendition(0));
+            let is_part = |event: &Event| matches!(event, Event::Part(part) if part.rendition == rendition(0));
             let ends: Vec<_> = fed.events.windows(2).filter(|pair| is_end(&pair[0])).skip(1).collect();
             assert!(
                 ends.len() >= 6 && ends.iter().rev().skip(1).all(|pair| is_part(&pair[1])),

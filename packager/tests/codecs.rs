@@ -40,7 +40,7 @@ fn eac3() -> ac3::EnhancedConfig {
     ac3::EnhancedConfig::from_access_unit(&frame).unwrap()
 }
 
-fn videos() -> [(CodecConfig, &'static str); 3] {
+fn video_codecs() -> [(CodecConfig, &'static str); 3] {
     let vp9 = vp9::Config::parse(hex(VP9)).unwrap().changed_by(&hex(VP9_KEY)).unwrap();
     [
         (CodecConfig::Hevc(hevc::Config::parse(hex(HEVC)).unwrap()), "hvc1.2.4.L123.90"),
@@ -49,7 +49,7 @@ fn videos() -> [(CodecConfig, &'static str); 3] {
     ]
 }
 
-fn sounds() -> [(CodecConfig, &'static str); 4] {
+fn audio_codecs() -> [(CodecConfig, &'static str); 4] {
     [
         (CodecConfig::Opus(opus::Config::parse(&hex(OPUS)).unwrap()), "Opus"),
         (CodecConfig::Ac3(ac3::Config::from_frame(&hex(AC3)).unwrap()), "ac-3"),
@@ -58,7 +58,7 @@ fn sounds() -> [(CodecConfig, &'static str); 4] {
     ]
 }
 
-/// Frames of sound that each last `lasts` samples, which an Opus packet of 20 ms says itself.
+/// Audio frames of `lasts` samples each, as an Opus packet of 20 ms says itself.
 fn coded(codec: &CodecConfig, lasts: i64, length: i64) -> Vec<Frame> {
     let scale = codec.timescale();
     let count = TimeDelta::from_millis(length).whole(scale.delta(lasts));
@@ -86,7 +86,7 @@ fn multivariant(fed: &Fed) -> String {
     window.multivariant_playlist().render(&options)
 }
 
-/// The init section is read by somebody else's parser, and holds the record as it is.
+/// Checks with an independent parser that the init section holds the record unchanged.
 fn assert_described(init: &Init, codec: &CodecConfig, named: &str) -> Moov {
     assert!(init.bytes.windows(codec.record().len()).any(|window| window == codec.record()), "{named}");
     assert_eq!(init.format.codec, named);
@@ -96,8 +96,8 @@ fn assert_described(init: &Init, codec: &CodecConfig, named: &str) -> Moov {
 }
 
 #[test]
-fn pictures_of_every_codec() {
-    for (codec, named) in videos() {
+fn video_of_every_codec() {
+    for (codec, named) in video_codecs() {
         let mut fed = Fed::new(LatencyMode::Low, &[Track::new(VIDEO, codec.clone())]);
         fed.push(Video { length: 5_000, ..Video::default() }.make());
         check(fed.end(), STRICT);
@@ -114,8 +114,8 @@ fn pictures_of_every_codec() {
 }
 
 #[test]
-fn hdr_is_told_to_decoders_too() {
-    let (codec, _) = videos()[0].clone();
+fn hdr_is_signalled_to_decoders_too() {
+    let (codec, _) = video_codecs()[0].clone();
     let mut fed = Fed::new(LatencyMode::Low, &[Track::new(VIDEO, codec)]);
     fed.push(Video { length: 2_000, ..Video::default() }.make()).end();
     let bytes = &init_of(&fed, RenditionId::VIDEO).bytes;
@@ -125,8 +125,8 @@ fn hdr_is_told_to_decoders_too() {
 }
 
 #[test]
-fn sound_of_every_codec() {
-    for (codec, named) in sounds() {
+fn audio_of_every_codec() {
+    for (codec, named) in audio_codecs() {
         let lasts = i64::from(codec.packet_samples(&[0xfc, 0]).or(codec.samples_per_frame()).unwrap());
         for mode in [LatencyMode::Low, LatencyMode::Standard] {
             let mut fed = Fed::new(mode, &[video_track(), Track::new(AUDIO, codec.clone())]);
@@ -143,8 +143,8 @@ fn sound_of_every_codec() {
 }
 
 #[test]
-fn opus_packets_of_other_lengths_stay_in_step() {
-    let (codec, _) = sounds()[0].clone();
+fn opus_packets_of_other_durations_stay_aligned() {
+    let (codec, _) = audio_codecs()[0].clone();
     for mode in [LatencyMode::Low, LatencyMode::Standard] {
         let mut fed = Fed::new(mode, &[video_track(), Track::new(AUDIO, codec.clone())]);
         let scale = codec.timescale();
@@ -164,7 +164,7 @@ fn opus_packets_of_other_lengths_stay_in_step() {
 
 #[test]
 fn each_audio_codec_has_a_variant_of_its_own() {
-    let ac3 = sounds()[1].0.clone();
+    let ac3 = audio_codecs()[1].0.clone();
     let english =
         Track { language: media::Language::new(*b"eng"), ..Track::new(common::source::audio_id(1), ac3.clone()) };
     let tracks = [video_track(), audio_track_in(0, 48_000, b"eng"), english, audio_track_in(2, 48_000, b"deu")];

@@ -1,4 +1,4 @@
-//! Contributions as bad as encoders send them: open and endless GOPs, other frame rates, sound far from the pictures.
+//! Irregular contributions of real encoders: open and endless GOPs, other frame rates, audio far from the video.
 
 mod common;
 
@@ -56,7 +56,7 @@ fn open_gops_make_segments_that_are_not_independent() {
 fn a_programme_may_begin_with_an_open_gop() {
     for mode in MODES {
         let mut fed = both(mode);
-        // Joined in mid-stream: no IDR will ever come.
+        // Joined within the stream: no IDR frame will ever come.
         let video: Vec<_> = open_gops(0, 12_000).make().into_iter().skip(5).collect();
         let first_open = video.iter().find(|frame| frame.access == Access::Open).unwrap().clone();
         fed.push(mux([video, audio(48_000, 0, 12_000)]));
@@ -69,12 +69,12 @@ fn a_programme_may_begin_with_an_open_gop() {
             .pushed
             .iter()
             .filter(|f| f.dts > first_open.dts && f.pts < first_open.pts && f.track == first_open.track);
-        assert_eq!(dropped.count(), 2, "the pictures shown before it need what never came");
+        assert_eq!(dropped.count(), 2, "the frames presented before it need frames that never came");
     }
 }
 
 #[test]
-fn gops_beyond_twenty_seconds_are_refused_and_the_next_contribution_is_not() {
+fn gops_beyond_twenty_seconds_are_rejected_and_the_next_contribution_is_not() {
     for mode in MODES {
         let mut fed = both(mode);
         let video = Video { gops: vec![2_000, 60_000], length: 40_000, ..Video::default() };
@@ -109,7 +109,7 @@ fn twenty_seconds_of_gop_are_carried_whole() {
 }
 
 #[test]
-fn another_frame_rate_in_mid_stream_keeps_the_laws() {
+fn the_laws_hold_when_the_frame_rate_changes() {
     for mode in MODES {
         for (from, to) in [(30, 60), (60, 30), (25, 50), (50, 24), (30, 10), (60, 120)] {
             let mut fed = both(mode);
@@ -122,7 +122,7 @@ fn another_frame_rate_in_mid_stream_keeps_the_laws() {
 }
 
 #[test]
-fn sound_far_ahead_of_the_pictures_waits_for_them() {
+fn audio_far_ahead_of_the_video_waits_for_it() {
     for mode in MODES {
         for ahead in [500, 3_000, 7_000] {
             let mut fed = both(mode);
@@ -133,13 +133,14 @@ fn sound_far_ahead_of_the_pictures_waits_for_them() {
             frames.sort_by_key(comes);
             fed.push(frames);
             let report = check(fed.end(), Rules { full_parts: false, ..LOSSY });
-            let shown: Vec<_> =
+            let presented: Vec<_> =
                 report.of(RenditionId::VIDEO).iter().flat_map(|s| &s.samples).filter(|s| !s.again).collect();
             let sent: Vec<_> = fed.pushed.iter().filter(|f| f.track == common::source::VIDEO).collect();
-            let same = shown.iter().zip(&sent).filter(|(shown, sent)| shown.payload == sent.payload).count();
+            let same =
+                presented.iter().zip(&sent).filter(|(presented, sent)| presented.payload == sent.payload).count();
             assert_eq!(same, sent.len(), "{ahead} ms");
-            let stills = shown.len() - sent.len();
-            assert!(stills <= 60, "pictures end before the sound does: {stills}");
+            let repeated = presented.len() - sent.len();
+            assert!(repeated <= 60, "video ends before the audio does: {repeated}");
         }
     }
 }
@@ -147,7 +148,7 @@ fn sound_far_ahead_of_the_pictures_waits_for_them() {
 #[test]
 fn metadata_goes_with_the_part_of_its_time() {
     for (mode, with_video) in [(Low, true), (Standard, true), (Low, false)] {
-        let told_ahead = |id: u32| if id.is_multiple_of(4) { 3_200 } else { 500 };
+        let ahead = |id: u32| if id.is_multiple_of(4) { 3_200 } else { 500 };
         let tracks = [video_track(), audio_track(48_000)];
         let mut count = 0;
         let mut fed = Fed::new(mode, if with_video { &tracks } else { &tracks[1..] });
@@ -157,15 +158,15 @@ fn metadata_goes_with_the_part_of_its_time() {
             fed.push(vec![frame]);
             let (ms, kind) = ((at - Timestamp::ZERO).as_millis(), MetadataKind::Id3);
             if ms % 1_000 == 0 && ms > 0 {
-                // Told half a second ahead, and some of it longer.
-                let pts = at + TimeDelta::from_millis(told_ahead(count));
+                // Sent half a second ahead, and some of it longer.
+                let pts = at + TimeDelta::from_millis(ahead(count));
                 count += 1;
                 fed.packager.metadata(Metadata { kind, pts, payload: bytes::Bytes::from_static(b"ID3") });
             }
         }
         fed.end();
         let wanted = if with_video { RenditionId::VIDEO } else { RenditionId::AUDIO };
-        let mut told = Vec::new();
+        let mut ids = Vec::new();
         for event in &fed.events {
             let Event::Part(part) = event else { continue };
             let bytes: Vec<u8> = part.data.pieces().concat();
@@ -177,21 +178,21 @@ fn metadata_goes_with_the_part_of_its_time() {
                 let slack = TimeDelta::from_millis(100);
                 assert!(at >= part.start - slack && at < part.start + part.duration + slack, "{at:?} in {part:?}");
                 assert_eq!(part.rendition, wanted);
-                told.push(emsg.id);
+                ids.push(emsg.id);
             }
         }
-        assert!(mode != Low || !with_video || told.starts_with(&[1, 2, 0, 3]), "each with its time: {told:?}");
-        told.sort_unstable();
-        let all = told.len() as u32;
+        assert!(mode != Low || !with_video || ids.starts_with(&[1, 2, 0, 3]), "each with its time: {ids:?}");
+        ids.sort_unstable();
+        let all = ids.len() as u32;
         assert!(
-            (1..=count).contains(&all) && count - all <= 4 && told.into_iter().eq(0..all),
+            (1..=count).contains(&all) && count - all <= 4 && ids.into_iter().eq(0..all),
             "{all} of {count} events"
         );
     }
 }
 
 #[test]
-fn pictures_and_sound_at_once_from_the_start_though_sound_is_sent_first() {
+fn video_and_audio_start_together_although_audio_is_sent_first() {
     for mode in MODES {
         let mut fed = both(mode);
         fed.push(mux([Video { start: 3_000, length: 9_000, ..Video::default() }.make(), audio(48_000, 0, 12_000)]));

@@ -1,4 +1,4 @@
-//! How broadcasts end: nothing follows the last frames that a player would wait for.
+//! The end of a broadcast: no gap follows the last frames, because a player would wait for it.
 #![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
 mod common;

@@ -1,4 +1,4 @@
-//! Pictures stop while sound goes on: the newest IDR picture stands, so that no player has a hole in its buffer.
+//! Video stops while audio goes on: the newest IDR frame is repeated, so that no player has a gap in its buffer.
 
 mod common;
 
@@ -10,8 +10,8 @@ use packager::log::{Event, RenditionId};
 
 const LOSSY: Rules = Rules { lossless: false, ..STRICT };
 const MODES: [LatencyMode; 3] = [Standard, Reduced, Low];
-/// Where pictures stop and come back, in milliseconds: in the middle of GOPs and at their beginnings.
-const AWAY: [(i64, i64); 4] = [(8_300, 12_300), (8_300, 13_000), (9_000, 10_700), (8_000, 30_000)];
+/// Times at which video stops and returns, in milliseconds: in the middle of GOPs and at their beginnings.
+const ABSENCES: [(i64, i64); 4] = [(8_300, 12_300), (8_300, 13_000), (9_000, 10_700), (8_000, 30_000)];
 
 fn both(mode: LatencyMode) -> Fed {
     Fed::new(mode, &[video_track(), audio_track(48_000)])
@@ -21,7 +21,7 @@ fn at(ms: i64) -> Timestamp {
     Timestamp::ZERO + TimeDelta::from_millis(ms)
 }
 
-fn away(frames: Vec<Frame>, (from, to): (i64, i64)) -> Vec<Frame> {
+fn without(frames: Vec<Frame>, (from, to): (i64, i64)) -> Vec<Frame> {
     frames.into_iter().filter(|f| f.dts < at(from) || f.dts >= at(to)).collect()
 }
 
@@ -33,30 +33,30 @@ fn gaps(report: &Report) -> usize {
     report.of(RenditionId::VIDEO).iter().flat_map(|s| &s.parts).filter(|p| p.frames == 0).count()
 }
 
-/// The payloads of the video that comes out, one after another, without what is shown on.
-fn shown(report: &Report) -> Vec<Vec<u8>> {
+/// The payloads of the published video, one after another, without extended last frames.
+fn presented(report: &Report) -> Vec<Vec<u8>> {
     let samples = report.of(RenditionId::VIDEO).into_iter().flat_map(|s| &s.samples);
     samples.filter(|s| !s.again).map(|s| s.payload.clone()).collect()
 }
 
 #[test]
-fn a_picture_stands_until_a_key_frame_comes() {
+fn the_key_frame_is_repeated_until_the_next_one_comes() {
     for mode in MODES {
         for reorder in [false, true] {
-            for hole in AWAY {
+            for gap in ABSENCES {
                 let mut fed = both(mode);
-                let video = away(clip(reorder).make(), hole);
+                let video = without(clip(reorder).make(), gap);
                 fed.push(mux([video.clone(), audio(48_000, 0, 40_000)]));
                 let report = check(fed.end(), Rules { full_parts: false, aligned: false, ..LOSSY });
-                assert_eq!(gaps(&report), 0, "{mode:?} {hole:?}");
+                assert_eq!(gaps(&report), 0, "{mode:?} {gap:?}");
                 let key = |f: &&Frame| f.access == Access::Independent;
-                let still = video.iter().filter(|f| f.dts < at(hole.0)).rfind(key).unwrap();
-                let back = video.iter().filter(|f| f.dts >= at(hole.0)).find(key).unwrap();
-                let mut sent = video.iter().filter(|f| f.dts < at(hole.0) || f.dts >= back.dts).peekable();
-                let mut stood = 0;
-                for payload in shown(&report) {
-                    // Without parts a picture can last for longer than this, and what comes next needs no key frame; nor does
-                    // it where the last picture is shown on.
+                let repeated = video.iter().filter(|f| f.dts < at(gap.0)).rfind(key).unwrap();
+                let back = video.iter().filter(|f| f.dts >= at(gap.0)).find(key).unwrap();
+                let mut sent = video.iter().filter(|f| f.dts < at(gap.0) || f.dts >= back.dts).peekable();
+                let mut repeats = 0;
+                for payload in presented(&report) {
+                    // Without parts a frame can last longer than this, and the next one needs no key frame; neither does it
+                    // where the last frame is extended.
                     let lasts = if mode == Low && !reorder {
                         3_000
                     } else if mode == Low {
@@ -64,22 +64,25 @@ fn a_picture_stands_until_a_key_frame_comes() {
                     } else {
                         10_000
                     };
-                    if hole.1 - hole.0 < lasts {
+                    if gap.1 - gap.0 < lasts {
                         break;
                     }
                     if sent.next_if(|next| next.payload == payload).is_none() {
-                        assert_eq!(payload, still.payload, "{mode:?} {hole:?}: neither the next picture nor the still");
-                        stood += 1;
+                        assert_eq!(
+                            payload, repeated.payload,
+                            "{mode:?} {gap:?}: neither the next frame nor the repeated one"
+                        );
+                        repeats += 1;
                     }
                 }
-                let stays = mode == Low && (reorder || hole.1 - hole.0 > 3_000);
-                assert!(!stays || sent.next().is_none() && stood > 0, "{mode:?} {hole:?}: {stood}");
+                let stays = mode == Low && (reorder || gap.1 - gap.0 > 3_000);
+                assert!(!stays || sent.next().is_none() && repeats > 0, "{mode:?} {gap:?}: {repeats}");
             }
         }
     }
 }
 
-/// How far each rendition has come, on the timeline of what is sent.
+/// The end of each rendition, on the timeline of the frames that are sent.
 fn edges(fed: &Fed) -> [Timestamp; 2] {
     [RenditionId::VIDEO, RenditionId::AUDIO].map(|rendition| {
         let parts = fed.events.iter().rev().filter_map(|event| match event {
@@ -93,12 +96,12 @@ fn edges(fed: &Fed) -> [Timestamp; 2] {
 #[test]
 fn players_of_parts_do_not_run_dry() {
     let mut fed = both(Low);
-    let frames = mux([away(clip(false).make(), (8_300, 20_000)), audio(48_000, 0, 40_000)]);
+    let frames = mux([without(clip(false).make(), (8_300, 20_000)), audio(48_000, 0, 40_000)]);
     for frame in frames {
         let now = frame.dts;
         fed.push(vec![frame]);
         if now > at(4_000) {
-            // A part under way, and the hold.
+            // An open part, and the wait for video.
             let least = now - TimeDelta::from_millis(760);
             assert!(edges(&fed).iter().all(|edge| *edge >= least), "{:?} at {now:?}", edges(&fed));
         }
@@ -112,47 +115,51 @@ fn players_of_parts_do_not_run_dry() {
     assert_eq!(scraps, 0, "parts in the middle of a segment are full");
 }
 
-/// A second of pictures, then their sound: what is there comes, and nothing stands.
+/// A second of video, then its audio: all of it is published, and no frame is repeated.
 #[test]
-fn pictures_that_come_in_bunches_are_waited_for() {
+fn video_that_comes_in_bunches_is_awaited() {
     for bunch in [300, 500, 700, 900] {
         let mut fed = both(Low);
         let mut frames = mux([clip(false).make(), audio(48_000, 0, 40_000)]);
         frames.sort_by_key(|f| ((f.dts - Timestamp::ZERO).as_millis() / bunch, f.track));
         fed.push(frames);
         let report = check(fed.end(), Rules { full_parts: false, ..LOSSY });
-        assert_eq!(shown(&report).len(), fed.pushed.iter().filter(|f| f.track == VIDEO).count(), "{bunch} ms");
+        assert_eq!(presented(&report).len(), fed.pushed.iter().filter(|f| f.track == VIDEO).count(), "{bunch} ms");
     }
 }
 
 #[test]
-fn slow_pictures_are_no_stills() {
+fn slow_video_is_no_freeze_frame() {
     for frames in [1, 2, 5] {
         let mut fed = both(Low);
         let video = Video { frames, gops: vec![2_000], length: 30_000, ..Video::default() };
         fed.push(mux([video.make(), audio(48_000, 0, 30_000)]));
         let report = check(fed.end(), Rules { full_parts: false, aligned: false, ..LOSSY });
-        assert_eq!(shown(&report).len(), fed.pushed.iter().filter(|f| f.track == VIDEO).count(), "{frames} a second");
+        assert_eq!(
+            presented(&report).len(),
+            fed.pushed.iter().filter(|f| f.track == VIDEO).count(),
+            "{frames} a second"
+        );
     }
 }
 
 #[test]
-fn open_gops_have_no_picture_that_can_stand() {
+fn open_gops_have_no_frame_to_repeat() {
     let mut fed = both(Low);
     let video = Video { open: true, ..clip(true) };
-    fed.push(mux([away(video.make(), (8_300, 14_000)), audio(48_000, 0, 40_000)]));
+    fed.push(mux([without(video.make(), (8_300, 14_000)), audio(48_000, 0, 40_000)]));
     let report = check(fed.end(), Rules { full_parts: false, aligned: false, ..LOSSY });
     assert!(gaps(&report) > 0);
 }
 
 #[test]
-fn pictures_with_another_header_end_the_still() {
+fn video_with_another_header_ends_the_freeze_frame() {
     for mode in MODES {
         let mut fed = both(mode);
         let video = clip(false).make();
-        let sound = audio(48_000, 0, 40_000);
+        let audio_frames = audio(48_000, 0, 40_000);
         let (early, late): (Vec<_>, Vec<_>) =
-            mux([away(video, (8_300, 14_500)), sound]).into_iter().partition(|f| f.dts < at(14_400));
+            mux([without(video, (8_300, 14_500)), audio_frames]).into_iter().partition(|f| f.dts < at(14_400));
         fed.push(early);
         fed.add_track(other_video_track());
         fed.push(late);
@@ -164,13 +171,13 @@ fn pictures_with_another_header_end_the_still() {
 }
 
 #[test]
-fn a_picture_stands_to_the_end_of_the_sound() {
+fn the_key_frame_is_repeated_to_the_end_of_the_audio() {
     for mode in MODES {
         let mut fed = both(mode);
-        fed.push(mux([away(clip(false).make(), (8_300, 40_000)), audio(48_000, 0, 20_000)]));
+        fed.push(mux([without(clip(false).make(), (8_300, 40_000)), audio(48_000, 0, 20_000)]));
         let report = check(fed.end(), Rules { full_parts: false, ..LOSSY });
-        let [video, sound] = [RenditionId::VIDEO, RenditionId::AUDIO]
+        let [video, audio] = [RenditionId::VIDEO, RenditionId::AUDIO]
             .map(|rendition| report.of(rendition).iter().fold(TimeDelta::ZERO, |sum, s| sum + s.duration));
-        assert!((video - sound).abs() < TimeDelta::from_millis(50), "{mode:?}: {video:?}, {sound:?}");
+        assert!((video - audio).abs() < TimeDelta::from_millis(50), "{mode:?}: {video:?}, {audio:?}");
     }
 }

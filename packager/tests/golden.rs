@@ -35,7 +35,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A broadcast of 37 s with a break after 31 s, still on.
+/// A running broadcast of 37 s with a discontinuity after 31 s.
 fn broadcast(mode: LatencyMode) -> (Fed, Window) {
     let mut fed = Fed::new(mode, &[video_track(), audio_track(48_000)]);
     let video = Video { reorder: true, length: 31_000, ..Video::default() };

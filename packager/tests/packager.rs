@@ -1,4 +1,4 @@
-//! The segmenter on whole broadcasts: every latency mode, GOP and frame rate, and programmes that misbehave.
+//! The packager on whole broadcasts: every latency mode, GOP and frame rate.
 
 mod common;
 
@@ -77,7 +77,7 @@ fn audio_only_and_video_only() {
 }
 
 #[test]
-fn announced_audio_that_never_comes_holds_nothing_up() {
+fn announced_audio_that_never_comes_delays_nothing() {
     let mut fed = common::source::Fed::new(Low, &[common::source::video_track(), common::source::audio_track(48_000)]);
     fed.push(Video { length: 1_030, ..Video::default() }.make());
     assert!(fed.events.iter().any(|e| matches!(e, packager::log::Event::Segment(_))), "a GOP is a segment");
@@ -85,8 +85,8 @@ fn announced_audio_that_never_comes_holds_nothing_up() {
 }
 
 #[test]
-fn sound_that_is_ahead_of_reordered_pictures_keeps_the_target() {
-    // A picture of a quarter of a second is what reordering delays the others by.
+fn audio_ahead_of_reordered_video_keeps_the_target() {
+    // Reordering delays the other frames by one frame of a quarter of a second.
     let video = Video { frames: 4, per: 1, gops: vec![50, 3_951], reorder: true, length: 30_000, ..Video::default() };
     check(&package(Standard, Some(&video), Some(48_000)), STRICT);
 }
@@ -106,7 +106,7 @@ fn rates(rates: &[(i64, i64)], gop: i64) -> Vec<Frame> {
     made
 }
 
-/// The longest that the audience of `low` waits for the next part, on the timeline of what is sent.
+/// The longest wait of the viewers for the next part, on the timeline of the frames that are sent.
 fn longest_wait(fed: &mut Fed, frames: Vec<Frame>, rendition: RenditionId) -> TimeDelta {
     let (mut last, mut longest, mut known) = (None, TimeDelta::ZERO, fed.events.len());
     for frame in frames {
@@ -144,13 +144,13 @@ fn a_rate_that_jumps_keeps_parts_full_and_in_time() {
             assert!(mode != Low || longest < TimeDelta::from_millis(450), "{jumps:?}: {longest:?}");
             let report = check(fed.end(), Rules { aligned: false, ..STRICT });
             let end = report.of(RenditionId::VIDEO).iter().fold(TimeDelta::ZERO, |sum, s| sum + s.duration);
-            // How long the last picture was to last cannot be known.
+            // The intended duration of the last frame cannot be known.
             let off = (end - TimeDelta::from_millis(lasts)).abs();
             assert!(off < TimeDelta::from_millis(if mode == Low { 300 } else { 1_000 }), "{mode:?} {jumps:?} {end:?}");
             let gaps = report.of(RenditionId::VIDEO).iter().flat_map(|s| &s.parts).filter(|p| p.frames == 0).count();
             assert_eq!(gaps, 0, "{mode:?} {jumps:?}");
             let shown: Vec<_> = report.of(RenditionId::VIDEO).iter().flat_map(|s| &s.samples).map(|s| s.pts).collect();
-            assert!(shown.is_sorted_by(|one, next| one < next), "{mode:?} {jumps:?}: a picture goes back in time");
+            assert!(shown.is_sorted_by(|one, next| one < next), "{mode:?} {jumps:?}: a frame goes back in time");
             let mut window = Window::new();
             fed.events.iter().for_each(|event| window.apply(event));
             let fastest = jumps.iter().map(|(rate, _)| *rate as u32 * 1_000).max().unwrap();

@@ -1,4 +1,4 @@
-//! Programmes that misbehave: tracks that come late, stop, change, and breaks between contributions.
+//! Irregular programmes: tracks that come late, stop and change, and discontinuities between contributions.
 
 mod common;
 
@@ -33,7 +33,7 @@ fn gaps(report: &Report, rendition: RenditionId) -> usize {
 }
 
 #[test]
-fn a_break_is_a_discontinuity_in_all_renditions() {
+fn a_discontinuity_is_one_in_all_renditions() {
     for mode in MODES {
         let mut fed = both(mode);
         fed.push(mux([Video { length: 7_300, ..Video::default() }.make(), audio(48_000, 0, 7_250)]));
@@ -41,9 +41,9 @@ fn a_break_is_a_discontinuity_in_all_renditions() {
         fed.push(mux([Video { start: 9_000, length: 6_000, ..Video::default() }.make(), audio(48_000, 9_010, 6_000)]));
         let report = check(fed.end(), STRICT);
         for rendition in [RenditionId::VIDEO, RenditionId::AUDIO] {
-            let broken: Vec<_> =
+            let discontinuous: Vec<_> =
                 report.of(rendition).iter().filter(|s| s.parts[0].discontinuity).map(|s| s.parts[0].msn).collect();
-            assert_eq!(broken.len(), 1, "{rendition:?}");
+            assert_eq!(discontinuous.len(), 1, "{rendition:?}");
         }
         assert_eq!(last_msn(&report, RenditionId::VIDEO), last_msn(&report, RenditionId::AUDIO));
         let inits = fed.events.iter().filter(|e| matches!(e, Event::Init(_))).count();
@@ -52,7 +52,7 @@ fn a_break_is_a_discontinuity_in_all_renditions() {
 }
 
 #[test]
-fn wall_time_is_anchored_anew_behind_a_break() {
+fn wall_time_is_anchored_again_after_a_discontinuity() {
     let mut fed = both(Low);
     fed.push(mux([Video { length: 5_000, ..Video::default() }.make(), audio(48_000, 0, 5_000)]));
     fed.discontinuity();
@@ -63,7 +63,7 @@ fn wall_time_is_anchored_anew_behind_a_break() {
     assert_eq!(walls, [0, 1_000, 3_000, 60_000, 62_000]);
 }
 
-/// Where the segments of video are dated, if the frame at `dts` comes at `arrives(dts)`, in milliseconds.
+/// Starts and dates of the video segments, if the frame at `dts` arrives at `arrives(dts)`, in milliseconds.
 fn dated(mode: LatencyMode, lasts: i64, arrives: impl Fn(i64) -> i64) -> Vec<(i64, i64)> {
     let mut fed = both(mode);
     for frame in mux([Video { length: lasts, ..Video::default() }.make(), audio(48_000, 0, lasts)]) {
@@ -83,9 +83,9 @@ fn dated(mode: LatencyMode, lasts: i64, arrives: impl Fn(i64) -> i64) -> Vec<(i6
 }
 
 #[test]
-fn wall_time_is_that_of_the_frames_that_nothing_held_up() {
+fn wall_time_is_that_of_the_frames_without_delay() {
     for mode in MODES {
-        // Half a second comes at once.
+        // Half a second arrives at once.
         let burst = dated(mode, 20_000, |dts| (dts - 500).max(0));
         assert!(burst.iter().all(|(at, wall)| (wall - at + burst[0].0 + 500).abs() < 50), "{burst:?}");
         // The clock of the encoder runs fast by one in a hundred, or slow.
@@ -95,7 +95,7 @@ fn wall_time_is_that_of_the_frames_that_nothing_held_up() {
         let slow = dated(mode, 60_000, |dts| dts * 1_002 / 1_000);
         let (at, wall) = slow[slow.len() - 1];
         assert!((-200..=50).contains(&(wall - (at - slow[0].0) * 1_002 / 1_000)), "{slow:?}");
-        // A network that stands still for five seconds changes nothing.
+        // A network that stalls for five seconds changes nothing.
         let late = dated(mode, 30_000, |dts| if (8_000..13_000).contains(&dts) { 13_000 } else { dts });
         assert!(late.iter().all(|(at, wall)| (wall - at + late[0].0).abs() < 10), "{late:?}");
         // Much faster than real time.
@@ -118,7 +118,7 @@ fn wall_time_never_goes_back() {
     let report = check(fed.end(), STRICT);
     let walls: Vec<_> =
         report.of(RenditionId::VIDEO).iter().map(|s| s.parts[0].wall.unix_millis() - common::source::EPOCH).collect();
-    // Nor is it in the future: three seconds of media come at once.
+    // The date is not in the future either: three seconds of media come at once.
     assert_eq!(walls, [0, 1_000, 3_000, 3_010, 3_020]);
 }
 
@@ -184,10 +184,10 @@ fn video_that_stops_comes_back() {
             let video = Video { length: 60_000, ..Video::default() };
             fed.push(mux([without(video.make(), 8_300, back), audio(48_000, 0, 60_000)]));
             let report = check(fed.end(), Rules { full_parts: false, aligned: false, ..LOSSY });
-            let shown = report.of(RenditionId::VIDEO).into_iter().flat_map(|s| &s.samples);
-            let shown: std::collections::HashSet<_> = shown.map(|s| &s.payload).collect();
+            let presented = report.of(RenditionId::VIDEO).into_iter().flat_map(|s| &s.samples);
+            let presented: std::collections::HashSet<_> = presented.map(|s| &s.payload).collect();
             let sent = fed.pushed.iter().filter(|f| f.track == VIDEO).count();
-            assert!(sent - shown.len() <= 30, "{} of {sent} after {back}", shown.len());
+            assert!(sent - presented.len() <= 30, "{} of {sent} after {back}", presented.len());
             assert_eq!(last_msn(&report, RenditionId::VIDEO), last_msn(&report, RenditionId::AUDIO));
         }
     }
@@ -216,7 +216,7 @@ fn video_alone_may_pause() {
 }
 
 #[test]
-fn a_jump_of_an_hour_is_a_break() {
+fn a_jump_of_an_hour_is_a_discontinuity() {
     let mut fed = both(Low);
     fed.push(mux([Video { length: 5_000, ..Video::default() }.make(), audio(48_000, 0, 5_000)]));
     let later = Video { start: 3_600_000, length: 5_000, ..Video::default() }.make();
@@ -251,7 +251,7 @@ fn video_that_appears_in_an_audio_programme_joins_at_an_idr() {
 }
 
 #[test]
-fn video_is_lost_with_a_reconnect_and_found_again() {
+fn video_may_be_absent_from_one_contribution_and_return() {
     for mode in MODES {
         let mut fed = both(mode);
         fed.push(mux([Video { length: 6_000, ..Video::default() }.make(), audio(48_000, 0, 6_000)])).discontinuity();
@@ -284,7 +284,7 @@ fn a_timeline_may_begin_below_zero() {
 }
 
 #[test]
-fn nothing_comes_of_nothing() {
+fn a_broadcast_without_frames_has_no_media() {
     let mut fed = both(Low);
     fed.discontinuity().end().end();
     assert!(matches!(fed.events.as_slice(), [Event::End]));
@@ -304,7 +304,7 @@ fn a_broadcast_that_ends_in_its_first_gop_is_whole() {
     }
 }
 
-/// SRT joined in the middle of a long GOP: the frames before the key frame say nothing but that video is coming.
+/// SRT joined in the middle of a long GOP: the frames before the key frame show only that video is coming.
 #[test]
 fn audio_waits_for_video_whose_codec_header_has_not_come() {
     for mode in MODES {
@@ -313,7 +313,7 @@ fn audio_waits_for_video_whose_codec_header_has_not_come() {
             fed.packager.expect_video();
             fed.push(vec![frame]);
         }
-        assert!(fed.events.is_empty(), "nobody sees a programme without video");
+        assert!(fed.events.is_empty(), "no viewer sees a programme without video");
         fed.add_track(video_track());
         fed.push(mux([
             Video { start: 15_000, length: 5_000, ..Video::default() }.make(),
@@ -328,7 +328,7 @@ fn audio_waits_for_video_whose_codec_header_has_not_come() {
 }
 
 #[test]
-fn audio_does_not_wait_for_video_for_ever() {
+fn audio_does_not_wait_for_video_forever() {
     let mut fed = Fed::new(Low, &[audio_track(48_000)]);
     for frame in audio(48_000, 0, 26_000) {
         fed.packager.expect_video();
@@ -338,23 +338,23 @@ fn audio_does_not_wait_for_video_for_ever() {
 }
 
 #[test]
-fn missing_media_and_what_comes_twice_are_reported() {
-    let faults = |video: Vec<Frame>, sound: Vec<Frame>| {
+fn missing_and_duplicate_media_are_reported() {
+    let faults = |video: Vec<Frame>, audio_frames: Vec<Frame>| {
         let mut fed = both(Low);
-        fed.push(mux([video, sound])).end();
+        fed.push(mux([video, audio_frames])).end();
         let mut faults: Vec<_> = std::iter::from_fn(|| fed.packager.poll_fault()).map(|report| report.fault).collect();
         faults.dedup();
         faults
     };
-    let (video, sound) = (Video::default().make(), audio(48_000, 0, 20_000));
-    assert_eq!(faults(video.clone(), sound.clone()), []);
-    assert_eq!(faults(video.clone(), without(sound.clone(), 8_000, 9_000)), [Fault::MissingMedia]);
-    let lost = faults(without(video.clone(), 8_300, 14_500), sound.clone());
+    let (video, audio_frames) = (Video::default().make(), audio(48_000, 0, 20_000));
+    assert_eq!(faults(video.clone(), audio_frames.clone()), []);
+    assert_eq!(faults(video.clone(), without(audio_frames.clone(), 8_000, 9_000)), [Fault::MissingMedia]);
+    let lost = faults(without(video.clone(), 8_300, 14_500), audio_frames.clone());
     assert_eq!(
         lost[..2],
         [Fault::MissingMedia, Fault::FramesBeforeKeyFrame],
-        "dependent frames behind a hole are of no use"
+        "dependent frames after a gap are of no use"
     );
-    let twice = [sound, audio(48_000, 5_000, 500)].concat();
+    let twice = [audio_frames, audio(48_000, 5_000, 500)].concat();
     assert_eq!(faults(video, mux([twice])), [Fault::BacklogDropped]);
 }

@@ -11,9 +11,9 @@ fn mode() -> impl Strategy<Value = LatencyMode> {
     prop_oneof![Just(LatencyMode::Standard), Just(LatencyMode::Reduced), Just(LatencyMode::Low)]
 }
 
-/// A segment that ended 24 ticks after its last part, with a GOP of 26 frames to show again in them.
+/// A segment that ended 24 ticks after its last part, with a GOP of 26 frames to repeat in them.
 #[test]
-fn a_gop_is_not_shown_again_where_there_is_no_tick_for_each_frame() {
+fn a_gop_is_not_repeated_without_a_tick_for_each_frame() {
     let steps = [
         304, 223, 326, 265, 171, 80, 56, 108, 144, 290, 220, 241, 335, 218, 91, 119, 158, 213, 389, 364, 347, 308, 147,
         160, 63, 309, 249, 321, 272, 31, 384, 211, 215, 22, 36, 190, 304, 21, 185, 229, 62, 316, 173, 106, 246, 14, 32,
@@ -57,7 +57,7 @@ proptest! {
     #[test]
     fn variable_frame_durations(
         mode in mode(),
-        // No more than twenty seconds of the longest steps: beyond that a contribution is refused.
+        // No more than twenty seconds of the longest steps: a contribution with more is rejected.
         gop in 1usize..50,
         steps in proptest::collection::vec(1i64..400, 50..300),
     ) {
@@ -65,23 +65,23 @@ proptest! {
     }
 
     #[test]
-    fn any_holes_and_breaks(
+    fn any_gaps_and_discontinuities(
         mode in mode(),
-        holes in proptest::collection::vec((any::<bool>(), 0i64..40_000, 100i64..15_000), 0..4),
-        breaks in proptest::collection::vec(0usize..2_000, 0..3),
+        gaps in proptest::collection::vec((any::<bool>(), 0i64..40_000, 100i64..15_000), 0..4),
+        discontinuities in proptest::collection::vec(0usize..2_000, 0..3),
     ) {
         let outside = |audio: bool| {
-            let holes = holes.clone();
+            let gaps = gaps.clone();
             move |f: &media::Frame| {
                 let at = (f.dts - Timestamp::ZERO).as_millis();
-                !holes.iter().any(|(a, from, len)| *a == audio && (*from..from + len).contains(&at))
+                !gaps.iter().any(|(a, from, len)| *a == audio && (*from..from + len).contains(&at))
             }
         };
         let video: Vec<_> = Video { length: 40_000, ..Video::default() }.make().into_iter().filter(outside(false)).collect();
-        let sound: Vec<_> = audio(48_000, 0, 40_000).into_iter().filter(outside(true)).collect();
+        let audio_frames: Vec<_> = audio(48_000, 0, 40_000).into_iter().filter(outside(true)).collect();
         let mut fed = Fed::new(mode, &[video_track(), audio_track(48_000)]);
-        for (n, frame) in mux([video, sound]).into_iter().enumerate() {
-            if breaks.contains(&n) {
+        for (n, frame) in mux([video, audio_frames]).into_iter().enumerate() {
+            if discontinuities.contains(&n) {
                 fed.discontinuity();
             }
             fed.push(vec![frame]);

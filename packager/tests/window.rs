@@ -1,4 +1,4 @@
-//! The live window: what it lists, what it keeps, and what it says to those who wait.
+//! The live window: the segments it lists and keeps, and its answers to blocked requests.
 
 mod common;
 
@@ -107,15 +107,15 @@ fn three_segments_last_longer_than_the_next_one_from_the_start() {
 }
 
 #[test]
-fn blocking_reloads_wait_for_what_they_ask() {
+fn blocking_reloads_wait_for_the_requested_part() {
     let mut fed = Fed::new(Low, &[video_track()]);
     fed.push(Video { length: 8_450, ..Video::default() }.make());
     let window = window_of(&fed.events);
     assert_eq!(window.progress(VIDEO), Some(Progress { msn: 4, parts: 7 }));
-    let holds = |msn, part| window.contains(VIDEO, msn, part);
-    assert!(holds(3, None) && !holds(4, None));
-    assert!(holds(4, Some(6)) && !holds(4, Some(7)) && !holds(5, Some(0)));
-    assert!(holds(3, Some(19)), "past the end of segment 3 stands for the first part of segment 4");
+    let contains = |msn, part| window.contains(VIDEO, msn, part);
+    assert!(contains(3, None) && !contains(4, None));
+    assert!(contains(4, Some(6)) && !contains(4, Some(7)) && !contains(5, Some(0)));
+    assert!(contains(3, Some(19)), "past the end of segment 3 means the first part of segment 4");
     assert!(!window.contains(AUDIO, 0, None));
     assert!(window.hints_at(VIDEO, 4, 7) && !window.hints_at(VIDEO, 4, 6) && !window.hints_at(VIDEO, 5, 0));
     assert!(!window_of(&fed.end().events).hints_at(VIDEO, 4, 7));
@@ -144,7 +144,7 @@ fn init_sections_go_with_their_last_segment() {
 }
 
 #[test]
-fn a_late_rendition_counts_the_breaks_before_it() {
+fn a_late_rendition_counts_the_discontinuities_before_it() {
     let mut fed = Fed::new(Low, &[video_track()]);
     fed.push(Video { length: 5_000, ..Video::default() }.make()).discontinuity();
     fed.add_track(audio_track(48_000));
@@ -172,7 +172,7 @@ fn a_late_rendition_does_not_shorten_the_list_of_the_others() {
 }
 
 #[test]
-fn gaps_are_told() {
+fn gaps_are_signalled() {
     let mut fed = Fed::new(Low, &[video_track(), audio_track(48_000)]);
     fed.push(mux([Video::default().make(), audio(48_000, 0, 8_300)]));
     let window = window_of(&fed.events);
@@ -184,16 +184,16 @@ fn gaps_are_told() {
 fn a_regular_stream_keeps_its_hints() {
     let fed = package(Low, Some(&Video { length: 20_000, ..Video::default() }), Some(48_000));
     let mut window = Window::new();
-    let mut broken = Vec::new();
+    let mut wrong = Vec::new();
     for event in &fed.events {
         if let Event::Part(part) = event
             && let Some(hint) =
                 window.rendition(part.rendition).filter(|r| r.listed().any(|s| s.is_closed())).map(|r| r.hint())
             && (hint.msn, hint.parts) != (part.msn, part.index)
         {
-            broken.push((part.rendition, part.msn, part.index));
+            wrong.push((part.rendition, part.msn, part.index));
         }
         window.apply(event);
     }
-    assert!(broken.is_empty(), "{broken:?}");
+    assert!(wrong.is_empty(), "{wrong:?}");
 }

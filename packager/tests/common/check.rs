@@ -1,4 +1,4 @@
-//! The laws, checked on what a packager gave out.
+//! Checks the laws on the events of a packager.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,14 +8,14 @@ use packager::log::{Event, Part, RenditionId, Targets};
 use packager::playlist::MediaOptions;
 use packager::window::Window;
 
-use super::source::{Fed, VIDEO, audio_id, rung_id};
+use super::source::{Fed, VIDEO, audio_id, dependent_id};
 
-/// What a scenario may bend.
+/// Laws that a scenario may relax.
 #[derive(Clone, Copy)]
 pub struct Rules {
     /// Every frame pushed, from the first IDR on, comes out.
     pub lossless: bool,
-    /// Parts are at least 85 % of PART-TARGET, but for those that end a segment or stand beside a gap.
+    /// Parts are at least 85 % of PART-TARGET, except those that end a segment or are next to a gap.
     pub full_parts: bool,
     /// Segments of the renditions start together.
     pub aligned: bool,
@@ -28,7 +28,7 @@ pub const STRICT: Rules = Rules { lossless: true, full_parts: true, aligned: tru
 pub struct Read {
     pub pts: i64,
     pub key: bool,
-    /// It was shown before.
+    /// Whether it repeats an earlier sample.
     pub again: bool,
     pub payload: Vec<u8>,
 }
@@ -42,7 +42,7 @@ pub struct ReadSegment {
     pub closed: bool,
 }
 
-/// All that a broadcast gave out.
+/// Everything that a broadcast published.
 #[derive(Debug, Default)]
 pub struct Report {
     pub targets: Option<Targets>,
@@ -54,7 +54,7 @@ impl Report {
         self.segments.range((rendition, 0)..=(rendition, u64::MAX)).map(|(_, s)| s).collect()
     }
 
-    /// The renditions that something came of.
+    /// The renditions that published a part.
     pub fn renditions(&self) -> Vec<RenditionId> {
         let mut all: Vec<_> = self.segments.keys().map(|(rendition, _)| *rendition).collect();
         all.dedup();
@@ -66,7 +66,7 @@ impl Report {
     }
 }
 
-/// Checks everything, and gives back what was read.
+/// Checks all laws, and returns the media as read back.
 pub fn check(fed: &Fed, rules: Rules) -> Report {
     let report = read(&fed.events);
     let targets = report.targets.expect("targets are frozen");
@@ -75,7 +75,7 @@ pub fn check(fed: &Fed, rules: Rules) -> Report {
         if let Some(part) = targets.part {
             parts(&report.of(rendition), part, rules.full_parts);
         } else {
-            // One fragment a segment, but for the gaps between.
+            // One fragment per segment, except for the gaps between.
             let whole = |s: &&ReadSegment| s.parts.windows(2).all(|two| two.iter().any(|p| p.frames == 0));
             assert!(report.of(rendition).iter().all(whole), "more than one fragment in a segment");
         }
@@ -88,8 +88,8 @@ pub fn check(fed: &Fed, rules: Rules) -> Report {
     if rules.aligned {
         alignment(&report);
     }
-    for rung in report.renditions().into_iter().filter(|rendition| rendition.is_dependent_video()) {
-        align_rung(&report, rung, rules.aligned);
+    for dependent in report.renditions().into_iter().filter(|rendition| rendition.is_dependent_video()) {
+        align_dependent(&report, dependent, rules.aligned);
     }
     if rules.lossless {
         lossless(&report, &fed.pushed);
@@ -102,7 +102,7 @@ fn scale(rendition: RenditionId, timescale: u32) -> Timescale {
     if rendition.is_audio() { Timescale::new(timescale) } else { Timescale::NINETY_KHZ }
 }
 
-/// Reads the log, part by part, with somebody else's parser of boxes.
+/// Reads the log, part by part, with an independent box parser.
 pub fn read(events: &[Event]) -> Report {
     let mut report = Report::default();
     let mut scales: HashMap<(RenditionId, u32), Timescale> = HashMap::new();
@@ -177,7 +177,7 @@ fn samples(part: &Part, scale: Timescale, kind: Kind) -> Vec<Read> {
     assert_eq!(at, bytes.len());
     assert_eq!(scale.delta(clock - start), part.duration);
     if part.frames == 1 && out.len() > 1 {
-        // The GOP so far once more, for its last frame to be shown on.
+        // The current GOP again, which extends its last frame.
         assert!(out[0].key && out[1..].iter().all(|sample| !sample.key));
         out.iter_mut().for_each(|sample| sample.again = true);
     } else {
@@ -192,7 +192,7 @@ fn continuity(report: &Report, rendition: RenditionId) {
     for ((_, msn), segment) in report.segments.range((rendition, 0)..=(rendition, u64::MAX)) {
         for part in &segment.parts {
             if let Some((before, at)) = next.filter(|_| !part.discontinuity) {
-                assert!(*msn == before || *msn == before + 1, "segments are counted without holes");
+                assert!(*msn == before || *msn == before + 1, "segments are numbered consecutively");
                 assert_eq!(part.start, at, "{rendition:?} {msn}.{}", part.index);
             }
             next = Some((*msn, part.start + part.duration));
@@ -211,25 +211,25 @@ fn parts(segments: &[&ReadSegment], target: TimeDelta, full: bool) {
     }
 }
 
-/// Law 1, on presentation times; the first segment of a run begins with whatever each rendition has.
+/// Law 1, on presentation times. The first segment of a period begins with whatever each rendition has.
 fn alignment(report: &Report) {
     for audio in report.renditions().into_iter().filter(|rendition| rendition.is_audio()) {
         align(report, audio);
     }
 }
 
-/// Rungs begin their segments with the very picture that the leader begins with, and break where it does. Where all
-/// frames came they are decoded from the same instant on, too: a hole may be spread over the pictures around it.
-fn align_rung(report: &Report, rung: RenditionId, whole: bool) {
-    for ((_, msn), leader) in report.segments.range((RenditionId::VIDEO, 0)..=(RenditionId::VIDEO, u64::MAX)) {
-        let Some(segment) = report.segments.get(&(rung, *msn)) else { continue };
-        let (ours, theirs) = (&segment.parts[0], &leader.parts[0]);
-        assert_eq!(ours.discontinuity, theirs.discontinuity, "{rung:?} {msn}");
+/// Dependent renditions begin their segments with the same frame as the reference, and have its discontinuities. If all
+/// frames came, decoding starts at the same instant too; otherwise a gap may be spread over the frames around it.
+fn align_dependent(report: &Report, dependent: RenditionId, whole: bool) {
+    for ((_, msn), reference) in report.segments.range((RenditionId::VIDEO, 0)..=(RenditionId::VIDEO, u64::MAX)) {
+        let Some(segment) = report.segments.get(&(dependent, *msn)) else { continue };
+        let (ours, theirs) = (&segment.parts[0], &reference.parts[0]);
+        assert_eq!(ours.discontinuity, theirs.discontinuity, "{dependent:?} {msn}");
         if ours.frames == 0 || theirs.frames == 0 {
             continue;
         }
         let first = |segment: &ReadSegment| segment.samples.iter().map(|s| s.pts).min();
-        assert_eq!(first(segment), first(leader), "{rung:?} begins segment {msn} with another picture");
+        assert_eq!(first(segment), first(reference), "{dependent:?} begins segment {msn} with another frame");
         if !whole {
             continue;
         }
@@ -248,7 +248,7 @@ fn align(report: &Report, audio: RenditionId) {
         let first = Timescale::NINETY_KHZ.timestamp(video.samples.iter().map(|s| s.pts).min().unwrap());
         let apart = (first - audio.parts[0].start).abs();
         let frame = video.duration.flicks() / video.samples.len() as i64;
-        // A frame of video and one of audio; a segment that begins inside a GOP may begin with a P-frame that is shown
+        // A frame of video and one of audio. A segment that begins inside a GOP may begin with a P-frame that is presented
         // after the B-frames behind it.
         let reorder = if video.parts[0].independent { 1 } else { 3 };
         let frame = frame * reorder + TimeDelta::from_millis(47).flicks();
@@ -256,34 +256,34 @@ fn align(report: &Report, audio: RenditionId) {
     }
 }
 
-/// What went in comes out, in order, with its presentation time moved by the same whole seconds.
+/// Every frame comes out, in order, with its presentation time moved by the same whole seconds.
 fn lossless(report: &Report, pushed: &[Frame]) {
     let mut shift = None;
-    let sounds = (0..8).map(|n| (RenditionId::audio(n).unwrap(), audio_id(n as u32)));
-    let rungs = (0..8).map(|n| (RenditionId::dependent_video(n).unwrap(), rung_id(n)));
-    for (rendition, track) in std::iter::once((RenditionId::VIDEO, VIDEO)).chain(sounds).chain(rungs) {
-        let pictures = !rendition.is_audio();
-        // The newest key frame stands in for pictures that do not come.
+    let audio = (0..8).map(|n| (RenditionId::audio(n).unwrap(), audio_id(n as u32)));
+    let dependents = (0..8).map(|n| (RenditionId::dependent_video(n).unwrap(), dependent_id(n)));
+    for (rendition, track) in std::iter::once((RenditionId::VIDEO, VIDEO)).chain(audio).chain(dependents) {
+        let is_video = !rendition.is_audio();
+        // The newest key frame is repeated while no video comes.
         let mut newest = None;
         let fresh = |read: &&Read| {
             let repeats =
                 |newest: &mut Option<_>| read.key && newest.replace(read.payload.clone()) == Some(read.payload.clone());
-            !pictures || !read.again && !repeats(&mut newest)
+            !is_video || !read.again && !repeats(&mut newest)
         };
         let got: Vec<_> = report.of(rendition).into_iter().flat_map(|s| &s.samples).filter(fresh).collect();
         let from_first_key = pushed.iter().filter(|f| f.track == track).skip_while(|f| !f.access.is_independent());
         let sent: Vec<_> = from_first_key.collect();
-        // Audio from before the first picture is not shown.
+        // Audio before the first video frame is not presented.
         let sent = &sent[sent.len().saturating_sub(got.len())..];
         assert_eq!(got.len(), sent.len());
-        if pictures {
+        if is_video {
             let all = pushed.iter().filter(|f| f.track == track).skip_while(|f| !f.access.is_independent()).count();
             assert_eq!(got.len(), all, "all video comes out");
         }
         for (got, sent) in got.iter().zip(sent) {
             assert_eq!(got.payload, sent.payload);
             assert_eq!(got.key, sent.access.is_independent());
-            if pictures {
+            if is_video {
                 let moved = got.pts - Timescale::NINETY_KHZ.ticks(sent.pts);
                 assert_eq!(moved % 90_000, 0);
                 assert_eq!(*shift.get_or_insert(moved), moved, "presentation times are exact");
@@ -292,7 +292,7 @@ fn lossless(report: &Report, pushed: &[Frame]) {
     }
 }
 
-/// Law 3: follows the playlists through the broadcast; what a URI stood for stays.
+/// Law 3: follows the playlists through the broadcast; the content of a URI never changes.
 fn published_never_changes(events: &[Event]) {
     let mut window = Window::new();
     let mut hints = Hints::default();
@@ -345,27 +345,27 @@ fn parts_add_up(lines: &[&str]) {
     }
 }
 
-/// What playlists hint at, followed through a broadcast.
+/// The preload hints of the playlists, followed through a broadcast.
 #[derive(Default)]
 struct Hints {
-    told: HashMap<RenditionId, (u64, u32)>,
+    hinted: HashMap<RenditionId, (u64, u32)>,
 }
 
 impl Hints {
-    /// The part that comes is the one that was hinted at when its playlist was last rendered.
+    /// Checks that each part is the one that its playlist hinted at when it was last rendered.
     fn follow(&mut self, window: &Window, event: &Event) {
         if let Event::Part(part) = event {
-            let told = self.told.get(&part.rendition).copied();
+            let hinted = self.hinted.get(&part.rendition).copied();
             assert!(
-                told.is_none_or(|told| told == (part.msn, part.index)),
-                "{told:?} was hinted at, {}.{} came",
+                hinted.is_none_or(|hinted| hinted == (part.msn, part.index)),
+                "{hinted:?} was hinted at, {}.{} came",
                 part.msn,
                 part.index
             );
         }
         for rendition in window.renditions().filter(|rendition| rendition.listed().any(|segment| segment.is_closed())) {
             let hint = rendition.hint();
-            self.told.insert(rendition.id(), (hint.msn, hint.parts));
+            self.hinted.insert(rendition.id(), (hint.msn, hint.parts));
         }
     }
 }

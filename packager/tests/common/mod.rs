@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
 pub mod check;
+pub mod dependent;
 pub mod source;

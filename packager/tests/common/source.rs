@@ -32,7 +32,7 @@ pub fn video_track() -> Track {
     Track::new(VIDEO, CodecConfig::Avc(avc::Config::parse(record.into()).unwrap()))
 }
 
-/// The same picture with another picture parameter set.
+/// The same video with another picture parameter set.
 pub fn other_video_track() -> Track {
     let CodecConfig::Avc(avc) = video_track().codec else { unreachable!() };
     let mut record = avc.record.to_vec();
@@ -50,14 +50,14 @@ pub fn audio_track(rate: u32) -> Track {
     Track::new(AUDIO, CodecConfig::Aac(aac::Config::parse(Bytes::copy_from_slice(asc)).unwrap()))
 }
 
-/// The track of a rung.
-pub fn rung_id(n: u32) -> TrackId {
+/// The track of a dependent rendition.
+pub fn dependent_id(n: u32) -> TrackId {
     TrackId(100 + n)
 }
 
-/// A rung of another size, Baseline without a frame rate.
-pub fn rung_track(n: u32, width: u32, height: u32) -> Track {
-    // Parameter set 0, frame numbers of four bits, pictures in decoding order, one reference.
+/// A dependent rendition of another size, Baseline without a frame rate.
+pub fn dependent_track(n: u32, width: u32, height: u32) -> Track {
+    // Parameter set 0, frame numbers of four bits, frames in decoding order, one reference.
     let mut bits: String = [0, 0, 2, 1].map(exp_golomb).concat();
     let blocks = |side: u32| side.div_ceil(16);
     bits += "0";
@@ -78,7 +78,7 @@ pub fn rung_track(n: u32, width: u32, height: u32) -> Track {
     record.extend_from_slice(&[1, 0, 4, 0x68, 0xce, 0x3c, 0x80]);
     let avc = avc::Config::parse(record.into()).unwrap();
     assert_eq!((avc.sps.width, avc.sps.height), (width, height));
-    Track::new(rung_id(n), CodecConfig::Avc(avc))
+    Track::new(dependent_id(n), CodecConfig::Avc(avc))
 }
 
 fn exp_golomb(value: u32) -> String {
@@ -86,10 +86,10 @@ fn exp_golomb(value: u32) -> String {
     "0".repeat(code.len() - 1) + &code
 }
 
-/// The same pictures in a rung, `more` bytes larger each.
-pub fn on_rung(n: u32, more: usize, frames: &[Frame]) -> Vec<Frame> {
+/// The same frames in a dependent rendition, each `more` bytes larger.
+pub fn on_dependent(n: u32, more: usize, frames: &[Frame]) -> Vec<Frame> {
     let coded = |frame: &Frame| [frame.payload.as_ref(), &vec![b'r'; more]].concat().into();
-    frames.iter().map(|frame| Frame { track: rung_id(n), payload: coded(frame), ..frame.clone() }).collect()
+    frames.iter().map(|frame| Frame { track: dependent_id(n), payload: coded(frame), ..frame.clone() }).collect()
 }
 
 /// Another audio track with a language.
@@ -97,7 +97,7 @@ pub fn audio_track_in(n: u32, rate: u32, language: &[u8; 3]) -> Track {
     Track { id: audio_id(n), language: Language::new(*language), ..audio_track(rate) }
 }
 
-/// A video stream to be made up.
+/// A synthetic video stream.
 #[derive(Clone)]
 pub struct Video {
     /// Frames in `per` seconds.
@@ -107,7 +107,7 @@ pub struct Video {
     pub gops: Vec<i64>,
     /// Two B-frames between P-frames, when set.
     pub reorder: bool,
-    /// GOPs but the first are open: B-frames that need the GOP before are shown before the I-frame. With `reorder`, at 1,
+    /// All GOPs but the first are open: B-frames that need the GOP before are presented before the I-frame. With `reorder`, at 1,
     /// 4, 7 frames and so on from the start.
     pub open: bool,
     /// Timestamps in whole milliseconds, as RTMP has them.
@@ -150,9 +150,9 @@ impl Video {
                 next_key += TimeDelta::from_millis(*gops.next().unwrap());
                 since_key = 0;
             }
-            // Decode order I P B B P B B: P is shown three later than the DTS grid, B one earlier than its place.
+            // Decode order I P B B P B B: P is presented three later than the DTS grid, B one earlier than its place.
             let open = key && self.open && n > 0;
-            let shown = match (self.reorder, since_key % 3) {
+            let presented = match (self.reorder, since_key % 3) {
                 (false, _) => n,
                 (true, _) if open => {
                     since_key = 1;
@@ -166,7 +166,7 @@ impl Video {
             out.push(Frame {
                 track: VIDEO,
                 dts: self.stamp(scale.delta(n * step)),
-                pts: self.stamp(scale.delta(shown * step)),
+                pts: self.stamp(scale.delta(presented * step)),
                 access: if open { Access::Open } else { Access::independent_if(key) },
                 payload: payload(b'v', n),
             });
@@ -210,7 +210,7 @@ pub fn mux(streams: impl IntoIterator<Item = Vec<Frame>>) -> Vec<Frame> {
     all
 }
 
-/// A packager that is fed, and what came out of it.
+/// A packager, the frames it was given, and its events.
 pub struct Fed {
     pub packager: Packager,
     pub events: Vec<Event>,
@@ -247,14 +247,14 @@ impl Fed {
         self
     }
 
-    pub fn add_rendition(&mut self, rung: u32, track: Track) -> &mut Self {
-        self.packager.add_rendition(rung, track).unwrap();
+    pub fn add_rendition(&mut self, dependent: u32, track: Track) -> &mut Self {
+        self.packager.add_rendition(dependent, track).unwrap();
         self.drain();
         self
     }
 
-    pub fn drop_rendition(&mut self, rung: u32) -> &mut Self {
-        self.packager.drop_rendition(rung).unwrap();
+    pub fn drop_rendition(&mut self, dependent: u32) -> &mut Self {
+        self.packager.drop_rendition(dependent).unwrap();
         self.drain();
         self
     }
@@ -276,8 +276,8 @@ impl Fed {
 pub fn package(mode: LatencyMode, video: Option<&Video>, audio_rate: Option<u32>) -> Fed {
     let tracks: Vec<_> = video.map(|_| video_track()).into_iter().chain(audio_rate.map(audio_track)).collect();
     let length = video.map_or(20_000, |v| v.length);
-    let sound = audio_rate.map(|rate| audio(rate, 0, length)).unwrap_or_default();
+    let audio = audio_rate.map(|rate| audio(rate, 0, length)).unwrap_or_default();
     let mut fed = Fed::new(mode, &tracks);
-    fed.push(mux([video.map(Video::make).unwrap_or_default(), sound])).end();
+    fed.push(mux([video.map(Video::make).unwrap_or_default(), audio])).end();
     fed
 }
