@@ -19,7 +19,7 @@ use hyper::{Request, Response, StatusCode};
 use media::id::{BroadcastId, PlaybackId};
 use media::{Kind, TimeDelta, Timestamp, WallTime};
 use origin::{Broadcast, Fallback, FallbackBody, Listener, Playback, PlaybackResolver, Server};
-use packager::log::{Event, Format, Init, Part, Payload, RenditionId, SegmentEnd, Targets};
+use packager::log::{Event, Format, Init, LogReader, LogWriter, Part, Payload, RenditionId, SegmentEnd, Targets};
 use packager::uri::{File, Route};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -145,6 +145,7 @@ impl Synthetic {
 /// The broadcast and how far it is.
 struct Programme {
     broadcast: Arc<Broadcast>,
+    log: LogWriter,
     msn: u64,
     index: u32,
     pieces: Arc<[Bytes]>,
@@ -157,10 +158,11 @@ impl Programme {
         pieces.extend((0..PICTURES).map(|n| Bytes::from(vec![n as u8; picture])));
         let format = Format { resolution: Some((1_920, 1_080)), ..Format::new(Kind::Video, "avc1.64001F") };
         let init = Init { rendition: RenditionId::VIDEO, number: 0, bytes: Bytes::from(vec![1; 700]), format };
-        let targets =
-            Targets { segment_secs: TARGET_SECS, part: Some(TimeDelta::from_millis(PART_MS)), pause: TimeDelta::ZERO };
-        broadcast.append(&[Event::Targets(targets), Event::Init(Arc::new(init))]);
-        let mut programme = Self { broadcast, msn: 0, index: 0, pieces: pieces.into() };
+        let part = Some(TimeDelta::from_millis(PART_MS));
+        let targets = Targets { segment_secs: TARGET_SECS, part, part_grid: None, max_stall: TimeDelta::ZERO };
+        let mut log = LogWriter::new();
+        broadcast.append(&[Event::Targets(targets), Event::Init(Arc::new(init))].map(|event| log.append(event)));
+        let mut programme = Self { broadcast, log, msn: 0, index: 0, pieces: pieces.into() };
         (0..2 * PARTS + OPEN_PARTS).for_each(|_| programme.release());
         programme
     }
@@ -177,6 +179,7 @@ impl Programme {
             duration: TimeDelta::from_millis(PART_MS),
             independent: self.index == 0,
             discontinuity: false,
+            discontinuity_sequence: 0,
             wall: WallTime::from_unix_millis(1_800_000_000_000 + number * PART_MS),
             frames: PICTURES as u32,
             data: Payload::new(self.pieces.clone()),
@@ -185,15 +188,11 @@ impl Programme {
         self.index += 1;
         if self.index == PARTS {
             let duration = TimeDelta::from_millis(PART_MS * i64::from(PARTS));
-            events.push(Event::Segment(SegmentEnd {
-                rendition: RenditionId::VIDEO,
-                msn: self.msn,
-                duration,
-                millihertz: None,
-            }));
+            events.push(Event::Segment(SegmentEnd::new(RenditionId::VIDEO, self.msn, duration)));
             (self.msn, self.index) = (self.msn + 1, 0);
         }
-        self.broadcast.append(&events);
+        let entries: Vec<_> = events.into_iter().map(|event| self.log.append(event)).collect();
+        self.broadcast.append(&entries);
     }
 }
 

@@ -9,10 +9,10 @@ pub(crate) use event::event;
 pub(crate) use fragment::{Sample, fragment, gap};
 pub(crate) use init::{format, init};
 
-/// The one track of every file: renditions are demuxed.
+/// The only track of every file: audio and video are never in one file.
 const TRACK_ID: u32 = 1;
 
-/// A side of a picture in the fields that hold one.
+/// A width or height, in the 16 bits that boxes have for it.
 fn side(pixels: u32) -> u16 {
     u16::try_from(pixels).unwrap_or(u16::MAX)
 }

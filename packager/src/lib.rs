@@ -1,7 +1,8 @@
 //! Frames in, CMAF parts and segments out; the live window and its playlists.
 //!
-//! A [`Packager`] turns the frames of a programme into [`log::Event`]s. A [`window::Window`] folds the events into the media
-//! that viewers can request now, and [`playlist`] renders it. No part of this crate reads a clock or opens a socket.
+//! A [`Packager`] turns the frames of a programme into [`log::Event`]s, and a [`log::LogWriter`] these into the entries of a
+//! log. A [`window::Window`] folds the log into the media that viewers can request now, and makes the models that
+//! [`playlist`] renders. No part of this crate reads a clock or opens a socket.
 
 mod cmaf;
 pub mod log;

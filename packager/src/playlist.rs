@@ -1,4 +1,5 @@
-//! Playlists as a pure render: a [`MediaPlaylist`] or a [`MultivariantPlaylist`] in, text out (RFC 8216 and rfc8216bis).
+//! Playlists as a pure render: a [`MediaPlaylist`] or a [`MultivariantPlaylist`] in, text out (RFC 8216 and
+//! rfc8216bis).
 
 mod audio_groups;
 mod language;

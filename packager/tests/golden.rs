@@ -96,9 +96,9 @@ fn players_stay_back_by_the_longest_pause() {
     let (fed, _) = broadcast(Low);
     let mut window = Window::new();
     for event in &fed.events {
-        let pause = TimeDelta::from_millis(300);
+        let max_stall = TimeDelta::from_millis(300);
         match event {
-            Event::Targets(targets) => window.apply(&Event::Targets(Targets { pause, ..*targets })),
+            Event::Targets(targets) => window.apply(&Event::Targets(Targets { max_stall, ..*targets })),
             other => window.apply(other),
         }
     }

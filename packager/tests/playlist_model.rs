@@ -55,7 +55,7 @@ fn open_tail() -> Tail {
 
 fn render(kind: PlaylistKind, segments: &[SegmentInfo<'static>], tail: Tail, options: MediaOptions<'_>) -> String {
     let part = Some(TimeDelta::from_secs(1));
-    let targets = Targets { segment_secs: 2, part, pause: TimeDelta::from_millis(200) };
+    let targets = Targets { segment_secs: 2, part, part_grid: None, max_stall: TimeDelta::from_millis(200) };
     let list = MediaPlaylist {
         rendition: VIDEO,
         kind,

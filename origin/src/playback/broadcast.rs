@@ -1,8 +1,10 @@
-//! A broadcast as its readers see it: the window, its playlists by version, and the gates where readers wait.
+//! A broadcast as its readers see it: the window, the playlists of its current version, and the points where readers
+//! wait.
 //!
-//! One writer appends; that folds the events into the window and hands opened gates to the workers. Readers take the lock
-//! for a look only: what they render or gather, they do from the window they found, which the writer leaves to them and
-//! goes on with a copy if it has news before they are done. A copy shares all segments.
+//! The writer appends events, which folds them into the [`Window`], and hands the wait points they satisfy to the
+//! workers. Readers hold the lock only for a lookup. They render and gather from the window they found, after the lock
+//! is released. If the writer has news in the meantime, it leaves that window to them and continues with a copy, which
+//! shares all segments.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::time::Duration;
 
 use media::TimeDelta;
 use media::id::{BroadcastId, PlaybackId};
-use packager::log::{Event, RenditionId};
+use packager::log::{Entry, LogReader, RenditionId};
 use packager::uri::File;
 use packager::window::{Rendition, Window};
 use parking_lot::Mutex;
@@ -25,12 +27,12 @@ use crate::worker::wait::{WaitPoint, Waker};
 
 /// Segments past the last one that a reload may ask for (rfc8216bis §6.2.5.2).
 const SEGMENTS_AHEAD: u64 = 2;
-/// The Advance Part Limit in seconds of parts; it is three parts where they are longer than a second.
+/// Advance Part Limit, in seconds of parts. The limit is three parts if a part is longer than one second.
 const PARTS_AHEAD_SECS: i64 = 3;
-/// The part of a key that stands for a whole segment.
+/// Value of the part index that stands for the whole segment.
 const WHOLE_SEGMENT: u32 = u32::MAX;
 
-/// A broadcast: written by one, read by many.
+/// One broadcast: a single writer, many readers.
 #[derive(Debug)]
 pub struct Broadcast {
     id: BroadcastId,
@@ -41,116 +43,110 @@ pub struct Broadcast {
 #[derive(Debug, Default)]
 struct State {
     window: Arc<Window>,
-    /// Events folded so far; one window for each version.
+    /// Number of the log's entries up to the newest one that was folded. Each version has one window, the same for all
+    /// readers of the log.
     version: u64,
     wait_points: BTreeMap<Position, Vec<Waiter>>,
     playlists: PlaylistCache,
 }
 
-/// A gate and whom it belongs to.
+/// Wait point of a [`Position`] on one worker.
 #[derive(Debug)]
 struct Waiter {
     waker: Arc<Waker>,
     point: Arc<WaitPoint>,
 }
 
-/// What a reader waits for.
+/// Position in the log that a reader waits for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Position {
     /// The first playlists.
     Playable,
-    /// Rendition, segment, and the part of it or [`WHOLE`].
+    /// Rendition, segment, and the part of it or [`WHOLE_SEGMENT`].
     At(RenditionId, u64, u32),
-    /// A part that playlists hint at: until it is there, or they hint at another one.
+    /// A part named by a preload hint. Settled when the part exists, or when the hint names another one.
     Hinted(RenditionId, u64, u32),
-    /// The part that comes next. A plain request waits for it, about as long as a part target at the most, because a player starts
-    /// at a fixed distance from the end of its first playlist and stays as late as that end was old.
+    /// The next part. A plain playlist request waits for it, for at most about one part target. A player starts at a
+    /// fixed distance from the end of its first playlist, and permanently adds the age of that end to its latency.
     Next(RenditionId, u64, u32),
 }
 
 /// Whether a plain request of a media playlist waits for the next part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum NextPart {
-    /// It does, where parts are offered.
+    /// Wait, if parts are offered.
     Await,
-    /// It gets what is there.
+    /// Answer with the current playlist.
     DoNotAwait,
 }
 
-/// What became of a look at the broadcast.
+/// Result of looking something up in a [`Broadcast`].
 #[derive(Debug)]
 pub(crate) enum Lookup<T> {
-    /// Here it is.
+    /// The requested resource.
     Found(T),
-    /// It may come; wait for this.
+    /// Not available yet. The reader may wait for this position.
     Wait(Position),
-    /// It is not there and will not come.
+    /// Not available, and will not become available.
     Missing,
-    /// It lies too far ahead to wait for.
+    /// Too far ahead to wait for.
     TooFar,
 }
 
-/// Sizes of a broadcast, for the metrics.
+/// Figures of one [`Broadcast`], for the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BroadcastStats {
     /// Bytes of media in the window.
     pub window_bytes: u64,
-    /// Events folded so far.
+    /// Number of the log's entries up to the newest one that was folded.
     pub version: u64,
-    /// Playlists rendered so far.
+    /// Number of playlists rendered so far.
     pub renders: u64,
-    /// A first playlist can be had.
+    /// True once a first playlist can be served.
     pub playable: bool,
-    /// Nothing more will come.
+    /// True once the log has ended.
     pub ended: bool,
 }
 
-impl Broadcast {
-    /// A broadcast with an empty log.
-    pub fn new(id: BroadcastId) -> Self {
-        Self { id, state: Mutex::default(), renders: AtomicU64::new(0) }
-    }
-
-    /// Its id, as media URLs have it.
-    pub const fn id(&self) -> &BroadcastId {
-        &self.id
-    }
-
-    /// Folds the next events of the log and has the readers woken that waited for them.
-    pub fn append(&self, events: &[Event]) {
-        if events.is_empty() {
-            return;
-        }
+impl LogReader for Broadcast {
+    /// Folds the next entries of the log into the window, and wakes the readers that waited for them.
+    fn append(&self, entries: &[Entry]) {
+        let Some(newest) = entries.last() else { return };
         let ready = {
             let mut state = self.state.lock();
             let window = Arc::make_mut(&mut state.window);
-            events.iter().for_each(|event| window.apply(event));
-            state.version += events.len() as u64;
+            entries.iter().for_each(|entry| window.apply(&entry.event));
+            state.version = newest.seq + 1;
             state.take_ready()
         };
         for Waiter { waker, point } in ready {
             waker.wake_soon(point);
         }
     }
+}
 
-    /// Ends the broadcast: playlists get their `ENDLIST`, and nobody waits any more. More than once is no harm.
-    pub fn end(&self) {
-        if !self.has_ended() {
-            self.append(&[Event::End]);
-        }
+impl Broadcast {
+    /// Creates a broadcast with an empty log.
+    pub fn new(id: BroadcastId) -> Self {
+        Self { id, state: Mutex::default(), renders: AtomicU64::new(0) }
     }
 
-    /// True once nothing more will come.
+    /// Returns the id that media URLs contain.
+    pub const fn id(&self) -> &BroadcastId {
+        &self.id
+    }
+
+    /// Returns true once the log has ended.
     pub fn has_ended(&self) -> bool {
         self.state.lock().window.has_ended()
     }
 
-    /// True once a first playlist can be had.
+    /// Returns true once a first playlist can be served.
     pub fn is_playable(&self) -> bool {
         self.state.lock().window.is_playable()
     }
 
-    /// Sizes, for the metrics.
+    /// Returns the current figures.
     pub fn stats(&self) -> BroadcastStats {
         let state = self.state.lock();
         BroadcastStats {
@@ -162,18 +158,18 @@ impl Broadcast {
         }
     }
 
-    /// Seconds a blocking reload may take: three target durations.
+    /// Returns the timeout of a blocking reload in seconds: three target durations.
     pub(crate) fn reload_secs(&self) -> u64 {
         self.state.lock().window.targets().map_or(0, |targets| u64::from(targets.segment_secs) * 3)
     }
 
-    /// The part target; zero where no parts are offered.
+    /// Returns the part target; zero if no parts are offered.
     pub(crate) fn part_target(&self) -> Duration {
         let target = self.state.lock().window.targets().and_then(|targets| targets.part);
         target.map_or(Duration::ZERO, |target| Duration::from_millis(target.as_millis().unsigned_abs()))
     }
 
-    /// A ticket to wait for `position`, or `None` if there is nothing to wait for any more.
+    /// Subscribes to `position`. Returns `None` if there is nothing to wait for any longer.
     pub(crate) fn subscribe(&self, position: Position, waker: &Arc<Waker>, deadline: u32) -> Option<OwnedNotified> {
         let mut state = self.state.lock();
         if state.is_settled(position) {
@@ -189,13 +185,13 @@ impl Broadcast {
         Some(subscription)
     }
 
-    /// The multivariant playlist.
+    /// Returns the multivariant playlist.
     pub(crate) fn multivariant(&self, playback: &PlaybackId, parts: bool) -> Lookup<Arc<Rendered>> {
+        let key = PlaylistKey::Multivariant { playback: playback.clone(), parts };
         let mut state = self.state.lock();
         if !state.window.is_playable() {
             return if state.window.has_ended() { Lookup::Missing } else { Lookup::Wait(Position::Playable) };
         }
-        let key = PlaylistKey::Multivariant { playback: playback.clone(), parts };
         let job = match state.find(key) {
             CacheLookup::Rendered(rendered) => return Lookup::Found(rendered),
             CacheLookup::NotRendered(job) => job,
@@ -204,7 +200,7 @@ impl Broadcast {
         job.render(&self.id, &self.renders).map_or(Lookup::Missing, Lookup::Found)
     }
 
-    /// A media playlist that holds what `directives` ask for.
+    /// Returns a media playlist that contains what `directives` ask for.
     pub(crate) fn media(
         &self,
         rendition: RenditionId,
@@ -228,7 +224,7 @@ impl Broadcast {
         job.render(&self.id, &self.renders).map_or_else(|| wait_for_segment(job.window(), rendition), Lookup::Found)
     }
 
-    /// The bytes of an init section, a segment or a part.
+    /// Returns the bytes of an init section, a segment or a part.
     pub(crate) fn file(&self, file: File) -> Lookup<Source> {
         let state = self.state.lock();
         let window = &state.window;
@@ -248,7 +244,7 @@ impl Broadcast {
     }
 }
 
-/// Waiting for the segment in the making to be whole.
+/// Waits for the open segment to be complete.
 fn wait_for_segment<T>(window: &Window, rendition: RenditionId) -> Lookup<T> {
     match window.progress(rendition) {
         Some(at) if !window.has_ended() => Lookup::Wait(Position::At(rendition, at.msn, WHOLE_SEGMENT)),
@@ -261,7 +257,7 @@ impl State {
         self.playlists.find(key, &self.window, self.version)
     }
 
-    /// True if a reader need not wait for `position` (any more).
+    /// Returns true if a reader need not wait for `position` (any longer).
     fn is_settled(&self, position: Position) -> bool {
         self.window.has_ended()
             || match position {
@@ -282,7 +278,7 @@ impl State {
         ready.iter().filter_map(|position| self.wait_points.remove(position)).flatten().collect()
     }
 
-    /// Whether a playlist may be given for `directives` now (rfc8216bis §6.2.5.2).
+    /// Decides whether the current playlist satisfies `directives` (rfc8216bis §6.2.5.2).
     fn reload(&self, rendition: RenditionId, directives: &Directives, next_part: NextPart) -> Lookup<()> {
         let window = &self.window;
         if !window.is_playable() {
@@ -294,27 +290,27 @@ impl State {
             let waits = next_part == NextPart::Await && parts_offered && !window.has_ended();
             return if waits { Lookup::Wait(Position::Next(rendition, at.msn, at.parts)) } else { Lookup::Found(()) };
         };
-        // Without parts on offer only whole segments can be waited for.
+        // Without parts on offer, only whole segments can be waited for.
         let part = directives.part.filter(|_| parts_offered);
         if window.has_ended() || window.contains(rendition, msn, part) {
-            // Who follows a rung that was shed from part to part has nothing buffered: sent away, hls.js takes another one
-            // at once, but where gap parts come it waits for the segment to be whole.
-            let shed = !window.has_ended() && window.rendition(rendition).is_some_and(Rendition::is_withdrawn);
-            return if shed { Lookup::Missing } else { Lookup::Found(()) };
+            // hls.js 1.7: a player that follows a withdrawn rendition part by part has nothing buffered. On a 404 it
+            // switches to another rendition immediately. If it gets gap parts, it waits for the whole segment.
+            let withdrawn = !window.has_ended() && window.rendition(rendition).is_some_and(Rendition::is_withdrawn);
+            return if withdrawn { Lookup::Missing } else { Lookup::Found(()) };
         }
         let parts_ahead = targets.part.map_or(PARTS_AHEAD_SECS, |target| {
             TimeDelta::from_secs(PARTS_AHEAD_SECS).whole(target).max(PARTS_AHEAD_SECS)
         });
-        let there = if msn == at.msn { i64::from(at.parts) } else { 0 };
-        // The last whole segment is the one before the segment in the making.
+        let available = if msn == at.msn { i64::from(at.parts) } else { 0 };
+        // The last whole segment is the one before the open segment.
         let too_far = msn.saturating_add(1) > at.msn.saturating_add(SEGMENTS_AHEAD)
-            || part.is_some_and(|part| msn >= at.msn && i64::from(part) > there + parts_ahead);
+            || part.is_some_and(|part| msn >= at.msn && i64::from(part) > available + parts_ahead);
         if too_far {
             return Lookup::TooFar;
         }
         Lookup::Wait(match part {
             None => Position::At(rendition, msn, WHOLE_SEGMENT),
-            // A part past the end of a closed segment stands for the next segment's first.
+            // A part past the end of a closed segment means the first part of the next one.
             Some(_) if msn < at.msn => Position::At(rendition, msn.saturating_add(1), 0),
             Some(part) => Position::At(rendition, msn, part),
         })
@@ -326,11 +322,13 @@ impl State {
             return Lookup::Found(part.data.clone().into());
         }
         let offered = window.targets().is_some_and(|targets| targets.part.is_some());
-        // Only the hinted part is worth a wait: a hint that turned out wrong is answered at once.
+        // Only the hinted part is worth waiting for. A hint that turned out wrong is answered immediately.
         let hinted = offered && window.hints_at(rendition, msn, index);
         if hinted { Lookup::Wait(Position::Hinted(rendition, msn, index)) } else { Lookup::Missing }
     }
 }
 
+#[cfg(test)]
+mod log_tests;
 #[cfg(test)]
 mod tests;

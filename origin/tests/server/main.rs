@@ -1,4 +1,4 @@
-//! The server from outside: real sockets, a directory made by hand, and logs made of synthetic parts.
+//! Tests of the server from outside: real sockets, a hand-made playback resolver, and logs of synthetic parts.
 
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 

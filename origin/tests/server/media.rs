@@ -9,9 +9,9 @@ fn segment_bytes(msn: u64) -> Vec<u8> {
 }
 
 #[test]
-fn a_segment_is_its_parts_one_after_another() {
-    let stage = Stage::playing();
-    let mut client = stage.client();
+fn a_segment_is_the_concatenation_of_its_parts() {
+    let origin = TestOrigin::playing();
+    let mut client = origin.client();
     let segment = client.get("/live/b1/video-1.m4s");
     assert_eq!((segment.status, segment.header("content-type")), (200, "video/mp4"));
     assert_eq!(segment.header("cache-control"), "public, max-age=31536000, immutable");
@@ -25,8 +25,8 @@ fn a_segment_is_its_parts_one_after_another() {
 }
 
 #[test]
-fn what_is_not_in_the_window_is_not_found() {
-    let stage = Stage::playing();
+fn media_outside_the_window_gets_404() {
+    let origin = TestOrigin::playing();
     for path in [
         "/live/b1/video-2.m4s",
         "/live/b1/video-3.m4s",
@@ -36,42 +36,42 @@ fn what_is_not_in_the_window_is_not_found() {
         "/live/b1/video-init-1.mp4",
         "/live/b2/video-1.m4s",
     ] {
-        let answer = stage.get(path);
+        let answer = origin.get(path);
         assert_eq!((answer.status, answer.header("cache-control")), (404, "public, max-age=1"), "{path}");
     }
 }
 
 #[test]
-fn the_hinted_part_is_waited_for() {
-    let stage = Stage::playing();
-    let mut client = stage.client();
+fn a_request_for_the_hinted_part_waits_for_it() {
+    let origin = TestOrigin::playing();
+    let mut client = origin.client();
     client.send("GET", "/live/b1/video-2.3.m4s", "Range: bytes=0-3\r\n");
-    stage.await_blocked(1);
-    stage.broadcast.append(&parts(2, 3));
+    origin.await_blocked(1);
+    origin.append(&parts(2, 3));
     let answer = client.receive(true);
     assert_eq!((answer.status, answer.text()), (206, "moof"));
 }
 
 #[test]
-fn a_hint_that_came_to_nothing_is_not_found() {
-    let stage = Stage::playing();
-    let mut client = stage.client();
+fn a_hint_that_turned_out_wrong_gets_404() {
+    let origin = TestOrigin::playing();
+    let mut client = origin.client();
     client.send("GET", "/live/b1/video-2.3.m4s", "");
-    stage.await_blocked(1);
-    stage.broadcast.append(&close(2));
+    origin.await_blocked(1);
+    origin.append(&close(2));
     assert_eq!(client.receive(true).status, 404);
     client.send("GET", "/live/b1/video-3.0.m4s", "");
-    stage.await_blocked(1);
-    stage.broadcast.append(&parts(3, 0));
+    origin.await_blocked(1);
+    origin.append(&parts(3, 0));
     assert_eq!(client.receive(true).status, 200, "the next segment's first part is the hint now");
 }
 
 #[test]
-fn ranges_are_served_one_at_a_time() {
-    let stage = Stage::playing();
+fn only_single_ranges_are_served() {
+    let origin = TestOrigin::playing();
     let whole = segment_bytes(1);
     let total = whole.len();
-    let mut client = stage.client();
+    let mut client = origin.client();
     let mut ranged = |range: &str| client.get_with("/live/b1/video-1.m4s", &format!("Range: {range}\r\n"));
     let middle = ranged("bytes=5-130");
     assert_eq!((middle.status, middle.header("content-range")), (206, format!("bytes 5-130/{total}").as_str()));
@@ -85,9 +85,9 @@ fn ranges_are_served_one_at_a_time() {
 }
 
 #[test]
-fn media_that_is_known_is_not_sent_again() {
-    let stage = Stage::playing();
-    let mut client = stage.client();
+fn known_media_gets_304() {
+    let origin = TestOrigin::playing();
+    let mut client = origin.client();
     let tag = client.get("/live/b1/video-1.m4s").header("etag").to_owned();
     let again = client.get_with("/live/b1/video-1.m4s", &format!("If-None-Match: {tag}\r\n"));
     assert_eq!(again.status, 304);
@@ -98,9 +98,9 @@ fn media_that_is_known_is_not_sent_again() {
 }
 
 #[test]
-fn other_origins_may_read() {
-    let stage = Stage::playing();
-    let mut client = stage.client();
+fn cross_origin_requests_are_allowed() {
+    let origin = TestOrigin::playing();
+    let mut client = origin.client();
     client.send(
         "OPTIONS",
         "/live/b1/video-1.m4s",
@@ -116,9 +116,9 @@ fn other_origins_may_read() {
 }
 
 #[test]
-fn the_page_and_its_files_are_served_from_here() {
-    let stage = Stage::playing();
-    let mut client = stage.client();
+fn the_watch_page_and_its_files_are_served() {
+    let origin = TestOrigin::playing();
+    let mut client = origin.client();
     let page = client.get("/watch/live");
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
     assert!(page.header("content-security-policy").contains("script-src 'self'"));

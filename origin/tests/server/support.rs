@@ -1,9 +1,9 @@
-//! A server with one live stream, and a client that sends exactly what it is told.
+//! A server with one live stream, and a client that sends exact bytes.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ::media::{Kind, TimeDelta, Timescale, WallTime};
@@ -15,27 +15,30 @@ use hyper::body::Incoming;
 use origin::{
     Broadcast, Config, Fallback, FallbackBody, Listener, PeerAddress, Playback, PlaybackResolver, Server, TlsProvider,
 };
-use packager::log::{Event, Format, Init, Part, Payload, RenditionId, SegmentEnd, Targets};
+use packager::log::{
+    Event, Format, Init, LogReader, LogWriter, Part, Payload, RenditionId, RenditionRole, SegmentEnd, Targets,
+};
 use tokio_util::sync::CancellationToken;
 
-/// Nothing here takes as long as this; a test that waits longer has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// The live stream of the stage.
+/// Timeout of every wait. A test that waits longer has failed.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
+/// Playback id of the live stream.
 pub(crate) const LIVE: &str = "live";
-/// One without a broadcast.
+/// Playback id without a broadcast.
 pub(crate) const IDLE: &str = "idle";
-/// One that is not public.
+/// Playback id that is not public.
 pub(crate) const SIGNED: &str = "signed";
-/// Parts in a segment of the synthetic log.
+/// Number of parts in a segment of the synthetic log.
 pub(crate) const PARTS: u32 = 5;
 /// Both renditions.
 pub(crate) const BOTH: [RenditionId; 2] = [RenditionId::VIDEO, RenditionId::AUDIO];
 
-/// A running server and its one broadcast.
-pub(crate) struct Stage {
+/// A running server with one broadcast.
+pub(crate) struct TestOrigin {
     pub(crate) server: Server,
     pub(crate) address: SocketAddr,
     pub(crate) broadcast: Arc<Broadcast>,
+    log: Mutex<LogWriter>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -71,7 +74,7 @@ pub(crate) fn config() -> Config {
     Config { workers: 2, ..Config::default() }
 }
 
-impl Stage {
+impl TestOrigin {
     pub(crate) fn new() -> Self {
         Self::with(config(), None)
     }
@@ -88,16 +91,23 @@ impl Stage {
         let directory = Arc::new(OneStream(Arc::clone(&broadcast)));
         let fallback: Arc<dyn Fallback> = Arc::new(fallback);
         let server = Server::start(config, directory, fallback, vec![listener], stop.clone()).unwrap();
-        Self { server, address, broadcast, stop }
+        Self { server, address, broadcast, log: Mutex::default(), stop }
     }
 
-    /// A stage whose broadcast has the segments 0 and 1, and three parts of segment 2.
+    /// Creates an origin whose broadcast has the segments 0 and 1, and three parts of segment 2.
     pub(crate) fn playing() -> Self {
-        let stage = Self::new();
-        stage.broadcast.append(&opening());
-        (0..2).for_each(|msn| stage.broadcast.append(&segment(msn)));
-        (0..3).for_each(|index| stage.broadcast.append(&parts(2, index)));
-        stage
+        let origin = Self::new();
+        origin.append(&opening());
+        (0..2).for_each(|msn| origin.append(&segment(msn)));
+        (0..3).for_each(|index| origin.append(&parts(2, index)));
+        origin
+    }
+
+    /// Appends the next events of the broadcast to its log.
+    pub(crate) fn append(&self, events: &[Event]) {
+        let mut log = self.log.lock().unwrap();
+        let entries: Vec<_> = events.iter().map(|event| log.append(event.clone())).collect();
+        self.broadcast.append(&entries);
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -113,24 +123,29 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for TestOrigin {
     fn drop(&mut self) {
         self.stop.cancel();
     }
 }
 
-/// Waits for a condition that comes true without our doing.
+/// Waits until `condition` is true.
 pub(crate) fn eventually(condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "the condition did not come true");
+        assert!(start.elapsed() < TIMEOUT, "the condition did not come true");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Targets of one second and 0.2 s parts, and both init sections.
+/// Returns targets of one second with parts of 0.2 s, and both init sections.
 pub(crate) fn opening() -> Vec<Event> {
-    let targets = Targets { segment_secs: 1, part: Some(TimeDelta::from_millis(200)), pause: TimeDelta::ZERO };
+    let targets = Targets {
+        segment_secs: 1,
+        part: Some(TimeDelta::from_millis(200)),
+        part_grid: None,
+        max_stall: TimeDelta::ZERO,
+    };
     let mut events = vec![Event::Targets(targets)];
     events.extend(BOTH.map(|rendition| Event::Init(init(rendition))));
     events
@@ -139,19 +154,19 @@ pub(crate) fn opening() -> Vec<Event> {
 pub(crate) fn init(rendition: RenditionId) -> Arc<Init> {
     let video = rendition != RenditionId::AUDIO;
     let format = Format {
-        kind: if video { Kind::Video } else { Kind::Audio },
-        codec: if video { "avc1.64001f" } else { "mp4a.40.2" }.to_owned(),
+        role: match rendition {
+            RenditionId::VIDEO => RenditionRole::Reference,
+            RenditionId::AUDIO => RenditionRole::Audio,
+            _ => RenditionRole::Dependent,
+        },
         resolution: video.then_some((1280, 720)),
-        range: None,
         channels: (!video).then_some(2),
-        language: None,
-        place: 0,
-        tier: 0,
+        ..if video { Format::new(Kind::Video, "avc1.64001f") } else { Format::new(Kind::Audio, "mp4a.40.2") }
     };
     Arc::new(Init { rendition, number: 0, bytes: Bytes::from(format!("init of {rendition:?}")), format })
 }
 
-/// The bytes of a part: two pieces, one of which names it.
+/// Returns the bytes of a part: two pieces, one of which names the part.
 pub(crate) fn part_bytes(rendition: RenditionId, msn: u64, index: u32) -> Vec<u8> {
     format!("moof {} {msn} {index};{}", rendition.0, "x".repeat(100)).into_bytes()
 }
@@ -167,6 +182,7 @@ pub(crate) fn part_with(rendition: RenditionId, msn: u64, index: u32, data: Payl
         duration: TimeDelta::from_millis(200),
         independent: index == 0 || rendition == RenditionId::AUDIO,
         discontinuity: false,
+        discontinuity_sequence: 0,
         wall: WallTime::from_unix_millis(millis),
         frames: 6,
         data,
@@ -179,38 +195,38 @@ pub(crate) fn part(rendition: RenditionId, msn: u64, index: u32) -> Event {
     part_with(rendition, msn, index, Payload::new(pieces))
 }
 
-/// A part without a frame.
+/// Returns a part without a frame.
 pub(crate) fn gap(rendition: RenditionId, msn: u64, index: u32) -> Event {
     let Event::Part(like) = part(rendition, msn, index) else { unreachable!("a part") };
     Event::Part(Arc::new(Part { frames: 0, ..(*like).clone() }))
 }
 
-/// The same part of both renditions.
+/// Returns the same part of both renditions.
 pub(crate) fn parts(msn: u64, index: u32) -> Vec<Event> {
     BOTH.map(|rendition| part(rendition, msn, index)).into()
 }
 
-/// The end of a segment in both renditions.
+/// Returns the end of a segment in both renditions.
 pub(crate) fn close(msn: u64) -> Vec<Event> {
     BOTH.map(|rendition| close_of(rendition, msn)).into()
 }
 
-/// The end of a segment in one of them.
+/// Returns the end of a segment in one rendition.
 pub(crate) fn close_of(rendition: RenditionId, msn: u64) -> Event {
-    Event::Segment(SegmentEnd { rendition, msn, duration: TimeDelta::from_secs(1), millihertz: None })
+    Event::Segment(SegmentEnd::new(rendition, msn, TimeDelta::from_secs(1)))
 }
 
-/// A whole segment of both renditions.
+/// Returns a whole segment of both renditions.
 pub(crate) fn segment(msn: u64) -> Vec<Event> {
     (0..PARTS).flat_map(|index| parts(msn, index)).chain(close(msn)).collect()
 }
 
-/// An HTTP/1.1 client on one connection.
+/// HTTP/1.1 client on one connection.
 pub(crate) struct Client {
     stream: BufReader<TcpStream>,
 }
 
-/// What came back.
+/// Answer to a request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -231,11 +247,11 @@ impl Answer {
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         Self { stream: BufReader::new(stream) }
     }
 
-    /// Sends a request with extra header lines, each with its line end.
+    /// Sends a request with extra header lines, each with its line ending.
     pub(crate) fn send(&mut self, method: &str, path: &str, headers: &str) {
         self.send_raw(&format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n"));
     }
@@ -253,7 +269,7 @@ impl Client {
         self.receive(true)
     }
 
-    /// Reads one answer; without a body if the request was `HEAD`.
+    /// Reads one answer, without a body if the request was `HEAD`.
     pub(crate) fn receive(&mut self, with_body: bool) -> Answer {
         let status = self.line().split(' ').nth(1).expect("a status line").parse().unwrap();
         let mut headers = HashMap::new();
@@ -275,7 +291,7 @@ impl Client {
         line.trim_end().to_owned()
     }
 
-    /// True if the server closed the connection.
+    /// Returns true if the server closed the connection.
     pub(crate) fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest) {

@@ -1,4 +1,4 @@
-//! Connections: protocols, TLS, limits, slow readers, garbage, the end.
+//! Connections: protocols, TLS, limits, slow readers, malformed input, shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::support::*;
 
 type Sender = hyper::client::conn::http2::SendRequest<Empty<Bytes>>;
 
-/// Asks for a path over HTTP/2.
+/// Requests a path over HTTP/2.
 async fn ask_h2(sender: &mut Sender, path: &str) -> http::Response<hyper::body::Incoming> {
     let request = Request::get(format!("http://test{path}")).body(Empty::new()).unwrap();
     sender.send_request(request).await.unwrap()
@@ -52,15 +52,15 @@ fn check(answers: &[(StatusCode, Bytes)]) {
 }
 
 #[tokio::test]
-async fn http2_is_spoken_with_prior_knowledge() {
-    let stage = Stage::playing();
-    check(&fetch_h2(TcpStream::connect(stage.address).await.unwrap(), &PATHS).await);
+async fn http2_works_with_prior_knowledge() {
+    let origin = TestOrigin::playing();
+    check(&fetch_h2(TcpStream::connect(origin.address).await.unwrap(), &PATHS).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn http2_readers_wait_beside_each_other() {
-    let stage = Stage::playing();
-    let io = TokioIo::new(TcpStream::connect(stage.address).await.unwrap());
+async fn http2_streams_block_independently() {
+    let origin = TestOrigin::playing();
+    let io = TokioIo::new(TcpStream::connect(origin.address).await.unwrap());
     let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
     let driver = tokio::spawn(connection);
     let reload = |rendition: &str| {
@@ -70,15 +70,15 @@ async fn http2_readers_wait_beside_each_other() {
         tokio::spawn(async move { sender.send_request(request).await.unwrap().status() })
     };
     let waiting = [reload("video"), reload("audio")];
-    stage.await_blocked(2);
-    stage.broadcast.append(&parts(2, 3));
+    origin.await_blocked(2);
+    origin.append(&parts(2, 3));
     for answer in waiting {
         assert_eq!(answer.await.unwrap(), 200);
     }
     driver.abort();
 }
 
-/// A certificate, and a client that trusts it.
+/// Returns a server certificate, and a client that trusts it.
 fn tls(alpn: &[&[u8]]) -> (TlsProvider, TlsConnector) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -99,10 +99,10 @@ fn tls(alpn: &[&[u8]]) -> (TlsProvider, TlsConnector) {
 async fn tls_offers_both_protocols() {
     for (offer, expected) in [(b"h2".as_slice(), b"h2".as_slice()), (b"http/1.1", b"http/1.1")] {
         let (provider, connector) = tls(&[offer]);
-        let stage = Stage::with(config(), Some(provider));
-        stage.broadcast.append(&opening());
-        (0..2).for_each(|msn| stage.broadcast.append(&segment(msn)));
-        let stream = TcpStream::connect(stage.address).await.unwrap();
+        let origin = TestOrigin::with(config(), Some(provider));
+        origin.append(&opening());
+        (0..2).for_each(|msn| origin.append(&segment(msn)));
+        let stream = TcpStream::connect(origin.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let stream = connector.connect(name, stream).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(expected));
@@ -118,147 +118,147 @@ async fn tls_offers_both_protocols() {
 }
 
 #[test]
-fn other_paths_go_to_the_fallback_with_their_bodies() {
-    let stage = Stage::new();
-    let mut client = stage.client();
+fn other_paths_reach_the_fallback_with_their_bodies() {
+    let origin = TestOrigin::new();
+    let mut client = origin.client();
     client.send_raw("POST /video/v1/live-streams HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}");
     assert_eq!(client.receive(true).text(), "fallback /video/v1/live-streams true {}");
     assert_eq!(client.get("/healthz").text(), "fallback /healthz true ");
-    assert_eq!(stage.server.stats().requests(RouteKind::Fallback, 2), 2);
+    assert_eq!(origin.server.stats().requests(RouteKind::Fallback, 2), 2);
 }
 
 #[test]
-fn garbage_gets_a_cheap_answer_or_none() {
-    let stage = Stage::playing();
+fn malformed_requests_get_a_cheap_refusal() {
+    let origin = TestOrigin::playing();
     for path in
         ["/../../etc/passwd.m3u8", "/%00.m3u8", "/live/b1/video-999999999999999999999.m4s", "/assets/x", "/watch/"]
     {
-        assert_eq!(stage.get(path).status, 404, "{path}");
+        assert_eq!(origin.get(path).status, 404, "{path}");
     }
     for raw in ["\u{0}\u{1}\u{2}\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "PRX * HTTP/2.0\r\n\r\n"] {
-        let mut client = stage.client();
+        let mut client = origin.client();
         client.send_raw(raw);
         assert_eq!(client.receive(true).status, 400, "{raw:?}");
         assert!(client.is_closed());
     }
-    let mut half = stage.client();
+    let mut half = origin.client();
     half.send_raw("PR");
     half.send_raw("OPFIND /api HTTP/1.1\r\nHost: test\r\n\r\n");
-    assert_eq!(half.receive(true).status, 200, "a beginning like HTTP/2's is not taken for it");
-    let mut long = stage.client();
+    assert_eq!(half.receive(true).status, 200, "a method that begins like the HTTP/2 preface is served");
+    let mut long = origin.client();
     long.send_raw(&format!("GET /live.m3u8?{} HTTP/1.1\r\nHost: test\r\n", "x".repeat(15_000)));
     long.send_raw(&format!("X: {}\r\n\r\n", "x".repeat(8_000)));
     assert_eq!(long.receive(true).status, 431);
-    assert_eq!(stage.get("/live.m3u8").status, 200, "the others are served as before");
+    assert_eq!(origin.get("/live.m3u8").status, 200, "other connections are still served");
 }
 
 #[test]
-fn a_reader_that_stops_reading_is_cut_off_and_the_others_are_not() {
-    let stage = Stage::with(Config { write_stall: Duration::from_millis(200), ..config() }, None);
-    stage.broadcast.append(&opening());
-    stage.broadcast.append(&segment(0));
+fn a_stalled_reader_is_disconnected_and_others_are_not() {
+    let origin = TestOrigin::with(Config { write_stall: Duration::from_millis(200), ..config() }, None);
+    origin.append(&opening());
+    origin.append(&segment(0));
     let megabyte = Bytes::from(vec![7; 1 << 20]);
     let big = Payload::new(vec![megabyte; 64]);
-    stage.broadcast.append(&[part_with(RenditionId::VIDEO, 1, 0, big)]);
-    let mut slow = stage.client();
+    origin.append(&[part_with(RenditionId::VIDEO, 1, 0, big)]);
+    let mut slow = origin.client();
     slow.send("GET", "/live/b1/video-1.0.m4s", "");
-    eventually(|| stage.server.stats().stall_closes() == 1);
-    eventually(|| stage.server.stats().open_connections() == 0);
-    let mut other = stage.client();
+    eventually(|| origin.server.stats().stall_closes() == 1);
+    eventually(|| origin.server.stats().open_connections() == 0);
+    let mut other = origin.client();
     assert_eq!(other.get("/live/b1/video-1.0.m4s").body.len(), 64 << 20);
     drop(slow);
-    assert_eq!(stage.server.stats().stall_closes(), 1);
+    assert_eq!(origin.server.stats().stall_closes(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_http2_reader_that_gives_no_window_is_cut_off() {
-    let stage = Stage::with(Config { write_stall: Duration::from_millis(200), ..config() }, None);
-    stage.broadcast.append(&opening());
-    stage.broadcast.append(&segment(0));
+async fn an_http2_reader_without_flow_control_window_is_disconnected() {
+    let origin = TestOrigin::with(Config { write_stall: Duration::from_millis(200), ..config() }, None);
+    origin.append(&opening());
+    origin.append(&segment(0));
     let megabyte = Bytes::from(vec![7; 1 << 20]);
-    stage.broadcast.append(&[part_with(RenditionId::VIDEO, 1, 0, Payload::new(vec![megabyte; 8]))]);
-    let io = TokioIo::new(TcpStream::connect(stage.address).await.unwrap());
+    origin.append(&[part_with(RenditionId::VIDEO, 1, 0, Payload::new(vec![megabyte; 8]))]);
+    let io = TokioIo::new(TcpStream::connect(origin.address).await.unwrap());
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
     tokio::spawn(connection);
     let answer = ask_h2(&mut sender, "/live/b1/video-1.0.m4s").await;
-    eventually(|| stage.server.stats().stall_closes() == 1);
+    eventually(|| origin.server.stats().stall_closes() == 1);
     assert!(answer.into_body().collect().await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_http2_client_that_takes_no_answer_of_the_fallback_is_cut_off() {
-    let stage = Stage::with(Config { write_stall: Duration::from_millis(200), ..config() }, None);
-    let io = TokioIo::new(TcpStream::connect(stage.address).await.unwrap());
+async fn an_http2_client_that_accepts_no_fallback_answer_is_disconnected() {
+    let origin = TestOrigin::with(Config { write_stall: Duration::from_millis(200), ..config() }, None);
+    let io = TokioIo::new(TcpStream::connect(origin.address).await.unwrap());
     let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
     client.initial_stream_window_size(0).adaptive_window(false);
     let (mut sender, connection) = client.handshake(io).await.unwrap();
     tokio::spawn(connection);
     let answer = ask_h2(&mut sender, "/api").await;
-    eventually(|| stage.server.stats().stall_closes() == 1);
+    eventually(|| origin.server.stats().stall_closes() == 1);
     assert!(answer.into_body().collect().await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_http2_connection_beyond_the_viewers_is_given_back_after_a_request() {
-    let stage = Stage::with(Config { workers: 1, max_connections: 1, spare_connections: 0, ..config() }, None);
-    let mut viewer = stage.client();
+async fn a_spare_http2_connection_is_closed_after_one_request() {
+    let origin = TestOrigin::with(Config { workers: 1, max_connections: 1, spare_connections: 0, ..config() }, None);
+    let mut viewer = origin.client();
     assert_eq!(viewer.get("/idle.m3u8").status, 412);
     for (path, status) in [("/idle.m3u8", 503), ("/api", 200)] {
-        let io = TokioIo::new(TcpStream::connect(stage.address).await.unwrap());
+        let io = TokioIo::new(TcpStream::connect(origin.address).await.unwrap());
         let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
         let driver = tokio::spawn(connection);
         let answer = ask_h2(&mut sender, path).await;
         assert_eq!(answer.status().as_u16(), status);
         answer.into_body().collect().await.unwrap();
         driver.await.unwrap().unwrap();
-        eventually(|| stage.server.stats().open_connections() == 1);
+        eventually(|| origin.server.stats().open_connections() == 1);
     }
 }
 
 #[test]
-fn connections_without_a_request_are_closed() {
+fn connections_without_a_request_time_out() {
     let short = Duration::from_millis(100);
-    let stage = Stage::with(Config { header_timeout: short, idle_timeout: short, ..config() }, None);
-    stage.broadcast.append(&opening());
-    (0..2).for_each(|msn| stage.broadcast.append(&segment(msn)));
-    let (mut silent, mut half, mut kept) = (stage.client(), stage.client(), stage.client());
+    let origin = TestOrigin::with(Config { header_timeout: short, idle_timeout: short, ..config() }, None);
+    origin.append(&opening());
+    (0..2).for_each(|msn| origin.append(&segment(msn)));
+    let (mut silent, mut half, mut kept) = (origin.client(), origin.client(), origin.client());
     half.send_raw("GET /live.m3u8 HTTP/1.1\r\nHo");
     assert_eq!(kept.get("/live.m3u8").status, 200);
     assert!(silent.is_closed() && half.is_closed() && kept.is_closed());
-    assert_eq!(stage.server.stats().timeout_closes(), 3);
-    let mut blocked = stage.client();
+    assert_eq!(origin.server.stats().timeout_closes(), 3);
+    let mut blocked = origin.client();
     blocked.send("GET", "/live/b1/video.m3u8?_HLS_msn=2", "");
-    assert_eq!(blocked.receive(true).status, 503, "who waits for us is not idle");
+    assert_eq!(blocked.receive(true).status, 503, "a blocked reader is not idle");
 }
 
 #[test]
-fn requests_sent_behind_a_blocked_one_are_answered_after_it() {
-    let stage = Stage::playing();
-    let mut client = stage.client();
+fn requests_pipelined_after_a_blocked_one_are_answered_in_order() {
+    let origin = TestOrigin::playing();
+    let mut client = origin.client();
     let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
     client.send_raw(&request("/idle.m3u8"));
     client.send_raw(&(request("/live/b1/video-2.3.m4s") + &request("/nobody.m3u8")));
-    stage.await_blocked(1);
+    origin.await_blocked(1);
     client.send_raw(&request("/live/b1/video-2.4.m4s"));
-    stage.broadcast.append(&parts(2, 3));
+    origin.append(&parts(2, 3));
     assert_eq!(client.receive(true).status, 412);
     assert_eq!(client.receive(true).body, part_bytes(RenditionId::VIDEO, 2, 3));
     assert_eq!(client.receive(true).status, 404);
-    stage.await_blocked(1);
-    stage.broadcast.append(&parts(2, 4));
+    origin.await_blocked(1);
+    origin.append(&parts(2, 4));
     assert_eq!(client.receive(true).body, part_bytes(RenditionId::VIDEO, 2, 4));
 }
 
 #[test]
-fn a_blocked_request_keeps_its_way_of_ending() {
-    let stage = Stage::playing();
-    let (mut closing, mut old, mut head) = (stage.client(), stage.client(), stage.client());
+fn a_blocked_request_keeps_its_connection_semantics() {
+    let origin = TestOrigin::playing();
+    let (mut closing, mut old, mut head) = (origin.client(), origin.client(), origin.client());
     let path = "/live/b1/video.m3u8?_HLS_msn=2&_HLS_part=3";
     closing.send("GET", path, "Connection: close\r\n");
     old.send_raw(&format!("GET {path} HTTP/1.0\r\n\r\n"));
     head.send("HEAD", path, "");
-    stage.await_blocked(3);
-    stage.broadcast.append(&parts(2, 3));
+    origin.await_blocked(3);
+    origin.append(&parts(2, 3));
     assert_eq!((closing.receive(true).status, old.receive(true).status), (200, 200));
     assert!(closing.is_closed() && old.is_closed());
     assert!(head.receive(false).header("content-length").parse::<u64>().unwrap() > 0);
@@ -266,42 +266,42 @@ fn a_blocked_request_keeps_its_way_of_ending() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_not_waited_for() {
-    let stage = Stage::playing();
-    let mut client = stage.client();
+fn a_reader_that_disconnects_is_forgotten() {
+    let origin = TestOrigin::playing();
+    let mut client = origin.client();
     client.send("GET", "/live/b1/video.m3u8?_HLS_msn=3", "");
-    stage.await_blocked(1);
+    origin.await_blocked(1);
     drop(client);
-    stage.await_blocked(0);
-    eventually(|| stage.server.stats().open_connections() == 0);
+    origin.await_blocked(0);
+    eventually(|| origin.server.stats().open_connections() == 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_answers_the_blocked_and_closes_the_idle() {
-    let stage = Stage::playing();
-    let (mut blocked, mut idle) = (stage.client(), stage.client());
+async fn a_stop_answers_blocked_readers_and_closes_idle_connections() {
+    let origin = TestOrigin::playing();
+    let (mut blocked, mut idle) = (origin.client(), origin.client());
     assert_eq!(idle.get("/live.m3u8").status, 200);
     blocked.send("GET", "/live/b1/video.m3u8?_HLS_msn=3", "");
-    stage.await_blocked(1);
-    stage.stop.cancel();
+    origin.await_blocked(1);
+    origin.stop.cancel();
     let answer = blocked.receive(true);
     assert_eq!((answer.status, answer.header("connection")), (503, "close"));
     assert!(idle.is_closed() && blocked.is_closed());
-    tokio::time::timeout(PATIENCE, stage.server.stopped()).await.unwrap();
-    assert!(std::net::TcpStream::connect(stage.address).is_err());
-    assert_eq!(stage.server.stats().open_connections(), 0);
+    tokio::time::timeout(TIMEOUT, origin.server.stopped()).await.unwrap();
+    assert!(std::net::TcpStream::connect(origin.address).is_err());
+    assert_eq!(origin.server.stats().open_connections(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_does_not_wait_for_a_slow_reader_without_end() {
-    let stage = Stage::with(Config { drain: Duration::from_millis(100), ..config() }, None);
-    stage.broadcast.append(&opening());
-    stage.broadcast.append(&segment(0));
+async fn a_stop_waits_for_a_slow_reader_only_for_the_drain_time() {
+    let origin = TestOrigin::with(Config { drain: Duration::from_millis(100), ..config() }, None);
+    origin.append(&opening());
+    origin.append(&segment(0));
     let big = Payload::new(vec![Bytes::from(vec![7; 1 << 20]); 64]);
-    stage.broadcast.append(&[part_with(RenditionId::VIDEO, 1, 0, big)]);
-    let mut slow = stage.client();
+    origin.append(&[part_with(RenditionId::VIDEO, 1, 0, big)]);
+    let mut slow = origin.client();
     slow.send("GET", "/live/b1/video-1.0.m4s", "");
-    eventually(|| stage.server.stats().requests(RouteKind::Part, 2) == 1);
-    stage.stop.cancel();
-    tokio::time::timeout(PATIENCE, stage.server.stopped()).await.unwrap();
+    eventually(|| origin.server.stats().requests(RouteKind::Part, 2) == 1);
+    origin.stop.cancel();
+    tokio::time::timeout(TIMEOUT, origin.server.stopped()).await.unwrap();
 }

@@ -4,29 +4,28 @@ use bytes::Bytes;
 use media::codec::Colour;
 use media::{Kind, Track};
 use mp4_atom::{
-    Dinf, Dref, Encode, FixedPoint, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov, Mvex, Mvhd, Smhd, Stbl, Stco, Stsd, Tkhd, Trak,
-    Trex, Url, Vmhd,
+    Dinf, Dref, Encode, FixedPoint, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov, Mvex, Mvhd, Smhd, Stbl, Stco, Stsd,
+    Tkhd, Trak, Trex, Url, Vmhd,
 };
 
 use super::{TRACK_ID, entry, side};
 use crate::Error;
 use crate::log::Format;
 
-/// Where no language is known of a track.
+/// The language code of a track whose language is unknown.
 const UNDETERMINED: &str = "und";
 
-/// What a multivariant playlist says of a track.
+/// The [`Format`] of a track, for multivariant playlists.
 pub(crate) fn format(track: &Track) -> Format {
     let codec = &track.codec;
     Format {
-        kind: track.kind(),
-        codec: track.codec_string(),
         resolution: codec.display_size(),
         range: codec.colour().filter(Colour::is_specified).map(|colour| colour.video_range()),
         channels: codec.channels(),
         language: track.language,
         place: track.id.0,
         tier: track.tier,
+        ..Format::new(track.kind(), track.codec_string())
     }
 }
 

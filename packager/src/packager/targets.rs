@@ -71,7 +71,8 @@ pub(super) fn freeze(config: Config, gop: TimeDelta, timings: &[FrameTiming]) ->
     let targets = Targets {
         segment_secs: target_secs(config.mode, gop),
         part: sizing.map(|sizing| sizing.target),
-        pause: config.max_stall,
+        part_grid: sizing.and_then(|sizing| sizing.grid),
+        max_stall: config.max_stall,
     };
     (targets, sizing)
 }

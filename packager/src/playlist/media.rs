@@ -104,7 +104,7 @@ where
         write!(self.out, ",CAN-SKIP-UNTIL={}", Steps::secs(SKIP_UNTIL * target))?;
         if let Some(part) = self.part_target {
             // Counted from the printed PART-TARGET, or a rounding could make it less than three times that.
-            let hold_back = Steps::up(part).0 * PART_HOLD_BACK + Steps::up(self.list.targets.pause).0;
+            let hold_back = Steps::up(part).0 * PART_HOLD_BACK + Steps::up(self.list.targets.max_stall).0;
             write!(self.out, ",PART-HOLD-BACK={}", Steps(hold_back))?;
         }
         writeln!(self.out, ",HOLD-BACK={}", Steps::secs(HOLD_BACK * target))

@@ -47,23 +47,22 @@ fn info(rendition: &Rendition) -> RenditionInfo<'_> {
         id: rendition.id(),
         format: rendition.format(),
         codecs: rendition.formats().map(|format| format.codec.as_str()).collect(),
-        peak_bandwidth: rendition.peak(),
-        bandwidth: rendition.bandwidth(),
-        average_bandwidth: rendition.average_bandwidth(),
-        millihertz: rendition.millihertz(),
+        peak_bandwidth: rendition.stats().peak_bandwidth(),
+        bandwidth: rendition.stats().bandwidth(),
+        average_bandwidth: rendition.stats().average_bandwidth(),
+        millihertz: rendition.stats().millihertz(),
     }
 }
 
-/// How far a rendition has come.
+/// Reports the progress of a rendition to the playlists of the others.
 ///
-/// hls.js 1.7: it reads `LAST-PART=0` as if there were no parts, and waits for one that comes up to a segment later. The
-/// first part of a segment is therefore reported one part later.
+/// hls.js 1.7: it reads `LAST-PART=0` as if there were no parts, and waits for one that comes up to a segment later.
+/// The first part of a segment is therefore reported one part later.
 fn report(rendition: &Rendition) -> RenditionReport {
     let mut newest = rendition.listed().rev();
     let last = newest.next();
-    let before = newest.next().filter(|before| {
-        last.is_some_and(|last| last.parts().len() <= 1) && before.parts().len() > 1
-    });
+    let before =
+        newest.next().filter(|before| last.is_some_and(|last| last.parts().len() <= 1) && before.parts().len() > 1);
     let part = before.or(last).map(|segment| (segment.msn(), (segment.parts().len() as u32).saturating_sub(1)));
     let segment = rendition.listed().rev().find(|segment| segment.is_closed()).map(Segment::msn);
     RenditionReport { rendition: rendition.id(), segment, part }

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use media::TimeDelta;
 
 use super::Progress;
-use super::measure::Measure;
 use super::segment::Segment;
-use crate::log::{Format, Init, NextPart, Part, RenditionId, SegmentEnd};
+use crate::log::{Format, Init, NextPart, Part, Readiness, RenditionId, RenditionRole, RenditionStats, SegmentEnd};
 
 /// One part in so many of the listed duration: how long segments are kept after they left the playlists.
 const KEPT_AFTER: i64 = 3;
 
-/// A rendition: its init sections, its segments and what was measured of them.
+/// A rendition: its init sections, its segments and their totals.
 #[derive(Clone, Debug)]
 pub struct Rendition {
     id: RenditionId,
@@ -21,10 +20,12 @@ pub struct Rendition {
     inits: VecDeque<Arc<Init>>,
     /// Ascending, without a number left out; only the last one may be open.
     segments: VecDeque<Arc<Segment>>,
-    /// How many of the first segments are kept but no longer listed.
+    /// Number of the first segments that are kept but no longer listed.
     unlisted: usize,
     next_msn: u64,
-    measure: Measure,
+    stats: RenditionStats,
+    /// The first segment that the log lists; `None` before the first closed segment.
+    first_listed: Option<u64>,
     bytes: u64,
     /// No new player is to be sent to it.
     withdrawn: bool,
@@ -41,7 +42,8 @@ impl Rendition {
             segments: VecDeque::new(),
             unlisted: 0,
             next_msn: 0,
-            measure: Measure::default(),
+            stats: RenditionStats::default(),
+            first_listed: None,
             bytes: 0,
             withdrawn: false,
             next: None,
@@ -52,49 +54,52 @@ impl Rendition {
         self.format = init.format.clone();
         self.bytes += init.bytes.len() as u64;
         self.inits.push_back(Arc::clone(init));
-        self.measure.format_changed();
+        self.stats.format_changed();
     }
 
-    pub(super) fn add_part(&mut self, part: &Arc<Part>, discontinuities_elsewhere: u64) {
-        self.bytes += part.data.len();
-        self.measure.part(part);
+    /// Adds a part. In the middle of a segment whose start it has not seen, which a reader that joins late may be,
+    /// there is nothing to add it to.
+    pub(super) fn add_part(&mut self, part: &Arc<Part>) {
+        self.stats.part(part);
         self.withdrawn &= part.frames == 0;
         self.next = None;
         if self.segments.back().is_none_or(|last| last.msn() != part.msn) {
-            let before = self.segments.back().map_or(discontinuities_elsewhere, |last| discontinuities_after(last));
+            if part.index > 0 {
+                self.first_listed = self.first_listed.or(Some(part.msn));
+                return;
+            }
+            self.forget_unless_next(part.msn);
             self.next_msn = part.msn;
-            self.segments.push_back(Arc::new(Segment::new(part.msn, before)));
+            self.segments.push_back(Arc::new(Segment::new(part.msn, part.discontinuity_sequence)));
         }
         if let Some(open) = self.segments.back_mut() {
+            self.bytes += part.data.len();
             Arc::make_mut(open).add_part(part);
         }
     }
 
-    pub(super) fn close(&mut self, end: &SegmentEnd, target_secs: u32) {
-        self.next_msn = end.msn + 1;
-        self.next = None;
-        if let Some(open) = self.segments.back_mut().filter(|s| s.msn() == end.msn) {
-            let open = Arc::make_mut(open);
-            open.close();
-            if !open.is_gap() {
-                self.measure.segment(open.len(), end, target_secs);
-            }
+    /// Forgets all segments if `msn` does not follow the newest one, because a playlist cannot leave a number out.
+    fn forget_unless_next(&mut self, msn: u64) {
+        if self.segments.back().is_some_and(|last| last.msn().checked_add(1) != Some(msn)) {
+            self.bytes -= self.segments.iter().map(|segment| segment.len()).sum::<u64>();
+            self.segments.clear();
+            self.unlisted = 0;
         }
     }
 
-    /// The first segment of a list that lasts at least `listed`.
-    pub(super) fn first_to_list(&self, listed: TimeDelta) -> u64 {
-        let mut total = self.listed().fold(TimeDelta::ZERO, |sum, s| sum + s.duration());
-        let superfluous = self.listed().take_while(|s| {
-            total = total - s.duration();
-            s.is_closed() && total >= listed
-        });
-        let count = superfluous.count();
-        self.listed().nth(count).map_or(self.next_msn, Segment::msn)
+    pub(super) fn close(&mut self, end: &SegmentEnd, listed: TimeDelta) {
+        self.next_msn = end.msn.saturating_add(1);
+        self.next = None;
+        self.stats = end.stats;
+        self.first_listed = Some(end.first_listed);
+        if let Some(open) = self.segments.back_mut().filter(|s| s.msn() == end.msn) {
+            Arc::make_mut(open).close();
+        }
+        self.slide(end.first_listed, listed);
     }
 
     /// Removes the segments before `first` from the list, and drops those that left it long enough ago.
-    pub(super) fn slide(&mut self, first: u64, listed: TimeDelta) {
+    fn slide(&mut self, first: u64, listed: TimeDelta) {
         while self.segments.get(self.unlisted).is_some_and(|s| s.is_closed() && s.msn() < first) {
             self.unlisted += 1;
         }
@@ -116,20 +121,19 @@ impl Rendition {
         }
     }
 
-    pub(super) fn discontinuity_sequence(&self, msn: u64) -> Option<u64> {
-        match self.segment(msn) {
-            Some(segment) => Some(segment.discontinuity_sequence()),
-            None => self.segments.back().filter(|s| s.msn() < msn).map(|last| discontinuities_after(last)),
-        }
-    }
-
     pub(super) fn withdraw(&mut self) {
         self.withdrawn = true;
     }
 
-    /// The number of whole segments in the window.
-    pub(super) fn closed(&self) -> usize {
-        self.segments.len() - usize::from(self.segments.back().is_some_and(|s| !s.is_closed()))
+    pub(super) fn readiness(&self) -> Readiness {
+        let segments = self.segments.len() - usize::from(self.segments.back().is_some_and(|s| !s.is_closed()));
+        Readiness { role: self.format.role, segments, withdrawn: self.withdrawn }
+    }
+
+    /// Whether it has all segments that the log lists.
+    pub(super) fn is_complete(&self) -> bool {
+        let oldest = self.segments.front().map(|segment| segment.msn());
+        self.first_listed.is_none_or(|first| oldest.map_or(first == self.next_msn, |oldest| oldest <= first))
     }
 
     pub(super) fn init(&self, number: u32) -> Option<&Arc<Init>> {
@@ -142,7 +146,7 @@ impl Rendition {
         self.segments.get(usize::try_from(msn.checked_sub(first)?).ok()?)
     }
 
-    /// How far it has come.
+    /// Returns the [`Progress`] of the rendition.
     pub fn progress(&self) -> Progress {
         match self.segments.back().filter(|s| !s.is_closed()) {
             Some(open) => Progress { msn: open.msn(), parts: open.parts().len() as u32 },
@@ -163,12 +167,12 @@ impl Rendition {
         self.bytes
     }
 
-    /// Its number.
+    /// Returns the number of the rendition.
     pub fn id(&self) -> RenditionId {
         self.id
     }
 
-    /// What its newest init section describes.
+    /// Returns the format of its newest [`Init`].
     pub fn format(&self) -> &Format {
         &self.format
     }
@@ -184,11 +188,12 @@ impl Rendition {
         self.withdrawn
     }
 
-    /// Whether a multivariant playlist lists it: it has a closed segment, and if it is a dependent rendition, it was not
-    /// withdrawn and its newest closed segment is no gap.
+    /// Whether a multivariant playlist lists it: it has a closed segment, and if it is a dependent rendition, it was
+    /// not withdrawn and its newest closed segment is no gap.
     pub fn is_offered(&self) -> bool {
         let newest = self.listed().rev().find(|segment| segment.is_closed());
-        newest.is_some_and(|newest| !self.id.is_dependent_video() || !self.withdrawn && !newest.is_gap())
+        let dependent = self.format.role == RenditionRole::Dependent;
+        newest.is_some_and(|newest| !dependent || !self.withdrawn && !newest.is_gap())
     }
 
     /// The segments of the playlist, oldest first, the open one last.
@@ -196,27 +201,8 @@ impl Rendition {
         self.segments.range(self.unlisted..).map(Arc::as_ref)
     }
 
-    /// Peak segment bit rate so far (rfc8216bis §4.4.6.2), in bits per second.
-    pub fn peak(&self) -> u64 {
-        self.measure.peak()
+    /// Totals of its bit rate and frame rate.
+    pub fn stats(&self) -> &RenditionStats {
+        &self.stats
     }
-
-    /// `BANDWIDTH`: the peak so far with headroom for what is to come, in bits per second.
-    pub fn bandwidth(&self) -> u64 {
-        self.measure.bandwidth()
-    }
-
-    /// Average bit rate so far, in bits per second.
-    pub fn average_bandwidth(&self) -> u64 {
-        self.measure.average()
-    }
-
-    /// Frames per thousand seconds, snapped to the usual rates.
-    pub fn millihertz(&self) -> Option<u32> {
-        self.measure.millihertz()
-    }
-}
-
-fn discontinuities_after(segment: &Segment) -> u64 {
-    segment.discontinuity_sequence() + u64::from(segment.discontinuity())
 }

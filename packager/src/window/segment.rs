@@ -12,7 +12,7 @@ use crate::playlist::{PartInfo, SegmentInfo};
 pub struct Segment {
     msn: u64,
     parts: Vec<Arc<Part>>,
-    /// What playlists list of `parts`.
+    /// The same parts as playlists list them.
     listed: Vec<PartInfo>,
     duration: TimeDelta,
     closed: bool,
@@ -50,17 +50,17 @@ impl Segment {
         self.closed = true;
     }
 
-    /// Its media sequence number.
+    /// Returns the media sequence number.
     pub fn msn(&self) -> u64 {
         self.msn
     }
 
-    /// Its parts so far.
+    /// Returns the parts so far.
     pub fn parts(&self) -> &[Arc<Part>] {
         &self.parts
     }
 
-    /// The sum of its parts' durations.
+    /// Returns the sum of the durations of its parts.
     pub fn duration(&self) -> TimeDelta {
         self.duration
     }
@@ -90,7 +90,7 @@ impl Segment {
         self.discontinuity_sequence
     }
 
-    /// What a playlist lists of it.
+    /// Describes the segment for playlists.
     pub(super) fn info(&self) -> SegmentInfo<'_> {
         let first = self.parts.first();
         SegmentInfo {
@@ -106,8 +106,8 @@ impl Segment {
         }
     }
 
-    /// The bytes of a closed segment, in pieces that are shared with its parts. The list of pieces is made once and kept,
-    /// because every reader asks for the same one.
+    /// The bytes of a closed segment, in pieces that are shared with its parts. The list of pieces is made once and
+    /// kept, because every reader asks for the same one.
     pub fn whole(&self) -> &Payload {
         self.whole.get_or_init(|| {
             let pieces = self.parts.iter().flat_map(|part| part.data.pieces());
@@ -115,7 +115,7 @@ impl Segment {
         })
     }
 
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     pub fn len(&self) -> u64 {
         self.bytes
     }

@@ -135,7 +135,7 @@ pub fn read(events: &[Event]) -> Report {
                 segment.duration = end.duration;
                 segment.closed = true;
             }
-            Event::Next(_) | Event::Withdrawn(_) | Event::Captions | Event::End => {}
+            Event::Start { .. } | Event::Next(_) | Event::Withdrawn(_) | Event::Captions | Event::End => {}
         }
     }
     report

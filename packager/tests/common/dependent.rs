@@ -3,7 +3,7 @@
 use media::LatencyMode::{self, Low, Reduced, Standard};
 use media::id::{BroadcastId, PlaybackId};
 use media::{Frame, TimeDelta, Timestamp};
-use packager::log::{Event, RenditionId};
+use packager::log::{Event, RenditionId, SegmentEnd};
 use packager::playlist::MultivariantOptions;
 use packager::uri::Query;
 use packager::window::Window;
@@ -82,15 +82,20 @@ pub fn variants(events: &[Event]) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// All events except those of dependent renditions.
+/// All events except those of dependent renditions, as text. Whether players may start depends on all renditions, so that
+/// is left out.
 pub fn without_dependents(events: &[Event]) -> String {
-    let about = |event: &&Event| match event {
+    let is_independent = |event: &&Event| match event {
         Event::Init(init) => !init.rendition.is_dependent_video(),
         Event::Part(part) => !part.rendition.is_dependent_video(),
         Event::Segment(end) => !end.rendition.is_dependent_video(),
         Event::Next(next) => !next.rendition.is_dependent_video(),
         Event::Withdrawn(_) => false,
-        Event::Targets(_) | Event::Captions | Event::End => true,
+        Event::Start { .. } | Event::Targets(_) | Event::Captions | Event::End => true,
     };
-    events.iter().filter(about).map(|event| format!("{event:?}\n")).collect()
+    let text = |event: &Event| match event {
+        Event::Segment(end) => format!("{:?}\n", SegmentEnd { playable: false, ..*end }),
+        event => format!("{event:?}\n"),
+    };
+    events.iter().filter(is_independent).map(text).collect()
 }

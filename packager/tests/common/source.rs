@@ -5,7 +5,7 @@ use media::codec::{aac, avc};
 use media::{
     Access, CodecConfig, Frame, Language, LatencyMode, TimeDelta, Timescale, Timestamp, Track, TrackId, WallTime,
 };
-use packager::log::Event;
+use packager::log::{Event, LogWriter};
 use packager::{Config, Packager};
 
 pub const VIDEO: TrackId = TrackId(1);
@@ -213,6 +213,8 @@ pub fn mux(streams: impl IntoIterator<Item = Vec<Frame>>) -> Vec<Frame> {
 /// A packager, the frames it was given, and its events.
 pub struct Fed {
     pub packager: Packager,
+    /// Completes the events, as readers get them.
+    pub log: LogWriter,
     pub events: Vec<Event>,
     pub pushed: Vec<Frame>,
 }
@@ -221,7 +223,7 @@ impl Fed {
     pub fn new(mode: LatencyMode, tracks: &[Track]) -> Self {
         let mut packager = Packager::new(Config { mode, ..Config::default() });
         tracks.iter().for_each(|t| packager.add_track(t.clone()).unwrap());
-        Self { packager, events: Vec::new(), pushed: Vec::new() }
+        Self { packager, log: LogWriter::new(), events: Vec::new(), pushed: Vec::new() }
     }
 
     /// Pushes the frames as if each arrived at its decode time.
@@ -267,7 +269,7 @@ impl Fed {
 
     fn drain(&mut self) {
         while let Some(event) = self.packager.poll() {
-            self.events.push(event);
+            self.events.push(self.log.append(event).event);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use bytes::Bytes;
 use media::{Kind, Timestamp, WallTime};
-use packager::log::{Format, Init, Part, Payload, SegmentEnd, Targets};
+use packager::log::{Event, Format, Init, LogWriter, Part, Payload, SegmentEnd, Targets};
 
 const VIDEO: RenditionId = RenditionId::VIDEO;
 const PART: TimeDelta = TimeDelta::from_millis(500);
@@ -20,27 +20,44 @@ fn part(msn: u64, index: u32) -> Event {
         duration: PART,
         independent: index == 0,
         discontinuity: false,
+        discontinuity_sequence: 0,
         wall: WallTime::from_unix_millis(0),
         frames: 1,
         data: Payload::new(pieces),
     }))
 }
 
-/// A broadcast of so many whole segments.
-fn broadcast(segments: u64) -> Broadcast {
-    let broadcast = Broadcast::new(BroadcastId::generate());
-    let targets = Targets { segment_secs: 2, part: Some(PART), pause: TimeDelta::ZERO };
+/// A broadcast and the writer of its log.
+struct Written {
+    broadcast: Broadcast,
+    log: Mutex<LogWriter>,
+}
+
+impl Written {
+    fn append(&self, events: &[Event]) {
+        let mut log = self.log.lock();
+        let entries: Vec<_> = events.iter().map(|event| log.append(event.clone())).collect();
+        self.broadcast.append(&entries);
+    }
+}
+
+impl std::ops::Deref for Written {
+    type Target = Broadcast;
+    fn deref(&self) -> &Broadcast {
+        &self.broadcast
+    }
+}
+
+/// Creates a broadcast of whole segments.
+fn broadcast(segments: u64) -> Written {
+    let broadcast = Written { broadcast: Broadcast::new(BroadcastId::generate()), log: Mutex::default() };
+    let targets = Targets { segment_secs: 2, part: Some(PART), part_grid: None, max_stall: TimeDelta::ZERO };
     let format = Format::new(Kind::Video, "avc1.64001F");
     let init = Init { rendition: VIDEO, number: 0, bytes: Bytes::from_static(b"init"), format };
     broadcast.append(&[Event::Targets(targets), Event::Init(Arc::new(init))]);
     for msn in 0..segments {
         (0..PARTS).for_each(|index| broadcast.append(&[part(msn, index)]));
-        broadcast.append(&[Event::Segment(SegmentEnd {
-            rendition: VIDEO,
-            msn,
-            duration: PART.times(4),
-            millihertz: None,
-        })]);
+        broadcast.append(&[Event::Segment(SegmentEnd::new(VIDEO, msn, PART.times(4)))]);
     }
     broadcast
 }
@@ -58,8 +75,8 @@ fn key(skip: bool) -> PlaylistKey {
 #[test]
 fn a_playlist_is_rendered_without_the_lock_from_the_window_of_its_version() {
     let broadcast = broadcast(2);
-    let CacheLookup::NotRendered(job) = broadcast.state.lock().find(key(false)) else { panic!("nobody has asked") };
-    // The encoder goes on meanwhile; with the lock held for the rendering, this would never return.
+    let CacheLookup::NotRendered(job) = broadcast.state.lock().find(key(false)) else { panic!("not rendered yet") };
+    // The encoder continues meanwhile. If rendering held the lock, this would never return.
     broadcast.append(&[part(2, 0)]);
     let old = job.render(&broadcast.id, &broadcast.renders).unwrap();
     let (new, tag) = text(broadcast.media(VIDEO, &Directives::default(), NextPart::DoNotAwait));
@@ -96,7 +113,7 @@ fn a_delta_update_is_the_end_of_the_whole_playlist() {
 }
 
 #[test]
-fn a_snapshot_of_a_reader_never_changes_and_the_window_goes_on() {
+fn the_window_of_a_reader_never_changes_while_the_writer_continues() {
     let broadcast = broadcast(2);
     let before = Arc::clone(&broadcast.state.lock().window);
     broadcast.append(&[part(2, 0), part(2, 1)]);
@@ -107,7 +124,7 @@ fn a_snapshot_of_a_reader_never_changes_and_the_window_goes_on() {
 }
 
 #[test]
-fn media_is_handed_out_without_gathering_its_pieces_again() {
+fn all_readers_share_one_list_of_pieces() {
     let broadcast = broadcast(1);
     for (file, want) in [(File::Part(VIDEO, 0, 1), &b"0.1;"[..]), (File::Segment(VIDEO, 0), &b"0.0;0.1;0.2;0.3;"[..])] {
         let pieces = || match broadcast.file(file) {

@@ -6,7 +6,7 @@ use media::{Fault, FaultReport};
 
 use super::RenditionWriter;
 use crate::cmaf;
-use crate::log::{Event, Init, NextPart, Part, Payload};
+use crate::log::{Event, Init, NextPart, Part, Payload, RenditionRole};
 use crate::packager::output::Output;
 
 /// A closed part that is to be published, in ticks of the track.
@@ -24,7 +24,11 @@ impl RenditionWriter {
     pub(crate) fn announce(&mut self, out: &mut Output) {
         if let Some(bytes) = self.new_init.take() {
             let (rendition, number) = (self.rendition, self.init_count);
-            let init = Init { rendition, number, bytes, format: cmaf::format(&self.track) };
+            let mut format = cmaf::format(&self.track);
+            if rendition.is_dependent_video() {
+                format.role = RenditionRole::Dependent;
+            }
+            let init = Init { rendition, number, bytes, format };
             self.init_count += 1;
             out.events.push_back(Event::Init(Arc::new(init)));
         }
@@ -46,6 +50,8 @@ impl RenditionWriter {
             duration: self.scale.delta(end - start),
             independent,
             discontinuity: self.part_count == 0 && self.segment.discontinuity,
+            // Counted by the log's writer.
+            discontinuity_sequence: 0,
             wall: self.anchor.0.shifted(at - self.anchor.1 + out.dates.of(self.segment.msn)),
             frames,
             data,

@@ -37,7 +37,7 @@ impl RenditionWriter {
         }
         let (msn, duration) = (self.segment.msn, self.scale.delta(self.segment_ticks));
         let millihertz = self.peak_frame_rate.take();
-        self.publish_end(SegmentEnd { rendition: self.rendition, msn, duration, millihertz }, out);
+        self.publish_end(SegmentEnd { millihertz, ..SegmentEnd::new(self.rendition, msn, duration) }, out);
         self.segment = SegmentStart { msn: msn + 1, at, discontinuity };
         self.part_count = 0;
         self.segment_ticks = 0;
