@@ -5,6 +5,8 @@
 //! [`playlist`] renders. No part of this crate reads a clock or opens a socket.
 
 mod cmaf;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod log;
 mod packager;
 pub mod playlist;

@@ -1,7 +1,8 @@
 //! The packaged log: everything that the packager publishes of a broadcast, in order, for its readers to fold.
 //!
 //! One writer, many readers, append only. An [`Entry`] is an [`Event`] with its number; [`LogWriter`] makes entries
-//! of a [`Packager`](crate::Packager)'s events, and each [`LogReader`] gets all of them in order.
+//! of a [`Packager`](crate::Packager)'s events, and each [`LogReader`] gets all of them in order. [`wire`] is their
+//! binary form.
 //!
 //! Nothing published ever changes: the bytes named by (rendition, media sequence number, part) or (rendition, init
 //! number) are the same forever. No entry depends on when a reader joined: the facts that only a reader of the whole
@@ -13,6 +14,7 @@ mod payload;
 mod reader;
 mod readiness;
 mod stats;
+pub mod wire;
 mod writer;
 
 pub use entry::Entry;
