@@ -7,7 +7,7 @@ mod init;
 
 pub(crate) use event::event;
 pub(crate) use fragment::{Sample, fragment, gap};
-pub(crate) use init::{format, init};
+pub(crate) use init::{format, init, timescale};
 
 /// The only track of every file: audio and video are never in one file.
 const TRACK_ID: u32 = 1;

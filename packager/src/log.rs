@@ -25,3 +25,4 @@ pub use stats::RenditionStats;
 pub use writer::LogWriter;
 
 pub(crate) use readiness::{Readiness, can_start};
+pub(crate) use writer::RenditionLog;

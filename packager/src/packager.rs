@@ -21,6 +21,7 @@ mod interleaving;
 mod output;
 mod rendition;
 mod renditions;
+mod resume;
 mod scheduler;
 mod slot;
 mod start;
@@ -36,6 +37,7 @@ use boundary_planner::BoundaryPlanner;
 use interleaving::Interleaving;
 use output::Output;
 use rendition::{RenditionInput, RenditionWriter};
+use resume::ResumePoint;
 use slot::Slot;
 use targets::PartSizing;
 
@@ -88,6 +90,7 @@ pub struct Packager {
     /// Number of the next metadata event.
     metadata_count: u32,
     expected_video: ExpectedVideo,
+    resume_point: ResumePoint,
 }
 
 /// Video that was announced with [`Packager::expect_video`] and whose codec header has not arrived.
@@ -138,6 +141,7 @@ impl Packager {
             timestamp_offset: None,
             metadata_count: 0,
             expected_video: ExpectedVideo::default(),
+            resume_point: ResumePoint::default(),
         }
     }
 
@@ -180,7 +184,7 @@ impl Packager {
         if slot == Slot::Video {
             self.planner.check_gop(&frame)?;
         }
-        let earliest = Timestamp::ZERO + EARLIEST;
+        let earliest = self.resume_point.earliest;
         let offset = *self.timestamp_offset.get_or_insert_with(|| {
             let missing = (earliest - frame.dts).as_millis().max(0);
             TimeDelta::from_secs((missing + 999) / 1_000)

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use media::codec::Colour;
-use media::{Kind, Track};
+use media::{Kind, Timescale, Track};
 use mp4_atom::{
-    Dinf, Dref, Encode, FixedPoint, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov, Mvex, Mvhd, Smhd, Stbl, Stco, Stsd,
+    Decode, Dinf, Dref, Encode, FixedPoint, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov, Mvex, Mvhd, Smhd, Stbl, Stco, Stsd,
     Tkhd, Trak, Trex, Url, Vmhd,
 };
 
@@ -27,6 +27,13 @@ pub(crate) fn format(track: &Track) -> Format {
         tier: track.tier,
         ..Format::new(track.kind(), track.codec_string())
     }
+}
+
+/// The timescale that an init section gives its track.
+pub(crate) fn timescale(init: &[u8]) -> Result<Timescale, Error> {
+    let mut bytes = init;
+    let moov = Ftyp::decode(&mut bytes).and_then(|_| Moov::decode(&mut bytes)).map_err(Error::Init)?;
+    Ok(Timescale::new(moov.trak.first().map_or(0, |trak| trak.mdia.mdhd.timescale)))
 }
 
 /// Builds the init section of a track.

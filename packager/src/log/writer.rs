@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::readiness::FIRST_LISTED;
 use super::{Entry, Event, Init, Part, RenditionId, SegmentEnd, Targets, can_start};
-use rendition::RenditionLog;
+pub(crate) use rendition::RenditionLog;
 
 /// Decisions to slide that are remembered for the renditions that close a segment later. Beyond it, the oldest is
 /// forgotten and made again if it is needed.
@@ -71,6 +71,14 @@ impl LogWriter {
     /// Whether the broadcast is over.
     pub fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    pub(crate) fn targets(&self) -> Option<Targets> {
+        self.targets
+    }
+
+    pub(crate) fn renditions(&self) -> impl Iterator<Item = (RenditionId, &RenditionLog)> {
+        self.renditions.iter().map(|(id, rendition)| (*id, rendition))
     }
 
     fn fold(&mut self, entry: &Entry) {

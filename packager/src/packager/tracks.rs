@@ -59,6 +59,7 @@ impl Packager {
     pub(super) fn new_input(&self, id: RenditionId, track: Track) -> Result<RenditionInput, Error> {
         let mut writer = RenditionWriter::new(id, track)?;
         writer.set_parts(self.parts);
+        writer.continue_inits(self.resume_point.init_count(id));
         Ok(RenditionInput::new(writer))
     }
 

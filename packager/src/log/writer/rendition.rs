@@ -132,6 +132,36 @@ impl RenditionLog {
         }
     }
 
+    /// The newest init section.
+    pub(crate) fn init(&self) -> &Init {
+        &self.init
+    }
+
+    /// Whether it has a part.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.discontinuities.is_some()
+    }
+
+    /// The number and the duration so far of the open segment, if there is one.
+    pub(crate) fn open(&self) -> Option<(u64, TimeDelta)> {
+        self.segments.back().filter(|segment| !segment.closed).map(|open| (open.msn, open.duration))
+    }
+
+    /// The segment after the open one, or the next one if none is open.
+    pub(crate) fn msn_after_open(&self) -> u64 {
+        self.open().map_or(self.next_msn, |(msn, _)| msn + 1)
+    }
+
+    /// End of the newest part on the programme's timeline.
+    pub(crate) fn end(&self) -> Timestamp {
+        self.end
+    }
+
+    /// End of the newest part in wall time.
+    pub(crate) fn wall_end(&self) -> WallTime {
+        self.wall_end
+    }
+
     pub(super) fn oldest_listed(&self) -> Option<u64> {
         self.segments.front().map(|segment| segment.msn)
     }

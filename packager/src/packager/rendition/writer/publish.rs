@@ -20,6 +20,11 @@ pub(super) struct ClosedPart {
 }
 
 impl RenditionWriter {
+    /// Continues the numbers of the init sections that an earlier writer of the rendition published.
+    pub(crate) fn continue_inits(&mut self, count: u32) {
+        self.init_count = count;
+    }
+
     /// Publishes the init section as soon as the first frame arrives, so that readers know which renditions to wait for.
     pub(crate) fn announce(&mut self, out: &mut Output) {
         if let Some(bytes) = self.new_init.take() {
