@@ -26,7 +26,7 @@ pub enum Error {
         reason: String,
     },
     /// An encoder wrote a codec header that cannot be parsed.
-    #[error("header of an encoder: {0}")]
+    #[error("codec header from an encoder: {0}")]
     Header(#[from] media::codec::HeaderError),
     /// The loudness of the audio cannot be measured.
     #[error("loudness: {0}")]
