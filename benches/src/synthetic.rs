@@ -1,6 +1,6 @@
-//! A process that embeds the origin and shows one made-up broadcast; it obeys the lines of its standard input.
+//! A process that embeds the origin with one synthetic broadcast, and obeys the lines of its standard input.
 //!
-//! It is a process of its own so that its CPU time and memory are the origin's alone.
+//! It is a separate process, so that its CPU time and memory are the origin's alone.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -30,37 +30,37 @@ use crate::peers::{Process, SERVER_CORE, command, memory_folder};
 
 /// Parts in a segment.
 pub(crate) const PARTS: u32 = 12;
-/// A part: its boxes, then six pictures.
+/// A part: its boxes, then six frames.
 const BOXES: usize = 640;
-const PICTURES: usize = 6;
+const FRAMES: usize = 6;
 const PART_BYTES: usize = 100_000;
 /// Parts of the open segment, so that the playlist has about 1.5 KB.
 const OPEN_PARTS: u32 = 8;
 /// Milliseconds in a part.
 pub(crate) const PART_MS: i64 = 200;
-/// A blocked request is sent home after three of these; ten thousand readers need a while to connect.
+/// A blocked request times out after three of these; ten thousand readers need a while to connect.
 const TARGET_SECS: u32 = 10;
 const BLOCK_LIMIT: Duration = Duration::from_secs(25);
 
-/// What the process is started with.
+/// Arguments of the process.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The certificate.
     cert: PathBuf,
-    /// Its key.
+    /// Its private key.
     key: PathBuf,
 }
 
-/// The process, seen by a benchmark.
+/// The process, as a benchmark sees it.
 pub(crate) struct Synthetic {
     process: Process,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
-    /// Releases whose answers are not read yet.
+    /// Releases whose replies are not read yet.
     posted: usize,
-    /// Where it listens.
+    /// Address of the cleartext listener.
     pub(crate) address: SocketAddr,
-    /// Where it listens for TLS.
+    /// Address of the TLS listener.
     pub(crate) tls_address: SocketAddr,
     /// The certificate, as DER.
     pub(crate) certificate: Vec<u8>,
@@ -73,7 +73,7 @@ pub(crate) struct Synthetic {
 }
 
 impl Synthetic {
-    /// Starts it on the servers' core.
+    /// Starts the process on the servers' core.
     pub(crate) fn start() -> Result<Self> {
         let folder = memory_folder()?;
         let certificate = Certificate::write(folder.path())?;
@@ -92,36 +92,39 @@ impl Synthetic {
         Ok(Self { process, to, from, posted: 0, address, tls_address, certificate, playlist, part, segment })
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// Has it publish the next part.
-    pub(crate) fn release(&mut self) -> Result<()> {
-        self.command("release").map(drop)
+    /// Publishes the next part. Returns the time that the append took.
+    pub(crate) fn release(&mut self) -> Result<Duration> {
+        released(&self.command("release")?)
     }
 
-    /// Has it publish the next part, without waiting until it has.
+    /// Publishes the next part, without waiting for the reply.
     pub(crate) fn post_release(&mut self) -> Result<()> {
         self.posted += 1;
         Ok(writeln!(self.to, "release")?)
     }
 
-    /// Waits until all that was posted is published.
-    pub(crate) fn await_posted(&mut self) -> Result<()> {
+    /// Waits until all posted parts are published. Returns the time that appending each of them took.
+    pub(crate) fn await_posted(&mut self) -> Result<Vec<Duration>> {
+        let mut appends = Vec::with_capacity(self.posted);
         for _ in 0..std::mem::take(&mut self.posted) {
-            self.from.read_line(&mut String::new())?;
+            let mut reply = String::new();
+            self.from.read_line(&mut reply)?;
+            appends.push(released(&reply)?);
         }
-        Ok(())
+        Ok(appends)
     }
 
-    /// The query that waits for the next part.
+    /// Returns the query that waits for the next part.
     pub(crate) fn next_part(&mut self) -> Result<String> {
         Ok(self.command("next")?.trim().to_owned())
     }
 
-    /// Waits until so many readers are blocked.
+    /// Waits until exactly `readers` readers are blocked.
     pub(crate) fn await_blocked(&mut self, readers: usize) -> Result<()> {
         let deadline = Instant::now() + BLOCK_LIMIT;
         loop {
@@ -142,7 +145,13 @@ impl Synthetic {
     }
 }
 
-/// The broadcast and how far it is.
+/// Parses the reply to a release: the nanoseconds that the append took.
+fn released(reply: &str) -> Result<Duration> {
+    let nanoseconds = reply.trim().strip_prefix("released ").with_context(|| format!("the server says {reply:?}"))?;
+    Ok(Duration::from_nanos(nanoseconds.parse()?))
+}
+
+/// The broadcast, and the position of the next part.
 struct Programme {
     broadcast: Arc<Broadcast>,
     log: LogWriter,
@@ -153,9 +162,9 @@ struct Programme {
 
 impl Programme {
     fn new(broadcast: Arc<Broadcast>) -> Self {
-        let picture = (PART_BYTES - BOXES) / PICTURES;
-        let mut pieces = vec![Bytes::from(vec![0x5a; PART_BYTES - picture * PICTURES])];
-        pieces.extend((0..PICTURES).map(|n| Bytes::from(vec![n as u8; picture])));
+        let frame = (PART_BYTES - BOXES) / FRAMES;
+        let mut pieces = vec![Bytes::from(vec![0x5a; PART_BYTES - frame * FRAMES])];
+        pieces.extend((0..FRAMES).map(|n| Bytes::from(vec![n as u8; frame])));
         let format = Format { resolution: Some((1_920, 1_080)), ..Format::new(Kind::Video, "avc1.64001F") };
         let init = Init { rendition: RenditionId::VIDEO, number: 0, bytes: Bytes::from(vec![1; 700]), format };
         let part = Some(TimeDelta::from_millis(PART_MS));
@@ -163,12 +172,14 @@ impl Programme {
         let mut log = LogWriter::new();
         broadcast.append(&[Event::Targets(targets), Event::Init(Arc::new(init))].map(|event| log.append(event)));
         let mut programme = Self { broadcast, log, msn: 0, index: 0, pieces: pieces.into() };
-        (0..2 * PARTS + OPEN_PARTS).for_each(|_| programme.release());
+        for _ in 0..2 * PARTS + OPEN_PARTS {
+            programme.release();
+        }
         programme
     }
 
-    /// Publishes the next part, and the end of its segment where it is the last.
-    fn release(&mut self) {
+    /// Publishes the next part, and the end of its segment after the last one. Returns the time that the append took.
+    fn release(&mut self) -> Duration {
         let number = self.msn as i64 * i64::from(PARTS) + i64::from(self.index);
         let part = Part {
             rendition: RenditionId::VIDEO,
@@ -181,7 +192,7 @@ impl Programme {
             discontinuity: false,
             discontinuity_sequence: 0,
             wall: WallTime::from_unix_millis(1_800_000_000_000 + number * PART_MS),
-            frames: PICTURES as u32,
+            frames: FRAMES as u32,
             data: Payload::new(self.pieces.clone()),
         };
         let mut events = vec![Event::Part(Arc::new(part))];
@@ -192,11 +203,13 @@ impl Programme {
             (self.msn, self.index) = (self.msn + 1, 0);
         }
         let entries: Vec<_> = events.into_iter().map(|event| self.log.append(event)).collect();
+        let start = Instant::now();
         self.broadcast.append(&entries);
+        start.elapsed()
     }
 }
 
-/// Finds the one broadcast.
+/// Resolves every playback id to the one broadcast.
 struct OnlyOne(Arc<Broadcast>);
 
 impl PlaybackResolver for OnlyOne {
@@ -209,7 +222,7 @@ impl PlaybackResolver for OnlyOne {
     }
 }
 
-/// Has nothing besides playback.
+/// Answers 404.
 struct NotFound;
 
 impl Fallback for NotFound {
@@ -221,7 +234,7 @@ impl Fallback for NotFound {
     }
 }
 
-/// The files of a certificate of our own for `localhost`.
+/// Files of a self-signed certificate for `localhost`.
 pub(crate) struct Certificate {
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
@@ -229,7 +242,7 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
-    /// Makes one in `folder`.
+    /// Creates the files in `folder`.
     pub(crate) fn write(folder: &Path) -> Result<Self> {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
         let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
@@ -239,7 +252,7 @@ impl Certificate {
     }
 }
 
-/// TLS settings of a client that trusts this one certificate.
+/// Returns the TLS settings of a client that trusts this one certificate.
 pub(crate) fn trusting(certificate: &[u8]) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(certificate.to_vec()))?;
@@ -248,7 +261,7 @@ pub(crate) fn trusting(certificate: &[u8]) -> Result<ClientConfig> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// The TLS settings that Weir has.
+/// Returns the TLS settings that Weir uses.
 fn server_config(cert: &Path, key: &Path) -> Result<ServerConfig> {
     let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
     let provider = Arc::new(crypto::ring::default_provider());
@@ -265,7 +278,7 @@ fn listen() -> Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// The process itself, with a certificate and its key: serves until its standard input ends.
+/// Runs the process: serves until its standard input ends.
 pub(crate) fn serve(args: &Args) -> Result<()> {
     crate::proc::raise_open_files(20_000)?;
     let (playback, id) = (PlaybackId::generate(), BroadcastId::generate());
@@ -290,8 +303,8 @@ pub(crate) fn serve(args: &Args) -> Result<()> {
     for line in std::io::stdin().lines() {
         match line?.as_str() {
             "release" => {
-                programme.release();
-                println!("released");
+                let append = programme.release();
+                println!("released {}", append.as_nanos());
             }
             "next" => println!("_HLS_msn={}&_HLS_part={}", programme.msn, programme.index),
             "blocked" => println!("{}", stats.blocked_readers()),

@@ -1,4 +1,4 @@
-//! Readers of HTTP/1.1, each with a connection of its own.
+//! HTTP/1.1 readers, each with its own connection.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
-use super::{Crowd, LIMIT, PER_ADDRESS};
+use super::{APPEND_PERIOD, Crowd, LIMIT, PER_ADDRESS};
 use crate::playlist::with_query;
 use crate::push::loopback;
 use crate::synthetic::{PART_MS, PARTS, Synthetic};
@@ -58,7 +58,7 @@ impl Crowd for Readers {
         let mut answers = Vec::with_capacity(self.readers.len());
         while answers.len() < self.readers.len() {
             ensure!(Instant::now() < deadline, "{} of {} answered", answers.len(), self.readers.len());
-            // It looks without sleeping: readers on other machines do not cost the server a wake-up across cores each.
+            // Polls without sleeping: readers on other machines would not cost the server a wake-up across cores each.
             self.poll.poll(&mut events, Some(Duration::ZERO))?;
             for event in &events {
                 let Some(reader) = self.readers.get_mut(event.token().0) else { continue };
@@ -72,7 +72,7 @@ impl Crowd for Readers {
     }
 }
 
-/// A connection for the `n`th one of its kind.
+/// Opens the `n`th connection of its protocol.
 pub(super) fn connect(address: SocketAddr, n: usize) -> Result<std::net::TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(loopback(n / PER_ADDRESS), 0).into())?;
@@ -83,9 +83,9 @@ pub(super) fn connect(address: SocketAddr, n: usize) -> Result<std::net::TcpStre
 }
 
 impl Readers {
-    /// Follows `parts` of them as players do: each reader asks for the next one as soon as it has one. Prints whether
-    /// every reader was answered every part, and how long after its release.
-    pub(super) fn follow(&mut self, server: &mut Synthetic, parts: usize) -> Result<()> {
+    /// Follows `parts` parts as players do: each reader asks for the next part as soon as it has one. Prints whether
+    /// every reader got every part, and how long after its release. Returns the time of each append.
+    pub(super) fn follow(&mut self, server: &mut Synthetic, parts: usize) -> Result<Vec<Duration>> {
         let next = server.next_part()?;
         let first = ordinal(&next).context("no next part")?;
         self.ask(&with_query(&self.path, &next))?;
@@ -111,13 +111,13 @@ impl Readers {
                 let newest = ordinal(&next).context("a hint without numbers")?.saturating_sub(first + 1);
                 let at = released.get(newest).context("a part that is not released")?;
                 delays.push(at.elapsed().as_secs_f64() * 1e3);
-                // Whoever has all of them asks for nothing more.
+                // A reader that has all parts sends no further request.
                 if newest + 1 < parts {
                     reader.ask(&with_query(&self.path, &next))?;
                 }
             }
         }
-        server.await_posted()?;
+        let appends = server.await_posted()?;
         let wanted = parts * self.readers.len();
         report::table(&["readers", "parts, one each 200 ms", "answers", "of all", "p50, ms after release", "p99, ms"]);
         report::row(&[
@@ -128,7 +128,32 @@ impl Readers {
             format!("{:.1}", stats::median(&delays)),
             format!("{:.1}", stats::quantile(&delays, 0.99)),
         ]);
-        Ok(())
+        Ok(appends)
+    }
+
+    /// Has all readers reload without pause while parts are published, so that each append competes with requests for the
+    /// lock. Returns the time of each append.
+    pub(super) fn reload(&mut self, server: &mut Synthetic, appends: usize) -> Result<Vec<Duration>> {
+        let next = server.next_part()?;
+        self.ask(&with_query(&self.path, &next))?;
+        server.await_blocked(self.readers.len())?;
+        let (start, mut posted) = (Instant::now(), 0);
+        let mut events = Events::with_capacity(EVENTS);
+        while posted < appends {
+            if Instant::now() >= start + APPEND_PERIOD * posted as u32 {
+                server.post_release()?;
+                posted += 1;
+            }
+            self.poll.poll(&mut events, Some(Duration::ZERO))?;
+            for event in &events {
+                let Some(reader) = self.readers.get_mut(event.token().0) else { continue };
+                if reader.read()? {
+                    let next = next_part(&reader.buffer).context("an answer without a hint")?;
+                    reader.ask(&with_query(&self.path, &next))?;
+                }
+            }
+        }
+        server.await_posted()
     }
 }
 
@@ -142,7 +167,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads what is there; true once the answer is whole.
+    /// Reads the available bytes. Returns true once the answer is complete.
     fn read(&mut self) -> Result<bool> {
         let mut bytes = [0; 4 * 1_024];
         loop {
@@ -159,7 +184,7 @@ impl Reader {
     }
 }
 
-/// True if the answer has come to its end; an error if it is not a 200.
+/// Returns true if the answer is complete, or an error if it is not a 200.
 fn whole(answer: &[u8]) -> Result<bool> {
     let Some(end) = memmem::find(answer, b"\r\n\r\n") else { return Ok(false) };
     let head = &answer[..end];
@@ -170,7 +195,7 @@ fn whole(answer: &[u8]) -> Result<bool> {
     Ok(answer.len() >= end + 4 + length)
 }
 
-/// The query that waits for the part that a playlist hints at.
+/// Returns the query that waits for the part of the preload hint.
 fn next_part(playlist: &[u8]) -> Option<String> {
     let hint = memmem::rfind(playlist, b"TYPE=PART,URI=\"")?;
     let name = playlist[hint..].split(|byte| *byte == b'"').nth(1)?;
@@ -179,7 +204,7 @@ fn next_part(playlist: &[u8]) -> Option<String> {
     Some(format!("_HLS_msn={msn}&_HLS_part={part}"))
 }
 
-/// The number of a part in the broadcast, from the query that waits for it.
+/// Returns the number of a part within the broadcast, from the query that waits for it.
 fn ordinal(query: &str) -> Option<usize> {
     let (msn, part) = query.strip_prefix("_HLS_msn=")?.split_once("&_HLS_part=")?;
     Some(msn.parse::<usize>().ok()? * PARTS as usize + part.parse::<usize>().ok()?)

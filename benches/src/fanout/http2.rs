@@ -1,5 +1,5 @@
-//! Readers of HTTP/2 over TLS, ten on a connection. They know just enough of RFC 9113 to ask and to count answers, so that
-//! what is measured is the server.
+//! HTTP/2 readers over TLS, ten on a connection. They implement just enough of RFC 9113 to send requests and to count
+//! answers, so that the measurement is of the server.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use crate::synthetic::{Synthetic, trusting};
 /// Readers that share a connection.
 const STREAMS: usize = 10;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// No connection is ever short of a window of this size.
+/// A window of this size never runs out.
 const WINDOW: u32 = 1 << 30;
 const HEAD: usize = 9;
 const DATA: u8 = 0;
@@ -52,7 +52,7 @@ struct Connection {
     stream: TcpStream,
     tls: ClientConnection,
     input: Vec<u8>,
-    /// Readers on it.
+    /// Readers on this connection.
     readers: usize,
     next_stream: u32,
 }
@@ -132,7 +132,7 @@ impl Connection {
         Ok(())
     }
 
-    /// One request for each of its readers, in one write.
+    /// Sends one request for each of the connection's readers, in one write.
     fn ask(&mut self, block: &[u8]) -> Result<()> {
         let mut requests = Vec::new();
         for _ in 0..self.readers {
@@ -142,7 +142,7 @@ impl Connection {
         self.send(&requests)
     }
 
-    /// Reads what is there and notes each stream that ends.
+    /// Reads the available bytes and records each stream that ends.
     fn read(&mut self, answers: &mut Vec<Instant>) -> Result<()> {
         loop {
             match self.tls.read_tls(&mut self.stream) {
@@ -191,7 +191,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The header block of a request for `path`, in literals that are not kept (RFC 7541 §6.2.2).
+/// Returns the header block of a request for `path`, in literals without indexing (RFC 7541 §6.2.2).
 fn fields(path: &str) -> Vec<u8> {
     let mut block = vec![METHOD_GET, SCHEME_HTTPS];
     for (name, value) in [(AUTHORITY, "localhost"), (PATH, path)] {
@@ -202,7 +202,7 @@ fn fields(path: &str) -> Vec<u8> {
     block
 }
 
-/// An integer with a prefix of seven bits (RFC 7541 §5.1).
+/// Appends an integer with a prefix of seven bits (RFC 7541 §5.1).
 fn integer(block: &mut Vec<u8>, n: usize) {
     let Some(mut rest) = n.checked_sub(127) else { return block.push(n as u8) };
     block.push(127);
