@@ -21,8 +21,9 @@ pub(crate) struct Readiness {
 
 /// Whether every rendition that is waited for has so many whole segments.
 pub(crate) fn can_start(renditions: impl Iterator<Item = Readiness> + Clone, segments: usize) -> bool {
-    let mut reference = renditions.clone().filter(|r| r.role == RenditionRole::Reference);
-    let overdue = reference.next().is_some_and(|reference| reference.segments >= MAX_SEGMENTS_WITHOUT);
+    let reference = renditions.clone().find(|r| r.role == RenditionRole::Reference);
+    let overdue = reference.is_some_and(|reference| reference.segments >= MAX_SEGMENTS_WITHOUT);
     let waived = |r: &Readiness| r.withdrawn || r.role == RenditionRole::Dependent && overdue;
-    renditions.clone().next().is_some() && renditions.clone().all(|r| r.segments >= segments || waived(&r))
+    let mut renditions = renditions.peekable();
+    renditions.peek().is_some() && renditions.all(|r| r.segments >= segments || waived(&r))
 }
