@@ -6,7 +6,7 @@
 
 mod clip_cache;
 mod clock;
-mod programme;
+mod state;
 mod stats;
 mod transcode;
 mod writer;
@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 use crate::faults::{Faults, Warn};
 pub(crate) use clip_cache::ClipCache;
 use clock::wall_now;
-use programme::Programme;
+use state::State;
 pub(crate) use stats::Stats;
 pub(crate) use transcode::{Transcode, level};
 use writer::BroadcastWriter;
@@ -37,7 +37,7 @@ pub(crate) struct Broadcast {
     pub(crate) stream: LiveStreamId,
     writer: Arc<BroadcastWriter>,
     faults: Arc<Faults>,
-    programme: Mutex<Programme>,
+    state: Mutex<State>,
 }
 
 /// Processing of the contributions into a programme.
@@ -96,8 +96,8 @@ impl Broadcast {
                 (started.inspect_err(failed).ok(), None)
             }
         };
-        let programme = Mutex::new(Programme::new(transcode, gap_policy, audio_only));
-        Self { id, stream, writer, faults, programme }
+        let state = Mutex::new(State::new(transcode, gap_policy, audio_only));
+        Self { id, stream, writer, faults, state }
     }
 
     /// Returns the viewers' side of the broadcast.
@@ -105,38 +105,39 @@ impl Broadcast {
         &self.writer.origin
     }
 
-    /// Makes `contribution` the one whose frames are accepted.
+    /// Makes `contribution` the one whose frames are accepted. A slate continues where the previous one ended.
     pub(crate) fn begin(&self, contribution: ContributionId) {
-        let mut programme = self.programme.lock();
+        let mut state = self.state.lock();
         self.faults.begin();
-        self.end_previous(&mut programme);
-        programme.begin(contribution, self.writer.segments());
+        state.begin(contribution);
+        self.write_output(&mut state, wall_now());
+        state.segments_before = self.writer.segments();
     }
 
     /// Passes a batch of frames through to the window, or to the ladder.
     pub(crate) fn push(&self, contribution: &ContributionId, items: &mut Vec<Item>, bytes: usize) -> PushResult {
-        let mut guard = self.programme.lock();
-        let programme = &mut *guard;
-        if programme.ended || programme.current.as_ref() != Some(contribution) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.ended || state.current.as_ref() != Some(contribution) {
             items.clear();
             return PushResult::Superseded;
         }
-        programme.stats.bytes(bytes);
-        if let Some(health) = programme.health.back_mut() {
+        state.stats.bytes(bytes);
+        if let Some(health) = state.health.back_mut() {
             health.bytes(bytes, Instant::now());
         }
-        let taken = match programme.transcode.take() {
+        let taken = match state.transcode.take() {
             None => {
-                let written = self.writer.write(|packager| programme.pass_through(items, packager, &self.faults));
+                let written = self.writer.write(|packager| state.pass_through(items, packager, &self.faults));
                 written.map_err(|error| {
                     warn!(stream = %self.stream, %contribution, %error, "the contribution is rejected");
                     disconnect_reason(&error)
                 })
             }
             Some(transcode) => {
-                programme.encode(items, &transcode.ladder, &self.faults);
+                state.encode(items, &transcode.ladder, &self.faults);
                 let failed = transcode.has_failed();
-                programme.transcode = Some(transcode);
+                state.transcode = Some(transcode);
                 if failed { Err(DisconnectReason::Unpackageable) } else { Ok(()) }
             }
         };
@@ -144,53 +145,55 @@ impl Broadcast {
         match taken {
             Err(reason) => {
                 // The next contribution may be accepted.
-                programme.current = None;
+                state.current = None;
                 PushResult::Rejected(reason)
             }
-            Ok(()) if std::mem::take(&mut programme.gap_ended) => {
-                programme.segments_before = self.writer.segments();
+            Ok(()) if std::mem::take(&mut state.gap_ended) => {
+                state.segments_before = self.writer.segments();
                 PushResult::Accepted
             }
-            Ok(()) if programme.gap_policy.as_ref().is_some_and(GapPolicy::is_in_gap) => PushResult::Accepted,
-            Ok(()) if self.writer.segments() > programme.segments_before => PushResult::Playable,
+            Ok(()) if state.programme.is_in_gap() => PushResult::Accepted,
+            Ok(()) if self.writer.segments() > state.segments_before => PushResult::Playable,
             Ok(()) => PushResult::Accepted,
         }
     }
 
     /// Notes that a contribution has ended.
     pub(crate) fn contribution_ended(&self, contribution: &ContributionId) {
-        let programme = self.programme.lock();
-        let is_current = programme.current.as_ref() == Some(contribution);
-        if let Some(transcode) = programme.transcode.as_ref().filter(|_| is_current) {
+        let state = self.state.lock();
+        let is_current = state.current.as_ref() == Some(contribution);
+        if let Some(transcode) = state.transcode.as_ref().filter(|_| is_current) {
             transcode.ladder.gone();
         }
     }
 
     /// Sets other slate images, from the next gap on.
     pub(crate) fn set_slate(&self, images: ladder::SlateImages) {
-        let mut programme = self.programme.lock();
-        if let Some(policy) = &mut programme.gap_policy {
+        let mut state = self.state.lock();
+        if let Some(policy) = state.programme.gap_policy_mut() {
             policy.set_images(images);
-        } else if let Some(transcode) = &programme.transcode {
+        } else if let Some(transcode) = &state.transcode {
             transcode.ladder.set_slate(images);
         }
     }
 
     /// Fills a gap as far as it is due; `None` if no gap will have to be filled any more.
     pub(crate) fn poll(&self) -> Option<NextPoll> {
-        let mut guard = self.programme.lock();
-        let programme = &mut *guard;
-        let now = programme.elapsed();
-        let policy = programme.gap_policy.as_mut().filter(|_| !programme.ended)?;
-        let polled = policy.poll(now, &mut programme.splice, &mut programme.spliced);
-        let clip_request = policy.clip_request();
-        self.write_spliced(programme, wall_now().shifted(TimeDelta::ZERO - polled.lateness));
-        Some(NextPoll { sleep: (polled.wake_at - programme.elapsed()).to_duration(), clip_request })
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let now = state.elapsed();
+        if state.ended {
+            return None;
+        }
+        let polled = state.programme.poll(now, &mut state.output)?;
+        let clip_request = state.programme.gap_policy_mut().and_then(GapPolicy::clip_request);
+        self.write_output(state, wall_now().shifted(TimeDelta::ZERO - polled.lateness));
+        Some(NextPoll { sleep: (polled.wake_at - state.elapsed()).to_duration(), clip_request })
     }
 
     /// Takes the answer to a [`NextPoll::clip_request`]. Returns the warning for the live stream's owner if it failed.
     pub(crate) fn take_clip(&self, result: ClipResult<ladder::Error>) -> Option<Warning> {
-        let failed = self.programme.lock().gap_policy.as_mut().and_then(|policy| policy.take_clip(result));
+        let failed = self.state.lock().programme.gap_policy_mut().and_then(|policy| policy.take_clip(result));
         match &failed {
             Some(error) => warn!(stream = %self.stream, %error, "the slate could not be made as requested"),
             None => info!(stream = %self.stream, "the slate is ready"),
@@ -198,45 +201,37 @@ impl Broadcast {
         failed.as_ref().map(clip_cache::warning)
     }
 
-    /// Ends the previous contribution's media. A slate continues where it ended, up to the next contribution.
-    fn end_previous(&self, programme: &mut Programme) {
-        if let Some(policy) = programme.gap_policy.as_mut().filter(|_| !programme.ended) {
-            policy.begin(&mut programme.splice, &mut programme.spliced);
-            self.write_spliced(programme, wall_now());
-        }
-    }
-
     /// Packages the slate's frames. The first of them was due at `arrival`, the others according to their timestamps.
-    fn write_spliced(&self, programme: &mut Programme, arrival: WallTime) {
-        if programme.spliced.is_empty() {
+    fn write_output(&self, state: &mut State, arrival: WallTime) {
+        if state.output.is_empty() {
             return;
         }
-        let clip = programme.spliced.iter().rposition(|item| *item == slate::Item::Discontinuity).unwrap_or(0);
-        let first = programme.spliced.iter().skip(clip).find_map(|item| match item {
+        let clip = state.output.iter().rposition(|item| *item == slate::Item::Discontinuity).unwrap_or(0);
+        let first = state.output.iter().skip(clip).find_map(|item| match item {
             slate::Item::Frame(frame) => Some(frame.dts),
             _ => None,
         });
         let due = |frame: &Frame| first.map_or(arrival, |first| arrival.shifted(frame.dts - first));
-        if let Err(error) = self.writer.write(|packager| programme.package(packager, due, &self.faults)) {
+        if let Err(error) = self.writer.write(|packager| state.package(packager, due, &self.faults)) {
             error!(stream = %self.stream, %error, "the slate cannot be packaged and is switched off");
-            programme.gap_policy = None;
+            state.programme.remove_slate();
         }
     }
 
     /// Stores the stats of the current contribution's link.
     pub(crate) fn link(&self, contribution: &ContributionId, stats: &LinkStats) {
-        let mut programme = self.programme.lock();
-        if programme.current.as_ref() == Some(contribution) {
-            programme.stats.link = Some(*stats);
+        let mut state = self.state.lock();
+        if state.current.as_ref() == Some(contribution) {
+            state.stats.link = Some(*stats);
         }
     }
 
     /// Ends the broadcast, so that later frames are dropped. Returns the ladder, if any, for [`Broadcast::drain`].
     #[must_use]
     pub(crate) fn finish(&self) -> Option<Transcode> {
-        let mut programme = self.programme.lock();
-        programme.ended = true;
-        programme.transcode.take()
+        let mut state = self.state.lock();
+        state.ended = true;
+        state.transcode.take()
     }
 
     /// Publishes the last media, after waiting for the output of the ladder. Returns whether [`Broadcast::end`] has to follow
@@ -258,14 +253,14 @@ impl Broadcast {
 
     /// Returns the current stats.
     pub(crate) fn stats(&self) -> Stats {
-        let programme = self.programme.lock();
-        let mut stats = programme.stats.clone();
+        let state = self.state.lock();
+        let mut stats = state.stats.clone();
         stats.faults = self.faults.totals();
         stats.live_edge = self.writer.live_edge(wall_now());
-        stats.splice = programme.splice.stats();
-        stats.drift = programme.health.back().map(Health::drift).unwrap_or_default();
-        stats.slate_frames = programme.gap_policy.as_ref().map(GapPolicy::slate_frames);
-        stats.ladder = programme.transcode.as_ref().map(|transcode| transcode.ladder.stats());
+        stats.splice = state.programme.stats();
+        stats.drift = state.health.back().map(Health::drift).unwrap_or_default();
+        stats.slate_frames = state.programme.gap_policy().map(GapPolicy::slate_frames);
+        stats.ladder = state.transcode.as_ref().map(|transcode| transcode.ladder.stats());
         stats
     }
 }

@@ -1,4 +1,4 @@
-//! The programme of a broadcast: maps the frames of its contributions to one timeline, and passes them on.
+//! State of a broadcast: its programme and its contributions.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -8,8 +8,8 @@ use ingest::health::Health;
 use media::id::ContributionId;
 use media::{Access, Frame, Kind, TimeDelta, Track, TrackId, WallTime};
 use packager::Packager;
-use slate::gap::{Arrival, FrameAction, GapPolicy};
-use slate::{Intake, Splice};
+use slate::Programme;
+use slate::gap::{FrameAction, GapPolicy};
 
 use super::clock::wall_now;
 use super::stats::Stats;
@@ -19,15 +19,11 @@ use crate::faults::Faults;
 /// Maximum number of contributions whose health is kept. Beyond it the oldest is dropped.
 const MAX_HEALTH: usize = 16;
 
-pub(super) struct Programme {
-    /// Repairs the timestamps of the current contribution.
-    intake: Intake,
-    pub(super) splice: Splice,
-    /// Encodes the programme, unless it is passed through.
+pub(super) struct State {
+    pub(super) programme: Programme,
+    /// Encodes the programme, unless it is passthrough.
     pub(super) transcode: Option<Transcode>,
-    /// Fills the gaps of a passthrough programme that has a slate.
-    pub(super) gap_policy: Option<GapPolicy>,
-    /// Origin of the clock of `intake` and `gap_policy`.
+    /// Origin of the clock of the programme.
     clock: Instant,
     audio_only: bool,
     /// The contribution whose frames are accepted.
@@ -42,17 +38,17 @@ pub(super) struct Programme {
     pub(super) ended: bool,
     /// Whether the current batch ended a gap, so that its segments follow those of the slate.
     pub(super) gap_ended: bool,
-    // Kept between batches so that a frame costs no allocation.
-    pub(super) spliced: Vec<slate::Item>,
+    /// Output of the programme, kept between batches so that a frame costs no allocation.
+    pub(super) output: Vec<slate::Item>,
 }
 
-impl Programme {
+impl State {
     pub(super) fn new(transcode: Option<Transcode>, gap_policy: Option<GapPolicy>, audio_only: bool) -> Self {
+        let programme =
+            if transcode.is_some() { Programme::for_transcode() } else { Programme::for_passthrough(gap_policy) };
         Self {
-            intake: Intake::default(),
-            splice: if transcode.is_some() { Splice::new() } else { Splice::for_passthrough() },
+            programme,
             transcode,
-            gap_policy,
             clock: Instant::now(),
             audio_only,
             current: None,
@@ -62,16 +58,16 @@ impl Programme {
             health: VecDeque::new(),
             ended: false,
             gap_ended: false,
-            spliced: Vec::new(),
+            output: Vec::new(),
         }
     }
 
-    /// Makes `contribution` the current one.
-    pub(super) fn begin(&mut self, contribution: ContributionId, segments: u64) {
+    /// Makes `contribution` the current one. The media that may open a gap is left in `output`.
+    pub(super) fn begin(&mut self, contribution: ContributionId) {
         self.current = Some(contribution);
-        self.segments_before = segments;
-        self.splice.begin();
-        self.intake = Intake::default();
+        if !self.ended {
+            self.programme.begin(&mut self.output);
+        }
         if let Some(transcode) = &self.transcode {
             transcode.ladder.begin();
         }
@@ -82,7 +78,7 @@ impl Programme {
         self.health.push_back(Health::new(Instant::now()));
     }
 
-    /// Time since the programme began, the clock of its [`GapPolicy`].
+    /// Returns the time since the broadcast began, which is the clock of its [`Programme`].
     pub(super) fn elapsed(&self) -> TimeDelta {
         TimeDelta::from_duration(self.clock.elapsed())
     }
@@ -98,16 +94,12 @@ impl Programme {
         for item in items.drain(..) {
             match item {
                 Item::Metadata(metadata) => {
-                    let live = self.gap_policy.as_ref().is_none_or(|policy| !policy.is_in_gap());
-                    let metadata = self.intake.metadata(metadata);
-                    if let Some(metadata) = self.splice.metadata(metadata).filter(|_| live) {
-                        packager.metadata(metadata);
-                    }
+                    self.programme.metadata(metadata).into_iter().for_each(|metadata| packager.metadata(metadata));
                 }
                 Item::Fault(report) => faults.record(report),
                 Item::VideoExpected if self.audio_only => {}
                 Item::VideoExpected => {
-                    self.gap_policy.as_mut().into_iter().for_each(GapPolicy::expect_video);
+                    self.programme.expect_video();
                     packager.expect_video();
                 }
                 Item::Track(track) if self.audio_only && track.kind() == Kind::Video => {}
@@ -124,14 +116,14 @@ impl Programme {
         Ok(())
     }
 
-    /// Passes the output of the splice to the packager.
+    /// Passes the output of the programme to the packager.
     pub(super) fn package(
         &mut self,
         packager: &mut Packager,
         arrival: impl Fn(&Frame) -> WallTime,
         faults: &Faults,
     ) -> Result<(), packager::Error> {
-        self.spliced.drain(..).try_for_each(|item| match item {
+        self.output.drain(..).try_for_each(|item| match item {
             slate::Item::Track(track) => packager.add_track(track),
             slate::Item::Frame(frame) => {
                 let arrival = arrival(&frame);
@@ -150,22 +142,14 @@ impl Programme {
         for item in items.drain(..) {
             match item {
                 Item::Metadata(metadata) => {
-                    let metadata = self.intake.metadata(metadata);
-                    self.splice.metadata(metadata).into_iter().for_each(|metadata| ladder.metadata(metadata));
-                    continue;
+                    self.programme.metadata(metadata).into_iter().for_each(|metadata| ladder.metadata(metadata));
                 }
-                Item::Fault(report) => {
-                    faults.record(report);
-                    continue;
-                }
-                Item::VideoExpected => {
-                    ladder.expect_video();
-                    continue;
-                }
+                Item::Fault(report) => faults.record(report),
+                Item::VideoExpected => ladder.expect_video(),
                 Item::Track(track) => self.track(track),
                 Item::Frame(frame) => self.frame(frame),
             }
-            self.spliced.drain(..).for_each(|item| match item {
+            self.output.drain(..).for_each(|item| match item {
                 slate::Item::Fault(report) => faults.record(report),
                 item => ladder.push(item),
             });
@@ -176,15 +160,7 @@ impl Programme {
         if track.kind() == Kind::Video {
             self.video = Some(track.id);
         }
-        if let Some(policy) = &mut self.gap_policy {
-            policy.track(&track);
-        }
-        self.intake.track(&track);
-        self.splice.track(track, &mut self.spliced);
-        if self.gap_policy.as_ref().is_some_and(GapPolicy::is_in_gap) {
-            // The splice announces the track again when the slate ends.
-            self.spliced.retain(|item| matches!(item, slate::Item::Fault(_)));
-        }
+        self.programme.track(track, &mut self.output);
     }
 
     fn frame(&mut self, frame: Frame) {
@@ -193,30 +169,7 @@ impl Programme {
         if let Some(health) = self.health.back_mut() {
             health.frame(frame.dts, keyframe, Instant::now());
         }
-        self.place(frame);
-    }
-
-    /// Maps a frame to the timeline, unless it arrives in a gap that it cannot end.
-    fn place(&mut self, frame: Frame) {
-        let now = self.elapsed();
-        let frame = self.intake.frame(frame, now, &mut self.spliced);
-        let track = self.gap_policy.as_ref().and_then(|_| self.splice.tracks().find(|track| track.id == frame.track));
-        let kind = track.map(Track::kind);
-        let Some((policy, kind)) = self.gap_policy.as_mut().zip(kind) else {
-            self.splice.frame(frame, &mut self.spliced);
-            return;
-        };
-        let lateness = self.intake.lateness(&frame, now);
-        match policy.frame(Arrival { frame: &frame, kind, now, lateness }, &mut self.spliced) {
-            FrameAction::Discard => return,
-            FrameAction::Resume { slate_end } => {
-                self.gap_ended = true;
-                self.splice.advance(slate_end, &mut self.spliced);
-            }
-            FrameAction::Forward => {}
-        }
-        self.splice.frame(frame, &mut self.spliced);
-        let captured = self.splice.offset().zip(self.intake.least_delay());
-        policy.note_position(captured.map(|(offset, delay)| offset - delay));
+        let action = self.programme.frame(frame, self.elapsed(), &mut self.output);
+        self.gap_ended |= matches!(action, FrameAction::Resume { .. });
     }
 }
