@@ -20,7 +20,7 @@ const MAX_GATHERED: usize = 4 * RECORD;
 const RECORD: usize = 16 * 1_024;
 /// Smallest write that counts as media, in bytes. Passing it through costs less than a copy.
 const LARGE: usize = RECORD / 2;
-/// Maximum of pieces passed through by one write. The rest follows in the next one.
+/// Maximum of pieces that one write forwards. The rest follows in the next one.
 const MAX_PIECES: usize = 64;
 
 thread_local! {
