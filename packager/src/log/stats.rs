@@ -13,7 +13,7 @@ const SNAP: u32 = 250;
 const RECENT: usize = 32;
 
 /// Percent added to the measured peak, by how long the rendition has lasted. Players read the multivariant playlist
-/// once, most of them soon after the start. The estimate has to hold for what comes later, because `BANDWIDTH` must
+/// once, most of them soon after the start. The estimate has to hold for later media, because `BANDWIDTH` must
 /// not be exceeded.
 const HEADROOM: [(TimeDelta, u64); 2] = [(TimeDelta::from_secs(20), 50), (TimeDelta::from_secs(60), 25)];
 /// Percent added after the last step of [`HEADROOM`].

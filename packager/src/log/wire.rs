@@ -1,4 +1,4 @@
-//! The binary form of an [`Entry`], for logs that leave the process.
+//! The binary form of an [`Entry`](super::Entry), for logs that leave the process.
 //!
 //! ```text
 //! u8 version, u8 kind, u64 seq, then the fields of the kind in the order of their declaration
@@ -21,11 +21,11 @@ pub use encode::encode;
 
 /// Version of the form. A reader refuses every other one.
 pub const VERSION: u8 = 1;
-/// Longest init section or part in bytes: a segment of 20 s at 100 Mbit/s fits. [`decode`] refuses longer ones.
+/// Longest init section or part in bytes: a segment of 20 s at 100 Mbit/s fits. [`decode()`] refuses longer ones.
 pub const MAX_BYTES: u32 = 256 << 20;
-/// Longest duration in seconds that [`decode`] accepts; no segment, part or stall lasts for a day.
+/// Longest duration in seconds that [`decode()`] accepts; no segment, part or stall lasts for a day.
 pub const MAX_SECS: i64 = 86_400;
-/// Largest number of an entry or a segment that [`decode`] accepts, so that counting on from it cannot overflow.
+/// Largest number of an entry or a segment that [`decode()`] accepts, so that counting on from it cannot overflow.
 pub const MAX_NUMBER: u64 = 1 << 62;
 
 /// The kinds of entries, as the second byte says them.

@@ -32,7 +32,7 @@ pub struct MediaPlaylist<S> {
     pub discontinuity_sequence: u64,
     /// The segments.
     pub segments: S,
-    /// End of the list, or what comes next. [`PlaylistKind::Vod`] always ends.
+    /// End of the list, or its continuation. [`PlaylistKind::Vod`] always ends.
     pub tail: Tail,
 }
 

@@ -11,7 +11,7 @@ use crate::log::{
     Targets,
 };
 
-fn events() -> Vec<Event> {
+fn init() -> Event {
     let format = Format {
         role: RenditionRole::Dependent,
         resolution: Some((1_920, 1_080)),
@@ -22,7 +22,12 @@ fn events() -> Vec<Event> {
         tier: 1,
         ..Format::new(Kind::Video, "hvc1.2.4.L120.90")
     };
-    let part = Part {
+    let bytes = Bytes::from_static(b"moov");
+    Event::Init(Arc::new(Init { rendition: RenditionId(9), number: 1, bytes, format }))
+}
+
+fn part() -> Event {
+    Event::Part(Arc::new(Part {
         rendition: RenditionId::VIDEO,
         msn: 7,
         index: 2,
@@ -35,7 +40,10 @@ fn events() -> Vec<Event> {
         wall: WallTime::from_unix_millis(1_795_248_000_000),
         frames: 6,
         data: Payload::new([Bytes::from_static(b"moof"), Bytes::from_static(b"mdat")]),
-    };
+    }))
+}
+
+fn events() -> Vec<Event> {
     let stats = RenditionStats {
         bits: 1,
         duration: TimeDelta::from_secs(100_000),
@@ -53,13 +61,8 @@ fn events() -> Vec<Event> {
             started_at: WallTime::from_unix_millis(1),
         },
         Event::Targets(targets),
-        Event::Init(Arc::new(Init {
-            rendition: RenditionId(9),
-            number: 1,
-            bytes: Bytes::from_static(b"moov"),
-            format,
-        })),
-        Event::Part(Arc::new(part)),
+        init(),
+        part(),
         Event::Next(NextPart { rendition: RenditionId::AUDIO, msn: 8, index: 0 }),
         Event::Segment(SegmentEnd {
             millihertz: Some(29_970),

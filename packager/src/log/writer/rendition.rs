@@ -176,7 +176,7 @@ impl RenditionLog {
         self.first_after(|segment, _| segment.closed && segment.msn < first)
     }
 
-    /// The first segment that does not `leave` the list, which is told how long the rest of the list lasts.
+    /// The first segment of which `leaves` is false; its second argument is the duration of the list after the segment.
     fn first_after(&self, leaves: impl Fn(&Segment, TimeDelta) -> bool) -> u64 {
         let mut rest = self.segments.iter().fold(TimeDelta::ZERO, |sum, segment| sum + segment.duration);
         let first = self.segments.iter().find(|segment| {
