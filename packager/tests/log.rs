@@ -133,6 +133,20 @@ fn a_log_read_back_from_its_binary_form_folds_to_the_same_window() {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
+
+    /// Arbitrary bytes are refused, or are read, written back and folded as an entry.
+    #[test]
+    fn arbitrary_bytes_never_panic(
+        kind in 0u8..10,
+        mut body in prop::collection::vec(prop_oneof![4 => Just(0u8), 1 => 0u8..3, 1 => any::<u8>()], 0..140),
+    ) {
+        body.splice(0..0, [wire::VERSION, kind, 0, 0]);
+        packager::fuzz::log_entry(&body);
+    }
+}
+
 #[test]
 fn the_head_of_a_log_is_small() {
     let mut log = LogWriter::new();
