@@ -85,7 +85,8 @@ proptest! {
         joins in prop::collection::vec(0.0f64..1.0, 4),
     ) {
         let entries = entries(eventful(mode, gop, late_audio, drop_at));
-        let joins: Vec<_> = joins.into_iter().map(|share| (share * entries.len() as f64) as usize).collect();
+        let joins = joins.into_iter().chain([0.1]).map(|share| (share * entries.len() as f64) as usize);
+        let joins: Vec<_> = joins.collect();
         let (mut log, mut first) = (LogWriter::new(), Window::new());
         let mut late: Vec<(Window, BTreeSet<RenditionId>)> = Vec::new();
         let mut compared = 0;
@@ -108,7 +109,7 @@ proptest! {
                 }
             }
         }
-        prop_assert!(compared > 0 || joins.iter().all(|join| *join * 2 > entries.len()));
+        prop_assert!(compared > 0, "the reader that joined early is complete before the end");
     }
 }
 
