@@ -1,6 +1,6 @@
 //! Frames in, events out: the public face of the packager.
 //!
-//! A programme is a sequence of *continuity periods*, with a discontinuity between two of them. A period begins at a
+//! A programme is a sequence of *periods*, with a discontinuity between two of them. A period begins at a
 //! frame at which decoding may start. The frames of the very first segment are gathered until the segment is complete.
 //! No player may see a playlist before that anyway, and only then is enough known to freeze the durations that hold for
 //! the whole broadcast.
@@ -223,7 +223,7 @@ impl Packager {
         }
     }
 
-    /// Ends the continuity period: all renditions close their segments, and their next ones begin with a discontinuity.
+    /// Ends the period: all renditions close their segments, and their next ones begin with a discontinuity.
     /// The tracks that are announced next are another contribution's; dependent video renditions stay as they were
     /// announced.
     pub fn discontinuity(&mut self) -> Result<(), Error> {

@@ -1,10 +1,10 @@
 //! Decides where segments end, for all renditions of a broadcast. It sees times only: no bytes, no output.
 //!
 //! Video decides wherever there is video: segments end at key frames, at their presentation time. The other renditions
-//! follow. Their frames wait until the reference rendition has reached them, so that each boundary before them is known,
-//! and their segments end at the first frame at or after a boundary. Where video stalls, audio goes on after a bounded
-//! wait and decides the boundaries alone; the segments of all video renditions then end with those of the audio, so that
-//! media sequence numbers stay aligned.
+//! follow. Their frames wait until the reference rendition has reached them, so that each boundary before them is
+//! known, and their segments end at the first frame at or after a boundary. Where video stalls, audio goes on after a
+//! bounded wait and decides the boundaries alone; the segments of all video renditions then end with those of the
+//! audio, so that media sequence numbers stay aligned.
 
 mod boundaries;
 mod gop_guard;
@@ -24,15 +24,18 @@ pub(super) const FIRST_AUDIO_SEGMENT: TimeDelta = TimeDelta::from_secs(1);
 /// other segments are as long as the mode says, because players that count back three segments from the end of the
 /// playlist have to find more media there than the next segment takes.
 pub(super) const FIRST_SEGMENT: TimeDelta = TimeDelta::from_millis(950);
-/// Least duration of a segment that lacks a key frame; a little less than GOPs of half a second, which may jitter.
+/// Least duration of a segment that began without a key frame or repeats one ([`Period::lacks_key_frame`]): a
+/// little less than half a second, so that it may be a GOP of half a second whose timestamps jitter.
 const MIN_SEGMENT: TimeDelta = TimeDelta::from_millis(450);
 /// Most that a segment may exceed the target duration and still round to it.
 pub(super) const ROUNDING: TimeDelta = TimeDelta::from_millis(300);
-/// [`ROUNDING`] for audio beside video. It leaves the decision to video, also where video frames last longer.
+/// [`ROUNDING`] for audio while video decides the boundaries. The greater value lets video end a segment before audio
+/// must, even if a video frame lasts longer than an audio frame.
 pub(super) const DEPENDENT_ROUNDING: TimeDelta = TimeDelta::from_millis(380);
-/// Most that a GOP may be shorter than the target duration and still make a segment.
+/// Most by which a segment may be shorter than the segment duration of its mode.
 const TARGET_JITTER: TimeDelta = TimeDelta::from_millis(100);
-/// GOPs predicted to find the next boundary: a target duration of twenty seconds has no more GOPs of half a second.
+/// GOPs that are predicted to find the next boundary: as many as 20 s, the longest target duration, have GOPs of half a
+/// second.
 const GOPS_AHEAD: i64 = 40;
 
 /// Knowledge in advance about the end of the open segment.
@@ -50,13 +53,13 @@ pub(super) enum ExpectedEnd {
 pub(super) struct VideoPosition {
     /// Start of the open segment.
     pub(super) segment_start: Timestamp,
-    /// Most likely duration of a frame.
+    /// Estimated duration of a frame.
     pub(super) frame_duration: TimeDelta,
-    /// Delay of presentation after decoding.
+    /// Time from the DTS of a key frame to its PTS.
     pub(super) reorder_delay: TimeDelta,
 }
 
-/// Decides the [`Boundaries`] of one continuity period after another.
+/// Decides the [`Boundaries`] of one [`Period`] after another.
 #[derive(Debug)]
 pub(super) struct BoundaryPlanner {
     mode: LatencyMode,
@@ -83,13 +86,13 @@ impl BoundaryPlanner {
         self.target_duration = TimeDelta::from_secs(secs.into());
     }
 
-    /// Begins a continuity period. Every period but the first of a broadcast begins with a discontinuity.
+    /// Begins a period. Every period but the first of a broadcast begins with a discontinuity.
     pub(super) fn begin_period(&mut self, start: PeriodStart) {
         self.period = Period::new(start);
         self.boundaries = Boundaries::new(start.msn, start.pts, !start.is_first);
     }
 
-    /// Fails with [`Error::LongGop`] if the contribution's GOP is longer than any that is carried.
+    /// Fails with [`Error::LongGop`] if the contribution's GOP is longer than [`GopGuard`] accepts.
     pub(super) fn check_gop(&mut self, frame: &Frame) -> Result<(), Error> {
         self.gop_guard.check(frame.dts, frame.access)
     }
@@ -115,8 +118,8 @@ impl BoundaryPlanner {
         }
     }
 
-    /// Returns true if the reference video has come as far as `frame` of a dependent video rendition: it has a boundary
-    /// there, or will have none. Dependent renditions never overtake it.
+    /// Returns true if the reference video has reached `frame` of a dependent video rendition, so that all boundaries
+    /// up to that frame are decided. Dependent renditions never overtake the reference.
     pub(super) fn has_reached(&self, frame: &Frame) -> bool {
         let Some(video) = self.period.newest_video else { return false };
         let key_frame = self.period.key_frames.newest().unwrap_or(video);
@@ -134,16 +137,16 @@ impl BoundaryPlanner {
         end.map_or(ExpectedEnd::Unknown, ExpectedEnd::At)
     }
 
-    /// Ends the newest segment where a video frame would make it longer than `limit`, in the middle of a GOP. Returns the
-    /// decode time of the boundary along with it; `None` if the frame fits.
+    /// Ends the newest segment where a video frame would make it longer than `limit`, in the middle of a GOP. Returns
+    /// the decode time of the boundary along with it; `None` if the frame fits.
     pub(super) fn end_overlong(
         &mut self,
         frame: &Frame,
         video: VideoPosition,
         limit: TimeDelta,
     ) -> Option<(Timestamp, Boundary)> {
-        // The boundary counts too, not only the segment that the video writer made of it, because audio follows the
-        // boundary.
+        // The video writer's segment may begin later than the boundary, and audio follows the boundary. The earlier
+        // start counts, so that the segment is too long in neither.
         let start = video.segment_start.min(self.boundaries.newest_start() - video.reorder_delay);
         let is_key_frame = frame.access != Access::Dependent;
         let end = if is_key_frame { frame.dts } else { frame.dts + video.frame_duration };
@@ -157,8 +160,8 @@ impl BoundaryPlanner {
     }
 
     /// Ends the newest segment at a key frame presented at `at`, if it is long enough or would become too long with the
-    /// next GOP. `has_content` is whether the open segment has frames; `has_new_header` ends it in any case, with a
-    /// discontinuity.
+    /// next GOP. `has_content` is whether the open segment has frames. With `has_new_header` it ends whatever its
+    /// length, with a discontinuity. Never ends a segment at its own start.
     pub(super) fn end_at_key_frame(
         &mut self,
         at: Timestamp,
@@ -178,8 +181,9 @@ impl BoundaryPlanner {
         Some(boundary)
     }
 
-    /// Ends the newest segment for video that joins a period begun by audio alone, at a key frame presented at `at`.
-    /// Returns `None` if audio has passed that time already.
+    /// Returns the boundary at which video joins a period that audio began alone: a key frame presented at `at`.
+    /// Divides the time before it into segments, and leaves it to the caller to add the boundary to
+    /// [`Self::boundaries`]. Returns `None` if audio has passed that time already.
     pub(super) fn join_video(&mut self, at: Timestamp) -> Option<Boundary> {
         if self.period.newest_audio.is_some_and(|audio| audio >= at) {
             return None;
@@ -218,9 +222,9 @@ impl BoundaryPlanner {
         }
     }
 
-    /// Returns the longest that the newest segment may get: the target duration and `rounding`.
+    /// Returns the longest duration of the newest segment: the target duration plus `rounding`.
     pub(super) fn max_length(&self, rounding: TimeDelta) -> TimeDelta {
-        // The first audio segment is longer by the audio before the first video frame.
+        // In the first segment of a period, audio also has the frames before the first video frame.
         let is_at_start = self.boundaries.newest_start() == self.period.start.pts;
         let audio_lead = if is_at_start { self.period.audio_lead } else { TimeDelta::ZERO };
         self.target_duration + rounding - audio_lead
@@ -231,8 +235,8 @@ impl BoundaryPlanner {
         self.period.start.is_first && self.boundaries.newest_msn() == self.period.start.msn
     }
 
-    /// Returns true if a key frame presented at `at` ends the newest segment: it is long enough, or would become too long
-    /// with the next GOP.
+    /// Returns true if a key frame presented at `at` ends the newest segment: it is long enough, or would become too
+    /// long with the next GOP.
     fn may_end_at(&self, at: Timestamp) -> bool {
         let length = at - self.boundaries.newest_start();
         let least = match self.period.lacks_key_frame {

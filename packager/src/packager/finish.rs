@@ -1,4 +1,4 @@
-//! The end of a continuity period and of a broadcast. At the end of a broadcast each rendition ends with its own last
+//! The end of a period and of a broadcast. At the end of a broadcast each rendition ends with its own last
 //! frame, because a player would wait for a gap after it.
 
 use media::{TimeDelta, Timestamp};
@@ -45,7 +45,7 @@ impl Packager {
         Ok(())
     }
 
-    /// Ends the continuity period: every rendition closes its segments, all with the same sequence number.
+    /// Ends the period: every rendition closes its segments, all with the same sequence number.
     pub(super) fn end_period(&mut self) -> Result<(), Error> {
         self.write_all_queued()?;
         self.skip_to_newest(|_| true)?;

@@ -13,7 +13,7 @@ const AHEAD_TOLERANCE: TimeDelta = TimeDelta::from_millis(50);
 /// often. Afterwards video counts as lost, and needs a key frame to return.
 const MAX_EXTENSION: TimeDelta = TimeDelta::from_secs(3);
 
-/// Arrival order of the audio and the reference video of one continuity period.
+/// Arrival order of the audio and the reference video of one period.
 #[derive(Debug, Default)]
 pub(super) struct Interleaving {
     /// PTS of the newest audio that arrived.

@@ -1,4 +1,5 @@
-//! Decides which queued frames may be written: none before the reference rendition has come as far.
+//! Decides when queued frames of dependent renditions are written: once the reference rendition has reached their time.
+//! Audio waits for stalled video only for a limited time.
 
 use media::{Frame, Kind, TimeDelta, Timestamp, WallTime};
 
@@ -7,12 +8,12 @@ use super::rendition::{MAX_QUEUED_FRAMES, RenditionInput, RenditionWriter};
 use super::{Packager, Phase, Slot};
 use crate::Error;
 
-/// Furthest that a dependent rendition may lag before it gets a gap. Where silence can be made, that happened before the frames
-/// came here.
+/// Furthest that a dependent rendition may lag before it gets a gap. Where a codec has coded silence, missing audio has
+/// been replaced by it before the frames come here.
 const MAX_LATE: TimeDelta = TimeDelta::from_secs(6);
-/// A forward jump of the timestamps that is longer is a discontinuity, not a frame that lasts so long.
+/// Longest forward step of the timestamps within a period. A longer one begins another period, with a discontinuity.
 const MAX_JUMP: TimeDelta = TimeDelta::from_secs(30);
-/// Most that a millisecond clock dates a frame too early.
+/// Most by which a timestamp may be early because the encoder's clock counts in milliseconds.
 const CLOCK_JITTER: TimeDelta = TimeDelta::from_millis(2);
 
 impl Packager {
@@ -20,7 +21,7 @@ impl Packager {
     pub(super) fn process(&mut self, slot: Slot, frame: Frame, arrival: WallTime) -> Result<(), Error> {
         let end = self.active_writers().map(RenditionWriter::end).max();
         let jumps = end.is_some_and(|end| frame.dts - end > MAX_JUMP);
-        // A dependent video rendition may reach a jump before the reference does: it waits.
+        // A dependent video rendition may jump before the reference does; its frames then wait in the queue.
         if jumps && !matches!(slot, Slot::DependentVideo(_)) {
             self.end_period()?;
             self.phase = Phase::WAITING;
@@ -31,9 +32,11 @@ impl Packager {
             Slot::Video => self.process_video(frame)?,
             Slot::Audio(_) | Slot::DependentVideo(_) => self.queue(slot, frame),
         }
+        // Video may have begun a segment.
         self.date_newest();
         self.extend_video()?;
         self.drain_ready()?;
+        // Audio may have begun another one.
         self.date_newest();
         self.repeat_video_key_frame()?;
         let slowest = self.active_writers().map(RenditionWriter::msn).min();
@@ -41,7 +44,7 @@ impl Packager {
         Ok(())
     }
 
-    /// Records the arrival of a frame, for the boundaries and for stalls.
+    /// Records the arrival of a frame, for the planning of boundaries and the detection of video stalls.
     pub(super) fn note_received(&mut self, slot: Slot, frame: &Frame) {
         match slot {
             Slot::Audio(_) => {
@@ -62,7 +65,8 @@ impl Packager {
         }
     }
 
-    /// Writes the queued frames that the reference rendition has reached, and audio that waited too long for it.
+    /// Writes the queued frames that the reference rendition has reached, and audio that has waited for it too long or
+    /// that fills its queue.
     fn drain_ready(&mut self) -> Result<(), Error> {
         let audio = self.dependents.iter().filter(|input| input.writer.is_audio());
         let newest = audio.filter_map(|input| input.queued.back()).map(|frame| frame.pts).max();
@@ -85,11 +89,12 @@ impl Packager {
         Ok(())
     }
 
-    /// Returns true if the reference video has come as far as an audio frame of duration `lasts`, or has stalled for so
-    /// long that audio no longer waits. `newest` is the PTS of the newest queued audio.
+    /// Returns true if the audio frame `frame`, of duration `lasts`, need not wait for the reference video any longer:
+    /// video has reached it, has stalled for too long, or does not decide the boundaries. `newest` is the PTS of the
+    /// newest queued audio.
     ///
-    /// The next video frame may begin a segment. Audio waits for it if it is due before the audio frame ends, because it
-    /// decides whether the audio segment gets another part.
+    /// If the next video frame is due before the audio frame ends, audio waits for that video frame too: it may begin a
+    /// segment, and thereby decides whether the audio segment gets another part.
     fn may_release_audio(&self, frame: &Frame, lasts: TimeDelta, newest: Option<Timestamp>) -> bool {
         let advanced_to = self.reference().and_then(RenditionWriter::advanced_to);
         let end = frame.pts + lasts;
@@ -107,8 +112,8 @@ impl Packager {
         if is_audio { self.write_audio(n, frame) } else { self.write_dependent_video(n, frame) }
     }
 
-    /// Writes the queued frames of a dependent rendition, whether the reference has reached them or not, up to the first
-    /// one that `may_write` rejects. `may_write` gets true for audio.
+    /// Writes the queued frames of a dependent rendition, whether the reference has reached them or not, up to the
+    /// first one that `may_write` rejects. The first argument of `may_write` is true for audio.
     pub(super) fn write_queued(&mut self, n: usize, may_write: impl Fn(bool, &Frame) -> bool) -> Result<(), Error> {
         while let Some(input) = self.dependents.get_mut(n)
             && let Some(frame) = input.queued.pop_front_if(|frame| may_write(input.writer.is_audio(), frame))
@@ -131,8 +136,9 @@ impl Packager {
         }
     }
 
-    /// Fills dependent renditions that stopped with gaps, so that their sequence numbers keep up with those of the others,
-    /// which have come to `newest`. Dropped renditions get their gaps at once.
+    /// Ends with gaps the segments that dependent renditions have not completed [`MAX_LATE`] after their end, so that
+    /// media sequence numbers keep up with those of the other renditions, which have reached `newest`. Dropped
+    /// renditions get their gaps at once.
     pub(super) fn fill_overdue(&mut self, newest: Timestamp) -> Result<(), Error> {
         for input in self.dependents.iter_mut().filter(|input| input.writer.is_active()) {
             let is_dropped = input.is_dropped();
@@ -147,7 +153,8 @@ impl Packager {
         Ok(())
     }
 
-    /// Brings the dependent renditions that `which` selects to the newest segment.
+    /// Ends, in the dependent renditions that `which` selects, every segment before the newest one, with gaps where
+    /// frames are missing.
     pub(super) fn skip_to_newest(&mut self, which: impl Fn(&RenditionInput) -> bool) -> Result<(), Error> {
         for input in self.dependents.iter_mut().filter(|input| input.writer.is_active() && which(input)) {
             while let Some(boundary) = self.planner.boundaries.end_of(input.writer.msn()) {

@@ -1,4 +1,4 @@
-//! The start of a continuity period, and the first segment of a broadcast, whose end freezes the durations.
+//! The start of a period, and the first segment of a broadcast, whose end freezes the durations.
 
 use media::{Access, Frame, Kind, TimeDelta, Timestamp, WallTime};
 

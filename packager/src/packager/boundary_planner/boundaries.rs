@@ -1,4 +1,4 @@
-//! The segment boundaries of a continuity period, which all renditions share (law 1).
+//! The segment boundaries of a period, which all renditions share (invariant 1 of the architecture).
 
 use std::collections::VecDeque;
 

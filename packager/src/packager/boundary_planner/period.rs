@@ -1,11 +1,11 @@
-//! State of one continuity period of the programme.
+//! State of one period of the programme.
 
 use media::{Kind, LeastDelay, TimeDelta, Timestamp, WallTime};
 
 /// Most that two GOPs may differ and still count as equally long.
 const GOP_JITTER: TimeDelta = TimeDelta::from_millis(10);
 
-/// Start of a continuity period.
+/// Start of a [`Period`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeriodStart {
     /// Kind of the track that decides the boundaries.
@@ -22,7 +22,7 @@ pub(crate) struct PeriodStart {
     pub(crate) is_first: bool,
 }
 
-/// State that begins again with each continuity period.
+/// State that begins anew with each period: at the start, after a contribution, and after a jump of the timestamps.
 #[derive(Debug)]
 pub(crate) struct Period {
     pub(crate) start: PeriodStart,

@@ -1,9 +1,10 @@
 //! Fills stretches in which a rendition has no new frames.
 //!
-//! Browsers play no audio where there is no video, so video that stalls would stop the programme. Its newest IDR frame is
-//! repeated in each part until video returns: every decoder accepts that, in every codec. Video that returns then needs a
-//! key frame, as it does after any gap in a browser's buffer. A rendition without an IDR frame has gaps, and so has a
-//! dependent video rendition, because players are to switch to another one.
+//! Browsers play no audio where there is no video, so stalled video would stop the programme. The newest IDR frame of
+//! the reference video is repeated in each part until video returns: every decoder accepts that, in every codec. Video
+//! can return only at a key frame then, as after any gap in a browser's buffer. If the newest key frame is no IDR
+//! frame, there are gaps. Dependent video renditions have gaps as well, because players are to switch to another
+//! rendition.
 
 use bytes::Bytes;
 use media::{Access, Fault, Frame, TimeDelta, Timestamp};
@@ -15,7 +16,7 @@ use crate::cmaf::{self, Sample};
 use crate::log::RenditionId;
 use crate::packager::output::Output;
 
-/// A longer gap of the video is a gap in the playlist; over a shorter one, the frame before it is presented on.
+/// Longest gap in video that is not filled: the frame before it is presented until it ends.
 const VIDEO_GAP: TimeDelta = TimeDelta::from_secs(1);
 
 /// Content of parts without new frames.
@@ -23,38 +24,39 @@ const VIDEO_GAP: TimeDelta = TimeDelta::from_secs(1);
 pub(super) enum Fill {
     /// No frames.
     Gap,
-    /// The newest key frame again, if it may be repeated.
+    /// The newest key frame again. A gap if no key frame may be repeated.
     FreezeFrame,
-    /// The last frame, extended.
+    /// The last frame, extended by a repeated GOP or, if that does not fit, as [`Self::FreezeFrame`].
     LastFrame,
 }
 
-/// The frame that can be repeated.
+/// The key frame that is repeated while video stalls.
 #[derive(Debug, Default)]
 pub(super) struct FreezeFrame {
-    /// Newest key frame; `None` if it is no IDR frame, because the frames after it in the stream need earlier ones.
+    /// Newest key frame; `None` if it may not be repeated, because it is no IDR frame or the rendition is not the
+    /// reference.
     key_frame: Option<Bytes>,
-    /// Whether a segment ended for which no frame came, and none has come since.
+    /// Whether the rendition has crossed a segment boundary without a frame, and has had no frame since.
     missed_boundary: bool,
-    /// End of the presentation of the frames before it.
+    /// Earliest PTS of a repetition: the end of the presentation of the frames before.
     not_before: i64,
 }
 
 impl FreezeFrame {
-    /// Sets the end of the presentation of the frames before.
+    /// Sets the earliest PTS of a repetition.
     pub(super) fn not_before(&mut self, at: i64) {
         self.not_before = at;
     }
 }
 
 impl RenditionWriter {
-    /// Returns true while the newest key frame is repeated because video stalls. Frames that depend on others cannot be
-    /// decoded then.
+    /// Returns true while the newest key frame is repeated because video stalls. Dependent frames cannot be decoded
+    /// then.
     pub(crate) fn repeats_key_frame(&self) -> bool {
         self.entry == Entry::AfterRepeatedKeyFrame
     }
 
-    /// Returns true if there is a key frame that may be repeated in parts of its own.
+    /// Returns true if parts are offered and there is a key frame that may be repeated in them.
     pub(crate) fn can_repeat_key_frame(&self) -> bool {
         self.part_rule.is_some() && self.freeze_frame.key_frame.is_some()
     }
@@ -68,13 +70,13 @@ impl RenditionWriter {
         }
     }
 
-    /// Records that the rendition crosses a boundary for which no frame has come.
+    /// Records that the rendition crosses a segment boundary without a frame.
     pub(crate) fn note_missed_boundary(&mut self) {
         self.freeze_frame.missed_boundary = true;
     }
 
-    /// Returns what fills a gap. If video is merely late, no key frame is repeated, because the frames that the next one
-    /// depends on are there.
+    /// Returns what fills a gap. If video is merely late, no key frame is repeated, because the next frame can still be
+    /// decoded: the frames that it depends on have been published.
     pub(super) fn fill_kind(&self) -> Fill {
         if self.can_extend_last_frame() {
             Fill::LastFrame
@@ -85,14 +87,16 @@ impl RenditionWriter {
         }
     }
 
-    /// Returns the longest gap of the video that is left unfilled, in ticks; over it, the frame before is presented on.
+    /// Returns the longest gap in video that is not filled, in ticks: [`VIDEO_GAP`], or zero while the key frame is
+    /// repeated.
     pub(super) fn max_gap(&self) -> i64 {
         if self.repeats_key_frame() { 0 } else { self.scale.delta_ticks(VIDEO_GAP) }
     }
 
     /// Repeats the newest key frame while no video arrives and the other renditions have come to `until`, on the
     /// presentation timeline. The last frame lasts until its part is full, and then the key frame is repeated in full
-    /// parts. Without parts nothing happens, because the next boundary does the same.
+    /// parts. If no parts are offered, nothing happens here, because the segment is filled when its boundary is
+    /// crossed.
     pub(crate) fn repeat_key_frame(&mut self, until: Timestamp, out: &mut Output) -> Result<(), Error> {
         let may_repeat = self.freeze_frame.key_frame.is_some();
         let Some(step) = self.repeated_part_ticks().filter(|_| may_repeat) else { return Ok(()) };
@@ -116,8 +120,9 @@ impl RenditionWriter {
         Ok(())
     }
 
-    /// Fills the gap in front of a key frame that is decoded at `dts`. A rest that is too short for a part becomes one with
-    /// the key frame.
+    /// Fills the gap before a video frame that is decoded at `dts`. Full parts repeat the newest key frame. It is
+    /// repeated once more in the open part, if a remainder too short for a part is left, and the video frame joins that
+    /// part.
     pub(super) fn fill_before_key_frame(&mut self, dts: i64, out: &mut Output) -> Result<(), Error> {
         let Some(payload) = self.freeze_frame.key_frame.clone() else { return self.fill(dts, Fill::Gap, out) };
         self.repeat_key_frame(self.to_presentation_time(self.scale.timestamp(dts)), out)?;

@@ -1,10 +1,10 @@
 //! Extends the last video frame while the next one is late.
 //!
-//! Every part needs a frame, and none may last longer than PART-TARGET. At two frames a second there are more parts than
-//! frames. The parts without a frame of their own repeat the current GOP, with all but its last frame lasting one tick.
-//! Unlike a repeated key frame, such a part ends with the very frame that is on the screen, and leaves a decoder in the
-//! state that the encoder's next frame needs. It costs bytes, so it is done only with small GOPs, and GOPs are small where
-//! frames are rare.
+//! Every part needs a frame, and no part may last longer than PART-TARGET. At two frames a second there are more parts
+//! than frames. A part without a new frame repeats the current GOP, in which every frame but the last has a duration of
+//! one tick. Unlike a repeated key frame, such a part ends with the very frame that is on the screen, and leaves a
+//! decoder in the state that the encoder's next frame needs. Because of the bytes that it costs, only small GOPs are
+//! repeated, and GOPs are small where frames are rare.
 
 use bytes::Bytes;
 use media::{Access, Frame, Timestamp};
@@ -16,7 +16,7 @@ use crate::cmaf::{self, Sample};
 use crate::log::RenditionId;
 use crate::packager::output::Output;
 
-/// Most frames of a GOP that is kept. With more, a long pause is a gap, or the key frame is repeated in it.
+/// Most frames of a GOP that is kept. During a longer GOP, a pause becomes a gap or repeats the key frame alone.
 const MAX_FRAMES: usize = 64;
 /// Most bytes of a GOP that is kept.
 const MAX_BYTES: usize = 512 << 10;
@@ -26,7 +26,7 @@ const MAX_BYTES: usize = 512 << 10;
 pub(super) struct CurrentGop {
     frames: Vec<Bytes>,
     bytes: usize,
-    /// Presentation time after the last frame was presented.
+    /// Earliest PTS of a repetition: one tick after the last PTS that was presented.
     presented: i64,
 }
 
@@ -48,8 +48,8 @@ impl CurrentGop {
 }
 
 impl RenditionWriter {
-    /// Records a frame of the open part in the [`CurrentGop`]. Only frames in presentation order can be repeated, because
-    /// otherwise frames before the last one may be missing.
+    /// Records a frame of the open part in the [`CurrentGop`]. Only a GOP that is decoded in presentation order can be
+    /// repeated: otherwise, frames that are presented before the newest one may not have arrived.
     pub(super) fn record_gop(&mut self, frame: &Frame) {
         match frame.access {
             Access::Independent => self.gop.begin(&frame.payload),
@@ -68,7 +68,7 @@ impl RenditionWriter {
         !self.gop.frames.is_empty() && !self.repeats_key_frame()
     }
 
-    /// Publishes the parts that are over by `until`, on the decode timeline, because time has passed without a frame.
+    /// Publishes the parts that end at `until` or before, on the decode timeline, because no frame came in that time.
     pub(crate) fn advance_to(&mut self, until: Timestamp, out: &mut Output) -> Result<(), Error> {
         if self.part_rule.is_some() && self.can_extend_last_frame() && self.has_begun() {
             let before = self.clock;
@@ -85,7 +85,7 @@ impl RenditionWriter {
         self.advanced_to.map(|at| self.to_presentation_time(self.scale.timestamp(at)))
     }
 
-    /// Publishes complete parts that end at `until` or before.
+    /// Publishes full parts that end at `until` or before, in ticks: the open one, then repetitions of the current GOP.
     pub(super) fn extend_last_frame(&mut self, until: i64, out: &mut Output) -> Result<(), Error> {
         let Some(step) = self.repeated_part_ticks().filter(|_| self.can_extend_last_frame()) else { return Ok(()) };
         if let (Some(first), Some(last)) = (self.pending.first(), self.pending.last()) {
@@ -101,7 +101,7 @@ impl RenditionWriter {
         Ok(())
     }
 
-    /// Duration of a part that repeats earlier frames, in ticks; `None` without parts.
+    /// Returns the duration of a part that repeats earlier frames, in ticks; `None` if no parts are offered.
     pub(super) fn repeated_part_ticks(&self) -> Option<i64> {
         let sizing = self.part_rule?.sizing;
         Some(self.floor_ticks(sizing.grid.unwrap_or(sizing.target)).max(1))
@@ -131,7 +131,7 @@ impl RenditionWriter {
         let data = cmaf::fragment(self.next_sequence(), tfdt, &samples, false, &events)?;
         self.gop.presented = pts + last + 1;
         self.freeze_frame.not_before(self.gop.presented);
-        // A viewer sees one frame.
+        // Counted as one frame, because a viewer sees only the last one.
         self.publish(ClosedPart { start, end, frames: 1, independent: true, data }, out);
         Ok(())
     }

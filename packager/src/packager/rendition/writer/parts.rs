@@ -11,11 +11,15 @@ use crate::log::{Event, RenditionId};
 use crate::packager::boundary_planner::ExpectedEnd;
 use crate::packager::output::Output;
 
-/// Video frames that are this late after a stretch that was filled are dropped, up to the next key frame.
+/// Most that the DTS of a video frame may be before the end of what is published. A later frame is dropped, with all
+/// frames up to the next key frame: its time was filled without it.
 const VIDEO_LATE: TimeDelta = TimeDelta::from_secs(1);
-/// A part with less than this share of PART-TARGET, in percent, waits for more frames than were planned.
+/// Least duration of a part, in percent of PART-TARGET. A shorter part takes more frames than [`PartRule::frames`].
+///
+/// [`PartRule::frames`]: crate::packager::targets::PartRule::frames
 const FULL_PERCENT: i64 = 86;
-/// Most frames of a fragment. No segment should have more: 20 s of 2.5 ms packets have fewer.
+/// Most frames of a fragment if no parts are offered. A segment should have no more: 20 s of audio packets of 2.5 ms
+/// are 8 000.
 const MAX_FRAMES: usize = 10_000;
 
 impl RenditionWriter {
@@ -32,7 +36,7 @@ impl RenditionWriter {
         let dts = self.scale.ticks(frame.pts);
         let expected = self.next_audio_start().unwrap_or(dts);
         if dts - expected < -(lasts / 2) {
-            // Time that a frame or a gap covers already cannot be covered twice.
+            // Time that a frame or a gap already covers cannot be covered again.
             self.report(Fault::BacklogDropped, out);
             return Ok(());
         }
@@ -57,16 +61,19 @@ impl RenditionWriter {
         Ok(())
     }
 
-    /// Returns true if audio that ends at `end` has reached the next line of the grid after the one at which the open part
-    /// began.
+    /// Returns true if the open part of audio, which ends at `end`, has reached the next line of the grid: the next
+    /// multiple of [`PartSizing::grid`] after the start of the segment.
+    ///
+    /// [`PartSizing::grid`]: crate::packager::targets::PartSizing::grid
     fn reaches_grid_line(&self, end: i64) -> bool {
         let grid = self.part_rule.and_then(|rule| rule.sizing.grid);
         let (Some(grid), Some(first)) = (grid, self.pending.first()) else { return false };
-        // Audio that is off the grid, as at the start of a period, comes to it part by part: no part has fewer frames.
+        // No part ends at a line with more than one frame too few. Audio that is off the grid, as at the start of a
+        // period, therefore approaches it over several parts.
         if self.pending.len() + 1 < self.max_frames() {
             return false;
         }
-        // An audio segment may begin a little before the line that the video segment begins at.
+        // An audio segment may begin a little before the grid line at which the video segment begins.
         let passed = self.since_segment_start(self.scale.timestamp(first.start)).whole(grid);
         self.scale.timestamp(end) >= self.segment.at + grid.times(passed + 1)
     }
@@ -107,9 +114,10 @@ impl RenditionWriter {
         self.close_full(dts, out)
     }
 
-    /// Closes the open part after its newest frame, of decode time `dts`, if no other frame fits. The duration of that
-    /// frame is not known yet. If the estimate is more than half a part, the next frame is awaited, because the clock could
-    /// get far ahead.
+    /// Closes the open part after its newest frame, with decode time `dts`, if no other frame fits and the end of the
+    /// segment is known. The duration of that frame is estimated. If the estimate is more than half a part, the part
+    /// stays open until the next frame arrives, because an error of the estimate could put the decode clock far ahead
+    /// of the frames.
     fn close_full(&mut self, dts: i64, out: &mut Output) -> Result<(), Error> {
         let estimate = self.frame_duration.value();
         let end = dts + estimate;
@@ -159,17 +167,17 @@ impl RenditionWriter {
         }
         self.report(Fault::MissingMedia, out);
         match access {
-            // The frames that it depends on are there: it was merely late.
+            // Merely late: the frames that it depends on have been published.
             Access::Dependent if self.fill_kind() == Fill::Gap => self.fill(dts, Fill::Gap, out),
             _ => self.fill_before_key_frame(dts, out),
         }
     }
 
-    /// Returns how a video frame can be entered; `None` for one that cannot be decoded, because decoding starts after the
-    /// frames that it needs.
+    /// Returns the [`Access`] with which a video frame is written; `None` for a frame that cannot be decoded, because
+    /// decoding starts after frames that it depends on.
     ///
-    /// If decoding starts at an open GOP, the frames presented before its first one are dropped, and its first frame is as
-    /// good as an IDR frame.
+    /// If decoding starts at an open GOP, the frames presented before its first one are dropped. Its first frame then
+    /// counts as an IDR frame, because no frame that is left needs an earlier one.
     fn enter(&mut self, access: Access, pts: i64) -> Option<Access> {
         if access == Access::Dependent {
             let can_be_decoded = match self.entry {
@@ -189,21 +197,21 @@ impl RenditionWriter {
         matches!(self.entry, Entry::KeyFrame | Entry::AfterRepeatedKeyFrame)
     }
 
-    /// Returns true if the open part is long enough for players if it ends at `end`. With a higher frame rate than at the
-    /// start of the broadcast, that takes more frames than planned.
+    /// Returns true if the open part is long enough for players if it ends at `end`. With a higher frame rate than at
+    /// the start of the broadcast, that takes more frames than planned.
     fn is_long_enough(&self, end: i64) -> bool {
         let (Some(first), Some(rule)) = (self.pending.first(), self.part_rule) else { return true };
         (end - first.start) * 100 >= self.scale.delta_ticks(rule.sizing.target) * FULL_PERCENT
     }
 
-    /// Returns where the open part ends if it should end at `end`, so that it is neither too short for players nor longer
-    /// than PART-TARGET.
+    /// Returns where the open part ends if it should end at `end`, so that it is neither too short for players nor
+    /// longer than PART-TARGET.
     fn long_enough_end(&self, end: i64) -> i64 {
         let (Some(first), Some(limit)) = (self.pending.first(), self.part_limit()) else { return end };
         end.max(first.start + (self.max_part_ticks() * FULL_PERCENT + 99) / 100).min(limit)
     }
 
-    /// Returns PART-TARGET in ticks; without parts, the longest fragment.
+    /// Returns PART-TARGET in ticks; the longest fragment if no parts are offered.
     pub(super) fn max_part_ticks(&self) -> i64 {
         self.part_rule.map_or(i64::from(u32::MAX), |rule| self.floor_ticks(rule.sizing.target).max(1))
     }
@@ -212,7 +220,7 @@ impl RenditionWriter {
         self.part_rule.map_or(MAX_FRAMES, |rule| rule.frames)
     }
 
-    /// Returns the latest end of the open part; `None` if it is empty, and without parts.
+    /// Returns the latest end of the open part; `None` if the part is empty, or if no parts are offered.
     fn part_limit(&self) -> Option<i64> {
         Some(self.pending.first()?.start + self.floor_ticks(self.part_rule?.sizing.target))
     }
