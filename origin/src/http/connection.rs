@@ -29,9 +29,9 @@ use crate::worker::context::WorkerContext;
 /// First bytes of an HTTP/2 connection with prior knowledge (RFC 9113 §3.4). No HTTP/1.1 method begins like this.
 const HTTP2_PREFACE_START: &[u8; 3] = b"PRI";
 
-/// Maximum that an HTTP/1.1 connection buffers of what it reads, in bytes.
+/// Maximum that hyper buffers of what it reads from an HTTP/1.1 connection, in bytes.
 const H1_BUFFER: usize = 64 * 1024;
-/// Maximum kept of what a peer sends while its request is blocked, in bytes.
+/// Maximum that is kept of what a peer sends while its request is blocked, in bytes.
 const MAX_EARLY_BYTES: usize = H1_BUFFER;
 /// Maximum that an HTTP/2 stream buffers of what it sends, in bytes, besides the shared pieces.
 const H2_SEND_BUFFER: usize = 256 * 1024;
@@ -94,8 +94,8 @@ async fn serve_tls(
     }
 }
 
-/// Serves HTTP/1.1. Plain requests are parsed and answered here. The first other one hands the rest of the connection
-/// to hyper. A blocked reader therefore holds its request and its subscription to a
+/// Serves HTTP/1.1. Plain requests are parsed and answered here. The first request that is not plain hands the rest of
+/// the connection to hyper. Until then, a reader whose request is blocked holds that request and its subscription to a
 /// [`WaitPoint`](crate::worker::wait::WaitPoint), but no buffer.
 async fn serve_http1<T>(mut io: Prefixed<T>, service: ConnectionService) -> Result<(), ConnectionError>
 where
@@ -103,7 +103,9 @@ where
 {
     loop {
         let answer = match poll_fn(|cx| io.poll_parse(cx, |bytes| service.answer_plain(bytes))).await? {
+            // The peer has disconnected.
             None => return Ok(()),
+            // The request is not plain.
             Some(None) => return serve_with_hyper(io, service).await,
             Some(Some(Outcome::Answer(answer))) => answer,
             Some(Some(Outcome::Blocked(blocked))) => match wait(&mut io, &service, blocked).await {
@@ -182,9 +184,10 @@ async fn serve_http2(
             }
             return match connection.as_mut().poll(cx) {
                 Poll::Ready(ended) => Poll::Ready(ended.map_err(ConnectionError::from)),
-                // The first request has just arrived.
+                // The first request on a spare permit has just arrived, so the shutdown begins at once.
                 Poll::Pending if !shutting_down && activity.is_used_up() => continue,
-                // The cork has registered this task for the bytes that could not be written yet.
+                // Everything is answered that can be, so the answers are sent. If the socket is full, the cork has
+                // registered this task to be woken when it is not.
                 Poll::Pending => match cork.poll_uncork(cx) {
                     Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
                     Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
@@ -195,15 +198,15 @@ async fn serve_http2(
     .await
 }
 
-/// Runs the streams of an HTTP/2 connection. A stream that is answered immediately runs within the connection's own
-/// task, and one that has to wait gets its own task.
+/// Runs the streams of an HTTP/2 connection. A stream that is answered immediately runs within the task of the
+/// connection. A stream that has to wait gets a task of its own.
 #[derive(Clone, Debug)]
 struct InlineExecutor;
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for InlineExecutor {
     fn execute(&self, stream: F) {
         let mut stream = Box::pin(stream);
-        // A pending stream is polled again in its own task, so this no-op waker loses no wake-up.
+        // The new task polls a pending stream again, so no wake-up is lost through this no-op waker.
         if stream.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             tokio::spawn(stream);
         }

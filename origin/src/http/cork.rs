@@ -16,9 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Maximum of gathered bytes: four full TLS records. More are sent immediately.
 const MAX_GATHERED: usize = 4 * RECORD;
-/// Size of a full TLS record in bytes. A frame of media has this size plus a header, which would need a second record.
+/// Size of a full TLS record in bytes. The payload of an HTTP/2 DATA frame of media alone has this size, so that its
+/// frame header would need a second record.
 const RECORD: usize = 16 * 1_024;
-/// Smallest write that counts as media, in bytes. Passing it through costs less than a copy.
+/// Smallest write that passes through without a copy, in bytes. A write of this size is taken for media.
 const LARGE: usize = RECORD / 2;
 /// Maximum of pieces that one write forwards. The rest follows in the next one.
 const MAX_PIECES: usize = 64;
@@ -36,7 +37,7 @@ pub(crate) struct Cork<T>(Arc<Mutex<Gathered<T>>>);
 #[derive(Debug)]
 struct Gathered<T> {
     inner: T,
-    /// Bytes not yet written to `inner`, and those of the same buffer before them. Holds no memory while empty.
+    /// Gathered bytes, of which the first `sent` are already written to `inner`. Holds no memory while empty.
     bytes: Vec<u8>,
     /// Number of `bytes` already written to `inner`.
     sent: usize,
@@ -82,7 +83,8 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
         self.bytes.len() - self.sent
     }
 
-    /// Copies all of `bufs`. Sends the gathered bytes first if the buffer has no room for both.
+    /// Copies all of `bufs`, which hold `total` bytes. Sends the gathered bytes first if the buffer has no room for
+    /// both.
     fn poll_gather(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>], total: usize) -> Poll<io::Result<usize>> {
         if self.bytes.len() + total > MAX_GATHERED {
             ready!(self.poll_send(cx))?;
@@ -95,8 +97,9 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
         Poll::Ready(Ok(total))
     }
 
-    /// Writes the gathered bytes and then `bufs`, as far as they fill whole records, without a copy. The small rest is
-    /// gathered.
+    /// Writes the gathered bytes and then `bufs`, as far as both together fill whole records, without a copy. Returns
+    /// how many bytes of `bufs` were taken. The caller comes back with the rest, which is gathered if it fills no
+    /// record.
     fn poll_pass_through(
         &mut self,
         cx: &mut Context<'_>,
@@ -105,6 +108,7 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
     ) -> Poll<io::Result<usize>> {
         loop {
             let gathered = self.waiting();
+            // Bytes of whole records that are not among the pieces yet.
             let mut left = (gathered + total) / RECORD * RECORD;
             if left == 0 {
                 return self.poll_gather(cx, bufs, total);

@@ -1,10 +1,10 @@
 //! A broadcast as its readers see it: the window, the playlists of its current version, and the points where readers
 //! wait.
 //!
-//! The writer appends events, which folds them into the [`Window`], and hands the wait points they satisfy to the
-//! workers. Readers hold the lock only for a lookup. They render and gather from the window they found, after the lock
-//! is released. If the writer has news in the meantime, it leaves that window to them and continues with a copy, which
-//! shares all segments.
+//! The writer folds the entries of the log into the [`Window`], and hands the wait points that they satisfy to the
+//! workers. Readers hold the lock only for a lookup. After that, they render playlists and join segments from the
+//! window that they found. If the writer appends in the meantime, it leaves that window to the readers and continues
+//! with a copy, which shares all segments.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,11 +25,11 @@ use crate::playback::playlists::{CacheLookup, PlaylistCache, PlaylistKey};
 use crate::playback::rendered::Rendered;
 use crate::worker::wait::{WaitPoint, Waker};
 
-/// Segments past the last one that a reload may ask for (rfc8216bis §6.2.5.2).
+/// Most segments after the last whole one that a reload may name (rfc8216bis §6.2.5.2).
 const SEGMENTS_AHEAD: u64 = 2;
-/// Advance Part Limit, in seconds of parts. The limit is three parts if a part is longer than one second.
+/// Advance Part Limit (rfc8216bis §6.2.5.2): as many parts as this many seconds have, and at least this many parts.
 const PARTS_AHEAD_SECS: i64 = 3;
-/// Value of the part index that stands for the whole segment.
+/// Part index that stands for the whole segment: a rendition has passed it once its open segment is a later one.
 const WHOLE_SEGMENT: u32 = u32::MAX;
 
 /// One broadcast: a single writer, many readers.
@@ -43,8 +43,8 @@ pub struct Broadcast {
 #[derive(Debug, Default)]
 struct State {
     window: Arc<Window>,
-    /// Number of the log's entries up to the newest one that was folded. Each version has one window, the same for all
-    /// readers of the log.
+    /// Number of entries that the log has up to the newest one in the window. All readers of the log have the same
+    /// window at the same version.
     version: u64,
     wait_points: BTreeMap<Position, Vec<Waiter>>,
     playlists: PlaylistCache,
@@ -60,18 +60,18 @@ struct Waiter {
 /// Position in the log that a reader waits for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Position {
-    /// The first playlists.
+    /// The entry with which a first playlist can be served.
     Playable,
-    /// Rendition, segment, and the part of it or [`WHOLE_SEGMENT`].
+    /// A part, as rendition, media sequence number and part index; or the end of a segment, with [`WHOLE_SEGMENT`].
     At(RenditionId, u64, u32),
     /// A part named by a preload hint. Settled when the part exists, or when the hint names another one.
     Hinted(RenditionId, u64, u32),
-    /// The next part. A plain playlist request waits for it, for at most about one part target. A player starts at a
-    /// fixed distance from the end of its first playlist, and permanently adds the age of that end to its latency.
+    /// The next part, for which a plain playlist request waits, for at most about one part target. A player starts at a
+    /// fixed distance from the end of its first playlist: the older that end is, the greater is its latency for good.
     Next(RenditionId, u64, u32),
 }
 
-/// Whether a plain request of a media playlist waits for the next part.
+/// Whether a media playlist request without delivery directives waits for the next part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum NextPart {
     /// Wait, if parts are offered.
@@ -98,7 +98,7 @@ pub(crate) enum Lookup<T> {
 pub struct BroadcastStats {
     /// Bytes of media in the window.
     pub window_bytes: u64,
-    /// Number of the log's entries up to the newest one that was folded.
+    /// Number of entries that the log has up to the newest one in the window.
     pub version: u64,
     /// Number of playlists rendered so far.
     pub renders: u64,
@@ -158,7 +158,7 @@ impl Broadcast {
         }
     }
 
-    /// Returns the timeout of a blocking reload in seconds: three target durations.
+    /// Returns the timeout of a blocking reload in seconds: three target durations; zero before there are any.
     pub(crate) fn reload_secs(&self) -> u64 {
         self.state.lock().window.targets().map_or(0, |targets| u64::from(targets.segment_secs) * 3)
     }
@@ -169,7 +169,8 @@ impl Broadcast {
         target.map_or(Duration::ZERO, |target| Duration::from_millis(target.as_millis().unsigned_abs()))
     }
 
-    /// Subscribes to `position`. Returns `None` if there is nothing to wait for any longer.
+    /// Subscribes to `position` until `deadline`, a time on the clock of `waker`. Returns `None` if there is nothing
+    /// left to wait for.
     pub(crate) fn subscribe(&self, position: Position, waker: &Arc<Waker>, deadline: u32) -> Option<OwnedNotified> {
         let mut state = self.state.lock();
         if state.is_settled(position) {
@@ -224,7 +225,7 @@ impl Broadcast {
         job.render(&self.id, &self.renders).map_or_else(|| wait_for_segment(job.window(), rendition), Lookup::Found)
     }
 
-    /// Returns the bytes of an init section, a segment or a part.
+    /// Returns the bytes of an init section, a segment or a part. Only a part can be waited for.
     pub(crate) fn file(&self, file: File) -> Lookup<Source> {
         let state = self.state.lock();
         let window = &state.window;
@@ -244,7 +245,7 @@ impl Broadcast {
     }
 }
 
-/// Waits for the open segment to be complete.
+/// Returns the end of the open segment as the position to wait for; [`Lookup::Missing`] if no segment will end.
 fn wait_for_segment<T>(window: &Window, rendition: RenditionId) -> Lookup<T> {
     match window.progress(rendition) {
         Some(at) if !window.has_ended() => Lookup::Wait(Position::At(rendition, at.msn, WHOLE_SEGMENT)),
@@ -257,7 +258,7 @@ impl State {
         self.playlists.find(key, &self.window, self.version)
     }
 
-    /// Returns true if a reader need not wait for `position` (any longer).
+    /// Returns true if a reader need not, or need no longer, wait for `position`.
     fn is_settled(&self, position: Position) -> bool {
         self.window.has_ended()
             || match position {
@@ -269,6 +270,7 @@ impl State {
             }
     }
 
+    /// Removes and returns the waiters whose positions are settled.
     fn take_ready(&mut self) -> Vec<Waiter> {
         if self.wait_points.is_empty() {
             return Vec::new();
@@ -278,7 +280,8 @@ impl State {
         ready.iter().filter_map(|position| self.wait_points.remove(position)).flatten().collect()
     }
 
-    /// Decides whether the current playlist satisfies `directives` (rfc8216bis §6.2.5.2).
+    /// Decides whether the current playlist satisfies `directives` (rfc8216bis §6.2.5.2), and if not, what the request
+    /// waits for.
     fn reload(&self, rendition: RenditionId, directives: &Directives, next_part: NextPart) -> Lookup<()> {
         let window = &self.window;
         if !window.is_playable() {
@@ -293,8 +296,8 @@ impl State {
         // Without parts on offer, only whole segments can be waited for.
         let part = directives.part.filter(|_| parts_offered);
         if window.has_ended() || window.contains(rendition, msn, part) {
-            // hls.js 1.7: a player that follows a withdrawn rendition part by part has nothing buffered. On a 404 it
-            // switches to another rendition immediately. If it gets gap parts, it waits for the whole segment.
+            // hls.js 1.7, while it follows a withdrawn rendition part by part, has nothing buffered. It switches to
+            // another rendition at once on a 404, but waits for the whole segment if it gets gap parts.
             let withdrawn = !window.has_ended() && window.rendition(rendition).is_some_and(Rendition::is_withdrawn);
             return if withdrawn { Lookup::Missing } else { Lookup::Found(()) };
         }
@@ -322,7 +325,7 @@ impl State {
             return Lookup::Found(part.data.clone().into());
         }
         let offered = window.targets().is_some_and(|targets| targets.part.is_some());
-        // Only the hinted part is worth waiting for. A hint that turned out wrong is answered immediately.
+        // Only the hinted part is sure to come. A part that is no longer hinted at is answered immediately.
         let hinted = offered && window.hints_at(rendition, msn, index);
         if hinted { Lookup::Wait(Position::Hinted(rendition, msn, index)) } else { Lookup::Missing }
     }

@@ -122,7 +122,7 @@ impl ConnectionService {
     fn call_fallback(&self, mut request: http::Request<Incoming>) -> ServiceFuture {
         let guard = RequestGuard::new(&self.activity);
         let context = Arc::clone(&self.context);
-        let spare = self.activity.is_spare();
+        let has_spare_permit = self.activity.has_spare_permit();
         let sequential = request.version() < Version::HTTP_2;
         let head_only = request.method() == Method::HEAD;
         request.extensions_mut().insert(PeerAddress(self.peer));
@@ -131,7 +131,7 @@ impl ConnectionService {
             let answer = answering.await;
             let answer = if head_only { without_body(answer, guard) } else { answer.map(|b| Body::streamed(b, guard)) };
             let answer = finish(&context, RouteKind::Fallback, Answer::Response(answer), sequential);
-            if spare && sequential { answer.closing() } else { answer }.into_response()
+            if has_spare_permit && sequential { answer.closing() } else { answer }.into_response()
         }))
     }
 
@@ -144,7 +144,7 @@ impl ConnectionService {
 
     /// Answers a request of any route but [`Route::Other`].
     fn answer(&self, request: &Request<'_>, route: Route) -> Outcome {
-        if self.activity.is_spare() {
+        if self.activity.has_spare_permit() {
             return Outcome::Answer(self.refuse(request, Refusal::Full));
         }
         let guard = RequestGuard::new(&self.activity);

@@ -16,28 +16,30 @@ use crate::config::Config;
 use crate::stats::{Counters, add};
 use crate::worker::wait::Waker;
 
-/// Time that is not set.
+/// Step of the clock that stands for no time.
 const UNSET: u32 = u32::MAX;
 
-/// Current state of a connection, with the step of the clock at which it began.
+/// Current state of a connection. Times are steps of the worker's coarse clock.
 #[derive(Debug)]
 pub(crate) struct ConnectionActivity {
+    /// Waker of the worker, which keeps the coarse clock.
     waker: Arc<Waker>,
     counters: Arc<Counters>,
     /// Requests whose answers are not completely handed to the socket.
     in_flight: AtomicU32,
-    /// Time since which there is no request.
+    /// Time since which no request is in flight; meaningless while one is.
     idle_since: AtomicU32,
-    /// Time of the first byte of a request, or of the accept.
+    /// Time of the first byte of a request whose head is not complete, or of the accept; [`UNSET`] otherwise.
     head_since: AtomicU32,
-    /// Time since which the peer accepts no byte.
+    /// Time since which the socket accepts no byte; [`UNSET`] while it does.
     stalled_since: AtomicU32,
     /// Answers with bytes left to hand to the socket.
     sending: AtomicU32,
-    /// Time of the last byte sent, or of the start of the first pending answer.
+    /// Time of the last write that the socket accepted, or of the start of the first answer that is being sent.
     last_sent: AtomicU32,
-    /// The connection is beyond the maximum of viewers, so playback is refused on it.
-    spare: bool,
+    /// Whether the connection is beyond [`Config::max_connections`] and holds a spare permit. Playback is refused on
+    /// it, and it is closed after one request.
+    has_spare_permit: bool,
     /// True once a request has arrived.
     had_request: AtomicBool,
     /// HTTP/2: bytes between requests are normal, and the time of a head means nothing.
@@ -45,14 +47,14 @@ pub(crate) struct ConnectionActivity {
 }
 
 impl ConnectionActivity {
-    pub(crate) fn new(waker: Arc<Waker>, counters: Arc<Counters>, spare: bool) -> Arc<Self> {
+    pub(crate) fn new(waker: Arc<Waker>, counters: Arc<Counters>, has_spare_permit: bool) -> Arc<Self> {
         let now = waker.now();
         add(&counters.connections, 1);
         add(&counters.accepted, 1);
         Arc::new(Self {
             waker,
             counters,
-            spare,
+            has_spare_permit,
             had_request: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             idle_since: AtomicU32::new(now),
@@ -64,9 +66,9 @@ impl ConnectionActivity {
         })
     }
 
-    /// Returns true if the connection holds a spare permit and not a viewer's.
-    pub(crate) fn is_spare(&self) -> bool {
-        self.spare
+    /// Returns true if the connection holds a spare permit instead of a viewer's permit.
+    pub(crate) fn has_spare_permit(&self) -> bool {
+        self.has_spare_permit
     }
 
     /// Records that a request arrived.
@@ -76,7 +78,7 @@ impl ConnectionActivity {
 
     /// Returns true if the connection must be closed because it holds a spare permit and has had a request.
     pub(crate) fn is_used_up(&self) -> bool {
-        self.spare && self.had_request.load(Ordering::Relaxed)
+        self.has_spare_permit && self.had_request.load(Ordering::Relaxed)
     }
 
     fn is_multiplexed(&self) -> bool {
@@ -88,23 +90,25 @@ impl ConnectionActivity {
         self.in_flight.load(Ordering::Relaxed) == 0 && self.is_flushed()
     }
 
-    /// Returns true if the socket accepted everything that was written.
+    /// Returns true if the socket has accepted the last write.
     pub(crate) fn is_flushed(&self) -> bool {
         self.stalled_since.load(Ordering::Relaxed) == UNSET
     }
 
-    /// Returns true if the peer accepted no byte for `limit` steps although there were some to send.
+    /// Returns true if the peer has accepted no byte for `limit` steps although there are bytes to send.
     fn is_stalled(&self, now: u32, limit: u32) -> bool {
-        // An HTTP/2 peer can also stall by granting no window. The socket is never full then.
+        // An HTTP/2 peer can also stall by granting no flow-control window. The socket is never full then.
         let no_window = self.is_multiplexed() && self.sending.load(Ordering::Relaxed) > 0;
         has_passed(&self.stalled_since, now, limit) || (no_window && has_passed(&self.last_sent, now, limit))
     }
 
+    /// Records that the connection speaks HTTP/2.
     pub(crate) fn set_multiplexed(&self) {
         self.multiplexed.store(true, Ordering::Relaxed);
         self.head_since.store(UNSET, Ordering::Relaxed);
     }
 
+    /// Records that `n` bytes arrived. The first one while no request is in flight begins a head.
     pub(crate) fn note_received(&self, n: usize) {
         add(&self.counters.bytes_received, n as u64);
         let between_requests = self.in_flight.load(Ordering::Relaxed) == 0 && !self.is_multiplexed();
@@ -113,6 +117,7 @@ impl ConnectionActivity {
         }
     }
 
+    /// Records the result of a write to the socket.
     pub(crate) fn note_write(&self, result: &Poll<io::Result<usize>>) {
         match result {
             Poll::Ready(Ok(n)) => {
@@ -143,7 +148,7 @@ impl Drop for ConnectionActivity {
     }
 }
 
-/// A request in flight. Its connection is not idle until this is dropped.
+/// A request in flight. Its connection is not idle before the guard is dropped.
 #[derive(Debug)]
 pub(crate) struct RequestGuard {
     activity: Arc<ConnectionActivity>,
@@ -197,10 +202,10 @@ impl Limits {
 }
 
 impl Limits {
-    /// Returns the idle timeout. A connection that sends no request keeps a spare permit only for the shorter of both
-    /// timeouts.
+    /// Returns the idle timeout. A connection with a spare permit has the shorter of the head and the idle timeout,
+    /// because spare permits are few.
     fn idle_limit(&self, activity: &ConnectionActivity) -> u32 {
-        if activity.spare { self.head.min(self.idle) } else { self.idle }
+        if activity.has_spare_permit { self.head.min(self.idle) } else { self.idle }
     }
 }
 
@@ -235,7 +240,7 @@ impl ConnectionTracker {
         });
     }
 
-    /// Closes the connections without a request or unsent bytes.
+    /// Closes the connections that have neither a request in flight nor unsent bytes.
     pub(crate) fn close_idle(&self) {
         self.connections.lock().retain(|(activity, task)| {
             let Some(activity) = activity.upgrade() else { return false };

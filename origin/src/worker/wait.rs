@@ -12,14 +12,14 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-/// Deadline of a wait point without readers.
+/// Deadline of a [`WaitPoint`] without readers, in steps of the coarse clock.
 const NEVER: u32 = u32::MAX;
 
 /// Readers of one worker that wait for the same position.
 #[derive(Debug)]
 pub(crate) struct WaitPoint {
     notify: Arc<Notify>,
-    /// Earliest deadline of the readers.
+    /// Earliest deadline of the readers, in steps of the [`Waker`]'s coarse clock.
     deadline: AtomicU32,
 }
 
@@ -40,10 +40,13 @@ impl WaitPoint {
 /// Wakes the readers of one worker on that worker's thread, and keeps its coarse clock.
 #[derive(Debug, Default)]
 pub(crate) struct Waker {
+    /// Wait points whose readers [`Waker::run`] wakes next.
     ready: Mutex<Vec<Arc<WaitPoint>>>,
+    /// Signal that `ready` has a new wait point.
     signal: Notify,
     /// All wait points of this worker that may have readers. Bounded by the positions that may be asked for.
     wait_points: Mutex<Vec<Weak<WaitPoint>>>,
+    /// Number of steps that the coarse clock has made.
     now: AtomicU32,
     stopping: AtomicBool,
 }
@@ -76,7 +79,8 @@ impl Waker {
         self.now.load(Ordering::Relaxed)
     }
 
-    /// Advances the clock by one step, and wakes readers past their deadline so that they notice it.
+    /// Advances the clock by one step, and wakes the readers of each wait point whose earliest deadline has passed.
+    /// Readers with a later deadline subscribe again.
     pub(crate) fn tick(&self) {
         let now = self.now.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         self.wait_points.lock().retain(|point| {
