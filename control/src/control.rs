@@ -1,4 +1,4 @@
-//! The handle of the control plane: opening, lookups, and the only way to change a live stream.
+//! The handle of the control plane. It opens the store, looks up live streams, and is the only way to change one.
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -20,7 +20,7 @@ use crate::secret::{Hash, Keyring, hash, random_hex, same};
 use crate::settings::Policy;
 use crate::store::{Store, StoreStatus, Write, Writer};
 
-/// Longest time that a client waits for its change.
+/// Longest time that an API client waits for its change. The change goes on after it.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Number of random bytes in the id of an access token.
 const TOKEN_ID_BYTES: usize = 16;
@@ -33,8 +33,9 @@ const NO_STREAM: Error = Error::NotFound("live stream");
 pub trait EffectHandler: Send + Sync + 'static {
     /// Handles one effect. `settings` are those after the change.
     ///
-    /// Called in order for each live stream: after an edit was made durable, and before a transition of its lifecycle
-    /// is. Must not block, because the next change of the live stream waits for it.
+    /// Called in order for each live stream. The effects of an edit come once the edit is durable, those of a
+    /// transition of the lifecycle before the transition is. Must not block, because the next change of the live stream
+    /// waits for it.
     fn handle(&self, settings: &Arc<StreamSettings>, effect: &Effect);
 }
 
@@ -71,7 +72,7 @@ struct Inner {
 }
 
 impl Control {
-    /// Opens the store and restores all live streams. Broadcasts of an earlier process end here.
+    /// Opens the store and restores all live streams. Ends the broadcasts of an earlier process.
     ///
     /// Returns the access token if a new one was generated. Its secret is never available again.
     pub async fn open(config: Config, handler: Arc<dyn EffectHandler>) -> Result<(Self, Option<Token>), Error> {
@@ -94,7 +95,7 @@ impl Control {
         });
         for (number, record) in records {
             let (id, has_broadcast) = (record.id.clone(), record.state.broadcast.is_some());
-            let stream = inner.index.add(number, record.clone());
+            let stream = inner.index.prepare(number, record.clone());
             inner.index.put(&stream, &record);
             if has_broadcast {
                 inner.transition(&id, Input::Restarted)?;
@@ -187,9 +188,9 @@ impl Control {
 
     /// Carries out an input of the lifecycle that the API asks for.
     ///
-    /// [`Input::Complete`] needs no store, because no broadcast outlives the process. All others are edits. After an
-    /// error nothing has changed and the caller may try again, except if the disk does not answer: then the change may
-    /// still be made.
+    /// [`Input::Complete`] is a transition, because no broadcast outlives the process. All other inputs are edits.
+    /// After an error nothing has changed and the caller may try again, unless the disk did not answer: then the change
+    /// may still be made.
     pub(crate) async fn drive(&self, id: &LiveStreamId, input: Input) -> Result<(), Error> {
         match input {
             Input::Complete => self.transition(id, input).map(drop),
@@ -197,7 +198,7 @@ impl Control {
         }
     }
 
-    /// Edits a live stream and drives its lifecycle, in one write.
+    /// Applies `edit` to a live stream and `input` to its lifecycle, in one write.
     ///
     /// Runs to its end even if the caller is dropped (an HTTP client that disconnects), so every written change has its
     /// effects.
@@ -245,7 +246,7 @@ impl Control {
             return Err(Error::ShuttingDown);
         }
         match timeout(CHANGE_TIMEOUT, self.0.tasks.spawn(change)).await {
-            // The task is lost only if it panicked, and that ends only this change.
+            // An error means that the task panicked, which ends only this change.
             Ok(changed) => changed.unwrap_or(Err(Error::ShuttingDown)),
             // The change is carried out when the disk answers.
             Err(_) => Err(Error::Unavailable("the disk does not answer, the change may still be made".to_owned())),
@@ -279,7 +280,7 @@ impl Inner {
         Ok(record.clone())
     }
 
-    /// Edits a live stream, one edit at a time.
+    /// Edits a live stream, one edit at a time. See [`Control::edit`].
     async fn edit<F>(&self, id: &LiveStreamId, input: Input, edit: F) -> Result<LiveStreamRecord, Error>
     where
         F: FnOnce(&mut LiveStreamRecord) -> Result<(), Error>,
@@ -296,17 +297,19 @@ impl Inner {
         }
     }
 
-    /// Adds a live stream. Until it is committed, no one can find it in the [`Index`].
+    /// Adds a live stream, which cannot be found in the [`Index`] before [`Self::commit`].
     async fn insert(&self, record: LiveStreamRecord) -> Result<LiveStreamRecord, Error> {
         let number = self.index.next_number();
-        let stream = self.index.add(number, record.clone());
+        let stream = self.index.prepare(number, record.clone());
         self.commit(&stream, record, Input::Created, |record| Write::Insert(number, Box::new(record))).await
     }
 
-    /// Writes a new version of a live stream, and then carries it out. `write` builds the write of its argument.
+    /// Writes `new`, the edited version of a live stream, with the state that `input` leads to. Then puts both into
+    /// effect. The [`Write`] is made by `write` of the version to be written.
     ///
-    /// Transitions continue during the write. The input is therefore stepped again from the state that the lifecycle
-    /// has reached by then, and the result is written too before the edit is acknowledged.
+    /// Transitions continue during the write. The `input` is therefore stepped again from the state that the lifecycle
+    /// has reached by then. If the store may hold another state, the result is written too before the edit is
+    /// acknowledged, unless the store fails.
     async fn commit(
         &self,
         stream: &Arc<StreamLock>,
@@ -324,8 +327,8 @@ impl Inner {
             let mut locked = stream.record.lock();
             let current = locked.as_mut().ok_or(NO_STREAM)?;
             let (state, effects) = lifecycle::step(current.state.clone(), &rules, input, self.clock.now());
-            // A concurrent transition may have been written after the edit, even if the input leads from there to the
-            // same state as before.
+            // The current state may be that of a transition that was queued after the edit. If the input changes it,
+            // the result must be written after that transition, even if it equals what the edit wrote.
             let differs = !deleted && (state != written || state != current.state);
             if differs {
                 self.writer.transition(&new.id, &state);
@@ -366,10 +369,11 @@ async fn run_deadlines(inner: Weak<Inner>, deadlines: Arc<Deadlines>, clock: Clo
         let wait = match deadlines.take_due(clock.now()) {
             Ok(id) => {
                 let Some(inner) = inner.upgrade() else { return };
-                // An error means that the live stream was deleted since, so it has no deadline any more.
+                // An error means that the live stream has been deleted in the meantime.
                 let _ = inner.transition(&id, Input::Tick);
                 continue;
             }
+            // Nothing is due. `next` is the earliest deadline, if there is one.
             Err(next) => next.map(|at| clock.until(at)),
         };
         let due = async {

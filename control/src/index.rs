@@ -80,8 +80,9 @@ impl Index {
         maps.newest
     }
 
-    /// Adds a live stream at its position of the list. It cannot be found until [`put`](Self::put).
-    pub(crate) fn add(&self, number: i64, record: LiveStreamRecord) -> Arc<StreamLock> {
+    /// Returns the locks of a live stream that is to have position `number` in the list. It cannot be found until
+    /// [`put`](Self::put).
+    pub(crate) fn prepare(&self, number: i64, record: LiveStreamRecord) -> Arc<StreamLock> {
         let maps = &mut *self.0.write();
         maps.newest = maps.newest.max(number);
         Arc::new(StreamLock { number, edits: tokio::sync::Mutex::default(), record: Mutex::new(Some(record)) })

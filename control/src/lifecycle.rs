@@ -9,9 +9,9 @@
 //!                         └───────────────────Connected────────────────────┘
 //! ```
 //!
-//! `recording` is emitted once for each broadcast, and `active` each time that media flows again. An encoder that takes
-//! over from another one of the same live stream continues its broadcast and does not change the phase, so no event is
-//! emitted.
+//! The [`Event`] `recording` is emitted once for each broadcast, and `active` each time that media begins to flow. An
+//! encoder that takes over from another one of the same live stream continues the broadcast in the same [`Phase`], so
+//! no event is emitted. A broadcast without media does not wait for an encoder to return.
 
 mod event;
 mod state;
@@ -22,15 +22,15 @@ use media::{TimeDelta, WallTime};
 pub use event::{Event, Warning};
 pub use state::{Broadcast, Encoder, Phase, Protocol, State};
 
-/// Time that a test live stream may be active before it is disabled.
+/// Duration of a broadcast, from its first media, after which a test live stream is disabled.
 pub const TEST_LIMIT: TimeDelta = TimeDelta::from_secs(5 * 60);
 
 /// The settings of a live stream that its lifecycle depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
-    /// Time that an encoder may be absent before the broadcast ends.
+    /// Time that an encoder may be absent before the broadcast ends; 0 ends it at once.
     pub reconnect_window: TimeDelta,
-    /// Longest duration of a broadcast.
+    /// Longest duration of a broadcast, from its first media or, until there is any, from its first encoder.
     pub max_continuous_duration: TimeDelta,
     /// Whether the live stream is disabled after [`TEST_LIMIT`].
     pub test: bool,
@@ -43,7 +43,7 @@ pub enum Input {
     Created,
     /// Settings of the live stream were changed.
     Updated,
-    /// A problem occurred that does not change the state.
+    /// A problem with the media occurred. It does not change the state.
     Warned(Warning),
     /// The stream key was replaced, so an encoder that publishes with the old key must be disconnected.
     KeyReset,
@@ -85,13 +85,13 @@ pub enum Input {
 pub enum Effect {
     /// A broadcast begins.
     StartBroadcast(BroadcastId),
-    /// A broadcast ends, and its playlists with it. Also emitted for a broadcast of an earlier process.
+    /// A broadcast ends, so its playlists are to end too. Also emitted for a broadcast of an earlier process.
     EndBroadcast(BroadcastId),
     /// Close this connection. Its [`Input::Disconnected`] is optional and has no effects.
     DisconnectEncoder {
         /// The connection to close.
         contribution: ContributionId,
-        /// Reason for the encoder and the log.
+        /// Reason, which the encoder and the log are told.
         reason: DisconnectReason,
     },
     /// Deliver this event to subscribers.
@@ -115,7 +115,7 @@ pub enum DisconnectReason {
     MaxDuration,
 }
 
-/// Returns when the state changes without another input. An [`Input::Tick`] is due then.
+/// Returns the time at which the state changes without another input, and at which an [`Input::Tick`] is due.
 pub fn deadline(state: &State, rules: &Rules) -> Option<WallTime> {
     let broadcast = state.broadcast.as_ref()?;
     let mut limit = rules.max_continuous_duration;
@@ -131,7 +131,8 @@ pub fn deadline(state: &State, rules: &Rules) -> Option<WallTime> {
 
 /// Returns the next state and its effects.
 ///
-/// Everything that was due before `now` happens first, so a late [`Input::Tick`] does not change the outcome.
+/// A [`deadline`] that `now` has reached takes effect before the input does, so a late [`Input::Tick`] does not change
+/// the outcome.
 pub fn step(state: State, rules: &Rules, input: Input, now: WallTime) -> (State, Vec<Effect>) {
     let mut step = Step { state, rules, now, effects: Vec::new() };
     step.expire();
@@ -168,7 +169,7 @@ impl Step<'_> {
         self.effects.push(Effect::Event(event));
     }
 
-    /// Applies a [`deadline`] that has passed.
+    /// Applies the [`deadline`], if `now` has reached it: the end of the reconnect window or of the longest duration.
     fn expire(&mut self) {
         if deadline(&self.state, self.rules).is_none_or(|at| self.now < at) {
             return;
@@ -178,6 +179,7 @@ impl Step<'_> {
         if test_is_over {
             self.disable(DisconnectReason::MaxDuration);
         } else {
+            // After a reconnect window, no encoder is connected and the reason is not used.
             self.end(Some(DisconnectReason::MaxDuration));
         }
     }
@@ -225,7 +227,8 @@ impl Step<'_> {
         self.emit(Event::Active);
     }
 
-    /// Handles an encoder that left by itself. A disconnected or replaced encoder is unknown here and is ignored.
+    /// Handles an encoder that has left. The state does not know an encoder that was disconnected or replaced, which is
+    /// therefore ignored.
     fn disconnected(&mut self, from: &ContributionId) {
         if self.state.contribution() == Some(from) {
             self.encoder_gone();
@@ -240,11 +243,12 @@ impl Step<'_> {
         self.emit(Event::Updated);
     }
 
+    /// Begins the reconnect window, or ends the broadcast if it has none.
     fn encoder_gone(&mut self) {
         self.emit(Event::Disconnected);
         let Some(broadcast) = self.state.broadcast.as_mut() else { return };
         broadcast.encoder = Encoder::Gone { at: self.now };
-        // Without media there is nothing to continue, so the broadcast does not wait for the reconnect window.
+        // Without media there is nothing to continue, so the broadcast does not wait for an encoder to return.
         if !broadcast.recorded || self.rules.reconnect_window <= TimeDelta::ZERO {
             self.end(None);
         }

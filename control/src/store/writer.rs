@@ -1,8 +1,9 @@
 //! The writer: the only task that writes to the store, with a [`Queue`] before it.
 //!
-//! Transitions of the lifecycle are queued, because a broadcast runs from memory and never waits for a disk. They are
-//! written in order, before and after the edits between them. An edit waits for its own write, because an acknowledged
-//! edit must be durable. While the store is down, an edit is refused at once.
+//! Transitions of the lifecycle are queued, because a broadcast runs from memory and never waits for a disk. Edits are
+//! queued among them, and everything is written in the order of the queue. The caller of an edit waits until it is
+//! written, because an acknowledged edit must be durable. While the store is down, transitions stay in the queue and an
+//! edit is refused at once.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// Interval at which a failed store is retried.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Time after which a write counts as a failure of the disk, until it returns.
+/// Time after which an unfinished write is reported as a failure of the store. The write itself goes on.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Health of the store.
@@ -56,6 +57,7 @@ pub(crate) struct Writer {
 /// State that [`Writer`] and [`WriterTask`] share.
 struct Shared {
     queue: Mutex<Queue>,
+    /// Signal that the queue has a new item.
     wake: Notify,
     status: watch::Sender<StoreStatus>,
 }
@@ -128,11 +130,12 @@ struct WriterTask {
     shared: Arc<Shared>,
     store: Store,
     keyring: Keyring,
-    /// Time of the last write that succeeded.
+    /// Time of the last write or probe that succeeded.
     last_write: Instant,
 }
 
 impl WriterTask {
+    /// Writes the queue until `closing`, and then whatever is left of it.
     async fn run(mut self, closing: CancellationToken) {
         while !closing.is_cancelled() {
             let down = self.shared.is_down();
@@ -156,6 +159,7 @@ impl WriterTask {
         let mut idle = true;
         loop {
             let batch = self.shared.queue.lock().next();
+            // Whether the store was written or probed, or a description of its failure.
             let done = match batch {
                 Some(Batch::States(states, last)) => self.write_states(&states, last).await,
                 Some(Batch::Edit(write, ack)) => self.write_edit(&write, ack).await,
@@ -171,12 +175,14 @@ impl WriterTask {
         }
     }
 
+    /// Writes transitions, and removes them from the queue up to number `last`. Fails if the store does.
     async fn write_states(&mut self, states: &[(LiveStreamId, State)], last: u64) -> Result<bool, String> {
         let written = report_if_slow(&self.shared, WRITE_TIMEOUT, self.store.write_states(states)).await;
         if let Err(error) = written {
             match error.store_fault() {
                 Some(fault) => return Err(fault),
-                // A retry would fail again and block all other writes.
+                // The store works, so a retry would fail again and block all other writes: these transitions are
+                // dropped.
                 None => tracing::error!(%error, "transitions of live streams could not be stored"),
             }
         }
@@ -187,6 +193,7 @@ impl WriterTask {
         Ok(true)
     }
 
+    /// Writes an edit, and reports the result to its caller. Fails if the store does, but not if only the edit does.
     async fn write_edit(&mut self, write: &Write, ack: Ack) -> Result<bool, String> {
         let written = report_if_slow(&self.shared, WRITE_TIMEOUT, self.store.write(write, &self.keyring)).await;
         let fault = written.as_ref().err().and_then(Error::store_fault);
@@ -213,6 +220,7 @@ impl WriterTask {
         self.shared.recover();
     }
 
+    /// Publishes a failure of the store, and refuses all queued edits. Transitions stay in the queue.
     fn failed(&mut self, fault: String) {
         for ack in self.shared.queue.lock().take_edits() {
             // The caller may have stopped waiting.
@@ -259,7 +267,8 @@ impl Shared {
     }
 }
 
-/// Waits for the disk without a limit, and reports a failure of the store if `work` takes longer than `limit`.
+/// Waits for `work` on the disk however long it takes, and reports a failure of the store once it takes longer than
+/// `limit`.
 async fn report_if_slow<T>(shared: &Shared, limit: Duration, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     match timeout(limit, &mut work).await {
