@@ -1,8 +1,8 @@
 //! Joins messages into access units, because some encoders send each NAL unit in a message of its own.
 //!
-//! As long as each message holds a complete frame, it is passed on at once. Only the first frame waits for the next
-//! message, which shows how the encoder does it. If the encoder splits its frames, each of them waits for the next one,
-//! because nothing else shows that a frame is complete.
+//! The first frame waits for the next message, which shows whether the encoder splits its frames. If it does not, every
+//! later frame is passed on at once. If it does, each frame waits for the beginning of the next one, because nothing
+//! else shows that a frame is complete.
 
 use bytes::{Bytes, BytesMut};
 use media::Fault;
@@ -11,10 +11,11 @@ use media::codec::nal;
 use super::output::{Output, Stamp};
 use crate::annexb::{Codec, Role};
 
-/// Most bytes of messages without a slice kept for the next frame; with more, they are dropped.
+/// Most bytes of messages without a slice that are kept for the next frame; with more, all of them are dropped.
 const MAX_PREFIX: usize = 64 << 10;
-/// Longest access unit, in bytes and messages; a longer one is dropped.
+/// Longest access unit that is joined, in bytes; a longer one is dropped.
 const MAX_UNIT: usize = 8 << 20;
+/// Most messages of an access unit, and most that are kept for the next one; with more, they are dropped.
 const MAX_PARTS: usize = 1_024;
 
 /// A complete access unit.
@@ -35,7 +36,7 @@ pub(super) struct Joiner {
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 enum Mode {
-    /// At most one frame has arrived.
+    /// No second message has shown yet whether the first frame was complete.
     #[default]
     Undecided,
     /// Each message holds a complete frame.
@@ -48,21 +49,23 @@ enum Mode {
 #[derive(Clone, Debug)]
 struct PartialUnit {
     stamp: Stamp,
+    /// Payloads of the messages so far.
     parts: Vec<Bytes>,
 }
 
 /// Content of a message.
 enum Content {
-    /// Slices. If `continues`, the first one does not begin a frame.
+    /// At least one slice. If `continues`, the first slice does not begin a frame.
     Slices { continues: bool },
-    /// No slice, but NAL units that precede slices.
+    /// No slice, but NAL units that precede the slices of the next frame.
     Before,
-    /// NAL units that belong to the previous frame, if there is one.
+    /// Only NAL units that belong to the frame before, if there is one.
     Within,
 }
 
 impl Joiner {
-    /// Takes the NAL units of a message, with lengths of `size` bytes; returns the [`Unit`]s that are now complete.
+    /// Takes the NAL units of a message, each prefixed with its length in `size` bytes; returns the [`Unit`]s that are
+    /// now complete.
     pub(super) fn push(
         &mut self,
         (codec, size): (Codec, u8),
@@ -88,6 +91,7 @@ impl Joiner {
                 self.continue_unit(payload, out);
                 [None, None]
             }
+            // A first message that continues a frame is taken for the beginning of one.
             Content::Slices { .. } => {
                 let mut parts = std::mem::take(&mut self.prefix);
                 parts.push(payload);
@@ -103,7 +107,7 @@ impl Joiner {
         }
     }
 
-    /// Returns the waiting [`PartialUnit`], because no more of it arrives.
+    /// Returns the frame that is waiting for more messages, as complete.
     pub(super) fn flush(&mut self) -> Option<Unit> {
         self.partial.take().map(PartialUnit::joined)
     }
@@ -125,7 +129,7 @@ impl Joiner {
         self.prefix.clear();
     }
 
-    /// Takes slices that continue a frame.
+    /// Takes slices that continue a frame, which shows that the encoder splits its frames.
     fn continue_unit(&mut self, payload: Bytes, out: &mut Vec<Output>) {
         self.mode = Mode::Split;
         let Some(partial) = &mut self.partial else {
@@ -152,6 +156,7 @@ impl Joiner {
         false
     }
 
+    /// Keeps a message without a slice for the next frame.
     fn keep_prefix(&mut self, payload: Bytes, out: &mut Vec<Output>) {
         if self.prefix.len() == MAX_PARTS || length(&self.prefix) + payload.len() > MAX_PREFIX {
             self.prefix.clear();

@@ -1,4 +1,4 @@
-//! One track of a contribution: which of its headers is in force, and why it is unsupported if it is.
+//! One track of a contribution: the codec header in force, its access units, and the reason if it is not supported.
 
 use bytes::Bytes;
 use media::codec::{HeaderError, aac, ac3, av1, avc, flac, hevc, vp9};
@@ -10,7 +10,7 @@ use super::units::{self, Form};
 use super::{Codec, adts};
 use crate::annexb;
 
-/// Number of frames without a header after which the track counts as unsupported.
+/// Number of frames without a codec header after which the track counts as unsupported.
 const MAX_FRAMES_WITHOUT_HEADER: u32 = 50;
 
 /// A track that is not supported. The rest of the contribution is carried.
@@ -55,22 +55,25 @@ pub enum Reason {
 pub(super) struct TrackState {
     pub(super) kind: Kind,
     pub(super) number: u8,
-    /// Whether the track was admitted at some time. It keeps its place.
+    /// Whether the track was admitted within the limits on tracks. It then counts towards them for good.
     pub(super) admitted: bool,
     /// Argument of the last [`TrackState::mark_reported`].
     reported: Option<Unsupported>,
     codec: Option<Codec>,
-    /// The last header as received. Encoders repeat it, even after parameter sets in the frames have replaced it.
+    /// The last sequence header as received, to recognise repetitions: encoders repeat it even after parameter sets in
+    /// the frames have replaced it.
     header: Option<Bytes>,
+    /// Configuration in force, from a header or from frames.
     config: Option<CodecConfig>,
     /// Configuration that was output last.
     announced: Option<CodecConfig>,
+    /// Frames that arrived before any configuration; at least [`MAX_FRAMES_WITHOUT_HEADER`] once a reason was reported.
     frames_without_header: u32,
-    /// Whether the next key frame must include the parameter sets, because the header changed. Players keep the sets
-    /// that they know across a change of init sections.
-    is_changed: bool,
+    /// Whether the next key frame must include the parameter sets, because the configuration changed. Players keep
+    /// the sets that they know across a change of init sections.
+    needs_parameter_sets: bool,
     joiner: Joiner,
-    /// Whether AAC frames have ADTS headers, which say more than the track's header.
+    /// Whether AAC frames have ADTS headers, which take precedence over the sequence header.
     has_adts: bool,
 }
 
@@ -86,7 +89,7 @@ impl TrackState {
             config: None,
             announced: None,
             frames_without_header: 0,
-            is_changed: false,
+            needs_parameter_sets: false,
             joiner: Joiner::default(),
             has_adts: false,
         }
@@ -103,7 +106,7 @@ impl TrackState {
         is_reported
     }
 
-    /// Takes a header; outputs the configuration if it changed.
+    /// Takes a sequence header; outputs the configuration if it changed.
     pub(super) fn header(&mut self, codec: Codec, header: &Bytes, out: &mut Vec<Output>) -> Result<(), Reason> {
         self.switch_codec(codec, out)?;
         if self.header.as_ref() == Some(header) {
@@ -124,24 +127,25 @@ impl TrackState {
             // Some streams end with an empty header. The previous configuration stays in force.
             Ok(None) => Ok(()),
             Ok(Some(config)) => {
-                // The parameter sets may be in this header only.
+                // A change of parameter sets alone is announced too, because this header may be all that has them.
                 let is_announced = self.announced.as_ref().is_some_and(|announced| is_identical(announced, &config));
                 self.config = Some(config);
                 if !is_announced {
-                    self.is_changed = self.announced.is_some();
+                    self.needs_parameter_sets = self.announced.is_some();
                     self.announce(out);
                 }
                 Ok(())
             }
             Err(err) => {
-                // Without a header, the frames say nothing more.
+                // The reason is in the header, so no reason is reported for frames without one.
                 (self.config, self.announced, self.frames_without_header) = (None, None, MAX_FRAMES_WITHOUT_HEADER);
                 Err(Reason::Header(err))
             }
         }
     }
 
-    /// Forgets the previous header, because the frames that follow are unusable.
+    /// Takes a header in the form of MPEG-2 TS, and returns the reason for which the track is unsupported. Forgets the
+    /// previous header, because the frames that follow are unusable.
     pub(super) fn transport_header(&mut self, codec: Codec) -> Reason {
         self.codec = Some(codec);
         (self.header, self.config, self.announced) = (None, None, None);
@@ -180,10 +184,10 @@ impl TrackState {
         self.joiner.decide();
     }
 
-    /// Outputs the frame that is waiting for more data, because none arrives.
+    /// Outputs the frame that is waiting for more messages, as complete.
     pub(super) fn flush(&mut self, out: &mut Vec<Output>) {
         if let Some(Unit { stamp, payload }) = self.joiner.flush() {
-            // An error here only means a series of frames without a header.
+            // The only possible error is [`Reason::NoHeader`].
             let _ = self.sample(stamp, payload, out);
         }
     }
@@ -231,7 +235,7 @@ impl TrackState {
                     self.config = Some(CodecConfig::Aac(config));
                     self.announce(out);
                 }
-                // The track's header is as good as any.
+                // An unusable ADTS header changes nothing.
                 Err(_) if self.config.is_some() => {}
                 Err(err) => return Err(Reason::Header(err)),
             }
@@ -268,13 +272,13 @@ impl TrackState {
         let access = config.access(&payload);
         let is_known = self.announced.as_ref().is_none_or(|announced| is_identical(announced, config));
         if access != Access::Dependent && !is_known && !has_sets(config, &payload) {
-            // The sets were sent once, in another frame. A decoder that starts here needs them.
+            // The parameter sets changed in an earlier frame, and a decoder that starts at this frame needs them.
             self.announce(out);
-            self.is_changed = true;
+            self.needs_parameter_sets = true;
         }
         let payload = match &self.config {
-            Some(config) if self.is_changed && access != Access::Dependent => {
-                self.is_changed = false;
+            Some(config) if self.needs_parameter_sets && access != Access::Dependent => {
+                self.needs_parameter_sets = false;
                 if has_sets(config, &payload) {
                     payload
                 } else {
@@ -291,7 +295,7 @@ impl TrackState {
     fn update_from_frame(&mut self, payload: &Bytes, out: &mut Vec<Output>) -> Result<(), Reason> {
         let new = match (&self.config, self.codec) {
             (Some(config), _) => changed(config, payload),
-            (None, Some(codec)) => first(codec, payload),
+            (None, Some(codec)) => config_in_frame(codec, payload),
             (None, None) => None,
         };
         if let Some(new) = new {
@@ -309,7 +313,7 @@ impl TrackState {
         Ok(())
     }
 
-    /// Forgets the headers of another codec.
+    /// Forgets everything about the previous codec if this is another one. Fails if the codec is not carried.
     fn switch_codec(&mut self, codec: Codec, out: &mut Vec<Output>) -> Result<(), Reason> {
         if self.codec != Some(codec) {
             self.flush(out);
@@ -329,7 +333,8 @@ impl TrackState {
     }
 }
 
-/// Returns whether the configuration is complete. A VP9 header is not: only key frames contain the frame size.
+/// Returns whether the configuration is complete. A VP9 sequence header alone is not, because only key frames contain
+/// the frame size.
 fn is_complete(config: &CodecConfig) -> bool {
     config.kind() == Kind::Audio || config.resolution().is_some()
 }
@@ -354,7 +359,7 @@ fn is_compatible(old: &CodecConfig, new: &CodecConfig) -> bool {
             (old.sample_rate, old.channels, old.samples_per_frame)
                 == (new.sample_rate, new.channels, new.samples_per_frame)
         }
-        // At its end a stream declares its length and checksum, which no decoder needs.
+        // A header at the end of a stream adds its length and checksum, which no decoder needs.
         (CodecConfig::Flac(old), CodecConfig::Flac(new)) => {
             let of =
                 |flac: &flac::Config| (flac.sample_rate, flac.channels, flac.bits_per_sample, flac.samples_per_frame);
@@ -364,7 +369,7 @@ fn is_compatible(old: &CodecConfig, new: &CodecConfig) -> bool {
     }
 }
 
-/// Returns whether both are equal, each parameter set included.
+/// Returns whether the two are compatible and have the same parameter sets.
 fn is_identical(old: &CodecConfig, new: &CodecConfig) -> bool {
     match (old, new) {
         (CodecConfig::Avc(old), CodecConfig::Avc(new)) => {
@@ -384,23 +389,23 @@ fn has_sets(config: &CodecConfig, sample: &[u8]) -> bool {
         CodecConfig::Hevc(config) => {
             config.nal_units(sample).filter_map(hevc::nal_type).any(|kind| kind == hevc::NAL_PPS)
         }
-        // A change of theirs in-band results in another configuration at once.
+        // The other codecs have no parameter sets: a change within their frames makes another configuration at once.
         _ => true,
     }
 }
 
-/// Returns the configuration as changed by a frame. Damaged parameter sets change nothing, because a decoder may still
-/// manage.
+/// Returns the configuration that a frame changes `config` to; `None` if it changes nothing. Damaged parameter sets
+/// change nothing, because a decoder may still manage.
 fn changed(config: &CodecConfig, payload: &Bytes) -> Option<CodecConfig> {
     match config {
-        CodecConfig::Ac3(_) => first(Codec::Ac3, payload),
-        CodecConfig::Eac3(_) => first(Codec::Eac3, payload),
+        CodecConfig::Ac3(_) => config_in_frame(Codec::Ac3, payload),
+        CodecConfig::Eac3(_) => config_in_frame(Codec::Eac3, payload),
         config => config.changed_by(payload).unwrap_or_default(),
     }
 }
 
-/// Returns the configuration in a frame that no header preceded.
-fn first(codec: Codec, payload: &Bytes) -> Option<CodecConfig> {
+/// Returns the configuration that a frame contains, if its codec allows that.
+fn config_in_frame(codec: Codec, payload: &Bytes) -> Option<CodecConfig> {
     match codec {
         Codec::Ac3 => ac3::Config::from_frame(payload).ok().map(CodecConfig::Ac3),
         Codec::Eac3 => ac3::EnhancedConfig::from_access_unit(payload).ok().map(CodecConfig::Eac3),

@@ -1,10 +1,10 @@
 //! PES packets (ISO/IEC 13818-1 §2.4.3.6), assembled from the payloads of one PID.
 
-/// Bytes up to the packet's length, inclusive.
+/// Bytes of a packet up to `PES_packet_length`, inclusive.
 const PREFIX: usize = 6;
-/// Bytes up to the length of the optional fields, inclusive.
+/// Bytes of a packet up to `PES_header_data_length`, inclusive; the optional fields of the header follow.
 const HEAD: usize = 9;
-/// Padding byte after the end of a packet.
+/// Byte with which multiplexers fill up the last transport packet after the end of a PES packet.
 const STUFFING: u8 = 0xff;
 
 /// Timestamps of a PES packet, in ticks of 90 kHz modulo 2^33.
@@ -23,7 +23,8 @@ pub(super) enum Piece<'a> {
     Begin(Option<Stamp>),
     /// Payload of the packet.
     Data(&'a [u8]),
-    /// The packet is complete, or as long as it declares. Data that follows still belongs to it.
+    /// The packet is complete, or as long as it declares. If it is longer, more [`Self::Data`] follows, and another
+    /// end.
     End,
     /// The packet is incomplete, invalid, encrypted, or over the limit. Its output so far must not be used.
     Broken,
@@ -33,7 +34,7 @@ pub(super) enum Piece<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reader {
     state: State,
-    /// Bytes of an incomplete header.
+    /// Bytes of an incomplete PES header.
     header: Vec<u8>,
     /// Number of packets with a wrong declared length.
     wrong_lengths: u64,
@@ -44,31 +45,25 @@ enum State {
     /// Waiting for a packet to begin.
     #[default]
     Idle,
+    /// Within the PES header.
     Header,
-    /// Payload bytes still to come, if known, and those taken.
-    Body {
-        left: Option<usize>,
-        taken: usize,
-    },
-    /// The packet is as long as it declares. No more of it should follow.
-    Full {
-        taken: usize,
-    },
+    /// Within the payload: bytes still to come, if the packet declares its length, and bytes taken.
+    Body { left: Option<usize>, taken: usize },
+    /// After the declared length. `taken` bytes of payload were taken, and no more should follow.
+    Full { taken: usize },
 }
 
 /// Result of [`header`].
 enum Header {
     /// More bytes are needed.
     Short,
+    /// No PES header.
     Wrong,
-    /// A packet without media, as padding.
+    /// A packet without media, such as padding.
     Other,
-    /// Length of the header, length of the payload, and timestamps.
-    Media {
-        length: usize,
-        payload: Option<Length>,
-        stamp: Option<Stamp>,
-    },
+    /// Length of the header in bytes, declared length of the payload (`None` if the packet is of unbounded length), and
+    /// timestamps.
+    Media { length: usize, payload: Option<Length>, stamp: Option<Stamp> },
 }
 
 /// Payload bytes that a [`Header`] declares.
@@ -89,8 +84,8 @@ impl Length {
 }
 
 impl Reader {
-    /// Takes the payload of a transport packet; `start` is the flag in its header. A PES packet with more than `limit`
-    /// bytes is broken off.
+    /// Takes the payload of a transport packet; `start` is its `payload_unit_start_indicator`. A PES packet with more
+    /// than `limit` bytes of payload is broken off.
     pub(super) fn push(&mut self, payload: &[u8], start: bool, limit: usize, out: &mut impl FnMut(Piece<'_>)) {
         if start {
             self.finish(out);
@@ -109,14 +104,15 @@ impl Reader {
         }
     }
 
-    /// Returns the number of packets longer or shorter than their `PES_packet_length`. The beginning of the next packet
-    /// counts as their end.
+    /// Returns the number of packets longer or shorter than their `PES_packet_length`, with the beginning of the next
+    /// packet as the true end of a packet.
     pub(super) const fn wrong_lengths(&self) -> u64 {
         self.wrong_lengths
     }
 
-    /// Skips so many bytes of payload, which must not be the last of the packet. Returns false, and does nothing, if
-    /// they would be, or if no payload is expected.
+    /// Counts `bytes` of payload that the caller takes from the transport packets itself. Returns false and counts
+    /// nothing if [`Self::push`] must take them instead: if they would complete the packet or exceed `limit`, or if no
+    /// payload is expected.
     pub(super) fn advance(&mut self, bytes: usize, limit: usize) -> bool {
         match &mut self.state {
             State::Body { left, taken } if *taken + bytes <= limit && left.is_none_or(|left| bytes < left) => {
@@ -128,7 +124,7 @@ impl Reader {
         }
     }
 
-    /// Ends the current packet with [`Piece::End`] or [`Piece::Broken`].
+    /// Ends the current packet, if there is one that has not ended, with [`Piece::End`] or [`Piece::Broken`].
     pub(super) fn finish(&mut self, out: &mut impl FnMut(Piece<'_>)) {
         match std::mem::take(&mut self.state) {
             State::Idle | State::Full { .. } => {}
@@ -141,7 +137,8 @@ impl Reader {
         self.header.clear();
     }
 
-    /// Returns whether the current packet declares no length, or one that is not trusted.
+    /// Returns whether the current packet declares no length, or one that is not trusted because another was
+    /// wrong.
     pub(super) const fn is_unbounded(&self) -> bool {
         match self.state {
             State::Body { left, .. } => left.is_none() || self.wrong_lengths > 0,
@@ -149,20 +146,21 @@ impl Reader {
         }
     }
 
-    /// Returns whether the current packet is incomplete by its declared length.
+    /// Returns whether the current packet is shorter than it declares, provided that declared lengths are trusted.
     pub(super) const fn is_short(&self) -> bool {
         matches!(self.state, State::Header | State::Body { left: Some(_), .. }) && self.wrong_lengths == 0
     }
 
-    /// Drops everything until a packet begins, because bytes are missing.
+    /// Drops everything until a packet begins, because bytes are missing. Outputs nothing for the current packet.
     pub(super) fn lose(&mut self) {
         self.state = State::Idle;
         self.header.clear();
     }
 
+    /// Takes all bytes of a packet so far, while its header is incomplete.
     fn begin(&mut self, bytes: &[u8], limit: usize, out: &mut impl FnMut(Piece<'_>)) {
         match header(bytes) {
-            // At most 264 bytes, because then the header is complete.
+            // The buffer stays below 264 bytes, at which the longest header is complete.
             Header::Short => self.header.extend_from_slice(bytes),
             Header::Other => self.state = State::Idle,
             Header::Wrong => {
@@ -178,6 +176,7 @@ impl Reader {
         }
     }
 
+    /// Takes payload, of which `left` bytes are still to come, if that is known, after `taken` bytes.
     fn body(&mut self, bytes: &[u8], left: Option<usize>, taken: usize, limit: usize, out: &mut impl FnMut(Piece<'_>)) {
         let (bytes, beyond) = bytes.split_at(left.unwrap_or(bytes.len()).min(bytes.len()));
         let taken = taken + bytes.len();
@@ -196,8 +195,8 @@ impl Reader {
         }
     }
 
-    /// Takes bytes after the declared length: stuffing, or the rest of a longer packet, because only the beginning of
-    /// another packet ends it.
+    /// Takes bytes after the declared length: stuffing, or the rest of a packet that is longer than it declares. Only
+    /// the beginning of another packet truly ends this one.
     fn beyond(&mut self, bytes: &[u8], taken: usize, limit: usize, out: &mut impl FnMut(Piece<'_>)) {
         if bytes.iter().any(|byte| *byte != STUFFING) {
             self.wrong_lengths += 1;
@@ -211,7 +210,7 @@ fn header(bytes: &[u8]) -> Header {
         let wrong = bytes.iter().zip([0, 0, 1]).any(|(byte, expected)| *byte != expected);
         return if wrong { Header::Wrong } else { Header::Short };
     };
-    // Maps, padding, directories and the like have no timestamps and no media.
+    // Stream ids of maps, padding, directories and the like: such packets have no timestamps and no media.
     if matches!(stream, 0xbc | 0xbe | 0xbf | 0xf0..=0xf2 | 0xf8 | 0xff) {
         return Header::Other;
     }
@@ -238,7 +237,7 @@ fn header(bytes: &[u8]) -> Header {
     Header::Media { length: HEAD + length, payload, stamp }
 }
 
-/// Reads 33 bits between marker bits.
+/// Reads a timestamp: 33 bits with marker bits between them.
 fn time([a, b, c, d, e]: [u8; 5]) -> u64 {
     let [a, b, c, d, e] = [a, b, c, d, e].map(u64::from);
     (a >> 1 & 7) << 30 | b << 22 | (c >> 1) << 15 | d << 7 | e >> 1
