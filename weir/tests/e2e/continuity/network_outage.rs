@@ -10,8 +10,9 @@ use crate::support::{Relay, Server, shared, until};
 
 /// The reconnect window, in seconds.
 const WINDOW: u64 = 12;
-/// Video frames of the slate in eleven seconds. The last frame is repeated during the first half second.
-const LAST_MOMENT: u64 = 315;
+/// Video frames of the slate in ten seconds, which leaves a busy machine two more before the window ends. The last frame
+/// is repeated during the first half second.
+const LAST_MOMENT: u64 = 285;
 /// Frames of the slate after which the returning encoder starts. Its connection waits in the relay until then.
 const EARLIER: u64 = 240;
 
