@@ -1,7 +1,7 @@
 //! Gaps of a passthrough programme: when the slate begins, and which frame of a contribution ends it.
 //!
-//! The slate is a [`SlateClip`] in the programme's own codecs, played by a [`Filler`]. [`GapPolicy::clip_request`] asks for
-//! the clip as soon as the format of the video is known, so that it is ready before the first gap.
+//! The slate is a [`SlateClip`] in the programme's own codecs, played by a [`Filler`]. [`GapPolicy::clip_request`] asks
+//! for the clip as soon as the format of the video is known, so that it is ready before the first gap.
 
 mod clip;
 
@@ -13,29 +13,34 @@ use media::{TimeDelta, Timestamp, Track};
 use crate::filler::{LoopedVideo, SilentAudio, SlateClip, gap_timeout};
 use crate::{Filler, Item, Splice, TrackEnd};
 
-/// Time that a contribution which returns with audio only has to send video before its audio ends the slate.
+/// Time from the return of a contribution, with audio only, until its audio ends the slate. Video that is announced by
+/// then ends the slate instead.
 const VIDEO_TIMEOUT: TimeDelta = TimeDelta::from_secs(2);
-/// The same if video was signalled and only its codec header is missing. It is longer than the longest GOP.
+/// The same timeout if video was signalled and only its codec header is missing: longer than the longest GOP that is
+/// packaged.
 const HEADER_TIMEOUT: TimeDelta = TimeDelta::from_secs(21);
-/// Maximum time from the start of the slate to the next frame of the same contribution that counts as stuttering. From then
-/// on the slate begins later.
+/// Maximum time from the start of the slate until the same contribution goes on, if that gap is to count as a stutter.
+/// Each stutter doubles the time without media before the next slate, up to [`MAX_TIMEOUT`].
 const MAX_STUTTER: TimeDelta = TimeDelta::from_secs(2);
 /// Maximum time without media before the slate begins.
 const MAX_TIMEOUT: TimeDelta = TimeDelta::from_secs(4);
-/// Maximum additional age of media that ends the slate, compared with media before the gap. Viewers stay that much further
-/// behind live until the next gap.
+/// Maximum additional age of media that ends the slate, compared with media before the gap. Viewers stay that much
+/// further behind live until the next gap.
 const MAX_BACKLOG: TimeDelta = TimeDelta::from_millis(300);
-/// Time in which a backlog has to shrink by [`MAX_BACKLOG`]. One that shrinks less is the network's new delay, and accepted.
+/// Time in which a backlog has to shrink by [`MAX_BACKLOG`]. One that shrinks less is the network's new delay, and
+/// accepted.
 const DRAIN_TIME: TimeDelta = TimeDelta::from_millis(1_500);
-/// Maximum amount by which a programme that is ahead of the clock, as after a burst, lets the clock catch up in a gap.
+/// Maximum delay of the slate in a gap of a programme that is ahead of the clock, as after a burst: the clock catches
+/// up meanwhile.
 const MAX_AHEAD: TimeDelta = TimeDelta::from_secs(1);
-/// Maximum amount by which a programme that is behind the clock catches up in a gap.
+/// Maximum amount of the slate that is overdue at its start in a gap of a programme that is behind the clock. It is
+/// sent at once, so that the programme catches up.
 const MAX_BEHIND: TimeDelta = TimeDelta::from_secs(4);
 /// Minimum number of missing video frames before media counts as absent.
 const MIN_MISSING_FRAMES: i64 = 3;
 /// Poll interval while there is no clip yet.
 const CLIP_POLL_INTERVAL: TimeDelta = TimeDelta::from_millis(500);
-/// Maximum number of audio codecs with encoded silence. Further tracks have none.
+/// Maximum number of audio codecs with encoded silence. Beyond it, another codec replaces the newest one.
 const MAX_SILENCES: usize = 8;
 
 /// Decides which frames of a passthrough programme are forwarded, and fills its gaps.
@@ -47,23 +52,30 @@ pub struct GapPolicy {
     images: SlateImages,
     /// Images to use if `images` cannot be presented.
     fallback: Option<SlateImages>,
+    /// Codec header of the contribution's video.
     codec: Option<CodecConfig>,
     /// Whether the contribution has video whose codec header has not arrived yet.
     video_expected: bool,
     rate: FrameRateEstimator,
+    /// Format of the clip that fits the contribution's video.
     wanted: Option<ClipSpec>,
+    /// Format of the clip that was requested last.
     requested: Option<ClipSpec>,
+    /// Video of the clip that was made last.
     video: Option<LoopedVideo>,
     /// Audio tracks whose silence has to be requested.
     missing_silence: Vec<Track>,
     /// Encoded silence, for codecs without a built-in silent frame.
     silences: Vec<(CodecConfig, SilentAudio)>,
+    /// Time without media before the slate begins.
     timeout: TimeDelta,
     /// Arrival time of the newest media that was forwarded.
-    last: TimeDelta,
-    /// Programme time less the clock at the capture of the media that is forwarded now.
+    last_arrival: TimeDelta,
+    /// Programme time less clock time of media that arrives with the least delay, as forwarded media is placed now.
     position: Option<TimeDelta>,
-    /// The same before bursts and delays, to which the programme returns in a gap.
+    /// Smallest `position` at the gaps so far, within [`MAX_AHEAD`] of the newest one. Bursts and delays increase the
+    /// position, and the slate starts so much later in the next gap that the programme returns to this
+    /// position.
     reference: Option<TimeDelta>,
     gap: Option<Gap>,
     /// Number of video frames sent in earlier gaps.
@@ -76,11 +88,11 @@ pub struct GapPolicy {
 #[derive(Debug)]
 struct Gap {
     filler: Filler,
-    /// Start of the clip.
-    since: Option<TimeDelta>,
-    /// Whether another contribution has begun since.
+    /// Time at which the slate began; `None` before the first poll of `filler`.
+    slate_began: Option<TimeDelta>,
+    /// Whether another contribution has begun since the gap opened.
     new_contribution: bool,
-    /// Arrival time of the contribution's first frame since.
+    /// Arrival time of the contribution's first frame since the gap opened.
     returned: Option<TimeDelta>,
     /// Time of the last measurement of the backlog, and its result.
     backlog: Option<(TimeDelta, TimeDelta)>,
@@ -99,7 +111,7 @@ pub struct Arrival<'a> {
     pub kind: Kind,
     /// Current time of the clock.
     pub now: TimeDelta,
-    /// Delay of the frame beyond that of media without delay, see [`Intake::lateness`](crate::Intake::lateness).
+    /// Delay of the frame beyond the least delay, see [`Intake::lateness`](crate::Intake::lateness).
     pub lateness: TimeDelta,
 }
 
@@ -110,7 +122,8 @@ pub enum FrameAction {
     Forward,
     /// Discard it: the slate is on air, and this frame cannot end it.
     Discard,
-    /// Forward it and end the slate, which has filled the timeline up to `slate_end`. [`Splice::advance`] takes that time.
+    /// Forward it and end the slate, which has filled the timeline up to `slate_end`. [`Splice::advance`] takes that
+    /// time.
     Resume {
         /// End of the slate.
         slate_end: Timestamp,
@@ -142,7 +155,7 @@ impl GapPolicy {
             missing_silence: Vec::new(),
             silences: Vec::new(),
             timeout: gap_timeout(mode),
-            last: TimeDelta::ZERO,
+            last_arrival: TimeDelta::ZERO,
             position: None,
             reference: None,
             gap: None,
@@ -167,7 +180,8 @@ impl GapPolicy {
         self.slate_frames + self.gap.as_ref().map_or(0, |gap| gap.filler.video_frames() as u64)
     }
 
-    /// Begins another contribution. Must be called before [`Splice::begin`], while `splice` still has the previous tracks.
+    /// Begins another contribution. Must be called before [`Splice::begin`], while `splice` still has the previous
+    /// tracks.
     pub fn begin(&mut self, splice: &mut Splice, out: &mut Vec<Item>) {
         self.open_gap(splice, out);
         if let Some(gap) = &mut self.gap {
@@ -188,7 +202,7 @@ impl GapPolicy {
             let filler = Filler::new(clip, &ends, self.filler_start(&ends));
             self.gap = Some(Gap {
                 filler,
-                since: None,
+                slate_began: None,
                 new_contribution: false,
                 returned: None,
                 backlog: None,
@@ -203,18 +217,19 @@ impl GapPolicy {
         self.video_expected = true;
     }
 
-    /// Returns when the first frame after `ends` is due, so that the programme is as far behind the clock as it was before
-    /// bursts and delays.
+    /// Returns when the slate's first frame after `ends` is due, so that the programme returns to the `reference`, its
+    /// position before bursts and delays.
     fn filler_start(&mut self, ends: &[TrackEnd]) -> TimeDelta {
         let end = ends.iter().map(|end| end.dts).max();
-        let Some((position, end)) = self.position.zip(end) else { return self.last };
+        let Some((position, end)) = self.position.zip(end) else { return self.last_arrival };
         let reference = self.reference.map_or(position, |before| before.min(position).max(position - MAX_AHEAD));
         self.reference = Some(reference);
         let due = end - Timestamp::ZERO - reference;
-        due.clamp(self.last - MAX_BEHIND, self.last + MAX_AHEAD)
+        due.clamp(self.last_arrival - MAX_BEHIND, self.last_arrival + MAX_AHEAD)
     }
 
-    /// Notes the position of forwarded media: programme time less the clock at its capture. `None` keeps the previous one.
+    /// Notes the position of forwarded media: programme time less clock time, for media that arrives with the least
+    /// delay. `None` keeps the previous one.
     pub fn note_position(&mut self, position: Option<TimeDelta>) {
         self.position = position.or(self.position);
     }
@@ -245,7 +260,7 @@ impl GapPolicy {
             self.learn_rate(frame.pts);
         }
         let Some(gap) = &mut self.gap else {
-            self.last = now;
+            self.last_arrival = now;
             return FrameAction::Forward;
         };
         let waited = now - *gap.returned.get_or_insert(now);
@@ -259,7 +274,8 @@ impl GapPolicy {
             *discarded += 1;
             return FrameAction::Discard;
         }
-        let stutters = gap.since.zip(gap.returned).is_some_and(|(since, returned)| returned - since < MAX_STUTTER);
+        let stutters =
+            gap.slate_began.zip(gap.returned).is_some_and(|(began, returned)| returned - began < MAX_STUTTER);
         if !gap.new_contribution && stutters {
             self.timeout = self.timeout.times(2).min(MAX_TIMEOUT);
         }
@@ -271,13 +287,14 @@ impl GapPolicy {
         let slate_end = gap.filler.end();
         self.slate_frames = self.slate_frames();
         self.gap = None;
-        self.last = now;
+        self.last_arrival = now;
         FrameAction::Resume { slate_end }
     }
 
-    /// Appends the slate's frames that are due `now` to `out`, and opens a gap if media has been absent for long enough.
+    /// Appends the slate's frames that are due `now` to `out`, and opens a gap if media has been absent for long
+    /// enough.
     pub fn poll(&mut self, now: TimeDelta, splice: &mut Splice, out: &mut Vec<Item>) -> SlatePoll {
-        let due = self.last + self.timeout.max(self.min_timeout());
+        let due = self.last_arrival + self.timeout.max(self.min_timeout());
         if now < due {
             return SlatePoll { wake_at: due, lateness: TimeDelta::ZERO };
         }
@@ -285,7 +302,7 @@ impl GapPolicy {
         let Some(gap) = &mut self.gap else {
             return SlatePoll { wake_at: now + CLIP_POLL_INTERVAL, lateness: TimeDelta::ZERO };
         };
-        gap.since.get_or_insert(now);
+        gap.slate_began.get_or_insert(now);
         let lateness = (now - gap.filler.wake_at()).max(TimeDelta::ZERO);
         gap.filler.poll(now, out);
         SlatePoll { wake_at: gap.filler.wake_at(), lateness }
@@ -301,7 +318,8 @@ impl GapPolicy {
         (video.is_some() || !silence.is_empty()).then_some(ClipRequest { video, silence })
     }
 
-    /// Takes the answer to a [`GapPolicy::clip_request`]. Returns the first failure of this programme, and none after it.
+    /// Takes the answer to a [`GapPolicy::clip_request`]. Returns the first failure of this programme, and none after
+    /// it.
     ///
     /// If the images cannot be presented, the previous ones are requested again.
     pub fn take_clip<E>(&mut self, result: ClipResult<E>) -> Option<ClipError<E>> {
@@ -366,17 +384,17 @@ impl GapPolicy {
 }
 
 impl Gap {
-    /// Whether the slate may end: so little of the media that it has covered is still to come that viewers may get the rest,
-    /// or the backlog does not shrink, because waiting brings viewers closer to live only while it does.
+    /// Whether the slate may end: the `backlog`, media still to come whose time the slate has covered, is at most
+    /// [`MAX_BACKLOG`], so viewers may get it all; or it does not shrink, and waiting brings viewers no closer to live.
     fn has_drained(&mut self, backlog: TimeDelta, now: TimeDelta) -> bool {
         if backlog <= MAX_BACKLOG {
             return true;
         }
-        let (since, most) = *self.backlog.get_or_insert((now, backlog));
-        if now - since < DRAIN_TIME {
+        let (measured_at, before) = *self.backlog.get_or_insert((now, backlog));
+        if now - measured_at < DRAIN_TIME {
             return false;
         }
         self.backlog = Some((now, backlog));
-        most - backlog < MAX_BACKLOG
+        before - backlog < MAX_BACKLOG
     }
 }

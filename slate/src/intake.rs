@@ -1,8 +1,8 @@
 //! Repair of one contribution's timestamps, checked against the arrival of its frames.
 //!
-//! A contribution's clock may start anywhere, but after that it has to advance like the clock by which its frames arrive.
-//! [`Intake`] repairs timestamps that do not advance, clocks that jump, and tracks that are seconds apart. Media that is
-//! merely late keeps its timestamps, because they say when it was captured.
+//! A contribution's clock may start anywhere, but after that it has to advance like the clock by which its frames
+//! arrive. [`Intake`] repairs timestamps that do not advance, clocks that jump, and tracks that are seconds apart.
+//! Media that is merely late keeps its timestamps, because they say when it was captured.
 
 use std::collections::BTreeMap;
 
@@ -14,32 +14,38 @@ use crate::Item;
 
 /// Maximum step back of a clock that counts as disorder, or as timestamps that do not advance. A larger step is a jump.
 const MAX_DISORDER: TimeDelta = TimeDelta::from_millis(300);
-/// Minimum step forward of a jump. The frame must also be earlier than any media before it by as much.
+/// Minimum step forward that counts as a jump. The frame must also arrive earlier than media with its timestamp and
+/// the least delay would, by more than this and more than three frame intervals.
 const MIN_JUMP: TimeDelta = TimeDelta::from_secs(1);
 /// Maximum distance of two tracks that arrive together, because multiplexers send audio up to a second early.
 const MAX_APART: TimeDelta = TimeDelta::from_millis(1_500);
-/// Time for which tracks that drift apart have to exceed [`MAX_APART`] before they are aligned.
+/// Time for which the distance of two tracks has to exceed [`MAX_APART`] before they are aligned.
 const APART_TIMEOUT: TimeDelta = TimeDelta::from_secs(2);
-/// Time without a frame after which a track says nothing about the others.
+/// Time without a frame after which a track is no longer compared with the others.
 const MAX_AGE: TimeDelta = TimeDelta::from_secs(1);
-/// Minimum step of video timestamps that advance. Below it, or below a fraction of the usual frame interval if that is less,
-/// they are stalled.
+/// Minimum step of timestamps that advance. Timestamps with a smaller step are stalled.
 const MIN_STEP: TimeDelta = TimeDelta::from_millis(3);
-const MIN_STEP_PART: i64 = 8;
-/// Interval of video frames before it is known, and its bounds.
+/// Divisor: an eighth of the usual frame interval is the minimum step if it is less than [`MIN_STEP`], and an eighth of
+/// an interpolation error is corrected with each frame.
+const STEP_DIVISOR: i64 = 8;
+/// Assumed interval of video frames before it is known.
 const FIRST_INTERVAL: TimeDelta = TimeDelta::from_millis(33);
+/// Bounds of the interval of video frames.
 const INTERVALS: std::ops::RangeInclusive<TimeDelta> = TimeDelta::from_millis(4)..=TimeDelta::from_secs(1);
-/// Maximum distance of interpolated timestamps from where their arrival puts them. Beyond it the interval changes.
+/// Maximum distance of interpolated timestamps from where their arrival puts them. Beyond it they are spaced more
+/// widely or more narrowly than the usual interval.
 const MAX_INTERPOLATION_ERROR: TimeDelta = TimeDelta::from_millis(300);
-/// Maximum lead of interpolated timestamps over ones that advance again. Beyond it the latter get a new offset.
+/// Maximum lead of interpolated timestamps over the contribution's own when those advance again. Beyond it the
+/// contribution's timestamps get a new offset.
 const MAX_LEAD: TimeDelta = TimeDelta::from_millis(500);
 
-/// Repairs the timestamps of one contribution. The clock is the distance from any fixed instant.
+/// Repairs the timestamps of one contribution. Each `now` is the distance from any fixed instant of a monotonic clock.
 #[derive(Debug, Default)]
 pub struct Intake {
     tracks: BTreeMap<TrackId, TrackClock>,
     delay: LeastDelay,
-    /// The newest offset that a track took after a jump. The others join it when they jump too.
+    /// The newest offset chosen for a track after a jump. Other tracks take this offset when they jump too, and new
+    /// tracks begin with it.
     offset: TimeDelta,
 }
 
@@ -51,19 +57,21 @@ struct TrackClock {
     /// Repaired time less the contribution's time.
     offset: TimeDelta,
     newest: Option<NewestFrame>,
+    /// Usual distance of two video frames.
     interval: TimeDelta,
-    /// Since when the track exceeds [`MAX_APART`], and the least distance from another track since then.
+    /// Time since which the distance from another track exceeds [`MAX_APART`], and the least distance since then.
     apart: Option<(TimeDelta, TimeDelta)>,
 }
 
 /// The newest frame of a track.
 #[derive(Clone, Debug)]
 struct NewestFrame {
-    /// The latest timestamp of the contribution so far.
+    /// Greatest DTS of the track as it arrived, since its last jump.
     furthest: Timestamp,
     /// DTS and PTS as they arrived.
     raw: (Timestamp, Timestamp),
     payload: Bytes,
+    /// Whether the contribution's timestamp advanced with this frame; otherwise `dts` and `pts` are interpolated.
     advanced: bool,
     /// The repaired timestamps.
     dts: Timestamp,
@@ -113,7 +121,7 @@ impl Intake {
         }
         let interval = clock.interval_after(&frame.payload);
         if let Some(advance) = clock.jump(&frame, &newest, interval, live) {
-            // Continues after its own track, which may be later than others are.
+            // The frame continues its own track, which may have more delay than the media that `live` was measured by.
             let own = newest.dts + (now - newest.arrived);
             let at = live.map_or(newest.dts, |live| live.min(own)).max(newest.dts + interval);
             clock.rebase(&frame, at, shared, newest.dts);
@@ -128,7 +136,7 @@ impl Intake {
         if !advanced {
             out.push(Item::Fault(FaultReport::new(Fault::StalledTimestamps, Some(frame.track))));
         }
-        let apart = other.and_then(|other| clock.drift(other.distance(dts, now), now));
+        let apart = other.and_then(|other| clock.distance_to_correct(other.distance(dts, now), now));
         let dts = match apart {
             Some(apart) => {
                 clock.offset = clock.offset - apart;
@@ -147,8 +155,8 @@ impl Intake {
         Metadata { pts: metadata.pts + nearest.map_or(self.offset, |(_, offset)| offset), ..metadata }
     }
 
-    /// Returns the newest frame of all other tracks, of video if there is any, because audio that agrees with other audio may
-    /// still be apart from the video.
+    /// Returns the newest frame of the other tracks, unless it is too old to compare with. Considers only video if
+    /// another track is video, because audio that agrees with other audio may still be apart from the video.
     fn reference_frame(&self, track: TrackId, now: TimeDelta) -> Option<NewestFrame> {
         let others = || self.tracks.iter().filter(|(id, _)| **id != track).map(|(_, other)| other);
         let video = others().any(|other| other.kind == Kind::Video);
@@ -188,8 +196,8 @@ fn tracks_apart(track: TrackId, apart: TimeDelta) -> Item {
 }
 
 impl NewestFrame {
-    /// Returns how far `at` is from the current position of this frame's track, negative if `at` is before it. The position
-    /// is anywhere between the newest frame and the frame that is due `now`.
+    /// Returns how far `at` is from the current position of this frame's track, negative if `at` is before it. The
+    /// position is anywhere between the newest frame and the frame that is due `now`.
     fn distance(&self, at: Timestamp, now: TimeDelta) -> TimeDelta {
         let (from, to) = (self.dts, self.dts + (now - self.arrived).max(TimeDelta::ZERO));
         if at < from { at - from } else { (at - to).max(TimeDelta::ZERO) }
@@ -234,8 +242,8 @@ impl TrackClock {
         jumps.then_some(advance)
     }
 
-    /// Chooses the offset after a jump: the `shared` one if it puts `frame` close to `at` and after `last`, otherwise one that
-    /// puts it at `at`.
+    /// Chooses the offset after a jump: the `shared` one if it puts `frame` close to `at` and after `last`, otherwise
+    /// one that puts it at `at`.
     fn rebase(&mut self, frame: &Frame, at: Timestamp, shared: TimeDelta, last: Timestamp) {
         let distance = frame.dts + shared - at;
         let joins = (TimeDelta::ZERO - MAX_APART..MIN_JUMP).contains(&distance) && frame.dts + shared > last;
@@ -251,12 +259,12 @@ impl TrackClock {
         live: Option<Timestamp>,
     ) -> (Timestamp, bool) {
         let advance = frame.dts - newest.furthest;
-        let min_step = MIN_STEP.min(interval.part(MIN_STEP_PART));
+        let min_step = MIN_STEP.min(interval.part(STEP_DIVISOR));
         if advance < min_step {
             let next = newest.dts + interval;
             let error = live.map_or(TimeDelta::ZERO, |live| live - next);
             let step = if error > MAX_INTERPOLATION_ERROR {
-                interval + error.part(MIN_STEP_PART).min(interval)
+                interval + error.part(STEP_DIVISOR).min(interval)
             } else if self.kind == Kind::Video {
                 // No further ahead than necessary, because the timestamps may advance again with the next frame.
                 (interval + error).clamp(interval.part(4), interval)
@@ -293,7 +301,7 @@ impl TrackClock {
     }
 
     /// Returns the distance to correct if audio has been too far from the other tracks for [`APART_TIMEOUT`].
-    fn drift(&mut self, apart: TimeDelta, now: TimeDelta) -> Option<TimeDelta> {
+    fn distance_to_correct(&mut self, apart: TimeDelta, now: TimeDelta) -> Option<TimeDelta> {
         if self.kind != Kind::Audio || apart.abs() <= MAX_APART {
             self.apart = None;
             return None;

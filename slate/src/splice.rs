@@ -12,16 +12,16 @@ use track_state::{Position, TrackState};
 
 use crate::sample_grid::SampleGrid;
 
-/// Time at which a programme begins. It is not zero, so that a track which starts a little before the first frame still
-/// fits.
+/// Time at which a programme begins. It is not zero, so that a track which starts a little before the first frame has
+/// no negative timestamps.
 const ORIGIN: TimeDelta = TimeDelta::from_secs(10);
-/// Minimum distance of a frame from the end of the programme that counts as a jump of the contribution's clock, not as a
-/// gap of its media.
+/// Distance of a frame from the end of the programme beyond which the contribution's clock has jumped. A closer frame
+/// follows a gap in the media.
 const MIN_JUMP: TimeDelta = TimeDelta::from_secs(10);
 /// Maximum step back of a clock that counts as disorder, for which the frame is moved up. A larger step is a jump.
 const MAX_DISORDER: TimeDelta = TimeDelta::from_millis(300);
-/// Maximum distance between the ends of two tracks. A track that ended earlier had a gap of its own, so what follows begins
-/// with the other tracks.
+/// Maximum distance of a track's end before the programme's end at which inserted media continues that track where it
+/// ended. A track that ended earlier had a gap of its own already, so its inserted media begins at the programme's end.
 const MAX_END_DISTANCE: TimeDelta = TimeDelta::from_secs(1);
 /// Time that an audio track which has begun may be behind the others before it is filled with silence.
 const AUDIO_TIMEOUT: TimeDelta = TimeDelta::from_secs(1);
@@ -33,7 +33,7 @@ pub enum Item {
     Track(Track),
     /// A frame on the programme's timeline.
     Frame(Frame),
-    /// A discontinuity: another contribution follows.
+    /// A discontinuity: another contribution, a slate, or the same contribution with another codec header follows.
     Discontinuity,
     /// Media was repaired or discarded.
     Fault(FaultReport),
@@ -57,15 +57,16 @@ pub struct SpliceStats {
     pub timestamp_jumps: u64,
     /// Silent audio frames inserted into gaps, and where a track is absent.
     pub silent_frames: u64,
-    /// Audio frames discarded because their time was filled.
+    /// Audio frames discarded because their time was already filled.
     pub dropped_frames: u64,
-    /// Video frames whose decode time did not grow.
+    /// Video frames whose DTS was before that of the previous frame, and was raised to it.
     pub reordered_frames: u64,
-    /// Frames discarded because they were empty or came twice.
+    /// Frames discarded because they were empty, or repeated the frame before them.
     pub void_frames: u64,
     /// Gaps in audio tracks that had begun.
     pub audio_gaps: u64,
-    /// The part of `dropped_frames` that came in the middle of their contribution.
+    /// Those of the `dropped_frames` that arrived after audio of their contribution was placed. The others overlap the
+    /// end of the previous contribution, or silence inserted before the first audio.
     pub late_frames: u64,
 }
 
@@ -75,11 +76,13 @@ pub struct Splice {
     tracks: BTreeMap<TrackId, TrackState>,
     /// End of the longest track so far; `None` before the first frame.
     end: Option<Timestamp>,
-    /// End of the programme when the current contribution began. Its tracks cannot be placed before it.
+    /// End of the programme when the current contribution began, or continued after [`Splice::advance`]. None of its
+    /// frames can be placed before this time.
     floor: Option<Timestamp>,
-    /// Programme time of the current contribution's first frame.
+    /// Programme time of the current contribution's first frame, or of the first one after [`Splice::advance`].
     began: Option<Timestamp>,
-    /// The newest offset that a track of this contribution took. The others join it when they jump too.
+    /// The newest offset chosen for a track of this contribution. Other tracks take this offset at their first frame,
+    /// and when their timestamps jump too.
     offset: Option<TimeDelta>,
     /// Whether a contribution has ended and its successor has not sent a track yet, so that a discontinuity is due.
     discontinuity_due: bool,
@@ -96,8 +99,8 @@ impl Splice {
         Self::default()
     }
 
-    /// Creates an empty programme that is not decoded. Tracks that a contribution lacks get a stand-in, and codec headers
-    /// change at key frames.
+    /// Creates an empty programme that is not decoded. Tracks that a contribution lacks get a stand-in (silence, or the
+    /// last key frame), and codec headers change at key frames.
     pub fn for_passthrough() -> Self {
         Self { passthrough: true, ..Self::default() }
     }
@@ -121,12 +124,12 @@ impl Splice {
         self.end
     }
 
-    /// Returns the timestamp offset of the contribution's video, or of its audio if it has no video: programme time less
-    /// contribution time. `None` before its first frame.
+    /// Returns the timestamp offset of the contribution's video, or of its audio if it has no video: programme time
+    /// less contribution time. `None` before its first frame.
     pub fn offset(&self) -> Option<TimeDelta> {
         let states = |kind| self.tracks.values().filter(move |state| state.track.kind() == kind);
-        let of = |kind| states(kind).find_map(|state| state.offset);
-        of(Kind::Video).or_else(|| of(Kind::Audio))
+        let offset_of = |kind| states(kind).find_map(|state| state.offset);
+        offset_of(Kind::Video).or_else(|| offset_of(Kind::Audio))
     }
 
     /// Returns the tracks of the current contribution.
@@ -148,16 +151,16 @@ impl Splice {
             }
             let audio_end = state.grid.as_ref().map_or(end, SampleGrid::next);
             let (dts, pts) = state.video_end().unwrap_or((audio_end, audio_end));
-            let late = if end - dts > MAX_END_DISTANCE { end - dts } else { TimeDelta::ZERO };
-            TrackEnd { track: state.track.clone(), dts: dts + late, pts: pts + late }
+            let shift = if end - dts > MAX_END_DISTANCE { end - dts } else { TimeDelta::ZERO };
+            TrackEnd { track: state.track.clone(), dts: dts + shift, pts: pts + shift }
         });
         let ends: Vec<_> = ends.collect();
         self.end = self.end.max(ends.iter().map(|end| end.dts).max());
         ends
     }
 
-    /// Notes that other media fills the programme up to `end`. The current contribution continues after it as if it began
-    /// with its next frame: its tracks are announced again, after a discontinuity.
+    /// Notes that other media fills the programme up to `end`. The current contribution continues after it as if it
+    /// began with its next frame: its tracks are announced again, after a discontinuity.
     pub fn advance(&mut self, end: Timestamp, out: &mut Vec<Item>) {
         self.end = self.end.max(Some(end));
         self.floor = self.end;
@@ -168,7 +171,8 @@ impl Splice {
         for state in self.tracks.values_mut() {
             let track = state.pending_header.take().unwrap_or_else(|| state.track.clone());
             let (key_frame, is_stand_in) = (state.key_frame.take(), state.is_stand_in);
-            // Players stall at gaps of 100 ms in the middle of a programme.
+            // Silence precedes audio that begins even a little late, because players stall at gaps of 100 ms in the
+            // middle of a programme.
             let fresh = TrackState { late_start: TimeDelta::ZERO, ..TrackState::new(track, self.floor, None) };
             *state = TrackState { key_frame, is_stand_in, ..fresh };
             out.push(Item::Track(state.track.clone()));
@@ -182,6 +186,7 @@ impl Splice {
         if self.defer_change(&track, out) {
             return;
         }
+        // Nothing is missing from a track before it is announced, even if its contribution began earlier.
         let announced = self.began.and(self.end);
         let new = || TrackState::new(track.clone(), self.floor, announced);
         let state = self.tracks.entry(track.id).or_insert_with(new);
@@ -194,8 +199,8 @@ impl Splice {
         out.push(Item::Track(track));
     }
 
-    /// Maps a frame to the timeline. Ignores frames of a track that was not announced, and discards frames that are empty or
-    /// come twice.
+    /// Maps a frame to the timeline. Ignores frames of a track that was not announced, and discards frames that are
+    /// empty or repeat the frame before them.
     pub fn frame(&mut self, frame: Frame, out: &mut Vec<Item>) {
         let Some(state) = self.tracks.get_mut(&frame.track) else { return };
         if frame.payload.is_empty() || state.is_repeat(&frame) {
@@ -219,7 +224,9 @@ impl Splice {
         let mut offset = state.choose_offset(&frame, end, &mut self.offset, &mut self.stats);
         let is_first_video = state.track.kind() == Kind::Video && state.newest.is_none();
         if is_first_video && self.floor.is_some_and(|floor| frame.dts + offset < floor - MAX_DISORDER) {
-            // The video begins before the audio that came first, so the whole contribution moves to where the video fits.
+            // The audio that came first was placed at the end of the programme, and the video is dated before that
+            // audio. The offset of the whole contribution changes, so that the video begins at the programme's current
+            // end.
             offset = end - frame.dts;
             self.offset = Some(offset);
             let placed = self.tracks.values_mut().filter(|state| state.offset.is_some());
@@ -265,7 +272,8 @@ impl Splice {
         for state in self.tracks.values_mut().filter(|state| state.track.kind() == Kind::Audio) {
             let silent = state.fill_silence(began, end, state.timeout, out);
             self.stats.silent_frames += silent;
-            // Audio is expected to begin a little late.
+            // Audio usually begins after the video, so silence before the first audio is no fault until
+            // `AUDIO_TIMEOUT`.
             let is_gap = state.has_audio || end - began > AUDIO_TIMEOUT;
             if is_gap && silent > 0 && !state.is_stand_in && state.pending_header.is_none() {
                 self.stats.audio_gaps += 1;

@@ -7,28 +7,32 @@ use media::{TimeDelta, Timescale, Timestamp};
 
 /// Number of samples in a block of the output, for each channel.
 pub const BLOCK_SAMPLES: usize = 1_024;
+/// The same number as a difference of sample positions.
 const BLOCK_LENGTH: i64 = BLOCK_SAMPLES as i64;
-/// Tolerated distance of audio from the end of the audio before it. Closer audio continues there, because decoders round.
+/// Tolerated distance of audio from the end of the audio before it. Closer audio continues there, because decoders
+/// round.
 const TOLERANCE: TimeDelta = TimeDelta::from_millis(5);
-/// Maximum length of audio queued until the video of its time is known. Beyond it the oldest is dropped and becomes silence.
+/// Maximum length of audio queued until the video of its time is known. Beyond it the oldest is dropped and becomes
+/// silence.
 const MAX_QUEUED_SECONDS: usize = 6;
-/// Fraction of a second over which the last sample fades out, where the next samples do not continue it.
-const FADE_PART: u32 = 200;
+/// Number of crossfades that fit into a second: where the next samples do not continue the last one, it fades out over
+/// 5 ms.
+const FADES_PER_SECOND: u32 = 200;
 
-/// Queued audio, and how much of it is out.
+/// Queued audio, and the position up to which the output was produced.
 #[derive(Debug)]
 pub(super) struct AudioBuffer {
     rate: Timescale,
     channels: usize,
     origin: Timestamp,
-    /// Number of samples that are out.
-    out: i64,
+    /// Number of samples of the output so far, for each channel.
+    produced: i64,
     queue: VecDeque<Chunk>,
     /// Number of samples in the queue, for each channel.
     queued: usize,
-    /// End of the newest audio.
+    /// End of the newest queued audio.
     end: Option<Position>,
-    /// Position of the sample that would continue the last one that is out; `None` after silence.
+    /// Position of the sample that would continue the last sample of the output; `None` after silence.
     continuation: Option<Position>,
     fade: Fade,
 }
@@ -43,10 +47,12 @@ struct Position {
 
 #[derive(Debug)]
 struct Chunk {
+    /// Position of the first sample.
     position: Position,
     samples: Vec<f32>,
+    /// Number of samples for each channel.
     length: i64,
-    /// Number of its samples that are out, or that were too late.
+    /// Number of samples for each channel that were output, or discarded because they were too late.
     used: i64,
 }
 
@@ -72,14 +78,14 @@ impl Position {
 }
 
 impl AudioBuffer {
-    /// Creates an empty buffer. A zero counts as one.
+    /// Creates an empty buffer. A rate of zero, or zero channels, counts as one.
     pub(super) fn new(sample_rate: u32, channels: u32) -> Self {
         let channels = usize::try_from(channels.max(1)).unwrap_or(1);
         Self {
             rate: Timescale::new(sample_rate),
             channels,
             origin: Timestamp::ZERO,
-            out: 0,
+            produced: 0,
             queue: VecDeque::new(),
             queued: 0,
             end: None,
@@ -100,7 +106,8 @@ impl AudioBuffer {
         self.end = None;
     }
 
-    /// Queues audio that the contribution dates `pts`. Returns the number of samples dropped because the queue is full.
+    /// Queues audio that the contribution dates `pts`. Returns the number of samples dropped for each channel because
+    /// the queue is full.
     pub(super) fn push(&mut self, pts: Timestamp, mut samples: Vec<f32>) -> u64 {
         let count = samples.len() / self.channels;
         samples.truncate(count * self.channels);
@@ -125,7 +132,7 @@ impl AudioBuffer {
         self.rate.delta(i64::try_from(samples / self.channels).unwrap_or(i64::MAX))
     }
 
-    /// Returns the number of samples for each channel.
+    /// Returns the number of interleaved `samples` for each channel.
     pub(super) fn per_channel(&self, samples: &[f32]) -> u64 {
         u64::try_from(samples.len() / self.channels).unwrap_or(u64::MAX)
     }
@@ -142,26 +149,26 @@ impl AudioBuffer {
 
     /// Returns the output time of the next block.
     pub(super) fn position(&self) -> Timestamp {
-        self.origin + self.rate.delta(self.out)
+        self.origin + self.rate.delta(self.produced)
     }
 
     /// Returns the output time at which the next block ends.
     pub(super) fn block_end(&self) -> Timestamp {
-        self.origin + self.rate.delta(self.out.saturating_add(BLOCK_LENGTH))
+        self.origin + self.rate.delta(self.produced.saturating_add(BLOCK_LENGTH))
     }
 
     /// Whether the content of the next block is known: audio has arrived that reaches its end or is later.
     pub(super) fn has_block(&self, offset: TimeDelta) -> bool {
         let newest = self.queue.back().map(|chunk| self.index(chunk.position, offset).saturating_add(chunk.length));
-        newest.is_some_and(|end| end >= self.out.saturating_add(BLOCK_LENGTH))
+        newest.is_some_and(|end| end >= self.produced.saturating_add(BLOCK_LENGTH))
     }
 
     /// Produces the next block. Without an offset all of it is silent.
     pub(super) fn block(&mut self, offset: Option<TimeDelta>) -> Block {
         let mut block = Block { pts: self.position(), ..Block::default() };
         block.samples.reserve(BLOCK_SAMPLES * self.channels);
-        let end = self.out.saturating_add(BLOCK_LENGTH);
-        let mut cursor = self.out;
+        let end = self.produced.saturating_add(BLOCK_LENGTH);
+        let mut cursor = self.produced;
         while let Some((begins, left)) = offset.and_then(|offset| self.front(offset))
             && begins < end
         {
@@ -181,10 +188,11 @@ impl AudioBuffer {
             self.pop();
         }
         self.push_silence(end - cursor, &mut block);
-        self.out = end;
+        self.produced = end;
         block
     }
 
+    /// Returns the index of a sample in the output, negative before its start.
     fn index(&self, position: Position, offset: TimeDelta) -> i64 {
         self.rate.delta_ticks(position.start + offset - self.origin).saturating_add(position.index)
     }
@@ -235,12 +243,12 @@ impl AudioBuffer {
     }
 }
 
-/// Crossfade from the last sample that is out to samples that do not continue it.
+/// Crossfade from the last sample of the output to samples that do not continue it.
 #[derive(Debug)]
 struct Fade {
-    /// Last sample of each channel.
+    /// Last sample of the output, for each channel.
     last: Vec<f32>,
-    /// Sample of each channel that fades out.
+    /// Sample that fades out, for each channel.
     from: Vec<f32>,
     /// Length of a fade, in samples for each channel.
     length: usize,
@@ -250,7 +258,7 @@ struct Fade {
 
 impl Fade {
     fn new(sample_rate: u32, channels: usize) -> Self {
-        let length = usize::try_from(sample_rate / FADE_PART).unwrap_or(0);
+        let length = usize::try_from(sample_rate / FADES_PER_SECOND).unwrap_or(0);
         Self { last: vec![0.0; channels], from: vec![0.0; channels], length, left: 0 }
     }
 

@@ -4,25 +4,29 @@ use media::{TimeDelta, Timestamp};
 
 use super::VIDEO_TIMEOUT;
 
-/// Maximum distance of media ahead of the clock before it gets a new offset. Otherwise each burst would add to the latency
-/// permanently.
+/// Maximum distance of media ahead of the clock before it gets a new offset. Otherwise each burst would add to the
+/// latency permanently.
 pub(super) const MAX_LEAD: TimeDelta = TimeDelta::from_secs(1);
-/// Media gets a new offset only once the output is no further ahead of the clock than this, so that the next change is not
-/// due at once.
+/// Media gets a new offset only once the output is no further ahead of the clock than this, so that the next change is
+/// not due at once.
 const MAX_RESYNC_LEAD: TimeDelta = TimeDelta::from_millis(500);
-/// Time that late media has to catch up. It starts again whenever the media has gained [`MIN_GAIN`] in it.
+/// Interval at which late media is measured. Media that has gained less than [`MIN_GAIN`] on the output since the last
+/// measurement gets a new offset.
 const CATCH_UP: TimeDelta = TimeDelta::from_millis(500);
+/// Minimum amount by which late media has to gain on the output in [`CATCH_UP`].
 const MIN_GAIN: TimeDelta = TimeDelta::from_millis(250);
-/// Maximum time to catch up, however fast the media gains.
+/// Maximum time for late media to catch up, however fast it gains on the output.
 const MAX_CATCH_UP: TimeDelta = TimeDelta::from_secs(3);
-/// Number of times within a period that media may become late. An encoder that sends in bursts is late again and again.
-/// The third time its media is placed after what is already presented, which keeps it ahead from then on.
+/// Number of times that media becomes late, and the period in which they are counted. The last of them gives the media
+/// a new offset at once, without time to catch up, because an encoder that sends in bursts is late again and again. The
+/// new offset places its media after what is already presented, which keeps it ahead of the output from then on.
 const LATE_BURSTS: (u32, TimeDelta) = (3, TimeDelta::from_secs(10));
 
 /// Timestamp offset between media time and output time, and how late media is under it.
 #[derive(Debug, Default)]
 pub(super) struct Resync {
-    /// `None` while media has no place: at the start, after a discontinuity, and while the media is too far ahead.
+    /// `None` while media has no place: at the start, after [`Resync::reset`], and while the output is too far ahead of
+    /// the clock for a new offset.
     offset: Option<TimeDelta>,
     late: Option<Late>,
     /// Number of times that media became late, and the start of the count. See [`LATE_BURSTS`].
@@ -32,8 +36,10 @@ pub(super) struct Resync {
 /// Media that is behind the output.
 #[derive(Debug)]
 struct Late {
+    /// Time at which the media became late.
     since: TimeDelta,
-    newest: TimeDelta,
+    /// Arrival time of the newest late media.
+    last_arrival: TimeDelta,
     /// Time of the last measurement, and how late the media was then.
     measured: (TimeDelta, TimeDelta),
 }
@@ -45,9 +51,9 @@ pub(super) enum Placement {
     At(Timestamp),
     /// Present it at this time, under a new offset.
     Resynced(Timestamp),
-    /// Discard it, because its time is past by so much.
+    /// Discard it, because it is behind the output by this much.
     Late(TimeDelta),
-    /// Discard it, because it is too far ahead.
+    /// Discard it, because the output is still too far ahead of the clock for a new offset.
     Early,
 }
 
@@ -62,7 +68,7 @@ pub(super) struct OutputPosition {
     pub(super) clock: Timestamp,
     /// Current time of the clock.
     pub(super) now: TimeDelta,
-    /// Maximum pause between two pieces of late media that belong together.
+    /// Maximum pause between two pieces of late media. After a longer one, the time to catch up starts again.
     pub(super) max_pause: TimeDelta,
 }
 
@@ -114,11 +120,11 @@ impl Resync {
     fn must_resync(&mut self, lateness: TimeDelta, output: OutputPosition) -> bool {
         let now = output.now;
         let max_pause = output.max_pause.max(VIDEO_TIMEOUT.times(2));
-        let Some(mut late) = self.late.take().filter(|late| now - late.newest <= max_pause) else {
-            self.late = Some(Late { since: now, newest: now, measured: (now, lateness) });
+        let Some(mut late) = self.late.take().filter(|late| now - late.last_arrival <= max_pause) else {
+            self.late = Some(Late { since: now, last_arrival: now, measured: (now, lateness) });
             return self.is_repeated_burst(lateness, now);
         };
-        late.newest = now;
+        late.last_arrival = now;
         if now - late.measured.0 >= CATCH_UP {
             let gained = late.measured.1 - lateness;
             if gained < MIN_GAIN || now - late.since >= MAX_CATCH_UP {
@@ -130,7 +136,11 @@ impl Resync {
         false
     }
 
-    /// Counts media that became late. Returns whether it did so as often as [`LATE_BURSTS`] allows.
+    /// Counts that media became late once more. Returns whether it gets a new offset now, because this has happened as
+    /// often as [`LATE_BURSTS`] says.
+    ///
+    /// Media that is late by more than [`MAX_RESYNC_LEAD`] gets none, because the new offset would put the media after
+    /// the burst too far ahead of the clock.
     fn is_repeated_burst(&mut self, lateness: TimeDelta, now: TimeDelta) -> bool {
         if now - self.bursts.1 > LATE_BURSTS.1 || self.bursts.0 == 0 {
             self.bursts = (0, now);
