@@ -9,9 +9,9 @@ use slate::Item;
 
 use crate::api::{SlateImages, Stats};
 
-/// Bounds on queued frames: bytes, number and time. At any of them frames are refused up to the next key frame. The
-/// burst that an encoder sends after an interruption of the network fits. A machine that is too slow to decode is
-/// stopped here, before its backlog grows.
+/// Bounds on queued frames: bytes, number and time. At any of them frames are refused, and then video frames up to the
+/// next key frame. The bounds leave room for the burst that an encoder sends after an interruption of the network, and
+/// keep the backlog of a machine that is too slow to decode from growing.
 const MAX_BYTES: usize = 16 << 20;
 const MAX_FRAMES: usize = 2_000;
 const MAX_DURATION: TimeDelta = TimeDelta::from_secs(4);
@@ -51,13 +51,16 @@ struct State {
     messages: VecDeque<Message>,
     bytes: usize,
     frames: usize,
-    /// Decode time of the oldest queued frame.
+    /// DTS of the first frame since the queue was emptied.
     oldest: Option<Timestamp>,
-    /// Video tracks, and those of them that wait for a key frame because a frame was refused.
+    /// Video tracks of the contribution.
     video: HashSet<TrackId>,
-    damaged: HashSet<TrackId>,
+    /// Video tracks whose frames are refused up to the next key frame, because one before it was refused.
+    awaiting_key_frame: HashSet<TrackId>,
+    /// Whether [`Inbox::wake`] was called since the last [`Inbox::wait`].
     woken: bool,
     closed: bool,
+    /// Number of frames refused so far.
     refused: u64,
     stats: Stats,
 }
@@ -67,7 +70,7 @@ impl Inbox {
     pub(crate) fn begin(&self) {
         let mut state = self.state.lock();
         state.video.clear();
-        state.damaged.clear();
+        state.awaiting_key_frame.clear();
         state.post(Message::Begin);
         self.wake.notify_one();
     }
@@ -92,7 +95,7 @@ impl Inbox {
 
     /// Queues [`Message::End`].
     pub(crate) fn end(&self) {
-        // Queued whatever the bound, because it is the last one.
+        // Not subject to `MAX_SIGNALS`, because no message follows.
         self.state.lock().messages.push_back(Message::End);
         self.wake.notify_one();
     }
@@ -131,8 +134,9 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    /// Waits for something to do, no longer than `max`, and moves messages to `out`; a `blocked` thread takes none.
-    /// Returns false once the inbox is closed.
+    /// Waits for a message or a call of [`Inbox::wake`], no longer than `max`, and moves all messages to `out`. A
+    /// thread that is `blocked`, because it has no room for messages, takes none. Returns false once the inbox is
+    /// closed.
     pub(crate) fn wait(&self, max: Duration, blocked: bool, out: &mut VecDeque<Message>) -> bool {
         let mut state = self.state.lock();
         let idle = |state: &State| !state.woken && !state.closed && (blocked || state.messages.is_empty());
@@ -140,7 +144,7 @@ impl Inbox {
             self.wake.wait_for(&mut state, max);
         }
         state.woken = false;
-        // Messages that the thread cannot take yet stay in the queue, where the bounds apply.
+        // Messages that a blocked thread cannot take stay in the queue, where the bounds apply.
         if !blocked {
             out.extend(state.messages.drain(..));
             (state.bytes, state.frames, state.oldest) = (0, 0, None);
@@ -172,15 +176,15 @@ impl State {
         let full = long || self.frames >= MAX_FRAMES || self.bytes >= MAX_BYTES;
         let is_video = self.video.contains(&frame.track);
         let starts = frame.access != Access::Dependent;
-        let damaged = is_video && !starts && self.damaged.contains(&frame.track);
-        if full || damaged {
+        let undecodable = is_video && !starts && self.awaiting_key_frame.contains(&frame.track);
+        if full || undecodable {
             self.refused += 1;
             if is_video {
-                self.damaged.insert(frame.track);
+                self.awaiting_key_frame.insert(frame.track);
             }
             return;
         }
-        self.damaged.remove(&frame.track);
+        self.awaiting_key_frame.remove(&frame.track);
         self.frames += 1;
         self.bytes += frame.payload.len();
         self.messages.push_back(Message::Frame(frame));

@@ -12,7 +12,7 @@ use media::{Frame, Timestamp, Track};
 
 use crate::error::Error;
 
-/// Callback on a thread of GStreamer's, whenever something can be pulled.
+/// Callback on a thread of GStreamer's, whenever output can be pulled, and at the end of the output.
 pub(crate) type Notify = Arc<dyn Fn() + Send + Sync>;
 
 /// Flicks and nanoseconds in a second. A flick is longer than a nanosecond, so converting to nanoseconds and back is
@@ -20,7 +20,7 @@ pub(crate) type Notify = Arc<dyn Fn() + Send + Sync>;
 const FLICKS: i128 = 705_600_000;
 const NANOS: i128 = 1_000_000_000;
 
-/// Converts a time to GStreamer's; `None` before the origin.
+/// Converts a time to GStreamer's; `None` for a negative time.
 pub(crate) fn clock_time(at: Timestamp) -> Option<gst::ClockTime> {
     let nanos = (i128::from(at.flicks()) * NANOS + FLICKS / 2).div_euclid(FLICKS);
     u64::try_from(nanos).ok().map(gst::ClockTime::from_nseconds)
@@ -67,14 +67,14 @@ impl Pipeline {
             .wait_on_eos(false)
             .max_buffers(max_waiting)
             .build();
-        let end = notify.clone();
-        let arrived = app::AppSinkCallbacks::builder()
+        let notify_end = notify.clone();
+        let callbacks = app::AppSinkCallbacks::builder()
             .new_sample(move |_| {
                 notify();
                 Ok(gst::FlowSuccess::Ok)
             })
-            .eos(move |_| end());
-        sink.set_callbacks(arrived.build());
+            .eos(move |_| notify_end());
+        sink.set_callbacks(callbacks.build());
         accept_any_layout(&sink)?;
         let mut chain = vec![source.clone().upcast::<gst::Element>()];
         chain.extend_from_slice(elements);
@@ -108,7 +108,7 @@ impl Pipeline {
         self.source.push_buffer(buffer).map(drop).map_err(refused)
     }
 
-    /// Pushes an event, which the elements see after the buffers so far.
+    /// Pushes an event, which the elements see after the buffers that were pushed before.
     pub(crate) fn event(&self, event: gst::Event) {
         self.source.send_event(event);
     }
@@ -160,10 +160,10 @@ impl Drop for Pipeline {
 pub(crate) struct EncoderReaper(Vec<JoinHandle<()>>);
 
 impl EncoderReaper {
-    /// Ends a pipeline. At most as many end at a time as renditions are dropped within the encoding time of one frame.
+    /// Ends a pipeline. The threads are few: no more than renditions are dropped while an encoder finishes one frame.
     pub(crate) fn reap(&mut self, pipeline: Pipeline) {
         self.0.retain(|thread| !thread.is_finished());
-        // Without another thread the pipeline ends right here.
+        // If no thread can be started, the closure is dropped, which ends the pipeline on this thread.
         self.0.extend(Builder::new().name("ladder-reaper".to_owned()).spawn(move || drop(pipeline)));
     }
 }

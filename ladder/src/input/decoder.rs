@@ -14,15 +14,15 @@ pub const SAMPLE_RATE: u32 = 48_000;
 /// Channels of decoded audio, whatever the input has.
 pub const CHANNELS: u32 = 2;
 
-/// Frames that wait for the decoder. At the bound the ladder stops feeding it, and [`Inbox`](crate::inbox::Inbox)
-/// fills.
+/// Most frames that wait for the decoder. At the bound the ladder pushes no more, and its
+/// [`Inbox`](crate::inbox::Inbox) fills.
 const MAX_QUEUED: usize = 8;
-/// Decoded frames or blocks of audio that wait to be pulled. At the bound the decoder waits.
+/// Most decoded frames, or blocks of audio, that wait to be pulled. At the bound the decoder waits.
 const MAX_WAITING: u32 = 4;
-/// Samples per second above which several threads decode, at the price of a frame of delay for each.
-const ONE_THREAD: u64 = 1_920 * 1_080 * 60;
-/// Frames per second, if the header does not say.
-const USUAL_RATE: u64 = 30;
+/// Pixels per second above which several threads decode. Each of them delays the output by one frame.
+const MAX_PIXEL_RATE_OF_ONE_THREAD: u64 = 1_920 * 1_080 * 60;
+/// Frames per second that [`needs_threads`] assumes at least, because not every header has the rate.
+const MIN_RATE: u64 = 30;
 
 /// Output of a decoder, with the timestamps of its input.
 #[derive(Debug)]
@@ -50,6 +50,7 @@ pub struct Decoder {
     codec: CodecConfig,
     /// Whether a frame that decoding may start at has come.
     started: bool,
+    /// Frames before that one.
     skipped: u64,
 }
 
@@ -60,7 +61,7 @@ impl Decoder {
         let mut chain = vec![decoding_element(&track.codec)?];
         let to = match track.kind() {
             Kind::Video => {
-                // Both fields of an interlaced frame make one progressive frame.
+                // An interlaced frame becomes one progressive frame, not one for each field.
                 chain.push(element("deinterlace", &[("mode", "auto"), ("fields", "top")])?);
                 gst::Caps::builder("video/x-raw").build()
             }
@@ -99,7 +100,7 @@ impl Decoder {
         Ok(true)
     }
 
-    /// Returns false while enough frames wait.
+    /// Returns whether another frame may be pushed, because fewer than the bound wait for the decoder.
     pub fn has_room(&self) -> bool {
         self.pipeline.queued() < MAX_QUEUED
     }
@@ -175,7 +176,7 @@ fn audio(sample: &gst::Sample) -> Option<Decoded> {
     let map = buffer.map_readable().ok()?;
     let samples =
         map.chunks_exact(size_of::<f32>()).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap_or_default()));
-    // Invalid samples of a decoder must not hurt ears, or an encoder.
+    // A damaged frame may decode to samples that are no numbers, or too loud for listeners and encoders.
     let samples = samples.map(|sample| if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 });
     Some(Decoded::Audio { pts, samples: samples.collect() })
 }
@@ -183,10 +184,11 @@ fn audio(sample: &gst::Sample) -> Option<Decoded> {
 fn decoding_element(codec: &CodecConfig) -> Result<gst::Element, Error> {
     if let CodecConfig::Flac(_) = codec {
         // The decoder needs headers in a form that only the parser writes.
-        let both = gst::parse::bin_from_description("flacparse ! flacdec", true);
-        return both.map(gst::Element::from).map_err(|_| Error::Missing("decoding FLAC".to_owned()));
+        let bin = gst::parse::bin_from_description("flacparse ! flacdec", true);
+        return bin.map(gst::Element::from).map_err(|_| Error::Missing("decoding FLAC".to_owned()));
     }
-    let known: &[&str] = match codec {
+    // Elements that decode this codec, the preferred one first.
+    let candidates: &[&str] = match codec {
         CodecConfig::Avc(_) => &["avdec_h264"],
         CodecConfig::Hevc(_) => &["avdec_h265", "libde265dec"],
         CodecConfig::Av1(_) => &["dav1ddec", "av1dec"],
@@ -197,7 +199,7 @@ fn decoding_element(codec: &CodecConfig) -> Result<gst::Element, Error> {
         CodecConfig::Opus(_) => &["opusdec", "avdec_opus"],
         CodecConfig::Flac(_) => &[],
     };
-    let name = known.iter().find(|name| gst::ElementFactory::find(name).is_some());
+    let name = candidates.iter().find(|name| gst::ElementFactory::find(name).is_some());
     let name = name.ok_or_else(|| Error::Missing(format!("decoding {}", codec.name())))?;
     let mut properties = Vec::new();
     if codec.kind() == Kind::Video && name.starts_with("avdec") {
@@ -209,8 +211,8 @@ fn decoding_element(codec: &CodecConfig) -> Result<gst::Element, Error> {
 /// Returns whether one thread may be too slow for a codec's size and rate.
 fn needs_threads(codec: &CodecConfig) -> bool {
     let (width, height) = codec.resolution().unwrap_or((0, 0));
-    let rate = codec.frame_rate().map_or(USUAL_RATE, |(frames, seconds)| u64::from(frames / seconds.max(1)));
-    u64::from(width) * u64::from(height) * rate.max(USUAL_RATE) > ONE_THREAD
+    let rate = codec.frame_rate().map_or(MIN_RATE, |(frames, seconds)| u64::from(frames / seconds.max(1)));
+    u64::from(width) * u64::from(height) * rate.max(MIN_RATE) > MAX_PIXEL_RATE_OF_ONE_THREAD
 }
 
 /// Returns the caps of the decoder's input.
@@ -254,9 +256,10 @@ fn caps(codec: &CodecConfig) -> Result<gst::Caps, Error> {
     })
 }
 
-/// Returns the caps of Opus, by its mapping table (RFC 7845 §5.1.1), which follows eleven bytes of `dOps`. The samples
-/// at the start that a player drops are kept, because timestamps count them.
+/// Returns the caps of Opus, with the channel mapping table (RFC 7845 §5.1.1) of its `dOps` record. The pre-skip is
+/// left out, so that the decoder keeps the samples that a player drops at the start: timestamps count them.
 fn opus_caps(channels: u8, family: u8, record: &Bytes) -> gst::Caps {
+    // Position of the table in the record.
     const TABLE: usize = 11;
     let table = record.get(TABLE..).unwrap_or_default();
     let builder = gst::Caps::builder("audio/x-opus")

@@ -18,7 +18,7 @@ pub(crate) struct SourceRendition {
     rung: Rung,
     track: Track,
     presence: Presence,
-    /// Tick before which the frames end; it is reported once the reference rendition has come there.
+    /// Tick before which the frames end. The end is reported once an encoded rendition has reached this tick.
     ends_at: Option<Timestamp>,
 }
 
@@ -81,8 +81,8 @@ impl SourceRendition {
         source
     }
 
-    /// Moves frames to `out`, and reports whether the rendition is present. `position` is the newest time of the
-    /// reference rendition.
+    /// Moves frames to `out`, and reports whether the rendition is present. `position` is the newest PTS that left an
+    /// encoder.
     pub(crate) fn collect(&mut self, position: Timestamp, out: &mut Vec<Output>) {
         while let Some(frame) = self.passthrough.pull() {
             if self.ends_at.is_some_and(|end| frame.pts >= end) {

@@ -23,8 +23,11 @@ use crate::video::scaler::Scaler;
 pub(crate) struct Stats {
     /// Frames of the source that were forwarded.
     pub(crate) forwarded: u64,
+    /// Frames that were not encoded, because too many waited for the encoder.
     pub(crate) skipped: u64,
+    /// Encoders that failed and were replaced.
     pub(crate) replaced: u64,
+    /// Times that a rendition was dropped.
     pub(crate) shed: u64,
 }
 
@@ -66,7 +69,8 @@ pub(crate) struct VideoRenditions {
     reaper: EncoderReaper,
     available: Vec<EncoderInfo>,
     notify: Notify,
-    /// Whether the next frame is a key frame in every rendition.
+    /// Whether all renditions need a key frame: on the next tick or, while the source is forwarded, with its next IDR
+    /// frame.
     key_next: bool,
     /// PTS of the contribution's frame that was presented last.
     presented: Option<Timestamp>,
@@ -74,8 +78,8 @@ pub(crate) struct VideoRenditions {
     announced: bool,
     stats: Stats,
     source: SourceUse,
-    /// Newest PTS that left the reference rendition's encoder.
-    reference_position: Timestamp,
+    /// Newest PTS that left any encoder, for [`SourceRendition::collect`].
+    newest_encoded: Timestamp,
 }
 
 /// One tick of the output, as all renditions encode it.
@@ -89,8 +93,8 @@ struct Tick {
 }
 
 impl VideoRenditions {
-    /// Returns renditions whose encoders start with the first frame. A source that was to be the top rendition is
-    /// encoded instead where its decoded frames do not have the size and colours of that rendition.
+    /// Returns renditions whose encoders start with the first frame. A source meant as [`SourceUse::Top`] is encoded
+    /// instead if its raw frames do not have the size and colours of the reference rendition.
     pub(crate) fn new(setup: Setup<'_>, notify: Notify) -> Result<Self, Error> {
         let Setup { plan, params, first, available, mut source } = setup;
         let colorimetry = output_colorimetry(first.map(RawFrame::info));
@@ -119,7 +123,7 @@ impl VideoRenditions {
             announced: false,
             stats: Stats::default(),
             source,
-            reference_position: Timestamp::ZERO,
+            newest_encoded: Timestamp::ZERO,
         })
     }
 
@@ -159,8 +163,8 @@ impl VideoRenditions {
         self.renditions.iter().filter(|rendition| rendition.is_shed()).count()
     }
 
-    /// Presents a frame on the tick at `pts`, in every rendition that has this tick. A `live` frame is the
-    /// contribution's of this moment.
+    /// Presents a frame on the tick at `pts`, in every rendition that has this tick. `live` is false for a repeated
+    /// frame and for the slate.
     pub(crate) fn present(
         &mut self,
         frame: &RawFrame,
@@ -169,9 +173,11 @@ impl VideoRenditions {
         now: TimeDelta,
         out: &mut Vec<Output>,
     ) {
-        // Before the frame is queued: those that wait now have waited since the tick before.
+        // The load is judged before this frame is queued, so that all frames that wait now have waited since the
+        // previous tick.
         self.judge(now, out);
         if self.key_next && self.renditions.iter().all(|rendition| rendition.encoder().is_none()) {
+            // No encoder runs: GOPs are counted from this frame.
             self.params.ticks.origin = pts;
         }
         let source = self.select_source(frame, live, pts);
@@ -206,15 +212,15 @@ impl VideoRenditions {
         Tick { pts, index, key, is_forwarded: forwarded && matches!(self.source, SourceUse::Top(_)) }
     }
 
-    /// Returns the [`Captions`] that were not presented yet: one frame may be presented on several ticks.
+    /// Returns the [`Captions`] of a frame at its first tick, because one frame may be presented on several ticks.
     fn new_captions(&mut self, frame: &RawFrame, live: bool) -> Captions {
         let new = frame.pts().filter(|pts| live && self.presented != Some(*pts));
         self.presented = new.or(self.presented);
         new.map_or_else(Captions::default, |_| frame.captions())
     }
 
-    /// Scales a frame from rendition to rendition and gives it to their encoders. Returns the last rendition that
-    /// failed.
+    /// Scales a frame for one rendition after another, each from the next larger one, and gives it to their encoders.
+    /// Returns the last rendition that failed.
     fn encode(&mut self, frame: &RawFrame, captions: &Captions, tick: &Tick) -> Option<(usize, Error)> {
         let smallest = self.renditions.iter().rposition(|rendition| !rendition.is_shed()).unwrap_or(0);
         let context = EncoderContext { params: &self.params, available: &self.available, notify: &self.notify };
@@ -262,7 +268,7 @@ impl VideoRenditions {
         if let SourceUse::Rendition(source) = &mut self.source
             && self.announced
         {
-            source.collect(self.reference_position, out);
+            source.collect(self.newest_encoded, out);
             self.stats.forwarded = source.passthrough.forwarded();
         }
     }
@@ -279,11 +285,11 @@ impl VideoRenditions {
             return fault;
         }
         let rung = &rendition.rung;
-        let position = &mut self.reference_position;
+        let newest = &mut self.newest_encoded;
         out.extend(encoded.into_iter().map(|encoded| match encoded {
             EncoderOutput::Track(track) => Output::Rung { n, rung: rung.clone(), track },
             EncoderOutput::Frame(frame) => {
-                *position = frame.pts.max(*position);
+                *newest = frame.pts.max(*newest);
                 Output::Frame(frame)
             }
         }));
@@ -353,7 +359,8 @@ impl VideoRenditions {
         }
     }
 
-    /// Replaces an encoder that failed: hardware by software, for all renditions. All of them then have a key frame.
+    /// Replaces an encoder that failed. Encoders that start from now on are software encoders, in all renditions. The
+    /// next tick has a key frame in all of them.
     fn replace_encoder(&mut self, n: usize, error: &Error) {
         warn!(rung = n, %error, "an encoder failed and is replaced");
         let Some(rendition) = self.renditions.get_mut(n) else { return };

@@ -235,7 +235,7 @@ fn queue_is_bounded() {
     for tick in 0..10_000 {
         select(&mut source, None, tick);
     }
-    assert!(source.line.len() <= MAX_FRAMES);
+    assert!(source.outgoing.len() <= MAX_FRAMES);
 }
 
 proptest! {
