@@ -1,4 +1,4 @@
-//! The running program: its broadcasts, the encoders that feed them, and the tasks that belong to them.
+//! The running server: its broadcasts, the encoders that feed them, and the tasks that belong to them.
 //!
 //! [`crate::adapters`] connects an [`App`] to the crates below: ingest, control and origin.
 
@@ -31,9 +31,9 @@ use crate::slate_image;
 /// Time for which the playlists of an ended broadcast stay available, so that players see its end.
 const KEEP_ENDED: Duration = Duration::from_secs(60);
 
-/// Time from the last parts of a broadcast to the end of its playlists. Players need it to learn of those parts and to
-/// fetch them.
-const LAST_PARTS: Duration = Duration::from_millis(700);
+/// Time from the last parts of a broadcast to the end of its playlists, in which players learn of those parts and fetch
+/// them.
+const END_DELAY: Duration = Duration::from_millis(700);
 
 /// The running broadcasts and the encoders that publish into them.
 pub(crate) struct App {
@@ -89,7 +89,7 @@ impl App {
 
     /// Sets the [`Control`] that admits encoders. No encoder is admitted before.
     pub(crate) fn set_control(&self, control: Control) {
-        // Cannot fail: the program sets it once, when it starts.
+        // Cannot fail: the only call is in the startup of the server.
         let _ = self.control.set(control);
     }
 
@@ -154,7 +154,7 @@ impl App {
         self.tasks.spawn_on(task, &self.runtime)
     }
 
-    /// Ends all playlists, because the program shuts down.
+    /// Ends all playlists, because the server shuts down. Returns when they have ended.
     pub(crate) async fn finish(self: &Arc<Self>) {
         self.closing.store(true, Ordering::Relaxed);
         let ends: Vec<_> = self.broadcasts().iter().map(|broadcast| self.finish_broadcast(broadcast)).collect();
@@ -164,7 +164,7 @@ impl App {
         }
     }
 
-    /// Ends a broadcast in a task of its own. First the ladder is drained. Then players get [`LAST_PARTS`] to fetch its
+    /// Ends a broadcast in a task of its own. First the ladder is drained. Then players get [`END_DELAY`] to fetch its
     /// last media, unless the server shuts down.
     fn finish_broadcast(self: &Arc<Self>, broadcast: &Arc<Broadcast>) -> JoinHandle<()> {
         let (transcode, broadcast) = (broadcast.finish(), Arc::clone(broadcast));
@@ -174,7 +174,7 @@ impl App {
             // The panic hook has reported a task that panicked.
             if drain.await.unwrap_or(false) && !app.closing.load(Ordering::Relaxed) {
                 tokio::select! {
-                    () = tokio::time::sleep(LAST_PARTS) => {}
+                    () = tokio::time::sleep(END_DELAY) => {}
                     () = app.shutdown.cancelled() => {}
                 }
             }
@@ -183,7 +183,7 @@ impl App {
     }
 
     /// Reports a [`Warning`] to the subscribers of the live stream. A task of its own does it, because the caller may
-    /// hold a broadcast that the lifecycle ends at this moment.
+    /// hold the lock of a broadcast, which the lifecycle needs if it ends the broadcast at this moment.
     pub(crate) fn warn(&self, stream: &LiveStreamId, warning: Warning) {
         let Some(control) = self.control.get().cloned() else { return };
         let stream = stream.clone();
@@ -285,7 +285,7 @@ impl App {
     pub(crate) fn end_broadcast(self: &Arc<Self>, id: &BroadcastId, stream: &LiveStreamId) {
         // A broadcast of an earlier process is not in the map and needs no work.
         let Some(broadcast) = self.find_broadcast(stream, id) else { return };
-        // The task tracker waits for the end.
+        // No one here waits for that task, but the shutdown does, by the task tracker.
         drop(self.finish_broadcast(&broadcast));
         info!(%stream, broadcast = %id, "broadcast ended");
         let app = Arc::clone(self);
@@ -305,8 +305,8 @@ impl App {
     }
 }
 
-/// Turns [`control::Error::NotFound`] into success: a live stream that was deleted in the meantime has no state to
-/// store.
+/// Turns [`control::Error::NotFound`] into success: for a live stream that was deleted in the meantime, there is
+/// nothing to store or to report.
 pub(crate) fn unless_deleted<T>(result: Result<T, control::Error>) -> Result<(), control::Error> {
     match result {
         Ok(_) | Err(control::Error::NotFound(_)) => Ok(()),
@@ -322,7 +322,7 @@ const fn quality_of(asked: Quality) -> config::Quality {
     }
 }
 
-/// Returns the slate images that are built into the program.
+/// Returns the built-in slate images.
 fn default_slate() -> ladder::SlateImages {
     let [landscape, portrait] =
         [slate::default_images::LANDSCAPE, slate::default_images::PORTRAIT].map(Bytes::from_static);

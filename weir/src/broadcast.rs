@@ -1,8 +1,8 @@
 //! One broadcast: from the frames of its contributions to the packaged log that viewers read.
 //!
-//! In a passthrough programme the task of a contribution carries each batch of frames all the way: splice, packager, window.
-//! There is no queue on this path that could grow. If the programme is transcoded, the task carries the batch as far as the
-//! ladder, whose threads do the rest.
+//! In a passthrough programme the task of a contribution carries each batch of frames all the way: splice, packager,
+//! window. There is no queue on this path that could grow. If the programme is transcoded, the task carries the batch
+//! as far as the ladder, whose threads do the rest.
 
 mod clip_cache;
 mod clock;
@@ -80,7 +80,8 @@ impl Broadcast {
     ) -> Self {
         let faults = Arc::new(Faults::new(stream.clone(), warn));
         let origin = Arc::new(origin::Broadcast::new(id.clone()));
-        // A programme with a slate continues by itself, but not at once.
+        // The longest time for which a programme without media stops, before a repeated frame or the slate continues
+        // it.
         let max_stall = match &processing {
             Processing::Transcode(..) => slate::continuity::VIDEO_TIMEOUT,
             Processing::Passthrough(Some(_)) => slate::filler::gap_timeout(mode),
@@ -105,7 +106,8 @@ impl Broadcast {
         &self.writer.origin
     }
 
-    /// Makes `contribution` the one whose frames are accepted. A slate continues where the previous one ended.
+    /// Makes `contribution` the one whose frames are accepted. If there is a slate, a gap opens where the media of the
+    /// previous contribution ended.
     pub(crate) fn begin(&self, contribution: ContributionId) {
         let mut state = self.state.lock();
         self.faults.begin();
@@ -126,7 +128,7 @@ impl Broadcast {
         if let Some(health) = state.health.back_mut() {
             health.bytes(bytes, Instant::now());
         }
-        let taken = match state.transcode.take() {
+        let outcome = match state.transcode.take() {
             None => {
                 let written = self.writer.write(|packager| state.pass_through(items, packager, &self.faults));
                 written.map_err(|error| {
@@ -142,9 +144,9 @@ impl Broadcast {
             }
         };
         items.clear();
-        match taken {
+        match outcome {
             Err(reason) => {
-                // The next contribution may be accepted.
+                // Later frames of this contribution are discarded; another contribution may begin.
                 state.current = None;
                 PushResult::Rejected(reason)
             }
@@ -158,7 +160,7 @@ impl Broadcast {
         }
     }
 
-    /// Notes that a contribution has ended.
+    /// Notes that a contribution has ended, so that its last frames leave the decoders of a ladder.
     pub(crate) fn contribution_ended(&self, contribution: &ContributionId) {
         let state = self.state.lock();
         let is_current = state.current.as_ref() == Some(contribution);
@@ -177,7 +179,7 @@ impl Broadcast {
         }
     }
 
-    /// Fills a gap as far as it is due; `None` if no gap will have to be filled any more.
+    /// Packages the slate's frames that are due; `None` once the broadcast has ended or has no slate any more.
     pub(crate) fn poll(&self) -> Option<NextPoll> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -201,13 +203,15 @@ impl Broadcast {
         failed.as_ref().map(clip_cache::warning)
     }
 
-    /// Packages the slate's frames. The first of them was due at `arrival`, the others according to their timestamps.
+    /// Packages the output of a gap. The slate's first frame was due at `arrival`, the others according to their
+    /// timestamps.
     fn write_output(&self, state: &mut State, arrival: WallTime) {
         if state.output.is_empty() {
             return;
         }
-        let clip = state.output.iter().rposition(|item| *item == slate::Item::Discontinuity).unwrap_or(0);
-        let first = state.output.iter().skip(clip).find_map(|item| match item {
+        // Silence that completes the audio before the gap precedes the discontinuity, and was due earlier.
+        let slate_start = state.output.iter().rposition(|item| *item == slate::Item::Discontinuity).unwrap_or(0);
+        let first = state.output.iter().skip(slate_start).find_map(|item| match item {
             slate::Item::Frame(frame) => Some(frame.dts),
             _ => None,
         });
@@ -218,7 +222,7 @@ impl Broadcast {
         }
     }
 
-    /// Stores the stats of the current contribution's link.
+    /// Stores the stats of the current contribution's SRT connection.
     pub(crate) fn link(&self, contribution: &ContributionId, stats: &LinkStats) {
         let mut state = self.state.lock();
         if state.current.as_ref() == Some(contribution) {
@@ -234,8 +238,8 @@ impl Broadcast {
         state.transcode.take()
     }
 
-    /// Publishes the last media, after waiting for the output of the ladder. Returns whether [`Broadcast::end`] has to follow
-    /// later, because players ignore media that they learn of together with the end.
+    /// Publishes the last media, after waiting for the output of the ladder. Returns whether [`Broadcast::end`] has to
+    /// follow later, because players ignore media that they learn of together with the end.
     pub(crate) fn drain(&self, transcode: Option<Transcode>) -> bool {
         transcode.into_iter().for_each(|transcode| transcode.ladder.finish());
         let drained = self.writer.last_parts();

@@ -1,4 +1,4 @@
-//! `weir serve`: assembles the program, runs it, and shuts it down.
+//! `weir serve`: assembles the server, runs it, and shuts it down.
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
@@ -37,10 +37,11 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     if let Some(warning) = open_files.warning(&config) {
         exit::print_last(move || warn!("{warning}"));
     }
-    // Runs on a thread that can always leave, because it only waits for signals and for the time limit.
+    // The runtime of this thread, which can always return, because it only waits for signals and for the time limit.
     let supervisor =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    // Never dropped, because that would wait for tasks which may never end.
     let runtime = ManuallyDrop::new(runtime);
     supervisor.block_on(async {
         // Before anything is opened, so that a signal during startup is not lost.
@@ -53,7 +54,8 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
 
 /// Waits until the server ends by itself, within [`DRAIN`] after a signal, or at once after a second signal.
 ///
-/// A shutdown that was requested is a success in every case, because everything acknowledged is stored by then.
+/// A requested shutdown is a success even if it is cut short, because everything acknowledged is stored by then. Only
+/// an error of the server itself is a failure.
 async fn supervise(
     mut server: JoinHandle<anyhow::Result<()>>,
     mut signals: Signals,
@@ -73,7 +75,8 @@ async fn supervise(
     Ok(())
 }
 
-/// Opens everything, serves until `drain` is cancelled, and shuts everything down.
+/// Opens everything, serves until `drain` is cancelled, and shuts everything down: first the broadcasts end, then a
+/// second token, `shutdown`, closes the listeners and ends the tasks.
 async fn serve(config: Config, open_files: OpenFiles, drain: CancellationToken) -> anyhow::Result<()> {
     // Lock the folder and bind all ports before the store is opened, so that a second server started by mistake changes
     // nothing.
@@ -153,8 +156,8 @@ fn print_token(token: &Token) {
 
 /// SIGTERM and SIGINT, in the order in which they arrive.
 ///
-/// SIGXFSZ is caught too, so that a file at the limit of its size ends nothing: the writer sees an error, as on a full
-/// disk.
+/// SIGXFSZ is caught too, so that a file that reaches the process's file size limit does not end the process: the
+/// writer of the file gets an error, as on a full disk.
 struct Signals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,

@@ -23,12 +23,13 @@ pub(super) struct State {
     pub(super) programme: Programme,
     /// Encodes the programme, unless it is passthrough.
     pub(super) transcode: Option<Transcode>,
-    /// Origin of the clock of the programme.
-    clock: Instant,
+    /// Start of the broadcast, from which the programme's clock counts.
+    started_at: Instant,
+    /// Whether the video of contributions is ignored.
     audio_only: bool,
     /// The contribution whose frames are accepted.
     pub(super) current: Option<ContributionId>,
-    /// Number of segments closed before the current contribution, or before it ended a gap.
+    /// Number of segments that were closed when the current contribution began, or when it ended a gap.
     pub(super) segments_before: u64,
     /// The track whose key frames are counted.
     video: Option<TrackId>,
@@ -49,7 +50,7 @@ impl State {
         Self {
             programme,
             transcode,
-            clock: Instant::now(),
+            started_at: Instant::now(),
             audio_only,
             current: None,
             segments_before: 0,
@@ -62,7 +63,7 @@ impl State {
         }
     }
 
-    /// Makes `contribution` the current one. The media that may open a gap is left in `output`.
+    /// Makes `contribution` the current one. Silence that completes the audio before a gap is left in `output`.
     pub(super) fn begin(&mut self, contribution: ContributionId) {
         self.current = Some(contribution);
         if !self.ended {
@@ -80,10 +81,10 @@ impl State {
 
     /// Returns the time since the broadcast began, which is the clock of its [`Programme`].
     pub(super) fn elapsed(&self) -> TimeDelta {
-        TimeDelta::from_duration(self.clock.elapsed())
+        TimeDelta::from_duration(self.started_at.elapsed())
     }
 
-    /// Packages a batch of a contribution as it is.
+    /// Packages a batch of a contribution without transcoding it.
     pub(super) fn pass_through(
         &mut self,
         items: &mut Vec<Item>,

@@ -20,12 +20,14 @@ pub(super) struct BroadcastWriter {
 struct State {
     packager: Packager,
     log: LogWriter,
+    /// Number of segments closed so far, in all renditions.
     segments: u64,
-    /// End of the newest part on the programme's clock, of the first rendition that has any.
+    /// Wall-clock time (`EXT-X-PROGRAM-DATE-TIME`) at the end of the newest part, of the lowest [`RenditionId`] that
+    /// has any.
     edge: Option<(RenditionId, WallTime)>,
     ended: bool,
     faults: Arc<Faults>,
-    // Kept between batches so that a frame costs no allocation.
+    /// Entries of the current batch, in a buffer that is kept so that a frame costs no allocation.
     entries: Vec<Entry>,
 }
 
@@ -53,17 +55,17 @@ impl BroadcastWriter {
         Self { origin, readers, state: Mutex::new(state) }
     }
 
-    /// Passes a batch to the [`Packager`], and publishes the events, also if the batch fails half-way. Drops the batch
-    /// after the end of the broadcast.
+    /// Passes a batch to the [`Packager`], and publishes the resulting events, even if the batch fails half-way. After
+    /// the end of the broadcast, `batch` is not called.
     pub(super) fn write(&self, batch: impl FnOnce(&mut Packager) -> Result<(), Error>) -> Result<(), Error> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if state.ended {
             return Ok(());
         }
-        let taken = batch(&mut state.packager);
+        let result = batch(&mut state.packager);
         state.publish(&self.readers);
-        taken
+        result
     }
 
     /// Returns the number of segments closed so far, in all renditions.
@@ -73,9 +75,9 @@ impl BroadcastWriter {
 
     /// Publishes the rest of the media. Returns whether the playlists have to end later, and not at once.
     pub(super) fn last_parts(&self) -> Result<bool, Error> {
-        let mut later = false;
-        self.write(|packager| packager.last_parts().map(|parts| later = parts))?;
-        Ok(later)
+        let mut must_end_later = false;
+        self.write(|packager| packager.last_parts().map(|later| must_end_later = later))?;
+        Ok(must_end_later)
     }
 
     /// Returns how far the newest media that viewers can load is behind `now`, by its `EXT-X-PROGRAM-DATE-TIME`. `None`
