@@ -65,8 +65,8 @@ pub struct SpliceStats {
     pub void_frames: u64,
     /// Gaps in audio tracks that had begun.
     pub audio_gaps: u64,
-    /// Those of the `dropped_frames` that arrived after audio of their contribution was placed. The others overlap the
-    /// end of the previous contribution, or silence inserted before the first audio.
+    /// Frames in `dropped_frames` that arrived after audio of their contribution was placed. The others overlap the end of
+    /// the previous contribution, or silence inserted before the first audio.
     pub late_frames: u64,
 }
 
