@@ -22,7 +22,7 @@ pub(crate) struct PeriodStart {
     pub(crate) is_first: bool,
 }
 
-/// State that begins anew with each period: at the start, after a contribution, and after a jump of the timestamps.
+/// State that begins again with each period: at the start, after a contribution, and after a jump of the timestamps.
 #[derive(Debug)]
 pub(crate) struct Period {
     pub(crate) start: PeriodStart,
