@@ -98,7 +98,7 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
     }
 
     /// Writes the gathered bytes and then `bufs`, as far as both together fill whole records, without a copy. Returns
-    /// how many bytes of `bufs` were taken. The caller comes back with the rest, which is gathered if it fills no
+    /// how many bytes of `bufs` were taken. The caller writes the rest next, which is gathered if it fills no
     /// record.
     fn poll_pass_through(
         &mut self,

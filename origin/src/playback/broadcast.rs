@@ -67,7 +67,7 @@ pub(crate) enum Position {
     /// A part named by a preload hint. Settled when the part exists, or when the hint names another one.
     Hinted(RenditionId, u64, u32),
     /// The next part, for which a plain playlist request waits, for at most about one part target. A player starts at a
-    /// fixed distance from the end of its first playlist: the older that end is, the greater is its latency for good.
+    /// fixed distance from the end of its first playlist: the age of that end adds to its latency permanently.
     Next(RenditionId, u64, u32),
 }
 
