@@ -91,7 +91,7 @@ pub enum Effect {
     DisconnectEncoder {
         /// The connection to close.
         contribution: ContributionId,
-        /// Reason, which the encoder and the log are told.
+        /// Reason, which is reported to the encoder and logged.
         reason: DisconnectReason,
     },
     /// Deliver this event to subscribers.
