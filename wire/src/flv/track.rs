@@ -55,7 +55,7 @@ pub enum Reason {
 pub(super) struct TrackState {
     pub(super) kind: Kind,
     pub(super) number: u8,
-    /// Whether the track was admitted within the limits on tracks. It then counts towards them for good.
+    /// Whether the track was admitted within the limits on tracks. It then counts towards them permanently.
     pub(super) admitted: bool,
     /// Argument of the last [`TrackState::mark_reported`].
     reported: Option<Unsupported>,
