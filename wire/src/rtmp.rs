@@ -5,6 +5,8 @@
 
 pub mod chunk;
 pub mod clock;
+mod enhanced;
 pub mod handshake;
 pub mod message;
+mod secret;
 pub mod server;

@@ -24,8 +24,9 @@ use crate::amf0::Value;
 use crate::error::{Error, Place};
 use crate::flv::{self, Tag};
 
+pub use super::secret::Secret;
 pub use handshake::RANDOM_LEN;
-pub use publish::{ConnectInfo, Publish, Secret};
+pub use publish::{ConnectInfo, Publish};
 
 /// Most bytes buffered while a publication waits for its answer; with more, the session ends.
 const MAX_WAITING: usize = 256 * 1_024;

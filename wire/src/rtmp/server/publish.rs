@@ -1,34 +1,8 @@
 //! A peer's description of itself and of the stream that it wants to publish.
 
-use std::fmt;
-
 use crate::amf0::Value;
-
-/// Most FourCCs kept of `fourCcList`; further ones are dropped.
-const MAX_FOUR_CCS: usize = 32;
-
-/// A text that may contain a stream key. It is never printed.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Returns the text, for checking the key.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(hidden)")
-    }
-}
+use crate::rtmp::enhanced;
+use crate::rtmp::secret::Secret;
 
 /// Parameters of `connect`.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -49,25 +23,12 @@ pub struct ConnectInfo {
 impl ConnectInfo {
     pub(super) fn read(object: &Value) -> Self {
         let text = |name| object.get(name).and_then(Value::as_str);
-        let list = match object.get("fourCcList") {
-            Some(Value::StrictArray(list)) => list.as_slice(),
-            _ => &[],
-        };
-        let map =
-            |name| object.get(name).map_or(&[][..], Value::properties).iter().map(|(four_cc, _)| four_cc.as_str());
-        let maps = map("videoFourCcInfoMap").chain(map("audioFourCcInfoMap"));
-        let mut four_cc_list: Vec<String> = Vec::new();
-        for four_cc in list.iter().filter_map(Value::as_str).chain(maps) {
-            if four_cc_list.len() < MAX_FOUR_CCS && !four_cc_list.iter().any(|known| known == four_cc) {
-                four_cc_list.push(four_cc.to_owned());
-            }
-        }
         Self {
             app: text("app").unwrap_or_default().into(),
             tc_url: text("tcUrl").unwrap_or_default().into(),
             flash_ver: text("flashVer").map(str::to_owned),
-            four_cc_list,
-            caps_ex: object.get("capsEx").and_then(Value::as_f64).map(|flags| flags as u32),
+            four_cc_list: enhanced::four_ccs(object),
+            caps_ex: enhanced::caps_ex(object),
         }
     }
 
@@ -161,6 +122,6 @@ mod tests {
 
         let many: Vec<Value> = (0..100).map(|n| format!("{n:04}").as_str().into()).collect();
         let info = ConnectInfo::read(&Value::object([("fourCcList", Value::StrictArray(many))]));
-        assert_eq!(info.four_cc_list.len(), MAX_FOUR_CCS);
+        assert_eq!(info.four_cc_list.len(), enhanced::MAX_FOUR_CCS);
     }
 }
