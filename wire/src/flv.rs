@@ -9,6 +9,7 @@ mod adts;
 mod codec;
 mod demux;
 mod joiner;
+pub(crate) mod mux;
 mod output;
 mod tag;
 mod track;

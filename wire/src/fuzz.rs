@@ -11,6 +11,7 @@ use crate::annexb::{Assembler, Codec, Output};
 use crate::error::Error;
 use crate::flv::{self, Demuxer, Tag};
 use crate::rtmp::chunk::{Limits, Reader};
+use crate::rtmp::client;
 use crate::rtmp::handshake;
 use crate::rtmp::server::{Config, Event, RANDOM_LEN, Session};
 pub use crate::ts::fuzz::{latm, pes, psi, ts};
@@ -150,6 +151,32 @@ pub fn rtmp_session(data: &[u8]) {
     });
 }
 
+/// Tests a client's session after the handshake, with a server that sends `data`.
+pub fn rtmp_client(data: &[u8]) {
+    let data = data.get(..MAX_CUT).unwrap_or(data);
+    let Ok(mut target) = client::Target::parse("rtmp://user:password@host/app", "key") else { return };
+    target.auth_query = Some("authmod=adobe&user=user".into());
+    let config = client::Config { limits: LIMITS, window: 0, ..client::Config::default() };
+    let mut hello = vec![3];
+    hello.resize(handshake::CLIENT_LEN as usize, 0);
+    let mut greeted = client::Session::new(config, target, [0; RANDOM_LEN]);
+    assert_eq!((greeted.input(&hello), greeted.poll()), (Ok(()), None));
+    every_cut(data, |parts| {
+        let mut session = greeted.clone();
+        let (mut events, mut out) = (Vec::new(), Vec::new());
+        for part in parts {
+            let result = session.input(part);
+            events.extend(std::iter::from_fn(|| session.poll()));
+            out.extend(session.take_output().concat());
+            if let Err(err) = result {
+                return (events, out, Some(err));
+            }
+        }
+        assert!(events.len() <= 2 && session.output_len() == 0);
+        (events, out, None)
+    });
+}
+
 /// Tests an Annex B byte stream of the codec that the first byte selects.
 pub fn annexb(data: &[u8]) {
     let data = data.get(..MAX_CUT).unwrap_or(data);
@@ -207,8 +234,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// Every fuzz body.
-    const BODIES: [fn(&[u8]); 10] =
-        [rtmp_handshake, rtmp_chunks, amf0, flv_tags, rtmp_session, ts, psi, pes, latm, annexb];
+    const BODIES: [fn(&[u8]); 11] =
+        [rtmp_handshake, rtmp_chunks, amf0, flv_tags, rtmp_session, rtmp_client, ts, psi, pes, latm, annexb];
 
     #[test]
     fn every_body_takes_nothing_and_little() {

@@ -64,6 +64,26 @@ impl Codec {
         CARRIED.iter().find(is_it).map_or(Self::FourCc(four_cc), |(codec, _)| *codec)
     }
 
+    /// Returns the codec of a configuration.
+    pub const fn of(config: &CodecConfig) -> Self {
+        match config {
+            CodecConfig::Avc(_) => Self::Avc,
+            CodecConfig::Hevc(_) => Self::Hevc,
+            CodecConfig::Av1(_) => Self::Av1,
+            CodecConfig::Vp9(_) => Self::Vp9,
+            CodecConfig::Aac(_) => Self::Aac,
+            CodecConfig::Opus(_) => Self::Opus,
+            CodecConfig::Ac3(_) => Self::Ac3,
+            CodecConfig::Eac3(_) => Self::Eac3,
+            CodecConfig::Flac(_) => Self::Flac,
+        }
+    }
+
+    /// Returns the FourCC of a supported codec; `None` for the others.
+    pub(crate) fn four_cc(self) -> Option<[u8; 4]> {
+        CARRIED.iter().find(|(codec, _)| *codec == self).map(|(_, four_cc)| *four_cc)
+    }
+
     /// Returns the FourCCs of the supported codecs of `kind`.
     pub(crate) fn carried(kind: Kind) -> impl Iterator<Item = &'static str> {
         let of_kind = move |(codec, _): &&(Self, [u8; 4])| codec.kind() == Some(kind);

@@ -4,6 +4,10 @@ use crate::amf0::Value;
 
 /// Most FourCCs kept of `fourCcList`; further ones are dropped.
 pub(super) const MAX_FOUR_CCS: usize = 32;
+/// FourCC that means any codec.
+pub(super) const ANY: &str = "*";
+/// Flag of `capsEx`: several tracks of a kind.
+pub(super) const MULTITRACK: u32 = 2;
 
 /// Returns the FourCCs of `fourCcList` and the keys of `videoFourCcInfoMap` and `audioFourCcInfoMap`, each once.
 pub(super) fn four_ccs(object: &Value) -> Vec<String> {
