@@ -5,6 +5,7 @@ use std::path::Path;
 
 use wire::Item;
 use wire::fuzz;
+use wire::rtmp::client;
 use wire::rtmp::handshake::CLIENT_LEN;
 use wire::rtmp::server::{Config, Event, RANDOM_LEN, Session};
 use wire::ts::{Demuxer, Limits};
@@ -22,12 +23,13 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_target_takes_its_seeds() {
-    let targets: [Target; 8] = [
+    let targets: [Target; 9] = [
         ("rtmp_handshake", fuzz::rtmp_handshake),
         ("rtmp_chunks", fuzz::rtmp_chunks),
         ("amf0", fuzz::amf0),
         ("flv_tags", fuzz::flv_tags),
         ("rtmp_session", fuzz::rtmp_session),
+        ("rtmp_client", fuzz::rtmp_client),
         ("ts", fuzz::ts),
         ("psi", fuzz::psi),
         ("pes", fuzz::pes),
@@ -53,6 +55,20 @@ fn real_encoders_are_understood() {
         assert_eq!((publish.app.as_str(), publish.key.reveal()), ("app", "KEY-1"), "{name}");
         session.accept().unwrap();
         assert!(matches!(session.poll(), Some(Event::Metadata(m)) if m.get("width").is_some()), "{name}");
+    }
+}
+
+#[test]
+fn real_servers_are_understood() {
+    // The answers of `ffmpeg -listen` 5.1 and of nginx with its RTMP module.
+    for (name, bytes) in seeds("rtmp_client") {
+        let target = client::Target::parse("rtmp://localhost/app", "key").unwrap();
+        let mut session = client::Session::new(client::Config::default(), target, [0; RANDOM_LEN]);
+        let mut hello = vec![3];
+        hello.resize(CLIENT_LEN as usize, 0);
+        session.input(&hello).unwrap();
+        session.input(&bytes).unwrap();
+        assert_eq!((session.poll(), session.poll()), (Some(client::Event::Published), None), "{name}");
     }
 }
 
