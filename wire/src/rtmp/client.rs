@@ -57,8 +57,6 @@ pub struct Config {
     pub window: u32,
     /// Whether HEVC is sent as `CodecID` 12 to a target that does not announce `hvc1`. That number is in no standard.
     pub legacy_hevc: bool,
-    /// Time that is sent as 0. Frames before it are sent with time 0 too.
-    pub origin: Timestamp,
 }
 
 impl Default for Config {
@@ -68,7 +66,6 @@ impl Default for Config {
             chunk_size: 65_536,
             window: 2_500_000,
             legacy_hevc: false,
-            origin: Timestamp::ZERO,
         }
     }
 }
@@ -116,6 +113,8 @@ pub struct Session {
     capabilities: Capabilities,
     tracks: Vec<Outgoing>,
     metadata: Option<Value>,
+    /// Time that is sent as 0.
+    origin: Timestamp,
     received: u64,
     acknowledged: u64,
     window: u64,
@@ -139,6 +138,7 @@ impl Session {
             capabilities: Capabilities::default(),
             tracks: Vec::new(),
             metadata: None,
+            origin: Timestamp::ZERO,
             received: 0,
             acknowledged: 0,
             window: u64::from(config.window).max(MIN_WINDOW),
@@ -209,6 +209,12 @@ impl Session {
         matches!(self.phase, Phase::Closed)
     }
 
+    /// Sets the time that is sent as 0, before the first [`announce`](Self::announce); else it is the origin of the
+    /// timeline. Frames before it are sent with time 0 too.
+    pub const fn set_origin(&mut self, origin: Timestamp) {
+        self.origin = origin;
+    }
+
     /// Sends the metadata and the sequence headers of `tracks`, as far as they differ from those sent before, with the
     /// time `at`. The list replaces the previous one. After an error nothing was sent.
     ///
@@ -262,7 +268,7 @@ impl Session {
 
     /// Returns the time that is sent for `at`, before it is cut to 32 bits.
     fn millis(&self, at: Timestamp) -> i64 {
-        Timescale::MILLIS.delta_ticks(at - self.config.origin)
+        Timescale::MILLIS.delta_ticks(at - self.origin)
     }
 
     /// Sends the total of received bytes, modulo 2^32, each time a window is full.
@@ -318,7 +324,8 @@ impl Session {
                 self.created(command, raw)?;
             }
             // The only call under way, whatever number the server gives it.
-            ("_error" | "_result", Phase::Connecting) => self.refused(&status),
+            ("_error", Phase::Connecting) => self.refused(&status),
+            ("_result", Phase::Connecting) if status.is_error() => self.refused(&status),
             ("_error", Phase::Creating) if command.transaction == call::CREATE_STREAM => self.refused(&status),
             ("onStatus", Phase::Requested { stream_id }) if status.is_start() => {
                 self.phase = Phase::Publishing { stream_id: *stream_id };

@@ -95,11 +95,13 @@ fn the_clock_wraps_and_the_origin_is_zero() {
         assert_arrives(&shifted(at), Config { chunk_size: 100, ..Config::default() }, 1_000);
     }
     let origin = Timescale::MILLIS.timestamp(5_000_000);
-    let mut pair = Pair::published(Config { origin, ..Config::default() }, 1_000);
+    let mut pair = Pair::published(Config::default(), 1_000);
+    pair.client.set_origin(origin);
     pair.send(&shifted(5_000_000));
     assert_eq!(of(&pair.received(), VIDEO_TRACK), items.iter().collect::<Vec<_>>());
     // A frame before the origin is sent with time 0.
-    let mut pair = Pair::published(Config { origin, ..Config::default() }, 1_000);
+    let mut pair = Pair::published(Config::default(), 1_000);
+    pair.client.set_origin(origin);
     pair.send(&shifted(4_999_990));
     let received = pair.received();
     let times = received

@@ -97,6 +97,19 @@ fn refusals_at_each_step() {
 }
 
 #[test]
+fn results_of_other_calls_do_not_count() {
+    let other = |name: &str, transaction| Command::new(name, transaction, Value::Null, vec![Value::Undefined]);
+    let mut script = Script::new().command(other("_result", 0.0)).command(other("_result", 9.0));
+    script = script.command(Command::new("_result", 1.0, Value::Null, vec![]));
+    for (name, transaction) in [("_result", 2.0), ("_error", 3.0), ("_result", 1.0), ("onFCPublish", 0.0)] {
+        script = script.command(other(name, transaction));
+    }
+    script = script.command(Command::new("_result", 4.0, Value::Null, vec![5.0.into()]));
+    script = script.on_status(status("status", "NetStream.Publish.Start", ""));
+    assert_eq!(script.run(&mut client(Config::default()), 13), (vec![Event::Published], None));
+}
+
+#[test]
 fn a_redirect_is_an_event() {
     let ex = Value::object([("code", 302.0.into()), ("redirect", "rtmp://other/app".into())]);
     let info = Value::object([
@@ -151,6 +164,30 @@ fn bytes_before_the_publication_are_limited() {
 }
 
 proptest! {
+    #[test]
+    fn damaged_answers_end_or_are_ignored(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        step in 1usize..100,
+    ) {
+        let ex = Value::object([("redirect", "rtmp://other/app".into())]);
+        let mut script = Script::published(Value::object([("fourCcList", Value::StrictArray(vec!["hvc1".into()]))]))
+            .message(&Message::SetPeerBandwidth { size: 5_000, limit: 2 })
+            .message(&Message::SetChunkSize(60))
+            .message(&Message::UserControl(UserControl::PingRequest(1)))
+            .on_status(Value::object([("level", "error".into()), ("code", "x".into()), ("ex", ex)]));
+        for (index, byte) in changes {
+            let answers = &mut script.0[3_073..];
+            let at = index.index(answers.len());
+            answers[at] = byte;
+        }
+        let run = |step: usize| {
+            let mut session = client(Config::default());
+            let events = script.run(&mut session, step);
+            (format!("{events:?}"), session.take_output().concat())
+        };
+        prop_assert_eq!(run(step), run(usize::MAX));
+    }
+
     #[test]
     fn any_bytes_end_or_are_ignored(
         bytes in prop::collection::vec(any::<u8>(), 0..600),
