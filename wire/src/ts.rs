@@ -1,4 +1,4 @@
-//! MPEG transport streams (ISO/IEC 13818-1): the [`Demuxer`].
+//! MPEG transport streams (ISO/IEC 13818-1): the [`Demuxer`], and the [`Muxer`](mux::Muxer).
 //!
 //! Bytes come in cut anywhere; tracks, frames and metadata of the first programme go out. A payload byte of video is
 //! copied once, from its packet into its access unit. An access unit of video is output when the next one begins,
@@ -11,6 +11,7 @@ mod faults;
 mod framing;
 pub(crate) mod fuzz;
 mod metadata;
+pub mod mux;
 mod packet;
 mod pes;
 mod pids;
