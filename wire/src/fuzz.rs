@@ -15,6 +15,7 @@ use crate::rtmp::client;
 use crate::rtmp::handshake;
 use crate::rtmp::server::{Config, Event, RANDOM_LEN, Session};
 pub use crate::ts::fuzz::{latm, pes, psi, ts};
+pub use crate::ts::mux::fuzz::ts_mux;
 
 /// Small limits, so that short inputs reach them.
 const LIMITS: Limits = Limits { message: 600, streams: 4, pending: 1_000, block: 700 };
@@ -234,8 +235,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// Every fuzz body.
-    const BODIES: [fn(&[u8]); 11] =
-        [rtmp_handshake, rtmp_chunks, amf0, flv_tags, rtmp_session, rtmp_client, ts, psi, pes, latm, annexb];
+    const BODIES: [fn(&[u8]); 12] =
+        [rtmp_handshake, rtmp_chunks, amf0, flv_tags, rtmp_session, rtmp_client, ts, ts_mux, psi, pes, latm, annexb];
 
     #[test]
     fn every_body_takes_nothing_and_little() {

@@ -31,6 +31,7 @@ fn every_target_takes_its_seeds() {
         ("rtmp_session", fuzz::rtmp_session),
         ("rtmp_client", fuzz::rtmp_client),
         ("ts", fuzz::ts),
+        ("ts_mux", fuzz::ts_mux),
         ("psi", fuzz::psi),
         ("pes", fuzz::pes),
     ];

@@ -5,6 +5,7 @@
 
 mod clock;
 mod error;
+pub(crate) mod fuzz;
 mod packets;
 mod pes;
 mod splice;
