@@ -140,8 +140,8 @@ impl Muxer {
 
     /// Announces that the timestamps of the next frame do not continue those before it.
     ///
-    /// It is not needed where video, or audio in a programme without video, steps back by more than 1 s: that is taken
-    /// for a discontinuity in any case.
+    /// It is not needed where the stream with the programme clock steps back by more than 300 ms, because that is a
+    /// discontinuity in any case. A step forward without it is a gap in the same time base.
     pub fn discontinuity(&mut self) {
         if !self.clock.is_new() {
             self.streams.iter_mut().for_each(|stream| stream.discontinuity = true);
@@ -154,9 +154,11 @@ impl Muxer {
         self.check_room()?;
         let at = self.position(frame.track).ok_or(MuxError::UnknownTrack(frame.track))?;
         let has_clock = self.clock_position() == Some(at);
-        let Some(Stream { source: Source::Track(stream), .. }) = self.streams.get_mut(at) else {
+        let Some(Stream { pid: Pid { number, .. }, source: Source::Track(stream), .. }) = self.streams.get_mut(at)
+        else {
             return Err(MuxError::UnknownTrack(frame.track));
         };
+        let number = *number;
         if !stream.track.codec.has_content(&frame.payload) {
             return Err(MuxError::Empty);
         }
@@ -170,7 +172,7 @@ impl Muxer {
         let len = len?;
         let pts = ticks(frame.pts);
         let dts = if is_video { ticks(frame.dts) } else { pts };
-        if has_clock && self.clock.is_step_back(dts) {
+        if has_clock && self.clock.note_frame(number, dts) {
             self.discontinuity();
         }
         let clock = self.advance(dts, has_clock, access_point);

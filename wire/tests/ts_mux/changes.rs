@@ -22,8 +22,8 @@ fn muxer() -> Muxer {
 fn run(muxer: &mut Muxer, start: i64, out: &mut Vec<u8>) {
     for n in 0..10 {
         let dts = start + n * 3_600;
-        muxer.frame(&material::audio(dts - 10, 100)).unwrap();
         muxer.frame(&material::video(n == 0, dts + 7_200, dts, 700)).unwrap();
+        muxer.frame(&material::audio(dts + 10, 100)).unwrap();
         crate::drain(muxer, out);
     }
 }
@@ -63,6 +63,35 @@ fn a_late_frame_is_written_and_counted() {
     assert_eq!(muxer.late_frames(), 1);
     assert!(check(&bytes).clock_interval <= 3_600, "the clock goes on with audio");
     assert_eq!(crate::frames(&crate::read(&bytes), VIDEO_TRACK).len(), 2);
+}
+
+#[test]
+fn audio_may_be_far_ahead_of_video() {
+    let (mut muxer, mut bytes) = (muxer(), Vec::new());
+    for n in 0..100 {
+        muxer.frame(&material::video(n % 25 == 0, n * 3_600, n * 3_600, 300)).unwrap();
+        muxer.frame(&material::audio(n * 3_600 + 135_000, 300)).unwrap();
+        crate::drain(&mut muxer, &mut bytes);
+    }
+    let report = check(&bytes);
+    assert_eq!((report.discontinuities, report.access_points), (0, 4));
+    // All but the first come a second after the clock has passed them.
+    assert_eq!(muxer.late_frames(), 99);
+}
+
+#[test]
+fn each_access_point_can_be_joined() {
+    let (mut muxer, mut parts) = (muxer(), Vec::new());
+    for n in 0..4 {
+        let mut part = Vec::new();
+        run(&mut muxer, n * 36_000, &mut part);
+        parts.push(part);
+    }
+    for from in 0..parts.len() {
+        let items = crate::read(&parts[from..].concat());
+        assert_eq!(crate::frames(&items, VIDEO_TRACK).len(), 10 * (parts.len() - from));
+        assert!(items.iter().filter(|item| matches!(item, Item::Track(_))).count() == 2);
+    }
 }
 
 #[test]

@@ -88,3 +88,13 @@ pub(crate) fn avc_aac() -> Vec<Item> {
     let video = "-c:v libx264 -preset ultrafast -bf 2 -g 50 -threads 1";
     clip(10, &format!("{video} -c:a aac -b:a 128k -ac 2 -metadata:s:a:0 language=eng"))
 }
+
+/// Returns a time signal of SCTE-35 at 1 s.
+pub(crate) fn time_signal() -> Bytes {
+    let mut bytes = vec![0xfc, 0x30, 22, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xf0, 5, 6, 0xfe, 0, 1, 0x5f, 0x90, 0, 0];
+    let crc = bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| crc << 1 ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 })
+    });
+    bytes.extend(crc.to_be_bytes());
+    bytes.into()
+}

@@ -102,7 +102,7 @@ fn hevc_keeps_its_parameter_sets() {
 #[test]
 fn timed_metadata_comes_back() {
     let at = |ticks| Timescale::NINETY_KHZ.timestamp(ticks);
-    let signal = time_signal();
+    let signal = material::time_signal();
     let tags: Vec<Bytes> =
         [10, 160, 168, 169, 170, 184, 400, 60_000].map(|len| [&b"ID3"[..], &vec![7; len]].concat().into()).into();
     let (mut muxer, mut bytes) = (Muxer::default(), Vec::new());
@@ -128,16 +128,6 @@ fn timed_metadata_comes_back() {
     assert!(of(MetadataKind::Id3).map(|metadata| &metadata.payload).eq(&tags));
     assert_eq!(of(MetadataKind::Scte35).next().unwrap().payload, signal, "at its own time it is unchanged");
     assert_eq!(crate::checker::check(&bytes).versions, [0, 1], "SCTE-35 was not announced");
-}
-
-/// Returns a time signal of SCTE-35 at 1 s, whose CRC ffmpeg and others agree with.
-fn time_signal() -> Bytes {
-    let mut bytes = vec![0xfc, 0x30, 22, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xf0, 5, 6, 0xfe, 0, 1, 0x5f, 0x90, 0, 0];
-    let crc = bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| crc << 1 ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 })
-    });
-    bytes.extend(crc.to_be_bytes());
-    bytes.into()
 }
 
 /// Returns bytes without start codes in them.

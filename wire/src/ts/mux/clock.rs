@@ -8,9 +8,9 @@ const TABLE_INTERVAL: i64 = 9_000;
 /// Longest step, in ticks, that references fill: 1 s. Nothing was written during a longer one, so its references would
 /// only come late.
 const MAX_FILL: i64 = 90_000;
-/// Longest step back, in ticks, of the track with the clock: 1 s. A longer one is a discontinuity; within a shorter one
-/// the clock waits.
-const MAX_BACK: i64 = 90_000;
+/// Longest step back, in ticks, of the stream with the clock: 300 ms. A longer one is a discontinuity; within a shorter
+/// one the clock waits.
+const MAX_BACK: i64 = 27_000;
 
 /// Decoding time up to which the programme has been written.
 #[derive(Clone, Debug)]
@@ -21,12 +21,14 @@ pub(super) struct Clock {
     reference: Option<i64>,
     /// Decoding time at the last tables; `None` if they are due.
     tables: Option<i64>,
+    /// PID with the clock, and the decoding time of its last frame.
+    frame: Option<(u16, i64)>,
 }
 
 impl Clock {
     /// Creates a clock whose references are `delay` ticks behind the decoding times.
     pub(super) const fn new(delay: i64) -> Self {
-        Self { delay, reference: None, tables: None }
+        Self { delay, reference: None, tables: None, frame: None }
     }
 
     /// Begins a new time base with the next frame.
@@ -44,9 +46,11 @@ impl Clock {
         self.reference.is_none()
     }
 
-    /// Returns whether a frame of the track with the clock at `dts` does not continue the time base.
-    pub(super) fn is_step_back(&self, dts: i64) -> bool {
-        self.reference.is_some_and(|last| dts.saturating_add(MAX_BACK) < last)
+    /// Notes a frame at `dts` of the stream with the clock, whose PID is `pid`. Returns whether it steps back so far
+    /// that it does not continue the time base. Streams of other PIDs may be ahead of it by more than that.
+    pub(super) fn note_frame(&mut self, pid: u16, dts: i64) -> bool {
+        let last = self.frame.replace((pid, dts));
+        last.is_some_and(|(other, last)| other == pid && dts.saturating_add(MAX_BACK) < last)
     }
 
     /// Returns when the next reference is due, if it must not wait for one later than `dts`.
@@ -109,8 +113,14 @@ mod tests {
         assert_eq!((clock.due(3_700), clock.due(3_701), clock.due(90_100)), (None, Some(3_700), Some(3_700)));
         assert_eq!(clock.due(90_101), Some(90_101), "nothing to fill");
         assert_eq!((clock.base(9_000), clock.base(8_999)), (0, (1 << 33) - 1));
-        assert!(clock.is_step_back(-90_000) && !clock.is_step_back(-89_900));
         assert!(clock.has_passed(-8_901) && !clock.has_passed(-8_900));
+    }
+
+    #[test]
+    fn a_step_back_is_one_of_the_same_stream() {
+        let mut clock = Clock::new(0);
+        let steps = [(1, 90_000), (1, 63_000), (1, 35_999), (2, 0), (2, 100), (1, 50)];
+        assert_eq!(steps.map(|(pid, dts)| clock.note_frame(pid, dts)), [false, false, true, false, false, false]);
     }
 
     #[test]

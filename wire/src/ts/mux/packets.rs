@@ -8,6 +8,8 @@ use super::super::packet::{FULL, PACKET, SYNC};
 const WITH_CLOCK: usize = 8;
 /// Bytes of an adaptation field with flags only, its length byte included.
 const WITH_FLAGS: usize = 2;
+/// Bytes of memory allocated at once, which the next frames share; freed with the last datagram in it.
+const BLOCK: usize = 64 << 10;
 /// Padding byte of adaptation fields and sections.
 const STUFFING: u8 = 0xff;
 /// Mask of the continuity counter.
@@ -113,7 +115,10 @@ impl Packets {
     /// Begins a payload of `len` bytes, which must be put next.
     pub(super) fn begin<'a>(&'a mut self, pid: &'a mut Pid, len: usize, first: Adaptation) -> Payload<'a> {
         // Written bytes are not moved by growth while a payload is written.
-        self.bytes.reserve((len + first.len()).div_ceil(FULL) * PACKET);
+        let size = (len + first.len()).div_ceil(FULL) * PACKET;
+        if self.bytes.capacity() - self.bytes.len() < size {
+            self.bytes.reserve(size.max(BLOCK));
+        }
         Payload { out: &mut self.bytes, pid, first: Some(first), left: len, room: 0 }
     }
 

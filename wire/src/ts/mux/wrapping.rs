@@ -122,3 +122,44 @@ fn has_usual_mapping(config: &opus::Config) -> bool {
     let mapping = |config: &opus::Config| config.record.get(10..).map(<[u8]>::to_vec);
     opus::Config::new(config.channels).is_ok_and(|usual| mapping(&usual) == mapping(config))
 }
+
+#[cfg(test)]
+mod tests {
+    use media::{Access, Timestamp, TrackId};
+
+    use super::*;
+
+    fn wrapped(wrapping: &Wrapping, sets: bool, payload: &[u8]) -> Vec<u8> {
+        let (dts, payload) = (Timestamp::ZERO, Bytes::copy_from_slice(payload));
+        let frame = Frame { track: TrackId(1), dts, pts: dts, access: Access::Independent, payload };
+        let mut out = Vec::new();
+        wrapping.pieces(&frame, sets, &mut |piece| out.extend_from_slice(piece)).expect("it fits");
+        out
+    }
+
+    #[test]
+    fn nal_units_get_start_codes_whatever_their_prefixes() {
+        let set = Bytes::from_static(&[0x67, 1]);
+        for (length_size, payload) in [
+            (1, &[2, 9, 0xf0, 2, 0x67, 1, 0, 3, 0x65, 0x88, 5][..]),
+            (2, &[0, 2, 9, 0xf0, 0, 2, 0x67, 1, 0, 0, 0, 3, 0x65, 0x88, 5]),
+            (4, &[0, 0, 0, 2, 9, 0xf0, 0, 0, 0, 2, 0x67, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0x65, 0x88, 5]),
+        ] {
+            let avc = Wrapping::AnnexB { codec: Codec::Avc, length_size, sets: vec![set.clone()] };
+            let expected = [AVC_DELIMITER, START_CODE, &set, START_CODE, &[0x65, 0x88, 5]].concat();
+            assert_eq!(wrapped(&avc, true, payload), expected);
+            assert_eq!(wrapped(&avc, false, payload), expected, "a set of the frame itself stays");
+        }
+        let hevc = Wrapping::AnnexB { codec: Codec::Hevc, length_size: 1, sets: vec![set] };
+        let expected = [HEVC_DELIMITER, START_CODE, &[0x02, 1, 0x80]].concat();
+        assert_eq!(wrapped(&hevc, false, &[3, 0x46, 1, 0x50, 3, 0x02, 1, 0x80]), expected);
+    }
+
+    #[test]
+    fn control_headers_of_opus_have_the_size() {
+        for (len, head) in [(1, &[0x7f, 0xe0, 1][..]), (254, &[0x7f, 0xe0, 254]), (255, &[0x7f, 0xe0, 255, 0])] {
+            let payload = vec![0xfc; len];
+            assert_eq!(wrapped(&Wrapping::Opus, false, &payload), [head, &payload].concat());
+        }
+    }
+}
