@@ -167,7 +167,9 @@ fn a_real_clip_keeps_all_intervals() {
 
 #[test]
 fn every_frame_rate_keeps_the_intervals() {
-    for (step, audio) in [(1_500, 0), (3_003, 0), (3_754, 0), (3_754, 1), (6_000, 1), (18_000, 0), (89_000, 1)] {
+    for (step, audio) in
+        [(1_500, 0), (3_003, 0), (3_754, 0), (3_754, 1), (5_750, 0), (6_000, 1), (18_000, 0), (89_000, 1)]
+    {
         let mut muxer = Muxer::default();
         let (mut bytes, mut audio_at) = (Vec::new(), 0);
         muxer.add_track(&material::avc()).unwrap();
