@@ -1,7 +1,7 @@
 //! The programme clock: when references and tables are due.
 
-/// Ticks of 90 kHz between programme clock references, at most: 40 ms. ISO/IEC 13818-1 §2.7.2 allows 100 ms, and
-/// ETSI TS 101 154 §4.1.5 allows 40 ms.
+/// Ticks of 90 kHz between programme clock references, at most: 40 ms, which monitors of DVB expect (ETSI TR 101 290
+/// §5.2.2). ISO/IEC 13818-1 §2.7.2 allows 100 ms.
 const CLOCK_INTERVAL: i64 = 3_600;
 /// Ticks between two repetitions of the tables, at most: 100 ms.
 const TABLE_INTERVAL: i64 = 9_000;

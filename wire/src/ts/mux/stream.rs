@@ -81,7 +81,7 @@ impl Stream {
         }
     }
 
-    /// Returns the `stream_type` (ISO/IEC 13818-1 table 2-34, ATSC A/52 annex A, SCTE 35 §8.1).
+    /// Returns the `stream_type` (ISO/IEC 13818-1 table 2-34, ATSC A/52 annex A, SCTE 35 §8).
     pub(super) const fn stream_type(&self) -> u8 {
         match &self.source {
             Source::Track(stream) => match stream.track.codec {
@@ -107,7 +107,7 @@ impl Stream {
                     CodecConfig::Eac3(_) => put_registration(b"EAC3", out),
                     CodecConfig::Opus(opus) => {
                         put_registration(b"Opus", out);
-                        // An extension descriptor with the channel_config_code (opus-in-ts draft §4).
+                        // An extension descriptor with the channel_config_code (the opus-in-ts draft).
                         out.extend([0x7f, 2, 0x80, opus.channels]);
                     }
                     _ => {}

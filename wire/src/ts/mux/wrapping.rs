@@ -15,8 +15,6 @@ const AVC_DELIMITER: &[u8] = &[0, 0, 0, 1, 0x09, 0xf0];
 const HEVC_DELIMITER: &[u8] = &[0, 0, 0, 1, 0x46, 0x01, 0x50];
 /// Most bytes of a raw AAC frame: the length in its header has 13 bits and counts the 7 bytes of the header.
 const MAX_AAC: usize = 0x1fff - 7;
-/// Most bytes of an Opus packet: its size is written as 255 per byte of the control header.
-const MAX_OPUS: usize = 61_440;
 
 /// Form in which a stream holds the payloads of its frames.
 #[derive(Clone, Debug)]
@@ -81,9 +79,6 @@ impl Wrapping {
                 put(&frame.payload);
             }
             Self::Opus => {
-                if frame.payload.len() > MAX_OPUS {
-                    return Err(MuxError::TooLong { len: frame.payload.len(), limit: MAX_OPUS });
-                }
                 opus_control(frame.payload.len(), put);
                 put(&frame.payload);
             }
@@ -108,8 +103,8 @@ fn annex_b<'a>(codec: Codec, nals: impl Iterator<Item = &'a [u8]>, sets: &'a [By
     }
 }
 
-/// Passes the control header of an Opus packet of `len` bytes to `put` (ETSI TS 103 491 §5.2 and the opus-in-ts draft):
-/// 11 bits of a prefix, flags for trimming that are all zero, and the size.
+/// Passes the control header of an Opus packet of `len` bytes to `put` (the opus-in-ts draft): a prefix of 11 bits, flags
+/// that are all zero because nothing is trimmed, and the size as a sum of bytes.
 fn opus_control(len: usize, put: &mut impl FnMut(&[u8])) {
     put(&[0x7f, 0xe0]);
     (0..len / 255).for_each(|_| put(&[0xff]));
