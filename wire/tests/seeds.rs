@@ -23,7 +23,7 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_target_takes_its_seeds() {
-    let targets: [Target; 9] = [
+    let targets: [Target; 10] = [
         ("rtmp_handshake", fuzz::rtmp_handshake),
         ("rtmp_chunks", fuzz::rtmp_chunks),
         ("amf0", fuzz::amf0),
