@@ -69,7 +69,7 @@ impl hyper::service::Service<http::Request<Incoming>> for ConnectionService {
         self.activity.note_request();
         let parsed = Request::of(&request);
         if !host::is_named(&request) {
-            return ServiceFuture::Ready(Some(self.refuse(&parsed, Refusal::Host).into_response()));
+            return ServiceFuture::Ready(Some(self.refuse(&parsed, RouteKind::Unknown, Refusal::Host).into_response()));
         }
         match Route::parse(parsed.path) {
             Route::Other => self.call_fallback(request),
@@ -135,22 +135,22 @@ impl ConnectionService {
         }))
     }
 
-    /// Refuses a request whatever its route.
-    fn refuse(&self, request: &Request<'_>, refusal: Refusal) -> Answer {
+    /// Refuses a request whatever its route, and counts it under `kind`.
+    fn refuse(&self, request: &Request<'_>, kind: RouteKind, refusal: Refusal) -> Answer {
         let answer = refusal.answer(request.method == Method::HEAD, RequestGuard::new(&self.activity));
-        let answer = finish(&self.context, RouteKind::Unknown, Answer::Response(answer), request.sequential);
+        let answer = finish(&self.context, kind, Answer::Response(answer), request.sequential);
         if request.sequential { answer.closing() } else { answer }
     }
 
     /// Answers a request of any route but [`Route::Other`].
     fn answer(&self, request: &Request<'_>, route: Route) -> Outcome {
+        let kind = route.kind();
         if self.activity.has_spare_permit() {
-            return Outcome::Answer(self.refuse(request, Refusal::Full));
+            return Outcome::Answer(self.refuse(request, kind, Refusal::Full));
         }
         let guard = RequestGuard::new(&self.activity);
         let sequential = request.sequential;
         let head_only = request.method == Method::HEAD;
-        let kind = route.kind();
         let done = |answer| Outcome::Answer(finish(&self.context, kind, Answer::Response(answer), sequential));
         if request.method == Method::OPTIONS {
             return done(response::preflight(guard));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use origin::Config;
+use origin::{Config, RouteKind};
 
 use super::support::*;
 
@@ -204,6 +204,23 @@ fn the_fallback_is_reachable_at_the_maximum_of_viewers() {
     drop(left);
     eventually(|| origin.server.stats().open_connections() == 1);
     assert_eq!(origin.get("/idle.m3u8").status, 412, "a free viewer permit is used again");
+}
+
+#[test]
+fn a_request_refused_at_the_maximum_of_viewers_is_counted_by_its_route() {
+    let origin = TestOrigin::with(Config { workers: 1, max_connections: 0, spare_connections: 0, ..config() }, None);
+    let routes = [
+        ("/live.m3u8", RouteKind::Multivariant),
+        ("/live/b1/video.m3u8", RouteKind::Playlist),
+        ("/live/b1/video-1.m4s", RouteKind::Segment),
+        ("/live/b1/video-1.3.m4s", RouteKind::Part),
+        ("/watch/live", RouteKind::Watch),
+        ("/%00.m3u8", RouteKind::Unknown),
+    ];
+    for (path, kind) in routes {
+        assert_eq!(origin.get(path).status, 503, "{path}");
+        assert_eq!(origin.server.stats().requests(kind, 5), 1, "{path}");
+    }
 }
 
 #[test]
