@@ -27,4 +27,4 @@ pub use error::{Error, StoreError};
 pub use index::KeyLookup;
 pub use resource::{Status, StreamSettings};
 pub use settings::{Policy, Quality};
-pub use store::{StoreStatus, check_store, check_store_file, check_store_url};
+pub use store::{StoreState, StoreStatus, check_store, check_store_file, check_store_url};

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use media::id::LiveStreamId;
 
-pub use check::{check_store, check_store_file, check_store_url};
+pub use check::{StoreState, check_store, check_store_file, check_store_url};
 use dialect::{Connection, DatabaseFile, Options};
 pub use writer::StoreStatus;
 pub(crate) use writer::Writer;
@@ -54,6 +54,16 @@ impl Store {
         let connection = dialect::create(&options).await?;
         let file = DatabaseFile::at(options.get_filename());
         Ok(Self { options, file, connection: Some(connection) })
+    }
+
+    /// Opens the existing database at `url` so that nothing can change it. Returns it with the number of migrations that
+    /// [`Store::open`] would run.
+    async fn open_read_only(url: &str) -> Result<(Self, usize), Error> {
+        let options = dialect::read_only_options(url)?;
+        let mut connection = dialect::connect(&options).await?;
+        let pending = dialect::pending_migrations(&mut connection).await?;
+        let file = DatabaseFile::at(options.get_filename());
+        Ok((Self { options, file, connection: Some(connection) }, pending))
     }
 
     /// Closes the database.

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use common::{Client, EffectLog, Recorder, STREAMS, config, open};
 use control::lifecycle::{DisconnectReason, Effect, Phase, Protocol};
-use control::{Config, Control, Error, KeyLookup, Snapshot, Status};
+use control::{Config, Control, Error, KeyLookup, Snapshot, Status, StoreState};
 use media::id::{ContributionId, LiveStreamId};
 use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
@@ -153,12 +154,12 @@ async fn a_lost_access_token_is_replaced_after_the_stored_one_is_deleted() {
 async fn a_store_can_be_checked_without_a_server() {
     let folder = tempfile::tempdir().unwrap();
     let good = config(folder.path());
-    control::check_store(&good).await.unwrap();
-    assert!(!folder.path().join("weir.db").exists(), "nothing was created");
+    assert_eq!(control::check_store(&good).await.unwrap(), StoreState::Missing);
+    assert_eq!(files(folder.path()), [], "nothing was created");
     let (control, _effects) = open(folder.path()).await;
     Client(control::router(&control)).create(json!({})).await;
     control.shutdown().await;
-    control::check_store(&good).await.unwrap();
+    assert_eq!(control::check_store(&good).await.unwrap(), StoreState::Current);
     for (url, words) in [
         ("sqlite:///nowhere/at/all/weir.db", "/nowhere/at/all/weir.db"),
         ("postgres://host/db", "sqlite://"),
@@ -174,6 +175,84 @@ async fn a_store_can_be_checked_without_a_server() {
     assert!(matches!(control::check_store(&good).await, Err(Error::KeyFileMissing(_))));
     std::fs::write(folder.path().join("weir.db"), "no database at all, and long enough to be looked at").unwrap();
     assert!(matches!(control::check_store(&good).await, Err(Error::Store(_))));
+}
+
+/// Returns the names and contents of the files in `folder`.
+fn files(folder: &Path) -> Vec<(OsString, Vec<u8>)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let mut files: Vec<_> = entries.map(|file| (file.file_name(), std::fs::read(file.path()).unwrap())).collect();
+    files.sort();
+    files
+}
+
+/// Checks the store in `folder`, and that the check changed no file in it.
+async fn check_unchanged(folder: &Path) -> Result<StoreState, Error> {
+    let before = files(folder);
+    let state = control::check_store(&config(folder)).await;
+    assert_eq!(files(folder), before);
+    state
+}
+
+/// Executes SQL statements in the database of a server that does not run.
+async fn execute(folder: &Path, statements: &[&'static str]) {
+    let mut db = SqliteConnection::connect(&config(folder).store_url).await.unwrap();
+    for statement in statements {
+        sqlx::query(*statement).execute(&mut db).await.unwrap();
+    }
+    db.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_check_changes_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (control, _effects) = open(folder.path()).await;
+    Client(control::router(&control)).create(json!({})).await;
+    // As after kill -9: the newest content is in the log beside the database.
+    let killed = tempfile::tempdir().unwrap();
+    for (name, bytes) in files(folder.path()) {
+        std::fs::write(killed.path().join(name), bytes).unwrap();
+    }
+    control.shutdown().await;
+    assert_eq!(check_unchanged(folder.path()).await.unwrap(), StoreState::Current);
+    let database =
+        |folder: &Path| files(folder).into_iter().filter(|(name, _)| name != "weir.db-shm").collect::<Vec<_>>();
+    let before = database(killed.path());
+    assert!(before.iter().any(|(name, bytes)| name == "weir.db-wal" && !bytes.is_empty()));
+    std::fs::rename(killed.path().join("secret.key"), killed.path().join("aside")).unwrap();
+    let missing = control::check_store(&config(killed.path())).await;
+    assert!(matches!(missing, Err(Error::KeyFileMissing(_))), "the live stream in the log is read");
+    std::fs::rename(killed.path().join("aside"), killed.path().join("secret.key")).unwrap();
+    assert_eq!(control::check_store(&config(killed.path())).await.unwrap(), StoreState::Current);
+    assert_eq!(database(killed.path()), before);
+}
+
+#[tokio::test]
+async fn a_check_reports_pending_migrations_and_runs_none() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("weir.db"), "").unwrap();
+    assert_eq!(check_unchanged(folder.path()).await.unwrap(), StoreState::Outdated(1));
+    open(folder.path()).await.0.shutdown().await;
+    assert_eq!(check_unchanged(folder.path()).await.unwrap(), StoreState::Current);
+    let older = ["DELETE FROM _sqlx_migrations", "DROP TABLE playback_ids", "DROP TABLE live_streams"];
+    execute(folder.path(), &older).await;
+    assert_eq!(check_unchanged(folder.path()).await.unwrap(), StoreState::Outdated(1));
+}
+
+#[tokio::test]
+async fn a_check_refuses_a_newer_database_as_the_server_does() {
+    for change in [
+        "INSERT INTO _sqlx_migrations SELECT 9999, 'later', installed_on, success, checksum, 0 FROM _sqlx_migrations",
+        "UPDATE _sqlx_migrations SET checksum = x'00'",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path()).await.0.shutdown().await;
+        execute(folder.path(), &[change]).await;
+        let checked = check_unchanged(folder.path()).await.unwrap_err();
+        let (sender, _receiver) = mpsc::unbounded_channel();
+        let served = Control::open(config(folder.path()), Arc::new(Recorder::new(sender))).await.err().unwrap();
+        assert!(matches!(checked, Error::Migrate(_)), "{change}: {checked}");
+        assert_eq!(format!("{checked:?}"), format!("{served:?}"), "{change}");
+    }
 }
 
 #[tokio::test]

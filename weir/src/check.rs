@@ -7,6 +7,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use control::StoreState;
 
 use crate::config::{Config, Quality};
 use crate::crate_settings::control_settings;
@@ -100,8 +101,17 @@ fn checks(config: &Config) -> anyhow::Result<Vec<Check>> {
 
 fn store(config: &Config) -> anyhow::Result<Check> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
-    let opened = runtime.block_on(control::check_store(&control_settings(config)));
-    Ok(Check::new(format!("store {}", config.store_url()), opened.map_err(anyhow::Error::from)))
+    let state = runtime.block_on(control::check_store(&control_settings(config)));
+    Ok(store_check(&config.store_url(), state))
+}
+
+/// Reports the state of the store. Pending migrations are fine, because `serve` runs them.
+fn store_check(url: &str, state: Result<StoreState, control::Error>) -> Check {
+    let note = match &state {
+        Ok(StoreState::Outdated(migrations)) => format!(" (migrations that serve will run: {migrations})"),
+        Ok(StoreState::Missing | StoreState::Current) | Err(_) => String::new(),
+    };
+    Check::new(format!("store {url}{note}"), state.map(drop).map_err(anyhow::Error::from))
 }
 
 /// Lists the H.264 encoders. An empty list is fine if nothing has to be encoded.
@@ -138,6 +148,16 @@ fn slates(codecs: Result<Vec<(&str, Option<&str>)>, ladder::Error>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pending_migrations_are_reported_but_do_not_fail_the_check() {
+        let check = store_check("sqlite://weir.db", Ok(StoreState::Outdated(2)));
+        assert_eq!(check.to_string(), "ok    store sqlite://weir.db (migrations that serve will run: 2)");
+        assert_eq!(
+            store_check("sqlite://weir.db", Ok(StoreState::Current)).to_string(),
+            "ok    store sqlite://weir.db"
+        );
+    }
 
     #[test]
     fn missing_slate_encoders_are_listed_but_do_not_fail_the_check() {

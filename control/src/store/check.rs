@@ -18,19 +18,33 @@ pub fn check_store_file(config: &Config) -> Result<(), Error> {
     if file.exists() { Ok(()) } else { check_can_be_created(file) }
 }
 
-/// Checks that a server could open the store of `config`.
+/// State of a store that a server could open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StoreState {
+    /// The database does not exist yet. The server creates it.
+    Missing,
+    /// The database is of this version.
+    Current,
+    /// The database is of an older version. The server first runs this number of migrations.
+    Outdated(usize),
+}
+
+/// Checks that a server could open the store of `config`, and returns its state. Changes nothing.
 ///
-/// An existing store is opened and read as the server would do it. For a new one, this checks that its folder is
-/// writable.
-pub async fn check_store(config: &Config) -> Result<(), Error> {
+/// An existing store of this version is read as the server would do it. One of an older version is not read, because only
+/// its migration makes it readable. For a new one, this checks that its folder is writable.
+pub async fn check_store(config: &Config) -> Result<StoreState, Error> {
     check_store_file(config)?;
     if !dialect::options(&config.store_url)?.get_filename().exists() {
-        return Ok(());
+        return Ok(StoreState::Missing);
     }
-    let mut store = Store::open(&config.store_url).await?;
-    let readable = read(&mut store, &config.key_file).await;
+    let (mut store, pending) = Store::open_read_only(&config.store_url).await?;
+    let state = match pending {
+        0 => read(&mut store, &config.key_file).await.map(|()| StoreState::Current),
+        pending => Ok(StoreState::Outdated(pending)),
+    };
     store.close().await;
-    readable
+    state
 }
 
 async fn read(store: &mut Store, key_file: &Path) -> Result<(), Error> {

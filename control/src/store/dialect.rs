@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection as _, SqlSafeStr, Sqlite};
 
@@ -38,21 +38,39 @@ const SQLITE_CANTOPEN: i32 = 14;
 const SQLITE_CONSTRAINT: i32 = 19;
 const SQLITE_NOTADB: i32 = 26;
 
-/// Parses the URL of a database. This is the only place that decides which URLs are supported.
+/// Returns the options with which a server opens the database at `url`.
 pub(super) fn options(url: &str) -> Result<Options, Error> {
+    Ok(parse(url)?
+        .journal_mode(SqliteJournalMode::Wal)
+        // A power failure must not undo an acknowledged write.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true))
+}
+
+/// Returns the options with which the existing database at `url` is opened without changing it.
+///
+/// SQLite creates files beside a database in WAL mode, even for a read-only connection. It creates none for an immutable
+/// database. A database with a log or a rollback journal is not immutable, because its newest content is there.
+pub(super) fn read_only_options(url: &str) -> Result<Options, Error> {
+    let options = parse(url)?.read_only(true);
+    let is_beside = |suffix: &str| {
+        let mut path = options.get_filename().as_os_str().to_owned();
+        path.push(suffix);
+        Path::new(&path).exists()
+    };
+    let is_immutable = !is_beside("-wal") && !is_beside("-journal");
+    Ok(options.immutable(is_immutable))
+}
+
+/// Parses the URL of a database. This is the only place that decides which URLs are supported.
+fn parse(url: &str) -> Result<Options, Error> {
     let unsupported = || Error::StoreUrl(url.to_owned());
     if !url.starts_with("sqlite:") {
         return Err(unsupported());
     }
     let options = Options::from_str(url).map_err(|_| unsupported())?;
-    Ok(options
-        // A missing database is an error, not an empty one. Only [`create`] creates it.
-        .create_if_missing(false)
-        .journal_mode(SqliteJournalMode::Wal)
-        // A power failure must not undo an acknowledged write.
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY_TIMEOUT)
-        .foreign_keys(true))
+    // A missing database is an error, not an empty one. Only [`create`] creates it.
+    Ok(options.create_if_missing(false).busy_timeout(BUSY_TIMEOUT))
 }
 
 /// Connects to the database, creates it if necessary, and migrates it to this version.
@@ -60,6 +78,24 @@ pub(super) async fn create(options: &Options) -> Result<Connection, Error> {
     let mut connection = options.clone().create_if_missing(true).connect().await?;
     migrator().run_direct(None, &mut connection, false).await?;
     Ok(connection)
+}
+
+/// Returns the number of migrations that [`create`] would run, without running them. Fails if [`create`] would refuse the
+/// database.
+pub(super) async fn pending_migrations(connection: &mut Connection) -> Result<usize, Error> {
+    let migrator = migrator();
+    let table = sqlx::query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1")
+        .bind(&*migrator.table_name)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if table.is_none() {
+        return Ok(MIGRATIONS.len());
+    }
+    let applied = connection.list_applied_migrations(&migrator.table_name).await?;
+    let newest = applied.iter().map(|migration| migration.version).max().unwrap_or(0);
+    // Migrating up to a version that the database already has only checks what was applied.
+    migrator.run_direct(Some(newest), connection, false).await?;
+    Ok(MIGRATIONS.iter().filter(|(version, ..)| *version > newest).count())
 }
 
 /// Connects to the existing database.
