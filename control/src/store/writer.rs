@@ -3,7 +3,7 @@
 //! Transitions of the lifecycle are queued, because a broadcast runs from memory and never waits for a disk. Edits are
 //! queued among them, and everything is written in the order of the queue. The caller of an edit waits until it is
 //! written, because an acknowledged edit must be durable. While the store is down, transitions stay in the queue and an
-//! edit is refused at once.
+//! edit is refused at once. A panic of the task is a failure that lasts until the restart of the server.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Time after which an unfinished write is reported as a failure of the store. The write itself goes on.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Description of the failure after a panic of the task.
+const PANICKED: &str = "a bug has ended the task that writes to the store; restart the server";
 
 /// Health of the store.
 #[derive(Clone, Debug, Default)]
@@ -65,15 +67,30 @@ struct Shared {
 impl Writer {
     /// Starts the task, which owns the store from then on.
     pub(crate) fn start(store: Store, keyring: Keyring) -> Self {
+        Self::spawn(|shared, closing| WriterTask { shared, store, keyring, last_write: Instant::now() }.run(closing))
+    }
+
+    /// Runs `task`, and reports its panic as a failure of the store.
+    fn spawn<F>(task: impl FnOnce(Arc<Shared>, CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Notify::new(),
             status: watch::Sender::new(StoreStatus::default()),
         });
         let closing = CancellationToken::new();
-        let task = WriterTask { shared: shared.clone(), store, keyring, last_write: Instant::now() };
-        let task = tokio::spawn(task.run(closing.clone()));
-        Self { shared, closing: closing.clone(), task: Mutex::new(Some(task)), _guard: closing.drop_guard() }
+        let running = tokio::spawn(task(shared.clone(), closing.clone()));
+        let supervised = tokio::spawn({
+            let shared = shared.clone();
+            async move {
+                if running.await.is_err_and(|error| error.is_panic()) {
+                    shared.panicked();
+                }
+            }
+        });
+        Self { shared, closing: closing.clone(), task: Mutex::new(Some(supervised)), _guard: closing.drop_guard() }
     }
 
     /// Queues the new state of a live stream.
@@ -87,19 +104,27 @@ impl Writer {
 
     /// Writes an edit, after everything that was queued before it.
     pub(crate) async fn write(&self, write: Write) -> Result<(), Error> {
-        if let Some(fault) = &self.shared.status.borrow().fault {
-            return Err(Error::Unavailable(fault.clone()));
-        }
         let (ack, written) = oneshot::channel();
         {
             let queue = &mut *self.shared.queue.lock();
+            // Under the lock, so that no edit enters the queue after [`Shared::panicked`] has emptied it.
+            if let Some(fault) = &self.shared.status.borrow().fault {
+                return Err(Error::Unavailable(fault.clone()));
+            }
             if queue.edits() >= MAX_EDITS {
                 return Err(Error::Unavailable("too many changes wait for the disk".to_owned()));
             }
             queue.push(Item::Edit(write, ack));
             self.shared.wake.notify_one();
         }
-        written.await.unwrap_or(Err(Error::ShuttingDown))
+        written.await.unwrap_or_else(|_| {
+            Err(if self.closing.is_cancelled() {
+                Error::ShuttingDown
+            } else {
+                // The task panicked during this very write, which may have succeeded.
+                Error::Unavailable(PANICKED.to_owned())
+            })
+        })
     }
 
     /// Returns the health of the store.
@@ -119,7 +144,7 @@ impl Writer {
         self.closing.cancel();
         let task = self.task.lock().take();
         if let Some(task) = task {
-            // A panic of the task has been reported by the panic hook.
+            // Without an error, because the supervising task does not panic.
             let _ = task.await;
         }
     }
@@ -222,10 +247,7 @@ impl WriterTask {
 
     /// Publishes a failure of the store, and refuses all queued edits. Transitions stay in the queue.
     fn failed(&mut self, fault: String) {
-        for ack in self.shared.queue.lock().take_edits() {
-            // The caller may have stopped waiting.
-            let _ = ack.send(Err(Error::Unavailable(fault.clone())));
-        }
+        self.shared.refuse_edits(&fault);
         self.shared.fail(fault);
     }
 }
@@ -235,15 +257,39 @@ impl Shared {
         self.status.borrow().fault.is_some()
     }
 
-    /// Publishes a failure in [`StoreStatus`]. Logs it only when it begins.
-    fn fail(&self, reason: String) {
+    /// Refuses all queued edits.
+    fn refuse_edits(&self, fault: &str) {
+        for ack in self.queue.lock().take_edits() {
+            // The caller may have stopped waiting.
+            let _ = ack.send(Err(Error::Unavailable(fault.to_owned())));
+        }
+    }
+
+    /// Publishes and logs that the task panicked, and refuses the edits that wait for it.
+    fn panicked(&self) {
+        self.publish_fault(PANICKED);
+        self.refuse_edits(PANICKED);
+        tracing::error!(
+            reason = PANICKED,
+            "the store fails until the server is restarted: live streams go on from memory, and changes of settings are \
+             refused"
+        );
+    }
+
+    /// Publishes a failure in [`StoreStatus`]. Returns whether it begins now.
+    fn publish_fault(&self, reason: &str) -> bool {
         let mut begins = false;
         self.status.send_modify(|status| {
-            begins = status.fault.replace(reason.clone()).is_none();
+            begins = status.fault.replace(reason.to_owned()).is_none();
             status.failures += u64::from(begins);
             status.since.get_or_insert_with(Instant::now);
         });
-        if begins {
+        begins
+    }
+
+    /// Publishes a failure in [`StoreStatus`]. Logs it only when it begins.
+    fn fail(&self, reason: String) {
+        if self.publish_fault(&reason) {
             tracing::error!(
                 reason,
                 "the store fails: live streams go on from memory, and changes of settings are refused until it is back"
@@ -296,5 +342,33 @@ mod tests {
         shared.recover();
         let status = shared.status.borrow();
         assert_eq!((status.fault.as_deref(), status.failures), (None, 1));
+    }
+
+    /// Starts a writer whose task panics at the first item, before or after it takes it.
+    fn panicking(takes: bool) -> Writer {
+        Writer::spawn(move |shared, _| async move {
+            shared.wake.notified().await;
+            let _taken = if takes { shared.queue.lock().next() } else { None };
+            panic!("a bug");
+        })
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_task_refuses_edits_at_once_and_lasts() {
+        for takes in [false, true] {
+            let writer = panicking(takes);
+            let id = LiveStreamId::generate();
+            let refused = |result| matches!(result, Err(Error::Unavailable(fault)) if fault == PANICKED);
+            // One edit that waits for the task when it panics, and one that comes afterwards.
+            assert!(refused(writer.write(Write::Delete(id.clone())).await));
+            let mut status = writer.shared.status.subscribe();
+            status.wait_for(|status| status.fault.is_some()).await.unwrap();
+            assert!(refused(writer.write(Write::Delete(id.clone())).await));
+            writer.transition(&id, &State { enabled: true, broadcast: None });
+            writer.settled().await;
+            writer.finish().await;
+            let status = writer.status();
+            assert_eq!((status.fault.as_deref(), status.queued, status.failures), (Some(PANICKED), 1, 1));
+        }
     }
 }
