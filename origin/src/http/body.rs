@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
@@ -116,6 +116,9 @@ impl Buf for Chunk {
 
     fn advance(&mut self, cnt: usize) {
         let mut cnt = cnt.min(self.remaining);
+        if let Some(guard) = self.guard.as_ref().filter(|_| cnt > 0) {
+            guard.note_progress();
+        }
         self.remaining -= cnt;
         while self.remaining > 0 {
             let rest = self.get(self.piece).len().saturating_sub(self.offset);
@@ -154,7 +157,7 @@ impl Body {
     }
 
     pub(crate) fn streamed(body: FallbackBody, guard: RequestGuard) -> Self {
-        Self { content: Content::Streamed(body), guard: Some(guard.sending()) }
+        Self { content: Content::Streamed(body), guard: Some(guard) }
     }
 }
 
@@ -163,14 +166,21 @@ impl http_body::Body for Body {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, BoxError>>> {
-        match &mut self.content {
+        let Self { content, guard } = &mut *self;
+        match content {
             Content::Nothing => Poll::Ready(None),
             Content::Streamed(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| Ok(frame?.map_data(Chunk::from))))
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                // Only a chunk is an answer to send: the peer is not to blame while the fallback has none.
+                let guarded = |bytes: Bytes| Chunk {
+                    guard: guard.as_ref().map(|guard| guard.share().sending()),
+                    ..Chunk::from(bytes)
+                };
+                Poll::Ready(frame.map(|frame| Ok(frame?.map_data(guarded))))
             }
-            Content::Once(_) => match std::mem::replace(&mut self.content, Content::Nothing) {
+            Content::Once(_) => match std::mem::replace(content, Content::Nothing) {
                 Content::Once(mut chunk) if chunk.has_remaining() => {
-                    chunk.guard = self.guard.take();
+                    chunk.guard = guard.take();
                     Poll::Ready(Some(Ok(Frame::data(chunk))))
                 }
                 _ => Poll::Ready(None),

@@ -25,7 +25,7 @@ pub(crate) struct ConnectionActivity {
     /// Waker of the worker, which keeps the coarse clock.
     waker: Arc<Waker>,
     counters: Arc<Counters>,
-    /// Requests whose answers are not completely handed to the socket.
+    /// Guards of requests whose answers are not completely handed to the socket.
     in_flight: AtomicU32,
     /// Time since which no request is in flight; meaningless while one is.
     idle_since: AtomicU32,
@@ -33,10 +33,11 @@ pub(crate) struct ConnectionActivity {
     head_since: AtomicU32,
     /// Time since which the socket accepts no byte; [`UNSET`] while it does.
     stalled_since: AtomicU32,
-    /// Answers with bytes left to hand to the socket.
+    /// Guards of answers with bytes left to hand to the socket.
     sending: AtomicU32,
-    /// Time of the last write that the socket accepted, or of the start of the first answer that is being sent.
-    last_sent: AtomicU32,
+    /// Time of the last byte of an answer that was handed to the socket, or of the start of the first pending answer.
+    /// Other HTTP/2 frames do not count, because a peer that reads no answer can still ask for them with PING.
+    last_progress: AtomicU32,
     /// Whether the connection is beyond [`Config::max_connections`] and holds a spare permit. Playback is refused on
     /// it, and it is closed after one request.
     has_spare_permit: bool,
@@ -61,7 +62,7 @@ impl ConnectionActivity {
             head_since: AtomicU32::new(now),
             stalled_since: AtomicU32::new(UNSET),
             sending: AtomicU32::new(0),
-            last_sent: AtomicU32::new(now),
+            last_progress: AtomicU32::new(now),
             multiplexed: AtomicBool::new(false),
         })
     }
@@ -99,7 +100,7 @@ impl ConnectionActivity {
     fn is_stalled(&self, now: u32, limit: u32) -> bool {
         // An HTTP/2 peer can also stall by granting no flow-control window. The socket is never full then.
         let no_window = self.is_multiplexed() && self.sending.load(Ordering::Relaxed) > 0;
-        has_passed(&self.stalled_since, now, limit) || (no_window && has_passed(&self.last_sent, now, limit))
+        has_passed(&self.stalled_since, now, limit) || (no_window && has_passed(&self.last_progress, now, limit))
     }
 
     /// Records that the connection speaks HTTP/2.
@@ -123,7 +124,6 @@ impl ConnectionActivity {
             Poll::Ready(Ok(n)) => {
                 add(&self.counters.bytes_sent, *n as u64);
                 self.stalled_since.store(UNSET, Ordering::Relaxed);
-                self.last_sent.store(self.waker.now(), Ordering::Relaxed);
             }
             Poll::Ready(Err(_)) => {}
             Poll::Pending if self.stalled_since.load(Ordering::Relaxed) == UNSET => {
@@ -165,10 +165,20 @@ impl RequestGuard {
     /// Records that the answer begins to be sent.
     pub(crate) fn sending(mut self) -> Self {
         if self.activity.sending.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.activity.last_sent.store(self.activity.waker.now(), Ordering::Relaxed);
+            self.note_progress();
         }
         self.sending = true;
         self
+    }
+
+    /// Returns another guard of the same request.
+    pub(crate) fn share(&self) -> Self {
+        Self::new(&self.activity)
+    }
+
+    /// Records that bytes of the answer were handed to the socket.
+    pub(crate) fn note_progress(&self) {
+        self.activity.last_progress.store(self.activity.waker.now(), Ordering::Relaxed);
     }
 }
 

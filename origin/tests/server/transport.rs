@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use origin::{ALPN_PROTOCOLS, Config, RouteKind, TlsProvider};
 use packager::log::{Payload, RenditionId};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -170,16 +170,31 @@ fn a_stalled_reader_is_disconnected_and_others_are_not() {
     assert_eq!(origin.server.stats().stall_closes(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_http2_reader_without_flow_control_window_is_disconnected() {
-    let origin = TestOrigin::with(Config { write_stall: Duration::from_millis(200), ..config() }, None);
+/// Creates an origin that disconnects a reader without progress after `write_stall`, with a part of eight megabytes.
+fn with_write_stall(write_stall: Duration) -> TestOrigin {
+    let origin = TestOrigin::with(Config { write_stall, ..config() }, None);
     origin.append(&opening());
     origin.append(&segment(0));
     let megabyte = Bytes::from(vec![7; 1 << 20]);
     origin.append(&[part_with(RenditionId::VIDEO, 1, 0, Payload::new(vec![megabyte; 8]))]);
+    origin
+}
+
+/// Connects a client with this flow-control window for each stream, which sends PING frames all the time.
+async fn pinging_h2(origin: &TestOrigin, window: u32) -> Sender {
     let io = TokioIo::new(TcpStream::connect(origin.address).await.unwrap());
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    client.initial_stream_window_size(window).adaptive_window(false);
+    client.timer(TokioTimer::new()).keep_alive_interval(Duration::from_millis(20)).keep_alive_timeout(TIMEOUT);
+    let (sender, connection) = client.handshake(io).await.unwrap();
     tokio::spawn(connection);
+    sender
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_reader_that_only_pings_is_disconnected() {
+    let origin = with_write_stall(Duration::from_millis(200));
+    let mut sender = pinging_h2(&origin, 1 << 16).await;
     let answer = ask_h2(&mut sender, "/live/b1/video-1.0.m4s").await;
     eventually(|| origin.server.stats().stall_closes() == 1);
     assert!(answer.into_body().collect().await.is_err());
@@ -187,15 +202,32 @@ async fn an_http2_reader_without_flow_control_window_is_disconnected() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_http2_client_that_accepts_no_fallback_answer_is_disconnected() {
-    let origin = TestOrigin::with(Config { write_stall: Duration::from_millis(200), ..config() }, None);
-    let io = TokioIo::new(TcpStream::connect(origin.address).await.unwrap());
-    let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
-    client.initial_stream_window_size(0).adaptive_window(false);
-    let (mut sender, connection) = client.handshake(io).await.unwrap();
-    tokio::spawn(connection);
-    let answer = ask_h2(&mut sender, "/api").await;
-    eventually(|| origin.server.stats().stall_closes() == 1);
-    assert!(answer.into_body().collect().await.is_err());
+    for window in [0, 5] {
+        let origin = with_write_stall(Duration::from_millis(200));
+        let mut sender = pinging_h2(&origin, window).await;
+        let answer = ask_h2(&mut sender, "/api").await;
+        eventually(|| origin.server.stats().stall_closes() == 1);
+        assert!(answer.into_body().collect().await.is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_http2_reader_is_served_to_the_end() {
+    let origin = with_write_stall(Duration::from_secs(2));
+    let mut sender = pinging_h2(&origin, 1 << 20).await;
+    let mut body = ask_h2(&mut sender, "/live/b1/video-1.0.m4s").await.into_body();
+    let mut received = 0;
+    let mut pause_at = 1 << 20;
+    // Pauses that together are longer than the limit, and alone are shorter.
+    while let Some(frame) = body.frame().await {
+        received += frame.unwrap().into_data().unwrap().len();
+        if received >= pause_at {
+            pause_at += 1 << 20;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+    assert_eq!(received, 8 << 20);
+    assert_eq!(origin.server.stats().stall_closes(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
