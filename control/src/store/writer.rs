@@ -360,7 +360,8 @@ mod tests {
             let id = LiveStreamId::generate();
             let refused = |result| matches!(result, Err(Error::Unavailable(fault)) if fault == PANICKED);
             // One edit that waits for the task when it panics, and one that comes afterwards.
-            assert!(refused(writer.write(Write::Delete(id.clone())).await));
+            let waiting = writer.write(Write::Delete(id.clone()));
+            assert!(refused(timeout(Duration::from_secs(20), waiting).await.expect("an answer")));
             let mut status = writer.shared.status.subscribe();
             status.wait_for(|status| status.fault.is_some()).await.unwrap();
             assert!(refused(writer.write(Write::Delete(id.clone())).await));
