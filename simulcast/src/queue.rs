@@ -1,0 +1,163 @@
+//! The queue between the programme and the task of one target.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use media::{Frame, Track};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::config::QueueLimits;
+use crate::gate::Gate;
+
+/// Tracks of the programme at one moment, shared by all frames of that time.
+pub(crate) type Tracks = Arc<[Track]>;
+
+/// A frame with the tracks that are valid for it.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) frame: Frame,
+    pub(crate) tracks: Tracks,
+}
+
+/// Frames that a target has not sent yet.
+///
+/// The programme pushes, and never waits: no lock here is held over an await. One task takes. At a bound of
+/// [`QueueLimits`] all queued frames are dropped, and the queue continues with the next key frame. A target that was
+/// too slow is then live again, instead of late by the length of the queue permanently.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    limits: QueueLimits,
+    content: Mutex<Content>,
+    /// Signals pushed media. Only the target's task waits for it, in one place at a time.
+    pushed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    frames: VecDeque<Queued>,
+    bytes: usize,
+    /// `None` while there is no connection: frames are then ignored.
+    gate: Option<Gate>,
+    /// Whether frames that the [`Gate`] refuses are lost because the queue was full.
+    has_overflowed: bool,
+    dropped: u64,
+    /// Whether the programme has a track, and how often media was pushed since.
+    activity: u64,
+}
+
+impl Queue {
+    pub(crate) fn new(limits: QueueLimits) -> Self {
+        Self { limits, content: Mutex::default(), pushed: Notify::new() }
+    }
+
+    /// Notes that the programme has tracks.
+    pub(crate) fn note_tracks(&self) {
+        self.content.lock().activity += 1;
+        self.pushed.notify_one();
+    }
+
+    /// Queues a frame if the target is connected and can use it. The payload is shared.
+    pub(crate) fn push(&self, frame: &Frame, tracks: &Tracks) {
+        let mut content = self.content.lock();
+        content.activity += 1;
+        if content.gate.is_some() {
+            if content.is_full(frame, &self.limits) {
+                content.overflow();
+            }
+            content.admit(frame, tracks);
+        }
+        drop(content);
+        self.pushed.notify_one();
+    }
+
+    /// Starts to queue frames, from the next key frame on.
+    pub(crate) fn open(&self) {
+        let mut content = self.content.lock();
+        content.clear();
+        content.gate = Some(Gate::default());
+        content.has_overflowed = false;
+    }
+
+    /// Discards the queued frames and ignores further ones.
+    pub(crate) fn shut(&self) {
+        let mut content = self.content.lock();
+        content.clear();
+        content.gate = None;
+    }
+
+    /// Waits for a frame.
+    pub(crate) async fn ready(&self) {
+        while self.is_empty() {
+            self.pushed.notified().await;
+        }
+    }
+
+    /// Returns a number that grows with all media of the programme; 0 before its first track.
+    pub(crate) fn activity(&self) -> u64 {
+        self.content.lock().activity
+    }
+
+    /// Waits until [`Queue::activity`] is no longer `seen`.
+    pub(crate) async fn active_since(&self, seen: u64) {
+        while self.activity() == seen {
+            self.pushed.notified().await;
+        }
+    }
+
+    /// Moves frames of up to `max` bytes to `batch`, but at least one.
+    pub(crate) fn take(&self, batch: &mut Vec<Queued>, max: usize) {
+        let (mut content, mut bytes) = (self.content.lock(), 0);
+        while let Some(len) = content.frames.front().map(|queued| queued.frame.payload.len()) {
+            if !batch.is_empty() && bytes + len > max {
+                break;
+            }
+            bytes += len;
+            content.bytes -= len;
+            batch.extend(content.frames.pop_front());
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.content.lock().frames.is_empty()
+    }
+
+    /// Returns the bytes of queued payloads, and the number of frames dropped because the queue was full.
+    pub(crate) fn stats(&self) -> (usize, u64) {
+        let content = self.content.lock();
+        (content.bytes, content.dropped)
+    }
+}
+
+impl Content {
+    /// Returns whether the queue cannot take `frame`. An empty queue takes any frame.
+    fn is_full(&self, frame: &Frame, limits: &QueueLimits) -> bool {
+        let Some(oldest) = self.frames.front() else { return false };
+        self.bytes + frame.payload.len() > limits.bytes || frame.dts - oldest.frame.dts > limits.duration
+    }
+
+    /// Drops everything up to the next key frame.
+    fn overflow(&mut self) {
+        self.dropped += self.frames.len() as u64;
+        self.clear();
+        self.gate = Some(Gate::default());
+        self.has_overflowed = true;
+    }
+
+    fn admit(&mut self, frame: &Frame, tracks: &Tracks) {
+        if self.gate.as_mut().is_some_and(|gate| gate.admits(frame, tracks)) {
+            self.bytes += frame.payload.len();
+            self.frames.push_back(Queued { frame: frame.clone(), tracks: Arc::clone(tracks) });
+        } else if self.has_overflowed {
+            self.dropped += 1;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.frames.clear();
+        self.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! Sockets to targets: name resolution with the check of addresses, TCP, TLS.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tracing::debug;
+use wire::rtmp::client::Address;
+
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// Most addresses of a name that one attempt dials. Further ones are ignored.
+const MAX_ADDRESSES: usize = 4;
+/// Most bytes that the kernel takes and has not sent. More would only delay the moment at which the queue notices a slow
+/// target.
+const MAX_UNSENT: u32 = 128 * 1_024;
+/// Number of TCP keepalive probes to a silent target within [`Timeouts::write`](crate::config::Timeouts::write).
+const PROBES: u32 = 3;
+
+/// A connected socket, with or without TLS.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
+
+/// Resolves the name once, checks every address, and connects to the first allowed address that accepts.
+pub(crate) async fn dial(address: &Address, config: &Config) -> Result<TcpStream, Failure> {
+    // A lookup that takes longer goes on in the runtime's pool for blocking calls until the system gives up.
+    let limit = config.timeouts.connect;
+    let addresses = timeout(limit, resolve(address, config)).await.map_err(|_| Failure::ConnectTimeout)??;
+    let mut failure = Failure::NoAddress;
+    for address in addresses {
+        match timeout(limit, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                configure(&stream, config.timeouts.write);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => failure = Failure::Connect(error),
+            Err(_) => failure = Failure::ConnectTimeout,
+        }
+    }
+    Err(failure)
+}
+
+/// Returns the allowed addresses of the name. Fails with the reason of a refusal if none is allowed.
+async fn resolve(address: &Address, config: &Config) -> Result<Vec<SocketAddr>, Failure> {
+    let found = lookup_host((address.host.as_str(), address.port)).await.map_err(Failure::Resolve)?;
+    let (mut allowed, mut refused) = (Vec::new(), None);
+    for address in found {
+        match config.addresses.check(address.ip()) {
+            Ok(()) if allowed.len() < MAX_ADDRESSES => allowed.push(address),
+            Ok(()) => {}
+            Err(reason) => refused = Some(reason),
+        }
+    }
+    match refused.filter(|_| allowed.is_empty()) {
+        Some(reason) => Err(reason.into()),
+        None => Ok(allowed),
+    }
+}
+
+/// Sets the options of the socket. A failure is harmless, because the timeouts of this crate remain.
+fn configure(stream: &TcpStream, idle: Duration) {
+    // With Nagle's algorithm, the end of each frame would wait for an acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let keepalive = TcpKeepalive::new()
+        .with_time((idle / 2).max(Duration::from_secs(1)))
+        .with_interval((idle / 2 / PROBES).max(Duration::from_secs(1)))
+        .with_retries(PROBES);
+    let socket = SockRef::from(stream);
+    let set = socket
+        .set_tcp_keepalive(&keepalive)
+        .and_then(|()| socket.set_tcp_user_timeout(Some(idle)))
+        .and_then(|()| socket.set_tcp_notsent_lowat(MAX_UNSENT));
+    if let Err(error) = set {
+        debug!(%error, "an option of a target's socket cannot be set");
+    }
+}
+
+/// Adds TLS to the connection. The certificate must be valid for the name of the target.
+pub(crate) async fn encrypt(
+    stream: TcpStream,
+    address: &Address,
+    config: &Config,
+) -> Result<TlsStream<TcpStream>, Failure> {
+    let name = ServerName::try_from(address.host.clone()).map_err(|_| Failure::TlsName)?;
+    TlsConnector::from(config.tls.clone()).connect(name, stream).await.map_err(Failure::Tls)
+}

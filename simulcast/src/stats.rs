@@ -1,0 +1,22 @@
+//! Counters of a target.
+
+use crate::state::State;
+
+/// State and counters of a target. They contain no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Current state, with the reason of the newest failure.
+    pub state: State,
+    /// Bytes sent while publishing, protocol included.
+    pub bytes: u64,
+    /// Frames sent.
+    pub frames: u64,
+    /// Frames dropped because the queue was full. Frames that come without a connection do not count.
+    pub dropped_frames: u64,
+    /// Payload bytes in the queue.
+    pub queue_bytes: u64,
+    /// Publications that started.
+    pub connects: u64,
+    /// Attempts that failed, and publications that broke off.
+    pub failures: u64,
+}

@@ -1,0 +1,10 @@
+//! Targets that nobody here wrote, and targets that misbehave.
+
+mod auth;
+mod hostile;
+mod media;
+mod peers;
+mod programs;
+mod rig;
+mod servers;
+mod tls;

@@ -1,0 +1,164 @@
+//! Servers of the tests, as tasks on the runtime of a [`Rig`](crate::rig::Rig).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::media::Frame;
+use parking_lot::Mutex;
+use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use wire::amf0::Value;
+use wire::flv::Tag;
+use wire::rtmp::chunk::{MessageHeader, Writer};
+use wire::rtmp::handshake::CLIENT_LEN;
+use wire::rtmp::message::{Command, Message};
+use wire::rtmp::server::{Config, Event, RANDOM_LEN, Rejection, RejectionCode, Session};
+
+use crate::media;
+
+/// Receive buffer of a server's sockets, in bytes: small, so that a client soon notices a server that does not read.
+const RECEIVE_BUFFER: usize = 16 * 1_024;
+
+/// Behaviour towards a connection.
+#[derive(Clone)]
+pub(crate) enum Behaviour {
+    /// Closes it.
+    Closes,
+    /// Never reads.
+    NeverReads,
+    /// Sends a byte of the handshake now and then.
+    EndlessHandshake,
+    /// Sends bytes that are no RTMP.
+    Garbage,
+    /// Completes the handshake, then floods the client with messages.
+    Floods,
+    /// Refuses the stream key.
+    RefusesKey,
+    /// Accepts the publication, and reads on once the channel says so.
+    Frozen(watch::Receiver<bool>),
+    /// Refuses `connect` with this information object, in the connection of this number; accepts later ones.
+    Answers(Vec<Value>),
+}
+
+/// A server that keeps what it receives.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    tags: Arc<Mutex<Vec<Tag>>>,
+    connections: Arc<Mutex<usize>>,
+}
+
+impl Server {
+    pub(crate) fn start(runtime: &Runtime, behaviour: Behaviour) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(RECEIVE_BUFFER).expect("a valid size");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+        socket.listen(16).expect("a listener");
+        socket.set_nonblocking(true).expect("a socket");
+        let _guard = runtime.enter();
+        let listener = TcpListener::from_std(socket.into()).expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let (tags, connections) = (Arc::default(), Arc::new(Mutex::new(0)));
+        let server = Self { address, tags: Arc::clone(&tags), connections: Arc::clone(&connections) };
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let number = *connections.lock();
+                *connections.lock() += 1;
+                tokio::spawn(handle(stream, behaviour.clone(), number, Arc::clone(&tags)));
+            }
+        });
+        server
+    }
+
+    /// Returns the frames received so far.
+    pub(crate) fn frames(&self) -> Vec<Frame> {
+        media::frames(&media::demux(self.tags.lock().clone()))
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        *self.connections.lock()
+    }
+}
+
+async fn handle(mut stream: TcpStream, behaviour: Behaviour, number: usize, tags: Arc<Mutex<Vec<Tag>>>) {
+    match behaviour {
+        Behaviour::Closes => {}
+        Behaviour::NeverReads => std::future::pending().await,
+        Behaviour::EndlessHandshake => {
+            while stream.write_all(&[3]).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Behaviour::Garbage => while stream.write_all(&[0xa5; 4_096]).await.is_ok() {},
+        Behaviour::Floods => {
+            let ping = Message::UserControl(wire::rtmp::message::UserControl::PingRequest(1));
+            let Ok(()) = stream.write_all(&script(&[])).await else { return };
+            let pings = messages(&vec![ping; 1_000]);
+            while stream.write_all(&pings).await.is_ok() {}
+        }
+        Behaviour::Answers(answers) => match answers.get(number) {
+            Some(info) => {
+                let refusal = Command::new("_error", 1.0, Value::Null, vec![info.clone()]);
+                let mut hello = vec![0; CLIENT_LEN as usize];
+                let bytes = script(&[Message::Command(refusal)]);
+                let (head, rest) = bytes.split_at(CLIENT_LEN as usize);
+                let Ok(()) = stream.write_all(head).await else { return };
+                let Ok(_) = stream.read_exact(&mut hello).await else { return };
+                let Ok(()) = stream.write_all(rest).await else { return };
+                while let Ok(1..) = stream.read(&mut hello).await {}
+            }
+            None => serve(stream, Behaviour::Answers(answers), tags).await,
+        },
+        other => serve(stream, other, tags).await,
+    }
+}
+
+/// Runs a server's session.
+async fn serve(mut stream: TcpStream, behaviour: Behaviour, tags: Arc<Mutex<Vec<Tag>>>) {
+    let mut session = Session::new(Config::default(), [9; RANDOM_LEN]);
+    let mut buffer = vec![0; 4_096];
+    let mut frozen = None;
+    while let Ok(len @ 1..) = stream.read(&mut buffer).await {
+        session.input(&buffer[..len]).expect("a valid client");
+        while let Some(event) = session.poll() {
+            match (event, &behaviour) {
+                (Event::Publish(_), Behaviour::RefusesKey) => {
+                    session.reject(Rejection { code: RejectionCode::Denied, description: "unknown: key".to_owned() });
+                }
+                (Event::Publish(_), _) => {
+                    session.accept().expect("nothing waits");
+                    frozen = if let Behaviour::Frozen(frozen) = &behaviour { Some(frozen.clone()) } else { None };
+                }
+                (Event::Media(tag), _) => tags.lock().push(tag),
+                _ => {}
+            }
+        }
+        if stream.write_all(&session.take_output()).await.is_err() {
+            return;
+        }
+        if let Some(mut frozen) = frozen.take() {
+            let _ = frozen.wait_for(|reads| *reads).await;
+        }
+    }
+}
+
+/// Returns the bytes of a server: its handshake, then messages.
+fn script(after: &[Message]) -> Vec<u8> {
+    let mut bytes = vec![3];
+    bytes.resize(CLIENT_LEN as usize, 0x5a);
+    bytes.extend(messages(after));
+    bytes
+}
+
+fn messages(messages: &[Message]) -> Vec<u8> {
+    let (mut bytes, writer) = (Vec::new(), Writer::default());
+    for message in messages {
+        let (kind, payload) = message.encode();
+        let header = MessageHeader { chunk_stream: 3, kind, stream_id: 0, timestamp: 0 };
+        writer.write(&mut bytes, header, &payload);
+    }
+    bytes
+}
