@@ -59,7 +59,10 @@ impl Failure {
     pub(crate) const fn severity(&self) -> Severity {
         match self {
             Self::Refused { severity, .. } | Self::Ended { severity, .. } => *severity,
-            Self::NotAllowed(_) | Self::AuthenticationLoop | Self::Track(_) | Self::TlsName => Severity::Fatal,
+            Self::NotAllowed(_)
+            | Self::AuthenticationLoop
+            | Self::Track(TrackError::Codec { .. } | TrackError::Multitrack { .. })
+            | Self::TlsName => Severity::Fatal,
             _ => Severity::Normal,
         }
     }

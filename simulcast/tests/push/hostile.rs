@@ -18,7 +18,7 @@ const HEALTHY: [&str; 2] = ["nginx", "server"];
 fn six_bad_targets_cost_the_healthy_ones_no_frame() {
     let mut config = config();
     config.max_targets = 8;
-    config.timeouts.handshake = Duration::from_secs(5);
+    config.timeouts.handshake = Duration::from_secs(8);
     let (rig, programme) = (Rig::new(config), Programme::new(3));
     let (thaw, frozen) = watch::channel(false);
     let (nginx, mut killed) = (Nginx::start(), Nginx::start());
@@ -68,6 +68,15 @@ fn six_bad_targets_cost_the_healthy_ones_no_frame() {
     programme.assert_received(&nginx.recording(expected.len()), &expected);
     programme.assert_received(&server.frames(), &expected);
     assert!(healthy.iter().all(|stats| (stats.dropped_frames, stats.failures) == (0, 0)), "{healthy:?}");
+    assert_states(&rig);
+    assert_resumes_at_key_frames(&programme, &frozen);
+    assert_eq!(refuses.connections(), 1);
+    assert!(rig.reason("refuses").contains("unknown: ***"), "{}", rig.reason("refuses"));
+    assert!(rig.reason("cloud").contains("simulcast.allow_link_local"), "{}", rig.reason("cloud"));
+}
+
+/// Asserts that each target had each transition once, in order.
+fn assert_states(rig: &Rig) {
     for (name, states) in [
         ("nginx", "starting broadcasting idle"),
         ("server", "starting broadcasting idle"),
@@ -80,10 +89,6 @@ fn six_bad_targets_cost_the_healthy_ones_no_frame() {
     ] {
         assert_eq!(rig.states(name).join(" "), states, "{name}");
     }
-    assert_resumes_at_key_frames(&programme, &frozen);
-    assert_eq!(refuses.connections(), 1);
-    assert!(rig.reason("refuses").contains("unknown: ***"), "{}", rig.reason("refuses"));
-    assert!(rig.reason("cloud").contains("simulcast.allow_link_local"), "{}", rig.reason("cloud"));
 }
 
 /// Asserts that video which follows missing video begins with a key frame, and that the last frames have arrived.
@@ -130,7 +135,7 @@ fn servers_that_never_publish_are_bounded() {
     let rig = Rig::new(config);
     let start = |behaviour| Server::start(&rig.runtime, behaviour);
     let endless = start(Behaviour::EndlessHandshake);
-    let (garbage, floods) = (start(Behaviour::Garbage), start(Behaviour::Floods));
+    let (garbage, floods) = (start(Behaviour::Garbage), start(Behaviour::Floods { publishes: false }));
     for (name, server) in [("endless", &endless), ("garbage", &garbage), ("floods", &floods)] {
         rig.add_at(name, server.address);
     }
@@ -173,4 +178,15 @@ fn a_codec_that_the_target_cannot_take_is_fatal() {
     assert!(rig.reason("nginx").contains("Opus"), "{}", rig.reason("nginx"));
     rig.finish();
     assert_eq!(rig.states("nginx"), ["starting", "errored fatal", "idle"]);
+}
+
+#[test]
+fn a_server_that_floods_a_publication_is_bounded() {
+    let rig = Rig::new(config());
+    let server = Server::start(&rig.runtime, Behaviour::Floods { publishes: true });
+    rig.add_at("floods", server.address);
+    rig.push(&Programme::new(1).tracks);
+    rig.until("floods", "errored normal");
+    rig.finish();
+    assert_eq!(rig.states("floods"), ["starting", "errored normal", "idle"], "{}", rig.reason("floods"));
 }

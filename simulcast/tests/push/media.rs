@@ -52,12 +52,17 @@ pub(crate) fn frames(items: &[wire::Item]) -> Vec<Frame> {
         .collect()
 }
 
+/// Sizes of the clips.
+pub(crate) const SMALL: &str = "320x240";
+pub(crate) const LARGE: &str = "480x270";
+
 /// Returns a clip of H.264 with B-frames and AAC.
-fn clip() -> &'static [wire::Item] {
-    static CLIP: OnceLock<Vec<wire::Item>> = OnceLock::new();
-    CLIP.get_or_init(|| {
+fn clip(size: &str) -> &'static [wire::Item] {
+    static CLIPS: [OnceLock<Vec<wire::Item>>; 2] = [const { OnceLock::new() }; 2];
+    CLIPS[usize::from(size == LARGE)].get_or_init(|| {
         let mut command = Command::new("ffmpeg");
-        command.args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25,noise=alls=30:allf=t"]);
+        let video = format!("testsrc2=size={size}:rate=25,noise=alls=20:allf=t");
+        command.args(["-v", "error", "-f", "lavfi", "-i", &video]);
         command.args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "6"]);
         command.args(["-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "25", "-pix_fmt", "yuv420p"]);
         command.args(["-b:v", "3M", "-c:a", "aac", "-f", "flv", "-flvflags", "no_duration_filesize", "-"]);
@@ -67,7 +72,7 @@ fn clip() -> &'static [wire::Item] {
     })
 }
 
-/// The programme of an encoder that sends the clip, reconnects, and sends it again.
+/// The programme of an encoder that sends a clip, reconnects, and sends another one.
 pub(crate) struct Programme {
     splice: Splice,
     pub(crate) tracks: Vec<Item>,
@@ -75,11 +80,15 @@ pub(crate) struct Programme {
 }
 
 impl Programme {
+    /// Creates a programme of contributions with the small clip.
     pub(crate) fn new(contributions: usize) -> Self {
+        Self::of(&vec![SMALL; contributions])
+    }
+
+    /// Creates a programme of contributions with clips of these sizes.
+    pub(crate) fn of(sizes: &[&str]) -> Self {
         let mut programme = Self { splice: Splice::for_passthrough(), tracks: Vec::new(), frames: Vec::new() };
-        for _ in 0..contributions {
-            programme.connect();
-        }
+        sizes.iter().for_each(|size| programme.connect(size));
         let first = programme.frames.iter().position(|item| matches!(item, Item::Frame(_))).expect("frames");
         programme.tracks = programme.frames.drain(..first).collect();
         // Targets receive both tracks before the first frame.
@@ -87,9 +96,9 @@ impl Programme {
         programme
     }
 
-    fn connect(&mut self) {
+    fn connect(&mut self, size: &str) {
         self.splice.begin();
-        for item in clip() {
+        for item in clip(size) {
             match item {
                 wire::Item::Track(track) => self.splice.track(track.clone(), &mut self.frames),
                 wire::Item::Frame(frame) => self.splice.frame(frame.clone(), &mut self.frames),
@@ -136,7 +145,8 @@ impl Programme {
             let (received, expected) = (of(received, id, Timestamp::ZERO), of(expected, self.track(kind), origin));
             assert_eq!(received.len(), expected.len(), "{kind:?}");
             for (received, expected) in received.iter().zip(&expected) {
-                assert_eq!(received, expected, "{kind:?}");
+                let times = [(received.0, received.1), (expected.0, expected.1)];
+                assert!(received == expected, "{kind:?}: received and expected DTS and PTS are {times:?} ms");
             }
         }
     }

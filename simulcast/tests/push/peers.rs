@@ -3,9 +3,10 @@
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use crate::media::Programme;
+use crate::media::{LARGE, Programme, SMALL};
 use crate::programs::{Nginx, Process, free_address};
 use crate::rig::{Rig, config, wait_for};
+use crate::servers::{Behaviour, Server};
 
 /// Adler-32 as ffmpeg's framecrc starts it, with zero.
 fn adler(bytes: &[u8]) -> u32 {
@@ -81,7 +82,22 @@ fn a_target_that_is_added_and_removed_while_live() {
     assert!(!rig.simulcast.remove(&"nginx".into()));
     rig.until("nginx", "idle");
     let recording = nginx.recording(1);
-    assert!(recording.iter().next().is_some_and(|frame| frame.access.is_independent()), "{:?}", recording.first());
+    assert!(recording.first().is_some_and(|frame| frame.access.is_independent()), "{:?}", recording.first());
     assert_eq!(rig.states("nginx"), ["starting", "broadcasting", "idle"]);
     assert_eq!(rig.simulcast.stats().len(), 0);
+}
+
+#[test]
+fn a_header_that_changes_is_sent_again() {
+    let (rig, programme) = (Rig::new(config()), Programme::of(&[SMALL, LARGE]));
+    let server = Server::start(&rig.runtime, Behaviour::Answers(vec![]));
+    rig.add_at("server", server.address);
+    rig.push(&programme.tracks);
+    rig.connected("server", 1);
+    rig.push_paced(&["server"], &programme.frames);
+    rig.finish();
+    assert_eq!(server.frames().len(), programme.expected().len());
+    let resolutions: Vec<_> = server.tracks().iter().filter_map(|track| track.codec.resolution()).collect();
+    assert_eq!(resolutions, [(320, 240), (480, 270)]);
+    assert_eq!(server.connections(), 1);
 }

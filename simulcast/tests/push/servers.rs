@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::media::Frame;
+use ::media::{Frame, Track};
 use parking_lot::Mutex;
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +15,7 @@ use wire::amf0::Value;
 use wire::flv::Tag;
 use wire::rtmp::chunk::{MessageHeader, Writer};
 use wire::rtmp::handshake::CLIENT_LEN;
-use wire::rtmp::message::{Command, Message};
+use wire::rtmp::message::{Command, Message, UserControl};
 use wire::rtmp::server::{Config, Event, RANDOM_LEN, Rejection, RejectionCode, Session};
 
 use crate::media;
@@ -34,8 +34,9 @@ pub(crate) enum Behaviour {
     EndlessHandshake,
     /// Sends bytes that are no RTMP.
     Garbage,
-    /// Completes the handshake, then floods the client with messages.
-    Floods,
+    /// Completes the handshake, answers as if it had read all requests that `publishes` says, and floods the client with
+    /// messages that want answers.
+    Floods { publishes: bool },
     /// Refuses the stream key.
     RefusesKey,
     /// Accepts the publication, and reads on once the channel says so.
@@ -78,6 +79,15 @@ impl Server {
         media::frames(&media::demux(self.tags.lock().clone()))
     }
 
+    /// Returns the tracks received so far, each time their header changes.
+    pub(crate) fn tracks(&self) -> Vec<Track> {
+        let items = media::demux(self.tags.lock().clone());
+        items
+            .into_iter()
+            .filter_map(|item| if let wire::Item::Track(track) = item { Some(track) } else { None })
+            .collect()
+    }
+
     pub(crate) fn connections(&self) -> usize {
         *self.connections.lock()
     }
@@ -93,10 +103,10 @@ async fn handle(mut stream: TcpStream, behaviour: Behaviour, number: usize, tags
             }
         }
         Behaviour::Garbage => while stream.write_all(&[0xa5; 4_096]).await.is_ok() {},
-        Behaviour::Floods => {
-            let ping = Message::UserControl(wire::rtmp::message::UserControl::PingRequest(1));
-            let Ok(()) = stream.write_all(&script(&[])).await else { return };
-            let pings = messages(&vec![ping; 1_000]);
+        Behaviour::Floods { publishes } => {
+            let answers = if publishes { published() } else { Vec::new() };
+            let Ok(()) = stream.write_all(&script(&answers)).await else { return };
+            let pings = messages(&vec![Message::UserControl(UserControl::PingRequest(1)); 1_000]);
             while stream.write_all(&pings).await.is_ok() {}
         }
         Behaviour::Answers(answers) => match answers.get(number) {
@@ -143,6 +153,17 @@ async fn serve(mut stream: TcpStream, behaviour: Behaviour, tags: Arc<Mutex<Vec<
             let _ = frozen.wait_for(|reads| *reads).await;
         }
     }
+}
+
+/// Returns the answers to `connect`, `createStream` and `publish`.
+fn published() -> Vec<Message> {
+    let info = |code: &str| Value::object([("level", "status".into()), ("code", code.into())]);
+    let connected = info("NetConnection.Connect.Success");
+    vec![
+        Message::Command(Command::new("_result", 1.0, Value::Null, vec![connected])),
+        Message::Command(Command::new("_result", 4.0, Value::Null, vec![1.0.into()])),
+        Message::Command(Command::new("onStatus", 0.0, Value::Null, vec![info("NetStream.Publish.Start")])),
+    ]
 }
 
 /// Returns the bytes of a server: its handshake, then messages.
