@@ -1,4 +1,4 @@
-//! Where a publication starts: at a key frame, with audio from there on.
+//! Start of a publication: at a key frame, with audio from there on.
 
 use media::{Access, Frame, Kind, Timestamp, Track, TrackId};
 

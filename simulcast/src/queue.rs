@@ -37,8 +37,10 @@ pub(crate) struct Queue {
 struct Content {
     frames: VecDeque<Queued>,
     bytes: usize,
-    /// `None` while there is no connection: frames are then ignored.
+    /// `None` between two attempts: frames are then ignored.
     gate: Option<Gate>,
+    /// Whether the publication has started, so that dropped frames are missing from it.
+    is_publishing: bool,
     /// Whether frames that the [`Gate`] refuses are lost because the queue was full.
     has_overflowed: bool,
     dropped: u64,
@@ -71,19 +73,28 @@ impl Queue {
         self.pushed.notify_one();
     }
 
-    /// Starts to queue frames, from the next key frame on.
+    /// Starts to queue frames for the next attempt, from the next key frame on.
+    ///
+    /// Frames are queued while the target is dialled. At the start of a broadcast the target would otherwise miss the
+    /// first key frame, and wait for the second one.
     pub(crate) fn open(&self) {
-        let mut content = self.content.lock();
-        content.clear();
-        content.gate = Some(Gate::default());
-        content.has_overflowed = false;
+        self.restart(Some(Gate::default()));
+    }
+
+    /// Notes that the publication has started. From here on dropped frames are counted.
+    pub(crate) fn note_publishing(&self) {
+        self.content.lock().is_publishing = true;
     }
 
     /// Discards the queued frames and ignores further ones.
     pub(crate) fn shut(&self) {
+        self.restart(None);
+    }
+
+    fn restart(&self, gate: Option<Gate>) {
         let mut content = self.content.lock();
         content.clear();
-        content.gate = None;
+        (content.gate, content.is_publishing, content.has_overflowed) = (gate, false, false);
     }
 
     /// Waits for a frame.
@@ -138,10 +149,12 @@ impl Content {
 
     /// Drops everything up to the next key frame.
     fn overflow(&mut self) {
-        self.dropped += self.frames.len() as u64;
+        if self.is_publishing {
+            self.dropped += self.frames.len() as u64;
+            self.has_overflowed = true;
+        }
         self.clear();
         self.gate = Some(Gate::default());
-        self.has_overflowed = true;
     }
 
     fn admit(&mut self, frame: &Frame, tracks: &Tracks) {

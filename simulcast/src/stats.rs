@@ -11,7 +11,7 @@ pub struct Stats {
     pub bytes: u64,
     /// Frames sent.
     pub frames: u64,
-    /// Frames dropped because the queue was full. Frames that come without a connection do not count.
+    /// Frames of a publication dropped because the queue was full. Frames that come between publications do not count.
     pub dropped_frames: u64,
     /// Payload bytes in the queue.
     pub queue_bytes: u64,

@@ -102,23 +102,32 @@ impl<T: Transport> Task<T> {
 
     /// Connects and sends until the end of the broadcast.
     async fn attempt(&mut self, ended: &CancellationToken) -> Result<(), Failure> {
-        let Some(opened) = ended.run_until_cancelled(self.transport.open()).await else { return Ok(()) };
-        let mut connection = opened?;
-        self.shared.queue.open();
-        self.shared.connects.fetch_add(1, Relaxed);
-        let limit = self.config.timeouts.close;
+        let shared = Arc::clone(&self.shared);
+        shared.queue.open();
+        let published = match ended.run_until_cancelled(self.transport.open()).await {
+            Some(Ok(connection)) => self.publish(connection).await,
+            Some(Err(failure)) => Err(failure),
+            None => Ok(()),
+        };
+        shared.queue.shut();
+        published
+    }
+
+    /// Sends on a connection until the end of the broadcast, then closes it.
+    async fn publish(&mut self, mut connection: T::Connection) -> Result<(), Failure> {
+        let (shared, limit) = (Arc::clone(&self.shared), self.config.timeouts.close);
+        shared.queue.note_publishing();
+        shared.connects.fetch_add(1, Relaxed);
         let cut_off = async {
-            ended.cancelled().await;
+            shared.ended.cancelled().await;
             sleep(limit).await;
         };
-        let sent = tokio::select! {
-            sent = self.send(&mut connection) => sent,
-            () = cut_off => Ok(()),
-        };
-        self.shared.queue.shut();
-        sent?;
+        tokio::select! {
+            sent = self.send(&mut connection) => sent?,
+            () = cut_off => {}
+        }
         if timeout(limit, connection.close()).await.is_err() {
-            debug!(target_id = %self.shared.id, "the target did not close the connection in time");
+            debug!(target_id = %shared.id, "the target did not close the connection in time");
         }
         Ok(())
     }

@@ -42,11 +42,12 @@ fn taken(queue: &Queue) -> Vec<i64> {
 fn open(limits: QueueLimits) -> Queue {
     let queue = Queue::new(limits);
     queue.open();
+    queue.note_publishing();
     queue
 }
 
 #[test]
-fn frames_without_a_connection_are_ignored() {
+fn frames_between_attempts_are_ignored() {
     let queue = Queue::new(LIMITS);
     push(&queue, 0, "KdaKda");
     assert_eq!((taken(&queue), queue.stats()), (vec![], (0, 0)));
@@ -131,4 +132,18 @@ fn payloads_are_shared_and_batches_are_bounded() {
     batch.clear();
     queue.take(&mut batch, 0);
     assert_eq!((batch.len(), queue.stats()), (1, (0, 0)));
+}
+
+#[test]
+fn frames_are_queued_while_the_target_is_dialled_and_are_not_counted_when_dropped() {
+    let queue = Queue::new(LIMITS);
+    queue.open();
+    push(&queue, 0, "Kdddd");
+    assert_eq!(queue.stats(), (0, 0));
+    push(&queue, 5, "daKd");
+    queue.note_publishing();
+    push(&queue, 9, "da");
+    assert_eq!(queue.stats(), (16, 0));
+    push(&queue, 11, "d");
+    assert_eq!(queue.stats(), (0, 5));
 }

@@ -23,7 +23,7 @@ const MAX_SLICES: usize = 64;
 /// answers of a target are few, and each costs time.
 const MAX_RECEIVED: u64 = 1 << 20;
 
-/// What one step has done.
+/// Result of one step of a [`Link`].
 enum Step {
     Read(usize),
     Wrote(usize),

@@ -1,5 +1,6 @@
 //! Targets that nobody here wrote, and targets that misbehave.
 
+mod adding;
 mod auth;
 mod hostile;
 mod media;

@@ -3,6 +3,9 @@
 use std::io::Read;
 use std::process::{Command, Stdio};
 
+use media::{Frame, Kind, Track, TrackId};
+use slate::Item;
+
 use crate::media::{LARGE, Programme, SMALL};
 use crate::programs::{Nginx, Process, free_address};
 use crate::rig::{Rig, config, wait_for};
@@ -100,4 +103,46 @@ fn a_header_that_changes_is_sent_again() {
     let resolutions: Vec<_> = server.tracks().iter().filter_map(|track| track.codec.resolution()).collect();
     assert_eq!(resolutions, [(320, 240), (480, 270)]);
     assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn the_first_key_frame_is_sent_although_it_comes_before_the_connection() {
+    let (rig, programme) = (Rig::new(config()), Programme::new(1));
+    let server = Server::start(&rig.runtime, Behaviour::Answers(vec![]));
+    rig.add_at("server", server.address);
+    rig.push(&programme.tracks);
+    // The task dials in another thread: from here on frames are queued.
+    wait_for("a connection attempt", || (server.connections() == 1).then_some(()));
+    rig.push_paced(&["server"], &programme.frames);
+    rig.connected("server", 1);
+    rig.finish();
+    programme.assert_received(&server.frames(), &programme.expected());
+}
+
+#[test]
+fn only_the_first_track_of_a_kind_is_sent_to_a_target_without_multitrack() {
+    let (nginx, rig, programme) = (Nginx::start(), Rig::new(config()), Programme::new(1));
+    let (audio, second) = (programme.track(Kind::Audio), TrackId(99));
+    rig.add("nginx", &nginx.url());
+    rig.push(&programme.tracks);
+    for item in &programme.tracks {
+        if let Item::Track(track) = item
+            && track.id == audio
+        {
+            rig.push(&[Item::Track(Track { id: second, ..track.clone() })]);
+        }
+    }
+    rig.connected("nginx", 1);
+    for item in &programme.frames {
+        rig.push_paced(&["nginx"], std::slice::from_ref(item));
+        if let Item::Frame(frame) = item
+            && frame.track == audio
+        {
+            rig.push(&[Item::Frame(Frame { track: second, ..frame.clone() })]);
+        }
+    }
+    rig.finish();
+    let expected = programme.expected();
+    programme.assert_received(&nginx.recording(expected.len()), &expected);
+    assert_eq!(rig.states("nginx"), ["starting", "broadcasting", "idle"]);
 }
