@@ -88,8 +88,8 @@ impl<T: Transport> Task<T> {
         while ended.run_until_cancelled(self.shared.queue.active_since(seen)).await.is_some() {
             self.broadcasting_since = None;
             let Err(failure) = self.attempt(&ended).await else { break };
-            let delay = self.failed(&failure);
             seen = self.shared.queue.activity();
+            let delay = self.failed(&failure);
             if failure.severity() == Severity::Fatal {
                 ended.cancelled().await;
             }

@@ -112,7 +112,7 @@ fn assert_resumes_at_key_frames(programme: &Programme, server: &Server) {
 }
 
 #[test]
-fn a_server_that_stops_to_read_is_given_up() {
+fn a_server_that_stops_reading_is_given_up() {
     let mut config = config();
     config.timeouts.write = Duration::from_millis(300);
     config.timeouts.close = Duration::from_millis(300);
@@ -123,7 +123,7 @@ fn a_server_that_stops_to_read_is_given_up() {
     rig.push(&programme.tracks);
     rig.connected("frozen", 1);
     rig.push(&programme.frames);
-    wait_for("a failure", || (rig.stats("frozen").failures > 0).then_some(()));
+    wait_for("a failure", || (rig.states("frozen").len() >= 3).then_some(()));
     rig.finish();
     assert_eq!(rig.states("frozen")[..3], ["starting", "broadcasting", "errored normal"]);
 }

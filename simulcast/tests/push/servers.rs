@@ -34,8 +34,7 @@ pub(crate) enum Behaviour {
     EndlessHandshake,
     /// Sends bytes that are no RTMP.
     Garbage,
-    /// Completes the handshake, answers as if it had read all requests that `publishes` says, and floods the client with
-    /// messages that want answers.
+    /// Sends its handshake, the answers that start a publication if it `publishes`, and pings without end.
     Floods { publishes: bool },
     /// Refuses the stream key.
     RefusesKey,
