@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use media::{Frame, Kind, Track, TrackId};
 use slate::Item;
+use wire::rtmp::server::End;
 
 use crate::media::{LARGE, Programme, SMALL};
 use crate::programs::{Nginx, Process, free_address};
@@ -102,7 +103,7 @@ fn a_header_that_changes_is_sent_again() {
     assert_eq!(server.frames().len(), programme.expected().len());
     let resolutions: Vec<_> = server.tracks().iter().filter_map(|track| track.codec.resolution()).collect();
     assert_eq!(resolutions, [(320, 240), (480, 270)]);
-    assert_eq!(server.connections(), 1);
+    assert_eq!((server.connections(), server.ends()), (1, vec![End::Unpublished]));
 }
 
 #[test]

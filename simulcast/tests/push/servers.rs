@@ -16,7 +16,7 @@ use wire::flv::Tag;
 use wire::rtmp::chunk::{MessageHeader, Writer};
 use wire::rtmp::handshake::CLIENT_LEN;
 use wire::rtmp::message::{Command, Message, UserControl};
-use wire::rtmp::server::{Config, Event, RANDOM_LEN, Rejection, RejectionCode, Session};
+use wire::rtmp::server::{Config, End, Event, RANDOM_LEN, Rejection, RejectionCode, Session};
 
 use crate::media;
 
@@ -44,10 +44,17 @@ pub(crate) enum Behaviour {
     Answers(Vec<Value>),
 }
 
+/// Media and ends that a server has received.
+#[derive(Default)]
+struct Received {
+    tags: Vec<Tag>,
+    ends: Vec<End>,
+}
+
 /// A server that keeps what it receives.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    tags: Arc<Mutex<Vec<Tag>>>,
+    received: Arc<Mutex<Received>>,
     connections: Arc<Mutex<usize>>,
 }
 
@@ -61,13 +68,13 @@ impl Server {
         let _guard = runtime.enter();
         let listener = TcpListener::from_std(socket.into()).expect("a listener");
         let address = listener.local_addr().expect("an address");
-        let (tags, connections) = (Arc::default(), Arc::new(Mutex::new(0)));
-        let server = Self { address, tags: Arc::clone(&tags), connections: Arc::clone(&connections) };
+        let (received, connections) = (Arc::<Mutex<Received>>::default(), Arc::new(Mutex::new(0)));
+        let server = Self { address, received: Arc::clone(&received), connections: Arc::clone(&connections) };
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let number = *connections.lock();
                 *connections.lock() += 1;
-                tokio::spawn(handle(stream, behaviour.clone(), number, Arc::clone(&tags)));
+                tokio::spawn(handle(stream, behaviour.clone(), number, Arc::clone(&received)));
             }
         });
         server
@@ -75,16 +82,21 @@ impl Server {
 
     /// Returns the frames received so far.
     pub(crate) fn frames(&self) -> Vec<Frame> {
-        media::frames(&media::demux(self.tags.lock().clone()))
+        media::frames(&media::demux(self.received.lock().tags.clone()))
     }
 
     /// Returns the tracks received so far, each time their header changes.
     pub(crate) fn tracks(&self) -> Vec<Track> {
-        let items = media::demux(self.tags.lock().clone());
+        let items = media::demux(self.received.lock().tags.clone());
         items
             .into_iter()
             .filter_map(|item| if let wire::Item::Track(track) = item { Some(track) } else { None })
             .collect()
+    }
+
+    /// Returns the messages that ended publications.
+    pub(crate) fn ends(&self) -> Vec<End> {
+        self.received.lock().ends.clone()
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -92,7 +104,7 @@ impl Server {
     }
 }
 
-async fn handle(mut stream: TcpStream, behaviour: Behaviour, number: usize, tags: Arc<Mutex<Vec<Tag>>>) {
+async fn handle(mut stream: TcpStream, behaviour: Behaviour, number: usize, received: Arc<Mutex<Received>>) {
     match behaviour {
         Behaviour::Closes => {}
         Behaviour::NeverReads => std::future::pending().await,
@@ -119,14 +131,14 @@ async fn handle(mut stream: TcpStream, behaviour: Behaviour, number: usize, tags
                 let Ok(()) = stream.write_all(rest).await else { return };
                 while let Ok(1..) = stream.read(&mut hello).await {}
             }
-            None => serve(stream, Behaviour::Answers(answers), tags).await,
+            None => serve(stream, Behaviour::Answers(answers), received).await,
         },
-        other => serve(stream, other, tags).await,
+        other => serve(stream, other, received).await,
     }
 }
 
 /// Runs a server's session.
-async fn serve(mut stream: TcpStream, behaviour: Behaviour, tags: Arc<Mutex<Vec<Tag>>>) {
+async fn serve(mut stream: TcpStream, behaviour: Behaviour, received: Arc<Mutex<Received>>) {
     let mut session = Session::new(Config::default(), [9; RANDOM_LEN]);
     let mut buffer = vec![0; 4_096];
     let mut frozen = None;
@@ -141,7 +153,8 @@ async fn serve(mut stream: TcpStream, behaviour: Behaviour, tags: Arc<Mutex<Vec<
                     session.accept().expect("nothing waits");
                     frozen = if let Behaviour::Frozen(frozen) = &behaviour { Some(frozen.clone()) } else { None };
                 }
-                (Event::Media(tag), _) => tags.lock().push(tag),
+                (Event::Media(tag), _) => received.lock().tags.push(tag),
+                (Event::Ended(end), _) => received.lock().ends.push(end),
                 _ => {}
             }
         }
