@@ -11,7 +11,7 @@ use slate::Item;
 use tokio::runtime::{Builder, Runtime};
 
 /// Longest wait for a condition.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Calls `attempt` until it returns a value.
 pub(crate) fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
