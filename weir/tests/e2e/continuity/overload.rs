@@ -26,7 +26,7 @@ const BURNERS: usize = 4;
 const BURNER_NICE: i32 = 10;
 /// Nice value of the thread that they compete with, which gets a twentieth of their share.
 const VICTIM_NICE: i32 = 17;
-/// Nice value of the server while renditions are to be restored.
+/// Nice value of the server where other work of the machine must not shed its renditions.
 const SERVER_NICE: i32 = -15;
 
 /// Threads that take CPU time from one thread of the server.
@@ -82,7 +82,8 @@ fn encoder_threads(server: &Server, renditions: usize) -> Vec<Pid> {
 }
 
 /// Raises the priority of the server, because one of these ladders can need most of the machine, and other work there must
-/// not keep its renditions from being restored. Without the right to do that, the test needs an idle machine.
+/// not keep its renditions from being restored. New threads inherit the priority. Without the right to raise it, the test
+/// needs an idle machine.
 fn prioritize(server: &Server) {
     let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).expect("the server's threads");
     let ids = tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok().and_then(Pid::from_raw));
@@ -147,6 +148,7 @@ fn renditions_are_shed_and_no_programme_stalls() {
 fn assert_switches(latency_mode: &str) {
     let _machine = alone();
     let server = Server::start();
+    prioritize(&server);
     let stream = transcoded(&server, latency_mode, premium());
     let _encoder = LADDER.push(&server, &stream);
     three_segments(&server, &stream);
