@@ -96,6 +96,10 @@ id!(
     /// Identifies an asset.
     AssetId, 44
 );
+id!(
+    /// Identifies a simulcast target of a live stream.
+    SimulcastTargetId, 44
+);
 
 /// The secret that an encoder publishes with. It is compared in constant time and never printed.
 #[derive(Clone)]
