@@ -173,11 +173,13 @@ async fn record(db: &mut Connection, keyring: &Keyring, row: &Row) -> Result<Liv
         .fetch_all(&mut *db)
         .await?;
     let invalid = |error: serde_json::Error| corrupt(&id, &error.to_string());
+    let secrets = keyring.unseal(&id, row.try_get("secrets")?)?;
     Ok(LiveStreamRecord {
         id: id.parse().map_err(|_| corrupt(&id, "id"))?,
         created_at: WallTime::from_unix_millis(row.try_get("created_at")?),
         settings: serde_json::from_str(row.try_get("settings")?).map_err(invalid)?,
-        secrets: serde_json::from_slice(&keyring.unseal(&id, row.try_get("secrets")?)?).map_err(invalid)?,
+        // The text of the error may contain a secret.
+        secrets: serde_json::from_slice(&secrets).map_err(|_| corrupt(&id, "secrets"))?,
         state: serde_json::from_str(row.try_get("state")?).map_err(invalid)?,
         playback_ids: playback_ids.iter().map(|row| playback_id(&id, row)).collect::<Result<_, _>>()?,
     })
