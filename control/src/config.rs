@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
+/// Default of [`Config::max_simulcast_targets`].
+pub const MAX_SIMULCAST_TARGETS: usize = 6;
+
 /// Configuration of `control`.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -17,6 +20,8 @@ pub struct Config {
     pub public_url: String,
     /// Names that `whoami` returns.
     pub environment: Environment,
+    /// Most simulcast targets of a live stream. Further ones are refused, and those that exist remain.
+    pub max_simulcast_targets: usize,
 }
 
 /// An access token of the API.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use media::id::{BroadcastId, ContributionId, LiveStreamId};
+use media::id::{BroadcastId, ContributionId, LiveStreamId, SimulcastTargetId};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -14,7 +14,7 @@ use crate::config::{Config, Token};
 use crate::deadlines::Deadlines;
 use crate::error::Error;
 use crate::index::{Filter, Index, KeyLookup, StreamLock};
-use crate::lifecycle::{self, Effect, Input, Phase, Protocol, Warning};
+use crate::lifecycle::{self, Effect, Input, Phase, Protocol, Rules, SimulcastStatus, Warning};
 use crate::resource::{LiveStreamRecord, Status, StreamSettings};
 use crate::secret::{Hash, Keyring, hash, random_hex, same};
 use crate::settings::Policy;
@@ -37,6 +37,11 @@ pub trait EffectHandler: Send + Sync + 'static {
     /// transition of the lifecycle before the transition is. Must not block, because the next change of the live stream
     /// waits for it.
     fn handle(&self, settings: &Arc<StreamSettings>, effect: &Effect);
+
+    /// Returns whether the handler carries out [`Effect::StartSimulcastTarget`]. If not, simulcast targets stay idle.
+    fn can_simulcast(&self) -> bool {
+        false
+    }
 }
 
 /// A live stream after a change.
@@ -155,6 +160,24 @@ impl Control {
         self.transition(id, Input::Disconnected { contribution })
     }
 
+    /// Reports the status of a simulcast target, from [`Effect::StartSimulcastTarget`] until
+    /// [`Effect::StopSimulcastTarget`] or [`Effect::EndBroadcast`]. A later report, or one of an earlier broadcast, is
+    /// ignored. The reason of an error is stored without the secrets of the target.
+    pub fn simulcast_reported(
+        &self,
+        id: &LiveStreamId,
+        broadcast: BroadcastId,
+        target: SimulcastTargetId,
+        mut status: SimulcastStatus,
+    ) -> Result<Snapshot, Error> {
+        if let SimulcastStatus::Errored { reason, .. } = &mut status {
+            let secrets = self.get(id)?.secrets;
+            let record = secrets.simulcast_targets.iter().find(|record| record.id == target);
+            *reason = record.map(|record| record.public_reason(reason)).unwrap_or_default();
+        }
+        self.transition(id, Input::SimulcastReported { broadcast, target, status })
+    }
+
     /// Reports a problem with the media of a live stream, which becomes an [`Event`](lifecycle::Event) for subscribers.
     pub fn warn(&self, id: &LiveStreamId, warning: Warning) -> Result<Snapshot, Error> {
         self.transition(id, Input::Warned(warning))
@@ -271,7 +294,7 @@ impl Inner {
         let stream = self.index.stream(id).ok_or(NO_STREAM)?;
         let mut locked = stream.record.lock();
         let record = locked.as_mut().ok_or(NO_STREAM)?;
-        let (state, effects) = lifecycle::step(record.state.clone(), &record.rules(), input, self.clock.now());
+        let (state, effects) = lifecycle::step(record.state.clone(), &self.rules(record), input, self.clock.now());
         if record.state != state {
             self.writer.transition(id, &state);
             record.state = state;
@@ -317,7 +340,7 @@ impl Inner {
         input: Input,
         write: impl FnOnce(LiveStreamRecord) -> Write,
     ) -> Result<LiveStreamRecord, Error> {
-        let rules = new.rules();
+        let rules = self.rules(&new);
         let deleted = input == Input::Deleted;
         new.state = lifecycle::step(new.state, &rules, input.clone(), self.clock.now()).0;
         let written = new.state.clone();
@@ -349,14 +372,19 @@ impl Inner {
         Ok(new)
     }
 
+    fn rules(&self, record: &LiveStreamRecord) -> Rules {
+        record.rules(self.handler.can_simulcast())
+    }
+
     /// Publishes a change in the [`Index`] and to the [`EffectHandler`]. The caller holds the lock of the record.
     fn publish(&self, stream: &Arc<StreamLock>, record: &LiveStreamRecord, effects: &[Effect]) {
         let settings = self.index.put(stream, record);
-        self.deadlines.set(&record.id, lifecycle::deadline(&record.state, &record.rules()));
+        self.deadlines.set(&record.id, lifecycle::deadline(&record.state, &self.rules(record)));
         for effect in effects {
             if let Effect::Event(event) = effect {
                 let warning = event.warning().map(Warning::message);
-                tracing::info!(live_stream = %record.id, event = event.as_str(), warning, "lifecycle");
+                let (name, simulcast_target) = (event.as_str(), event.simulcast_target().map(|id| id.as_str()));
+                tracing::info!(live_stream = %record.id, event = name, warning, simulcast_target, "lifecycle");
             }
             self.handler.handle(&settings, effect);
         }

@@ -21,10 +21,10 @@ mod settings;
 mod store;
 
 pub use api::{ClientAddress, openapi, router, serves};
-pub use config::{Config, Environment, Token};
+pub use config::{Config, Environment, MAX_SIMULCAST_TARGETS, Token};
 pub use control::{Control, EffectHandler, Snapshot};
 pub use error::{Error, StoreError};
 pub use index::KeyLookup;
-pub use resource::{Status, StreamSettings};
-pub use settings::{Policy, Quality};
+pub use resource::{SimulcastTargetSettings, Status, StreamSettings};
+pub use settings::{Policy, Quality, SimulcastRendition};
 pub use store::{StoreState, StoreStatus, check_store, check_store_file, check_store_url};

@@ -12,21 +12,26 @@
 //! The [`Event`] `recording` is emitted once for each broadcast, and `active` each time that media begins to flow. An
 //! encoder that takes over from another one of the same live stream continues the broadcast in the same [`Phase`], so
 //! no event is emitted. A broadcast without media does not wait for an encoder to return.
+//!
+//! Simulcast targets start with the broadcast and stop with it, so they last over reconnects of the encoder. See
+//! [`SimulcastTargets`].
 
 mod event;
+mod simulcast;
 mod state;
 
-use media::id::{BroadcastId, ContributionId};
+use media::id::{BroadcastId, ContributionId, SimulcastTargetId};
 use media::{TimeDelta, WallTime};
 
 pub use event::{Event, Warning};
+pub use simulcast::{Severity, SimulcastEvent, SimulcastStatus, SimulcastTargets};
 pub use state::{Broadcast, Encoder, Phase, Protocol, State};
 
 /// Duration of a broadcast, from its first media, after which a test live stream is disabled.
 pub const TEST_LIMIT: TimeDelta = TimeDelta::from_secs(5 * 60);
 
 /// The settings of a live stream that its lifecycle depends on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rules {
     /// Time that an encoder may be absent before the broadcast ends; 0 ends it at once.
     pub reconnect_window: TimeDelta,
@@ -34,6 +39,10 @@ pub struct Rules {
     pub max_continuous_duration: TimeDelta,
     /// Whether the live stream is disabled after [`TEST_LIMIT`].
     pub test: bool,
+    /// Simulcast targets of the live stream.
+    pub simulcast_targets: Vec<SimulcastTargetId>,
+    /// Whether the server can send to simulcast targets. If not, all of them stay idle.
+    pub can_simulcast: bool,
 }
 
 /// An input of the state machine.
@@ -76,6 +85,19 @@ pub enum Input {
     Complete,
     /// The live stream was deleted.
     Deleted,
+    /// This simulcast target was added to the [`Rules`].
+    SimulcastTargetAdded(SimulcastTargetId),
+    /// This simulcast target was removed from the [`Rules`].
+    SimulcastTargetRemoved(SimulcastTargetId),
+    /// The status of a simulcast target changed. Ignored if the broadcast or the target is no longer the current one.
+    SimulcastReported {
+        /// Broadcast that the target was started for.
+        broadcast: BroadcastId,
+        /// The simulcast target.
+        target: SimulcastTargetId,
+        /// Its status. After a failure, another attempt is not a change to [`SimulcastStatus::Starting`].
+        status: SimulcastStatus,
+    },
     /// The server restarted, so the encoders and reconnect windows of the previous process are gone.
     Restarted,
 }
@@ -85,8 +107,14 @@ pub enum Input {
 pub enum Effect {
     /// A broadcast begins.
     StartBroadcast(BroadcastId),
-    /// A broadcast ends, so its playlists are to end too. Also emitted for a broadcast of an earlier process.
+    /// A broadcast ends, so its playlists are to end too, and its simulcast targets get no more media. Also emitted for
+    /// a broadcast of an earlier process.
     EndBroadcast(BroadcastId),
+    /// Begin to send the broadcast to this simulcast target, and report its status with
+    /// [`Input::SimulcastReported`].
+    StartSimulcastTarget(BroadcastId, SimulcastTargetId),
+    /// Stop sending the broadcast, which continues, to this simulcast target.
+    StopSimulcastTarget(BroadcastId, SimulcastTargetId),
     /// Close this connection. Its [`Input::Disconnected`] is optional and has no effects.
     DisconnectEncoder {
         /// The connection to close.
@@ -137,7 +165,7 @@ pub fn step(state: State, rules: &Rules, input: Input, now: WallTime) -> (State,
     let mut step = Step { state, rules, now, effects: Vec::new() };
     step.expire();
     match input {
-        Input::Created => step.emit(Event::Created),
+        Input::Created => step.created(),
         Input::Updated => step.emit(Event::Updated),
         Input::Warned(warning) => step.emit(Event::Warning(warning)),
         Input::KeyReset => step.key_reset(),
@@ -148,10 +176,16 @@ pub fn step(state: State, rules: &Rules, input: Input, now: WallTime) -> (State,
         Input::Disable => step.disable(DisconnectReason::Disabled),
         Input::Enable => step.enable(),
         Input::Complete => step.end(Some(DisconnectReason::Completed)),
-        Input::Deleted => {
-            step.end(Some(DisconnectReason::Deleted));
-            step.emit(Event::Deleted);
+        Input::Deleted => step.deleted(),
+        Input::SimulcastTargetAdded(target) => {
+            step.emit_simulcast(&target, SimulcastEvent::Created);
+            step.start_simulcast_target(&target);
         }
+        Input::SimulcastTargetRemoved(target) => {
+            step.stop_simulcast_target(&target);
+            step.emit_simulcast(&target, SimulcastEvent::Deleted);
+        }
+        Input::SimulcastReported { broadcast, target, status } => step.simulcast_reported(&broadcast, &target, status),
         Input::Restarted => step.end(None),
     }
     (step.state, step.effects)
@@ -167,6 +201,27 @@ struct Step<'a> {
 impl Step<'_> {
     fn emit(&mut self, event: Event) {
         self.effects.push(Effect::Event(event));
+    }
+
+    fn emit_simulcast(&mut self, target: &SimulcastTargetId, event: SimulcastEvent) {
+        self.emit(Event::SimulcastTarget(target.clone(), event));
+    }
+
+    fn created(&mut self) {
+        self.emit(Event::Created);
+        let rules = self.rules;
+        for target in &rules.simulcast_targets {
+            self.emit_simulcast(target, SimulcastEvent::Created);
+        }
+    }
+
+    fn deleted(&mut self) {
+        self.end(Some(DisconnectReason::Deleted));
+        let rules = self.rules;
+        for target in &rules.simulcast_targets {
+            self.emit_simulcast(target, SimulcastEvent::Deleted);
+        }
+        self.emit(Event::Deleted);
     }
 
     /// Applies the [`deadline`], if `now` has reached it: the end of the reconnect window or of the longest duration.
@@ -192,8 +247,14 @@ impl Step<'_> {
         let Some(broadcast) = self.state.broadcast.as_mut() else {
             self.effects.push(Effect::StartBroadcast(id.clone()));
             let encoder = Encoder::Connected { contribution, protocol };
-            self.state.broadcast = Some(Broadcast { id, since: self.now, recorded: false, encoder });
-            return self.emit(Event::Connected);
+            let simulcast_targets = SimulcastTargets::default();
+            self.state.broadcast = Some(Broadcast { id, since: self.now, recorded: false, encoder, simulcast_targets });
+            self.emit(Event::Connected);
+            let rules = self.rules;
+            for target in &rules.simulcast_targets {
+                self.start_simulcast_target(target);
+            }
+            return;
         };
         match &mut broadcast.encoder {
             Encoder::Gone { .. } => {
@@ -280,7 +341,35 @@ impl Step<'_> {
         }
         if let Some(broadcast) = self.state.broadcast.take() {
             self.effects.push(Effect::EndBroadcast(broadcast.id));
+            for target in broadcast.simulcast_targets.into_ids() {
+                self.emit_simulcast(&target, SimulcastEvent::Idle);
+            }
             self.emit(Event::Idle);
+        }
+    }
+
+    /// Starts a simulcast target if a broadcast is running.
+    fn start_simulcast_target(&mut self, target: &SimulcastTargetId) {
+        let Some(broadcast) = self.state.broadcast.as_mut().filter(|_| self.rules.can_simulcast) else { return };
+        if broadcast.simulcast_targets.start(target) {
+            self.effects.push(Effect::StartSimulcastTarget(broadcast.id.clone(), target.clone()));
+            self.emit_simulcast(target, SimulcastEvent::Starting);
+        }
+    }
+
+    /// Stops a simulcast target unless it is idle.
+    fn stop_simulcast_target(&mut self, target: &SimulcastTargetId) {
+        let Some(broadcast) = self.state.broadcast.as_mut() else { return };
+        if broadcast.simulcast_targets.stop(target) {
+            self.effects.push(Effect::StopSimulcastTarget(broadcast.id.clone(), target.clone()));
+            self.emit_simulcast(target, SimulcastEvent::Idle);
+        }
+    }
+
+    fn simulcast_reported(&mut self, from: &BroadcastId, target: &SimulcastTargetId, status: SimulcastStatus) {
+        let Some(broadcast) = self.state.broadcast.as_mut().filter(|broadcast| broadcast.id == *from) else { return };
+        if let Some(event) = broadcast.simulcast_targets.report(target, status) {
+            self.emit_simulcast(target, event);
         }
     }
 }

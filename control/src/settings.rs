@@ -6,6 +6,7 @@
 mod asset;
 mod one_or_many;
 mod request;
+mod simulcast;
 mod validate;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,9 @@ use utoipa::ToSchema;
 pub(crate) use asset::{AssetOptions, AssetOptionsUpdate, StaticRendition};
 use asset::{EncodingTier, MaxResolutionTier, VideoQuality};
 pub(crate) use one_or_many::one_or_many;
-pub(crate) use request::{CreateLiveStreamRequest, MAX_PLAYBACK_IDS, MAX_SIMULCAST_TARGETS, UpdateLiveStreamRequest};
+pub(crate) use request::{CreateLiveStreamRequest, MAX_PLAYBACK_IDS, UpdateLiveStreamRequest};
+pub(crate) use simulcast::CreateSimulcastTargetRequest;
+pub use simulcast::SimulcastRendition;
 pub(crate) use validate::{FieldErrors, MAX_PASSTHROUGH, Validate};
 
 /// Settings that this version does not know.
@@ -210,26 +213,6 @@ fn language_name(code: &str) -> &str {
         "it" => "Italian",
         other => other,
     }
-}
-
-/// Another service to send the programme to.
-#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct CreateSimulcastTargetRequest {
-    /// Free text of the owner, at most 255 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, max_length = 255)]
-    pub(crate) passthrough: Option<String>,
-    /// Stream key at the other service, for RTMP and RTMPS only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub(crate) stream_key: Option<String>,
-    /// `rtmp`, `rtmps` or `srt` URL of the other service.
-    #[schema(pattern = "^(rtmp|rtmps|srt)://[A-Za-z0-9]")]
-    pub(crate) url: String,
-    /// Keys that this version does not know.
-    #[serde(flatten)]
-    #[schema(ignore)]
-    pub(crate) extras: Extras,
 }
 
 /// All settings of a live stream that contain no secret.

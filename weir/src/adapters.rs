@@ -80,7 +80,8 @@ impl EffectHandler for AppHandle {
             Effect::DisconnectEncoder { contribution, reason } => {
                 self.0.disconnect(contribution, disconnect_reason(*reason));
             }
-            Effect::Event(_) => {}
+            // Never emitted, because this handler does not claim that it can simulcast.
+            Effect::StartSimulcastTarget(..) | Effect::StopSimulcastTarget(..) | Effect::Event(_) => {}
         }
     }
 }

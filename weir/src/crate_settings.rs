@@ -22,6 +22,7 @@ pub(crate) fn control_settings(config: &Config) -> control::Config {
         token: given,
         public_url: config.public_url(),
         environment: control::Environment::default(),
+        max_simulcast_targets: control::MAX_SIMULCAST_TARGETS,
     }
 }
 

@@ -55,7 +55,8 @@ pub(crate) async fn create(
     State(control): State<Control>,
     Body(request): Body<CreateLiveStreamRequest>,
 ) -> Created<LiveStream> {
-    let mut record = LiveStreamRecord::new(request.settings()?, wall_now());
+    let settings = request.settings(control.config().max_simulcast_targets)?;
+    let mut record = LiveStreamRecord::new(settings, wall_now());
     record.playback_ids = request.playback_ids().into_iter().map(PlaybackIdRecord::from).collect();
     record.secrets.simulcast_targets =
         request.simulcast_targets.into_iter().flatten().map(SimulcastTargetRecord::from).collect();

@@ -1,7 +1,8 @@
-//! The endpoints of simulcast targets, which are stored and returned.
+//! The endpoints of simulcast targets.
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use media::id::SimulcastTargetId;
 
 use super::extract::{Body, StreamId, StreamPart};
 use super::problem::{ErrorResponse, Problem};
@@ -10,13 +11,14 @@ use crate::control::Control;
 use crate::error::Error;
 use crate::lifecycle::Input;
 use crate::resource::{LiveStreamRecord, SimulcastTarget, SimulcastTargetRecord};
-use crate::settings::{CreateSimulcastTargetRequest, FieldErrors, MAX_SIMULCAST_TARGETS, Validate};
+use crate::settings::{CreateSimulcastTargetRequest, FieldErrors, Validate};
 
 const NO_TARGET: Error = Error::NotFound("simulcast target");
 
 /// Add a simulcast target
 ///
-/// Only possible while no broadcast is running. A live stream can have at most six.
+/// A running broadcast is sent to it at once. A live stream can have at most six targets, or as many as the server is
+/// configured for.
 #[utoipa::path(post, path = "/video/v1/live-streams/{LIVE_STREAM_ID}/simulcast-targets", tag = "Simulcast targets",
     operation_id = "create-live-stream-simulcast-target",
     params(("LIVE_STREAM_ID" = String, Path, description = "Id of the live stream")),
@@ -32,20 +34,17 @@ pub(crate) async fn create(
     request.validate("", &mut errors);
     errors.into_result()?;
     let target = SimulcastTargetRecord::from(request);
-    let added = target.clone();
-    let edit = |record: &mut LiveStreamRecord| {
-        must_be_idle(record)?;
+    let (added, most) = (target.clone(), control.config().max_simulcast_targets);
+    let edit = move |record: &mut LiveStreamRecord| {
         let targets = &mut record.secrets.simulcast_targets;
-        if targets.len() >= MAX_SIMULCAST_TARGETS {
-            return Err(Error::invalid(format!(
-                "a live stream can have at most {MAX_SIMULCAST_TARGETS} simulcast targets"
-            )));
+        if targets.len() >= most {
+            return Err(Error::invalid(format!("a live stream can have at most {most} simulcast targets")));
         }
         targets.push(added);
         Ok(())
     };
-    control.edit(&id, Input::Updated, edit).await?;
-    created(target)
+    let record = control.edit(&id, Input::SimulcastTargetAdded(target.id.clone()), edit).await?;
+    created(SimulcastTarget::new(target, &record.state))
 }
 
 /// Get a simulcast target
@@ -55,37 +54,34 @@ pub(crate) async fn create(
         ("SIMULCAST_TARGET_ID" = String, Path, description = "Id of the simulcast target")),
     responses((status = 200, body = Data<SimulcastTarget>), (status = 404, body = ErrorResponse)))]
 pub(crate) async fn get(State(control): State<Control>, StreamPart(id, target): StreamPart) -> Answer<SimulcastTarget> {
-    let found = control.get(&id)?.secrets.simulcast_targets.into_iter().find(|t| t.id == target);
-    ok(found.ok_or(NO_TARGET)?)
+    let LiveStreamRecord { secrets, state, .. } = control.get(&id)?;
+    let found = secrets.simulcast_targets.into_iter().find(|t| t.id.as_str() == target);
+    ok(SimulcastTarget::new(found.ok_or(NO_TARGET)?, &state))
 }
 
 /// Delete a simulcast target
 ///
-/// Only possible while no broadcast is running.
+/// A running broadcast is no longer sent to it.
 #[utoipa::path(delete, path = "/video/v1/live-streams/{LIVE_STREAM_ID}/simulcast-targets/{SIMULCAST_TARGET_ID}",
     tag = "Simulcast targets", operation_id = "delete-live-stream-simulcast-target",
     params(("LIVE_STREAM_ID" = String, Path, description = "Id of the live stream"),
         ("SIMULCAST_TARGET_ID" = String, Path, description = "Id of the simulcast target")),
-    responses((status = 204), (status = 400, body = ErrorResponse),
-        (status = 404, body = ErrorResponse)))]
+    responses((status = 204), (status = 404, body = ErrorResponse)))]
 pub(crate) async fn delete(
     State(control): State<Control>,
     StreamPart(id, target): StreamPart,
 ) -> Result<StatusCode, Problem> {
+    // An invalid id belongs to no simulcast target. An unknown live stream is reported as such.
+    let Ok(target) = target.parse::<SimulcastTargetId>() else {
+        return Err(control.get(&id).map_or_else(|error| error, |_| NO_TARGET).into());
+    };
+    let removed = target.clone();
     let edit = move |record: &mut LiveStreamRecord| {
-        let position = record.secrets.simulcast_targets.iter().position(|t| t.id == target).ok_or(NO_TARGET)?;
-        must_be_idle(record)?;
-        record.secrets.simulcast_targets.remove(position);
+        let targets = &mut record.secrets.simulcast_targets;
+        let position = targets.iter().position(|t| t.id == removed).ok_or(NO_TARGET)?;
+        targets.remove(position);
         Ok(())
     };
-    control.edit(&id, Input::Updated, edit).await?;
+    control.edit(&id, Input::SimulcastTargetRemoved(target), edit).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Refuses a change of a [`LiveStreamRecord`] with a running broadcast.
-fn must_be_idle(record: &LiveStreamRecord) -> Result<(), Error> {
-    match record.state.broadcast {
-        None => Ok(()),
-        Some(_) => Err(Error::invalid("simulcast targets can be changed only while the live stream is idle")),
-    }
 }

@@ -1,9 +1,12 @@
 //! Events of a live stream for subscribers.
 
 use media::Fault;
+use media::id::SimulcastTargetId;
+
+use super::simulcast::SimulcastEvent;
 
 /// An event of a live stream, as webhooks name it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// The live stream was created.
     Created,
@@ -27,19 +30,29 @@ pub enum Event {
     Deleted,
     /// A problem occurred that does not end the broadcast.
     Warning(Warning),
+    /// A [`SimulcastEvent`] of a target of the live stream.
+    SimulcastTarget(SimulcastTargetId, SimulcastEvent),
 }
 
 impl Event {
     /// Returns the problem that this event reports, if any.
-    pub const fn warning(self) -> Option<Warning> {
+    pub const fn warning(&self) -> Option<Warning> {
         match self {
-            Self::Warning(warning) => Some(warning),
+            Self::Warning(warning) => Some(*warning),
+            _ => None,
+        }
+    }
+
+    /// Returns the simulcast target that this event is about, if any.
+    pub const fn simulcast_target(&self) -> Option<&SimulcastTargetId> {
+        match self {
+            Self::SimulcastTarget(id, _) => Some(id),
             _ => None,
         }
     }
 
     /// Returns the type of the event in a webhook.
-    pub const fn as_str(self) -> &'static str {
+    pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Created => "video.live_stream.created",
             Self::Updated => "video.live_stream.updated",
@@ -52,6 +65,7 @@ impl Event {
             Self::Disabled => "video.live_stream.disabled",
             Self::Deleted => "video.live_stream.deleted",
             Self::Warning(_) => "video.live_stream.warning",
+            Self::SimulcastTarget(_, event) => event.as_str(),
         }
     }
 }

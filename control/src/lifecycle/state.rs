@@ -1,9 +1,10 @@
 //! State of a live stream between two steps of its lifecycle.
 
 use media::WallTime;
-use media::id::{BroadcastId, ContributionId};
+use media::id::{BroadcastId, ContributionId, SimulcastTargetId};
 use serde::{Deserialize, Serialize};
 
+use super::simulcast::{SimulcastStatus, SimulcastTargets};
 use crate::serde_format;
 
 /// Protocol of an encoder's connection.
@@ -49,6 +50,14 @@ pub struct Broadcast {
     pub recorded: bool,
     /// State of the encoder.
     pub encoder: Encoder,
+    /// Simulcast targets that are not idle.
+    ///
+    /// Stored with the rest of the state, because the next process must emit [`SimulcastEvent::Idle`] for each of them,
+    /// once, even if this one is killed.
+    ///
+    /// [`SimulcastEvent::Idle`]: super::SimulcastEvent::Idle
+    #[serde(default, skip_serializing_if = "SimulcastTargets::is_empty")]
+    pub simulcast_targets: SimulcastTargets,
 }
 
 /// State of the encoder of a [`Broadcast`].
@@ -123,6 +132,11 @@ impl State {
             Encoder::Connected { protocol, .. } | Encoder::Active { protocol, .. } => Some(protocol),
             Encoder::Gone { .. } => None,
         }
+    }
+
+    /// Returns the [`SimulcastStatus`] of a target; `None` if it is idle.
+    pub fn simulcast_status(&self, id: &SimulcastTargetId) -> Option<&SimulcastStatus> {
+        self.broadcast.as_ref()?.simulcast_targets.status(id)
     }
 
     /// Returns the connection of the connected encoder.

@@ -5,9 +5,10 @@ use media::{TimeDelta, WallTime};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::simulcast_target::SimulcastTargetRecord;
 use crate::lifecycle::{Rules, State};
 use crate::serde_format;
-use crate::settings::{CreatePlaybackIDRequest, CreateSimulcastTargetRequest, Extras, Policy, Settings};
+use crate::settings::{CreatePlaybackIDRequest, Policy, Settings};
 
 /// State of a live stream, as the API reports it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -75,19 +76,6 @@ pub(crate) struct Secrets {
     pub(crate) simulcast_targets: Vec<SimulcastTargetRecord>,
 }
 
-/// Another service that the programme is sent to.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct SimulcastTargetRecord {
-    pub(crate) id: String,
-    pub(crate) url: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) stream_key: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) passthrough: Option<String>,
-    #[serde(flatten)]
-    pub(crate) extras: Extras,
-}
-
 impl LiveStreamRecord {
     /// Creates a live stream, which is idle.
     pub(crate) fn new(settings: Settings, created_at: WallTime) -> Self {
@@ -107,13 +95,15 @@ impl LiveStreamRecord {
     }
 
     /// Returns the settings that the [`lifecycle`](crate::lifecycle) depends on.
-    pub(crate) fn rules(&self) -> Rules {
+    pub(crate) fn rules(&self, can_simulcast: bool) -> Rules {
         // The window is at most 1800 s, so its milliseconds fit.
         let window = (self.settings.reconnect_window() * 1_000.0).round() as i64;
         Rules {
             reconnect_window: TimeDelta::from_millis(window),
             max_continuous_duration: TimeDelta::from_secs(i64::from(self.settings.max_continuous_duration())),
             test: self.settings.test.unwrap_or(false),
+            simulcast_targets: self.secrets.simulcast_targets.iter().map(|target| target.id.clone()).collect(),
+            can_simulcast,
         }
     }
 }
@@ -128,26 +118,9 @@ impl From<CreatePlaybackIDRequest> for PlaybackIdRecord {
     }
 }
 
-impl From<CreateSimulcastTargetRequest> for SimulcastTargetRecord {
-    fn from(request: CreateSimulcastTargetRequest) -> Self {
-        let CreateSimulcastTargetRequest { passthrough, stream_key, url, mut extras } = request;
-        // Only the server sets these.
-        for name in ["id", "status", "error_severity"] {
-            extras.remove(name);
-        }
-        Self { id: PlaybackId::generate().to_string(), url, stream_key, passthrough, extras }
-    }
-}
-
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secrets(hidden)")
-    }
-}
-
-impl std::fmt::Debug for SimulcastTargetRecord {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SimulcastTargetRecord({})", self.id)
     }
 }
 

@@ -4,6 +4,7 @@ use media::LatencyMode;
 use media::id::LiveStreamId;
 
 use super::live_stream::LiveStreamRecord;
+use super::simulcast_target::SimulcastTargetSettings;
 use crate::settings::Quality;
 
 /// Settings of a live stream for the path of a frame.
@@ -27,6 +28,8 @@ pub struct StreamSettings {
     pub slate_url: Option<String>,
     /// Title for viewers.
     pub title: Option<String>,
+    /// Other services that the programme is sent to. Their secrets are hidden in the `Debug` output.
+    pub simulcast_targets: Vec<SimulcastTargetSettings>,
 }
 
 impl From<&LiveStreamRecord> for StreamSettings {
@@ -42,6 +45,7 @@ impl From<&LiveStreamRecord> for StreamSettings {
             slate: settings.slate(),
             slate_url: settings.reconnect_slate_url.clone(),
             title: settings.meta.as_ref().and_then(|meta| meta.title.clone()),
+            simulcast_targets: record.secrets.simulcast_targets.iter().map(SimulcastTargetSettings::from).collect(),
         }
     }
 }

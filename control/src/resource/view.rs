@@ -3,10 +3,12 @@
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::simulcast_target::READ_ONLY;
 use super::{LiveStreamRecord, PlaybackIdRecord, SimulcastTargetRecord, Status};
-use crate::lifecycle::Protocol;
+use crate::lifecycle::{self, Protocol, Severity, State};
 use crate::settings::{
     AssetOptions, EmbeddedSubtitle, Extras, GeneratedSubtitle, LatencyMode, LiveStreamMetadata, Policy,
+    SimulcastRendition,
 };
 
 /// A live stream.
@@ -123,6 +125,14 @@ pub(crate) struct SimulcastTarget {
     url: String,
     /// State of the simulcast target.
     status: SimulcastStatus,
+    /// Whether the server tries again; present if `status` is `errored`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    error_severity: Option<Severity>,
+    /// Reason of the error, for people; present if `status` is `errored`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    error: Option<String>,
     /// Stream key at the other service: a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -131,6 +141,10 @@ pub(crate) struct SimulcastTarget {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     passthrough: Option<String>,
+    /// Rendition that is sent; `source` if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    rendition: Option<SimulcastRendition>,
     /// Settings that this version does not know.
     #[serde(flatten)]
     #[schema(ignore)]
@@ -141,14 +155,21 @@ pub(crate) struct SimulcastTarget {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SimulcastStatus {
-    /// No media is being sent.
+    /// No broadcast is running.
     Idle,
+    /// A broadcast is running, and the other service is being connected to.
+    Starting,
+    /// The other service receives the programme.
+    Broadcasting,
+    /// The connection failed.
+    Errored,
 }
 
 impl From<LiveStreamRecord> for LiveStream {
     fn from(record: LiveStreamRecord) -> Self {
         let LiveStreamRecord { id, created_at, settings, secrets, playback_ids, state } = record;
         let status = Status::from(&state);
+        let targets = secrets.simulcast_targets.into_iter();
         let protocol = state.protocol().filter(|_| status == Status::Active);
         Self {
             id: id.to_string(),
@@ -172,7 +193,7 @@ impl From<LiveStreamRecord> for LiveStream {
             embedded_subtitles: settings.embedded_subtitles,
             generated_subtitles: settings.generated_subtitles,
             new_asset_settings: settings.new_asset_settings,
-            simulcast_targets: secrets.simulcast_targets.into_iter().map(SimulcastTarget::from).collect(),
+            simulcast_targets: targets.map(|target| SimulcastTarget::new(target, &state)).collect(),
             extras: settings.extras,
         }
     }
@@ -194,10 +215,24 @@ impl From<PlaybackIdRecord> for PlaybackID {
     }
 }
 
-impl From<SimulcastTargetRecord> for SimulcastTarget {
-    fn from(target: SimulcastTargetRecord) -> Self {
-        let SimulcastTargetRecord { id, url, stream_key, passthrough, extras } = target;
-        Self { id, url, status: SimulcastStatus::Idle, stream_key, passthrough, extras }
+impl SimulcastTarget {
+    /// Combines a target of a live stream with its status in the live stream's `state`.
+    pub(crate) fn new(target: SimulcastTargetRecord, state: &State) -> Self {
+        use lifecycle::SimulcastStatus::{Broadcasting, Errored, Starting};
+
+        let SimulcastTargetRecord { id, url, stream_key, passthrough, rendition, mut extras } = target;
+        let (status, error) = match state.simulcast_status(&id) {
+            None => (SimulcastStatus::Idle, None),
+            Some(Starting) => (SimulcastStatus::Starting, None),
+            Some(Broadcasting) => (SimulcastStatus::Broadcasting, None),
+            Some(Errored { severity, reason }) => (SimulcastStatus::Errored, Some((*severity, reason.clone()))),
+        };
+        let (error_severity, error) = error.unzip();
+        // A version that did not know them may have stored fields of these names.
+        for name in READ_ONLY.into_iter().chain(["rendition"]) {
+            extras.remove(name);
+        }
+        Self { id: id.to_string(), url, status, error_severity, error, stream_key, passthrough, rendition, extras }
     }
 }
 

@@ -5,7 +5,7 @@ use serde::de::{Deserializer, Error};
 use utoipa::ToSchema;
 
 use super::asset::{merge, unchanged};
-use super::validate::{embedded, text, url};
+use super::validate::{embedded, list, text, url};
 use super::{
     AssetOptions, AssetOptionsUpdate, CreatePlaybackIDRequest, CreateSimulcastTargetRequest, EmbeddedSubtitle, Extras,
     FieldErrors, GeneratedSubtitle, LatencyMode, LiveStreamMetadata, MAX_CONTINUOUS_DURATION, MAX_PASSTHROUGH, Policy,
@@ -16,8 +16,6 @@ use super::{
 const MAX_RECONNECT_WINDOW: f64 = 1_800.0;
 /// Smallest limit of the duration of a broadcast, in seconds.
 const MIN_CONTINUOUS_DURATION: u32 = 60;
-/// Most simulcast targets of a live stream.
-pub(crate) const MAX_SIMULCAST_TARGETS: usize = 6;
 /// Most playback ids of a live stream, in a [`CreateLiveStreamRequest`] and later.
 pub(crate) const MAX_PLAYBACK_IDS: usize = 100;
 /// Largest settings of a live stream, in bytes of JSON. A change that would exceed this is refused.
@@ -182,8 +180,8 @@ pub(crate) struct UpdateLiveStreamRequest {
 }
 
 impl CreateLiveStreamRequest {
-    /// Returns the requested [`Settings`], or their errors.
-    pub(crate) fn settings(&self) -> Result<Settings, Vec<String>> {
+    /// Returns the requested [`Settings`], or their errors. The request may have at most `max_simulcast_targets`.
+    pub(crate) fn settings(&self, max_simulcast_targets: usize) -> Result<Settings, Vec<String>> {
         let mut errors = FieldErrors::default();
         let latency_mode = latency(self.latency_mode, self.low_latency, self.reduced_latency, &mut errors);
         let mut settings = Settings {
@@ -203,7 +201,7 @@ impl CreateLiveStreamRequest {
         settings.generated_subtitles = self.generated_subtitles.iter().flatten().cloned().map(|s| s.named()).collect();
         let known = self.extras.iter().filter(|(name, _)| !READ_ONLY.contains(&name.as_str()));
         merge(&mut settings.extras, known.map(|(name, value)| (name.clone(), value.clone())).collect());
-        self.check_lists(&mut errors);
+        self.check_lists(max_simulcast_targets, &mut errors);
         settings.validate("", &mut errors);
         errors.into_result().map(|()| settings)
     }
@@ -218,17 +216,17 @@ impl CreateLiveStreamRequest {
         policies.map(|list| list.iter().map(of).collect()).unwrap_or_default()
     }
 
-    fn check_lists(&self, errors: &mut FieldErrors) {
-        for (at, list) in [("playback_policy", &self.playback_policy), ("playback_policies", &self.playback_policies)] {
-            if list.as_ref().is_some_and(|list| list.contains(&Policy::Drm)) {
+    fn check_lists(&self, max_simulcast_targets: usize, errors: &mut FieldErrors) {
+        let policies = [("playback_policy", &self.playback_policy), ("playback_policies", &self.playback_policies)];
+        for (at, policies) in policies {
+            if policies.as_ref().is_some_and(|policies| policies.contains(&Policy::Drm)) {
                 errors.add(at, "cannot be drm; use advanced_playback_policies");
             }
         }
         self.advanced_playback_policies.validate("advanced_playback_policies", errors);
         errors.at_most("playback_policies", self.playback_ids().len(), MAX_PLAYBACK_IDS);
-        self.simulcast_targets.validate("simulcast_targets", errors);
-        let targets = self.simulcast_targets.as_ref().map_or(0, Vec::len);
-        errors.at_most("simulcast_targets", targets, MAX_SIMULCAST_TARGETS);
+        let targets = self.simulcast_targets.as_deref().unwrap_or_default();
+        list(targets, "simulcast_targets", max_simulcast_targets, errors);
     }
 }
 

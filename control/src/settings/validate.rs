@@ -2,17 +2,14 @@
 
 use http::Uri;
 
-use super::{
-    CreatePlaybackIDRequest, CreateSimulcastTargetRequest, EmbeddedSubtitle, GeneratedSubtitle, LiveStreamMetadata,
-    Policy,
-};
+use super::{CreatePlaybackIDRequest, EmbeddedSubtitle, GeneratedSubtitle, LiveStreamMetadata, Policy};
 
 /// Longest `passthrough`, in characters.
 pub(crate) const MAX_PASSTHROUGH: usize = 255;
 /// Longest title, in characters.
 const MAX_TITLE: usize = 512;
 /// Longest URL and longest string without a limit of its own, in characters.
-const MAX_TEXT: usize = 2_048;
+pub(super) const MAX_TEXT: usize = 2_048;
 /// Longest array in a request; a longer one is refused.
 pub(super) const MAX_LIST: usize = 20;
 /// Most errors in one response. The client sees the others after it has fixed these.
@@ -61,10 +58,15 @@ impl<T: Validate> Validate for Option<T> {
 
 impl<T: Validate> Validate for Vec<T> {
     fn validate(&self, at: &str, errors: &mut FieldErrors) {
-        errors.at_most(at, self.len(), MAX_LIST);
-        for (n, value) in self.iter().enumerate().take(MAX_LIST) {
-            value.validate(&format!("{at}[{n}]"), errors);
-        }
+        list(self, at, MAX_LIST, errors);
+    }
+}
+
+/// Checks an array of at most `most` entries, and each of these.
+pub(super) fn list<T: Validate>(values: &[T], at: &str, most: usize, errors: &mut FieldErrors) {
+    errors.at_most(at, values.len(), most);
+    for (n, value) in values.iter().enumerate().take(most) {
+        value.validate(&format!("{at}[{n}]"), errors);
     }
 }
 
@@ -151,19 +153,4 @@ pub(crate) fn embedded(list: &[EmbeddedSubtitle], at: &str, errors: &mut FieldEr
         errors.add(at, "must name each language_channel at most once");
     }
     list.to_vec().validate(at, errors);
-}
-
-impl Validate for CreateSimulcastTargetRequest {
-    fn validate(&self, at: &str, errors: &mut FieldErrors) {
-        let field = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
-        url(&self.url, &["rtmp", "rtmps", "srt"], &field("url"), errors);
-        text(self.passthrough.as_deref(), &field("passthrough"), MAX_PASSTHROUGH, errors);
-        text(self.stream_key.as_deref(), &field("stream_key"), MAX_TEXT, errors);
-        if self.stream_key.is_some() && self.url.starts_with("srt:") {
-            errors.add(
-                &field("stream_key"),
-                "is only allowed with rtmp and rtmps; include it in the url of an srt target",
-            );
-        }
-    }
 }

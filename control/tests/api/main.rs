@@ -20,3 +20,4 @@ mod openapi;
 mod requests;
 mod resources;
 mod settings;
+mod simulcast;

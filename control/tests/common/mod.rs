@@ -19,23 +19,30 @@ use tower::ServiceExt;
 pub(crate) const ID: &str = "token-id";
 pub(crate) const SECRET: &str = "token-secret";
 
-/// Sends the id of the live stream and the effect of each call to an [`EffectLog`].
-pub(crate) struct Recorder(mpsc::UnboundedSender<(String, Effect)>);
+/// Sends the settings of the live stream and the effect of each call to an [`EffectLog`].
+pub(crate) struct Recorder {
+    to: mpsc::UnboundedSender<(Arc<StreamSettings>, Effect)>,
+    can_simulcast: bool,
+}
 
 impl Recorder {
-    pub(crate) fn new(to: mpsc::UnboundedSender<(String, Effect)>) -> Self {
-        Self(to)
+    pub(crate) fn new(to: mpsc::UnboundedSender<(Arc<StreamSettings>, Effect)>) -> Self {
+        Self { to, can_simulcast: false }
     }
 }
 
 impl EffectHandler for Recorder {
     fn handle(&self, settings: &Arc<StreamSettings>, effect: &Effect) {
-        let _ = self.0.send((settings.id.to_string(), effect.clone()));
+        let _ = self.to.send((settings.clone(), effect.clone()));
+    }
+
+    fn can_simulcast(&self) -> bool {
+        self.can_simulcast
     }
 }
 
 /// Effects that a [`Recorder`] was called with.
-pub(crate) struct EffectLog(mpsc::UnboundedReceiver<(String, Effect)>);
+pub(crate) struct EffectLog(mpsc::UnboundedReceiver<(Arc<StreamSettings>, Effect)>);
 
 impl EffectLog {
     /// Waits for the next event and returns its name.
@@ -50,6 +57,11 @@ impl EffectLog {
     /// Waits for the next effect.
     pub(crate) async fn effect(&mut self) -> Effect {
         self.0.recv().await.expect("the recorder is alive").1
+    }
+
+    /// Returns all effects so far, with the settings of each.
+    pub(crate) fn effects(&mut self) -> Vec<(Arc<StreamSettings>, Effect)> {
+        std::iter::from_fn(|| self.0.try_recv().ok()).collect()
     }
 
     /// Returns the names of all events so far.
@@ -71,12 +83,21 @@ pub(crate) fn config(folder: &Path) -> Config {
         token: Some(Token { id: ID.to_owned(), secret: SECRET.to_owned() }),
         public_url: "http://localhost:8080".to_owned(),
         environment: Environment::default(),
+        max_simulcast_targets: control::MAX_SIMULCAST_TARGETS,
     }
 }
 
 pub(crate) async fn open(folder: &Path) -> (Control, EffectLog) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let (control, _) = Control::open(config(folder), Arc::new(Recorder(sender))).await.expect("opens");
+    let (control, _) = Control::open(config(folder), Arc::new(Recorder::new(sender))).await.expect("opens");
+    (control, EffectLog(receiver))
+}
+
+/// Opens a server that can send to simulcast targets.
+pub(crate) async fn open_simulcast(folder: &Path) -> (Control, EffectLog) {
+    let (to, receiver) = mpsc::unbounded_channel();
+    let recorder = Arc::new(Recorder { to, can_simulcast: true });
+    let (control, _) = Control::open(config(folder), recorder).await.expect("opens");
     (control, EffectLog(receiver))
 }
 

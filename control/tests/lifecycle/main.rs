@@ -1,20 +1,24 @@
 //! The lifecycle on virtual time: tables of transitions, and properties of every sequence of inputs.
 #![allow(clippy::unwrap_used)] // The helpers of tests are tests too.
 
+mod simulcast;
+
 use control::lifecycle::{
-    DisconnectReason, Effect, Event, Input, Phase, Protocol, Rules, State, TEST_LIMIT, deadline, step,
+    DisconnectReason, Effect, Event, Input, Phase, Protocol, Rules, Severity, SimulcastStatus, State, TEST_LIMIT,
+    deadline, step,
 };
-use media::id::{BroadcastId, ContributionId};
+use media::id::{BroadcastId, ContributionId, SimulcastTargetId};
 use media::{TimeDelta, WallTime};
 use proptest::prelude::*;
 
-const RULES: Rules = Rules {
-    reconnect_window: TimeDelta::from_secs(60),
-    max_continuous_duration: TimeDelta::from_secs(3_600),
-    test: false,
-};
-const NO_WINDOW: Rules = Rules { reconnect_window: TimeDelta::ZERO, ..RULES };
-const TEST: Rules = Rules { test: true, ..RULES };
+const RULES: Rules = rules(TimeDelta::from_secs(60), false);
+const NO_WINDOW: Rules = rules(TimeDelta::ZERO, false);
+const TEST: Rules = rules(TimeDelta::from_secs(60), true);
+
+const fn rules(reconnect_window: TimeDelta, test: bool) -> Rules {
+    let max_continuous_duration = TimeDelta::from_secs(3_600);
+    Rules { reconnect_window, max_continuous_duration, test, simulcast_targets: Vec::new(), can_simulcast: true }
+}
 
 fn contribution(name: &str) -> ContributionId {
     name.parse().unwrap()
@@ -24,7 +28,16 @@ fn broadcast(name: &str) -> BroadcastId {
     name.parse().unwrap()
 }
 
-/// Parses an input. `connected a 1` is encoder a, with 1 as the id for a new broadcast.
+fn target(name: &str) -> SimulcastTargetId {
+    name.parse().unwrap()
+}
+
+fn reported(broadcast_id: &str, target_id: &str, status: SimulcastStatus) -> Input {
+    Input::SimulcastReported { broadcast: broadcast(broadcast_id), target: target(target_id), status }
+}
+
+/// Parses an input. `connected a 1` is encoder a, with 1 as the id for a new broadcast; `1 t normal x` reports for
+/// target t of broadcast 1 an error that is not fatal, with the reason x.
 fn input(text: &str) -> Input {
     let words: Vec<&str> = text.split(' ').collect();
     match words.as_slice() {
@@ -33,6 +46,15 @@ fn input(text: &str) -> Input {
         }
         ["flowing", c] => Input::Flowing { contribution: contribution(c) },
         ["disconnected", c] => Input::Disconnected { contribution: contribution(c) },
+        ["added", t] => Input::SimulcastTargetAdded(target(t)),
+        ["removed", t] => Input::SimulcastTargetRemoved(target(t)),
+        [b, t, "starting"] => reported(b, t, SimulcastStatus::Starting),
+        [b, t, "broadcasting"] => reported(b, t, SimulcastStatus::Broadcasting),
+        [b, t, severity @ ("normal" | "fatal"), reason] => {
+            let severity = if *severity == "fatal" { Severity::Fatal } else { Severity::Normal };
+            reported(b, t, SimulcastStatus::Errored { severity, reason: (*reason).to_owned() })
+        }
+        ["create"] => Input::Created,
         ["tick"] => Input::Tick,
         ["disable"] => Input::Disable,
         ["enable"] => Input::Enable,
@@ -50,6 +72,11 @@ fn print(effect: &Effect) -> String {
         Effect::StartBroadcast(b) => format!("start {b}"),
         Effect::EndBroadcast(b) => format!("end {b}"),
         Effect::DisconnectEncoder { contribution, reason } => format!("kick {contribution} {reason:?}"),
+        Effect::StartSimulcastTarget(b, t) => format!("start {t} of {b}"),
+        Effect::StopSimulcastTarget(b, t) => format!("stop {t} of {b}"),
+        Effect::Event(Event::SimulcastTarget(t, event)) => {
+            format!("{t} {}", event.as_str().trim_start_matches("video.live_stream.simulcast_target."))
+        }
         Effect::Event(event) => event.as_str().trim_start_matches("video.live_stream.").to_owned(),
     }
 }
@@ -327,6 +354,9 @@ impl Watcher {
             }
             Effect::Event(Event::Enabled) => prop_assert!(std::mem::take(&mut self.disabled)),
             Effect::Event(Event::Created | Event::Updated | Event::Deleted | Event::Warning(_)) => {}
+            Effect::StartSimulcastTarget(..)
+            | Effect::StopSimulcastTarget(..)
+            | Effect::Event(Event::SimulcastTarget(..)) => {}
         }
         Ok(())
     }
