@@ -35,7 +35,7 @@ pub trait EffectHandler: Send + Sync + 'static {
     ///
     /// Called in order for each live stream. The effects of an edit come once the edit is durable, those of a
     /// transition of the lifecycle before the transition is. Must not block, because the next change of the live stream
-    /// waits for it.
+    /// waits for it. For the same reason it must not itself report a change of the live stream to [`Control`].
     fn handle(&self, settings: &Arc<StreamSettings>, effect: &Effect);
 
     /// Returns whether the handler carries out [`Effect::StartSimulcastTarget`]. If not, simulcast targets stay idle.

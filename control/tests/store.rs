@@ -9,8 +9,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use common::{Client, EffectLog, Recorder, STREAMS, config, open};
-use control::lifecycle::{DisconnectReason, Effect, Phase, Protocol};
+use common::{Client, EffectLog, Recorder, STREAMS, config, open, open_simulcast};
+use control::lifecycle::{DisconnectReason, Effect, Phase, Protocol, SimulcastStatus};
 use control::{Config, Control, Error, KeyLookup, Snapshot, Status, StoreState};
 use media::id::{ContributionId, LiveStreamId};
 use serde_json::json;
@@ -387,18 +387,23 @@ async fn kill_9_loses_no_acknowledged_change() {
         .status()
         .unwrap();
     assert!(!status.success());
-    let (control, mut effects) = open(folder.path()).await;
+    let (control, mut effects) = open_simulcast(folder.path()).await;
     let acknowledged = std::fs::read_to_string(folder.path().join("acknowledged")).unwrap();
     let listed = Client(control::router(&control)).get(STREAMS).await;
     assert_eq!(listed.data()[0]["stream_key"], acknowledged);
-    assert_eq!(effects.events(), ["disconnected", "idle"]);
+    assert_eq!(listed.data()[0]["simulcast_targets"][0]["status"], "idle");
+    assert_eq!(effects.events(), ["disconnected", "simulcast_target.idle", "idle"]);
 }
 
 async fn victim(folder: &Path) {
-    let (control, _effects) = open(folder).await;
-    let (id, stream) = Client(control::router(&control)).create(json!({})).await;
-    let (contribution, _) = publish(&control, &parse(&id)).await;
+    let (control, _effects) = open_simulcast(folder).await;
+    let targets = json!({"simulcast_targets": [{"url": "rtmp://a/b"}]});
+    let (id, stream) = Client(control::router(&control)).create(targets).await;
+    let (contribution, snapshot) = publish(&control, &parse(&id)).await;
     control.flowing(&parse(&id), contribution).unwrap();
+    let target = snapshot.settings.simulcast_targets[0].id.clone();
+    let broadcasting = SimulcastStatus::Broadcasting;
+    control.simulcast_reported(&parse(&id), snapshot.broadcast.unwrap(), target, broadcasting).unwrap();
     control.settled().await;
     std::fs::write(folder.join("acknowledged"), stream["stream_key"].as_str().unwrap()).unwrap();
     // The process sends SIGKILL to itself, so no destructor runs and nothing is closed.

@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Client, STREAMS, open};
+use common::{Client, STREAMS, open, open_simulcast};
 use control::lifecycle::{Phase, Protocol};
 use control::{Control, Status, StoreStatus};
 use media::id::{ContributionId, LiveStreamId};
@@ -116,6 +116,30 @@ async fn an_edit_is_kept_with_transitions_during_its_write() {
 
     let (control, _effects) = open(folder.path()).await;
     assert_eq!(Client(control::router(&control)).get(&format!("{STREAMS}/{id}")).await.data()["status"], "disabled");
+}
+
+#[tokio::test]
+async fn a_target_that_is_added_while_an_encoder_connects_starts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (control, mut effects) = open_simulcast(folder.path()).await;
+    let client = Client(control::router(&control));
+    let (id, _) = client.create(json!({})).await;
+    let lock = lock(folder.path()).await;
+    let add = tokio::spawn({
+        let (client, path) = (Client(control::router(&control)), format!("{STREAMS}/{id}/simulcast-targets"));
+        async move { client.post(&path, json!({"url": "rtmp://a/b"})).await.data()["status"].clone() }
+    });
+    // The store waits for the lock to write the edit. Meanwhile, an encoder connects.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    connect(&control, &parse(&id));
+    assert_eq!(effects.events(), ["created", "connected"]);
+    drop(lock);
+    assert_eq!(add.await.unwrap(), "starting");
+    assert_eq!(effects.events(), ["simulcast_target.created", "simulcast_target.starting"]);
+    control.shutdown().await;
+
+    let (_, mut effects) = open_simulcast(folder.path()).await;
+    assert_eq!(effects.events(), ["disconnected", "simulcast_target.idle", "idle"]);
 }
 
 #[tokio::test]

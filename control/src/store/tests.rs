@@ -6,6 +6,7 @@ use media::WallTime;
 
 use super::*;
 use crate::lifecycle::State;
+use crate::resource::LiveStream;
 use crate::settings::Settings;
 
 /// Creates a store with one live stream in `folder`.
@@ -55,6 +56,44 @@ async fn an_invalid_write_is_not_a_fault_of_the_store() {
     let (mut store, keyring, record) = store_with_one(folder.path()).await;
     let twice = store.write(&Write::Insert(2, Box::new(record)), &keyring).await.unwrap_err();
     assert!(twice.store_fault().is_none(), "{twice}");
+}
+
+/// Replaces the secrets of the live stream by this JSON.
+async fn seal(store: &mut Store, keyring: &Keyring, record: &LiveStreamRecord, secrets: &serde_json::Value) {
+    let sealed = keyring.seal(record.id.as_str(), secrets.to_string().as_bytes()).unwrap();
+    let query = sqlx::query("UPDATE live_streams SET secrets = $1").bind(sealed);
+    query.execute(store.connection.as_mut().unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn simulcast_targets_of_an_earlier_version_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, keyring, record) = store_with_one(folder.path()).await;
+    let target =
+        serde_json::json!({"id": "t", "url": "rtmp://a", "error": "kept", "rendition": {"of": "another version"}});
+    let secrets = serde_json::json!({"stream_key": "k", "srt_passphrase": "p", "simulcast_targets": [target]});
+    seal(&mut store, &keyring, &record, &secrets).await;
+    // The state of a broadcast without a field for simulcast targets.
+    let state = r#"{"enabled":true,"broadcast":{"id":"b","since":1,"recorded":true,"encoder":{"is":"gone","at":2}}}"#;
+    let query = sqlx::query("UPDATE live_streams SET state = $1").bind(state);
+    query.execute(store.connection.as_mut().unwrap()).await.unwrap();
+    let (_, read) = store.all(&keyring).await.unwrap().remove(0);
+    assert!(read.state.broadcast.as_ref().unwrap().simulcast_targets.is_empty());
+    assert_eq!(read.secrets.simulcast_targets[0].rendition, None);
+    let shown = serde_json::to_value(LiveStream::from(read)).unwrap();
+    let expected = serde_json::json!([{"id": "t", "url": "rtmp://a", "status": "idle"}]);
+    assert_eq!(shown["simulcast_targets"], expected);
+}
+
+#[tokio::test]
+async fn the_error_of_unreadable_secrets_does_not_repeat_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, keyring, record) = store_with_one(folder.path()).await;
+    let secrets = serde_json::json!({"stream_key": "k", "srt_passphrase": "p", "simulcast_targets": "hush"});
+    seal(&mut store, &keyring, &record, &secrets).await;
+    let error = store.all(&keyring).await.unwrap_err();
+    assert!(matches!(&error, Error::Corrupt { what, .. } if what == "secrets"), "{error}");
+    assert!(!format!("{error:?} {error}").contains("hush"));
 }
 
 #[tokio::test]

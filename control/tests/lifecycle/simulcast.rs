@@ -165,7 +165,7 @@ fn any_simulcast_input() -> impl Strategy<Value = Input> {
         5 => any_input(),
         1 => name.clone().prop_map(|t| input(&format!("added {t}"))),
         1 => name.clone().prop_map(|t| input(&format!("removed {t}"))),
-        // `current` stands for the running broadcast.
+        // `current` is replaced by the running broadcast.
         5 => (name.clone(), report.clone()).prop_map(|(t, report)| input(&format!("current {t} {report}"))),
         1 => (name, report).prop_map(|(t, report)| input(&format!("stale {t} {report}"))),
     ]
