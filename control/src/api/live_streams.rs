@@ -117,9 +117,15 @@ pub(crate) async fn get(State(control): State<Control>, StreamId(id): StreamId) 
 pub(crate) async fn update(
     State(control): State<Control>,
     StreamId(id): StreamId,
-    Body(request): Body<UpdateLiveStreamRequest>,
+    Body(mut request): Body<UpdateLiveStreamRequest>,
 ) -> Answer<LiveStream> {
-    let edit = |record: &mut LiveStreamRecord| request.apply(&mut record.settings).map_err(Error::Invalid);
+    let edit = |record: &mut LiveStreamRecord| {
+        let kept = &record.secrets.simulcast_targets;
+        request.ignore_simulcast_targets(|sent| {
+            sent.len() == kept.len() && kept.iter().zip(sent).all(|(kept, sent)| kept.is_unchanged_in(sent))
+        });
+        request.apply(&mut record.settings).map_err(Error::Invalid)
+    };
     ok(control.edit(&id, Input::Updated, edit).await?)
 }
 

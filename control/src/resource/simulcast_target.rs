@@ -4,6 +4,7 @@ use std::fmt;
 
 use media::id::SimulcastTargetId;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::serde_format;
 use crate::settings::{CreateSimulcastTargetRequest, Extras, SimulcastRendition};
@@ -53,6 +54,19 @@ impl SimulcastTargetRecord {
         let clean = reason.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect::<String>();
         let masked = self.secrets().iter().fold(clean, |text, secret| text.replace(secret, MASK));
         masked.chars().take(MAX_REASON).collect()
+    }
+
+    /// Returns whether a client sends this target back as it received it. Its status may have changed since then.
+    pub(crate) fn is_unchanged_in(&self, sent: &Value) -> bool {
+        let without_status = |target: Value| match target {
+            Value::Object(mut fields) => {
+                fields.retain(|name, _| !["status", "error_severity", "error"].contains(&name.as_str()));
+                Some(fields)
+            }
+            _ => None,
+        };
+        let kept = serde_json::to_value(self).ok().and_then(without_status);
+        kept.is_some() && kept == without_status(sent.clone())
     }
 
     /// Returns what is, or may contain, a secret; the longest first, because it may contain others.
@@ -107,7 +121,7 @@ impl fmt::Debug for SimulcastTargetSettings {
 
 /// Deserializes a stored rendition. A version that did not know the field yet may have stored any value there.
 fn known_rendition<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SimulcastRendition>, D::Error> {
-    let stored = serde_json::Value::deserialize(from)?;
+    let stored = Value::deserialize(from)?;
     Ok(serde_json::from_value(stored).ok())
 }
 
@@ -117,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    fn target(json: serde_json::Value) -> SimulcastTargetRecord {
+    fn target(json: Value) -> SimulcastTargetRecord {
         SimulcastTargetRecord::from(serde_json::from_value::<CreateSimulcastTargetRequest>(json).unwrap())
     }
 

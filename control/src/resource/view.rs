@@ -228,8 +228,8 @@ impl SimulcastTarget {
             Some(Errored { severity, reason }) => (SimulcastStatus::Errored, Some((*severity, reason.clone()))),
         };
         let (error_severity, error) = error.unzip();
-        // A version that did not know them may have stored fields of these names.
-        for name in READ_ONLY.into_iter().chain(["rendition"]) {
+        // A version that did not know all of them may have stored fields of these names.
+        for name in READ_ONLY {
             extras.remove(name);
         }
         Self { id: id.to_string(), url, status, error_severity, error, stream_key, passthrough, rendition, extras }

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::asset::{merge, unchanged};
@@ -231,6 +232,15 @@ impl CreateLiveStreamRequest {
 }
 
 impl UpdateLiveStreamRequest {
+    /// Removes the simulcast targets from the request if `is_unchanged` accepts them, because clients send back
+    /// everything that they received. Others are an error in [`apply`](Self::apply).
+    pub(crate) fn ignore_simulcast_targets(&mut self, is_unchanged: impl FnOnce(&[Value]) -> bool) {
+        let sent = self.extras.get("simulcast_targets").and_then(Value::as_array);
+        if sent.is_some_and(|targets| is_unchanged(targets)) {
+            self.extras.remove("simulcast_targets");
+        }
+    }
+
     /// Applies the changes to `settings`, or returns their errors.
     pub(crate) fn apply(mut self, settings: &mut Settings) -> Result<(), Vec<String>> {
         let mut errors = FieldErrors::default();

@@ -250,3 +250,26 @@ async fn invalid_targets_are_refused_with_the_reason() {
         client.delete(&format!("{path}/{}", id.replace(' ', "%20"))).await.error(404, "not_found");
     }
 }
+
+#[tokio::test]
+async fn an_update_takes_back_targets_as_they_were_received_but_not_changed_ones() {
+    let targets =
+        json!([{"url": "rtmp://a/b", "rendition": "480p", "later": 1}, {"url": "rtmp://a/c", "stream_key": "k"}]);
+    let mut server = Server::start(json!({"reconnect_window": 30, "simulcast_targets": targets})).await;
+    let (_, broadcast) = server.connect();
+    let received = server.client.get(&server.path).await.data().clone();
+    server.report(&broadcast, &server.target().await, errored(Severity::Normal, "refused"));
+    let mut newer = server.client.get(&server.path).await.data().clone();
+    server.effects.events();
+    for sent in [&received, &newer] {
+        let same = server.client.patch(&server.path, sent.clone()).await;
+        assert_eq!((same.status, same.data()), (StatusCode::OK, &newer), "{}", same.text);
+    }
+    assert!(server.effects.events().is_empty());
+    newer["simulcast_targets"][1]["url"] = json!("rtmp://a/d");
+    let changed = server.client.patch(&server.path, newer.clone()).await.error(400, "invalid_parameters");
+    assert_eq!(changed, "simulcast_targets: cannot be changed by an update");
+    newer["simulcast_targets"].as_array_mut().unwrap().pop();
+    let fewer = server.client.patch(&server.path, newer).await.error(400, "invalid_parameters");
+    assert_eq!(fewer, "simulcast_targets: cannot be changed by an update");
+}
