@@ -1,18 +1,27 @@
-//! Addresses that targets may have.
+//! Addresses that a URL from a user may lead to: that of a target, and that of a slate image.
 //!
-//! The address of a target is not trusted, so it must not reach internal services. Each address is checked after name
-//! resolution, and the checked address is the one that is dialled. Private and link-local addresses have separate
+//! Such a URL is not trusted, so it must not reach internal services. Each address is checked after name resolution, and
+//! the checked address is the one that is dialled. Private and link-local addresses have separate
 //! settings, because clouds hand out the machine's credentials at link-local addresses to any program on it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Addresses that may be dialled in addition to public ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Whether [`Scope::Private`] is allowed: `simulcast.allow_private`.
+    /// Section of the two settings in the configuration, which [`NotAllowed`] names.
+    pub section: &'static str,
+    /// Whether [`Scope::Private`] is allowed.
     pub allow_private: bool,
-    /// Whether [`Scope::LinkLocal`] is allowed: `simulcast.allow_link_local`.
+    /// Whether [`Scope::LinkLocal`] is allowed.
     pub allow_link_local: bool,
+}
+
+impl Default for Policy {
+    /// Allows the public addresses only, for targets.
+    fn default() -> Self {
+        Self { section: "simulcast", allow_private: false, allow_link_local: false }
+    }
 }
 
 impl Policy {
@@ -21,9 +30,9 @@ impl Policy {
         match Scope::of(address) {
             Scope::Public => Ok(()),
             Scope::Private if self.allow_private => Ok(()),
-            Scope::Private => Err(NotAllowed::Private),
+            Scope::Private => Err(NotAllowed::Private(self.section)),
             Scope::LinkLocal if self.allow_link_local => Ok(()),
-            Scope::LinkLocal => Err(NotAllowed::LinkLocal),
+            Scope::LinkLocal => Err(NotAllowed::LinkLocal(self.section)),
             Scope::Reserved => Err(NotAllowed::Reserved),
         }
     }
@@ -32,12 +41,12 @@ impl Policy {
 /// Reason why a [`Policy`] forbids an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAllowed {
-    /// [`Scope::Private`].
-    #[error("its address is private (simulcast.allow_private allows it)")]
-    Private,
-    /// [`Scope::LinkLocal`].
-    #[error("its address is link-local or that of a cloud's metadata service (simulcast.allow_link_local allows it)")]
-    LinkLocal,
+    /// [`Scope::Private`], with [`Policy::section`].
+    #[error("its address is private ({0}.allow_private allows it)")]
+    Private(&'static str),
+    /// [`Scope::LinkLocal`], with [`Policy::section`].
+    #[error("its address is link-local or that of a cloud's metadata service ({0}.allow_link_local allows it)")]
+    LinkLocal(&'static str),
     /// [`Scope::Reserved`].
     #[error("its address is reserved")]
     Reserved,
@@ -142,14 +151,14 @@ mod tests {
             ),
         ];
         for (allow_private, allow_link_local) in [(false, false), (true, false), (false, true), (true, true)] {
-            let policy = Policy { allow_private, allow_link_local };
+            let policy = Policy { section: "slate", allow_private, allow_link_local };
             for (scope, addresses) in all {
                 for address in addresses.split_whitespace() {
                     let address = address.parse().unwrap();
                     assert_eq!(Scope::of(address), scope, "{address}");
                     let expected = match scope {
-                        Scope::Private if !allow_private => Err(NotAllowed::Private),
-                        Scope::LinkLocal if !allow_link_local => Err(NotAllowed::LinkLocal),
+                        Scope::Private if !allow_private => Err(NotAllowed::Private("slate")),
+                        Scope::LinkLocal if !allow_link_local => Err(NotAllowed::LinkLocal("slate")),
                         Scope::Reserved => Err(NotAllowed::Reserved),
                         _ => Ok(()),
                     };
@@ -161,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_setting() {
-        assert!(NotAllowed::Private.to_string().contains("simulcast.allow_private"));
-        assert!(NotAllowed::LinkLocal.to_string().contains("simulcast.allow_link_local"));
+        assert!(NotAllowed::Private("simulcast").to_string().contains("simulcast.allow_private"));
+        assert!(NotAllowed::LinkLocal("simulcast").to_string().contains("simulcast.allow_link_local"));
     }
 }
