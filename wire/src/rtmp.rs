@@ -10,5 +10,6 @@ pub mod clock;
 mod enhanced;
 pub mod handshake;
 pub mod message;
+mod received;
 mod secret;
 pub mod server;

@@ -23,6 +23,7 @@ use media::{Frame, Kind, Timescale, Timestamp, Track};
 use super::chunk::{self, Limits, MessageHeader, RawMessage, Reader, Writer};
 use super::handshake;
 use super::message::{self, Command, Message, UserControl};
+use super::received::Received;
 use crate::amf0::Value;
 use crate::error::{Error, Place};
 use crate::flv::mux;
@@ -43,8 +44,6 @@ const MAX_BEFORE_PUBLISH: u64 = 256 * 1_024;
 const MAX_ANSWERS: usize = 256 * 1_024;
 /// Most bytes of the first fields of a media message.
 const MAX_LEAD: usize = 16;
-/// Smallest acknowledgement window that is honoured, so that a server cannot ask for an answer to each byte.
-const MIN_WINDOW: u64 = 4_096;
 
 /// Configuration of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,9 +114,7 @@ pub struct Session {
     metadata: Option<Value>,
     /// Time that is sent as 0.
     origin: Timestamp,
-    received: u64,
-    acknowledged: u64,
-    window: u64,
+    received: Received,
     /// Window that the server was given last.
     announced_window: Option<u32>,
 }
@@ -139,9 +136,7 @@ impl Session {
             tracks: Vec::new(),
             metadata: None,
             origin: Timestamp::ZERO,
-            received: 0,
-            acknowledged: 0,
-            window: u64::from(config.window).max(MIN_WINDOW),
+            received: Received::new(config.window),
             announced_window: None,
             config,
             target,
@@ -159,23 +154,17 @@ impl Session {
             self.write(call::COMMAND, 0, &call::connect(&self.target));
         }
         while !matches!(self.phase, Phase::Closed) {
-            // Cut where the next acknowledgement or the limit is due, so that they do not depend on the size of the
-            // input.
-            let mut due = (self.acknowledged + self.window).saturating_sub(self.received);
-            if !self.is_publishing() {
-                due = due.min((MAX_BEFORE_PUBLISH + 1).saturating_sub(self.received));
-            }
-            let (mut head, _) = input.split_at(input.len().min(usize::try_from(due).unwrap_or(usize::MAX)));
-            let before = head.len();
-            let message = self.reader.read(&mut head)?;
-            let taken = before - head.len();
-            self.received += taken as u64;
-            input = input.get(taken..).unwrap_or_default();
+            let limit = if self.is_publishing() { u64::MAX } else { MAX_BEFORE_PUBLISH + 1 };
+            let message = self.received.read(&mut self.reader, &mut input, limit)?;
             let is_idle = message.is_none() && input.is_empty();
             if let Some(raw) = message {
                 self.message(&raw)?;
             }
-            self.acknowledge();
+            if !self.is_closed()
+                && let Some(acknowledgement) = self.received.acknowledgement()
+            {
+                self.write(call::CONTROL, 0, &acknowledgement);
+            }
             self.check_limits()?;
             if is_idle {
                 return Ok(());
@@ -271,21 +260,13 @@ impl Session {
         Timescale::MILLIS.delta_ticks(at - self.origin)
     }
 
-    /// Sends the total of received bytes, modulo 2^32, each time a window is full.
-    fn acknowledge(&mut self) {
-        if self.received >= self.acknowledged + self.window && !self.is_closed() {
-            self.acknowledged = self.received;
-            self.write(call::CONTROL, 0, &Message::Ack(self.received as u32));
-        }
-    }
-
     fn check_limits(&self) -> Result<(), Error> {
         let over = |path, value, limit| {
-            let place = Place::new("rtmp", handshake::CLIENT_LEN.saturating_add(self.received), path);
+            let place = Place::new("rtmp", handshake::CLIENT_LEN.saturating_add(self.received.total()), path);
             Error::Limit { place, value, limit }
         };
-        if self.received > MAX_BEFORE_PUBLISH && !self.is_publishing() && !self.is_closed() {
-            return Err(over("bytes before the publication starts", self.received, MAX_BEFORE_PUBLISH));
+        if self.received.total() > MAX_BEFORE_PUBLISH && !self.is_publishing() && !self.is_closed() {
+            return Err(over("bytes before the publication starts", self.received.total(), MAX_BEFORE_PUBLISH));
         }
         if self.out.small_len() > MAX_ANSWERS {
             return Err(over("answers", self.out.small_len() as u64, MAX_ANSWERS as u64));
@@ -303,8 +284,7 @@ impl Session {
             Message::UserControl(UserControl::PingRequest(time)) => {
                 self.write(call::CONTROL, 0, &Message::UserControl(UserControl::PingResponse(time)));
             }
-            // Half the window: the acknowledgement then arrives before the server stops to wait for it.
-            Message::WindowAckSize(size) => self.window = u64::from(size / 2).max(MIN_WINDOW),
+            Message::WindowAckSize(size) => self.received.set_window(size),
             Message::SetPeerBandwidth { size, .. } if self.announced_window != Some(size) => {
                 self.announced_window = Some(size);
                 self.write(call::CONTROL, 0, &Message::WindowAckSize(size));

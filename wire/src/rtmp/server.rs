@@ -20,6 +20,7 @@ use super::chunk::{self, Limits, MessageHeader, RawMessage, Reader, Writer};
 use super::clock::Unwrap;
 use super::handshake;
 use super::message::{Command, Message, UserControl};
+use super::received::Received;
 use crate::amf0::Value;
 use crate::error::{Error, Place};
 use crate::flv::{self, Tag};
@@ -32,8 +33,6 @@ pub use publish::{ConnectInfo, Publish};
 const MAX_WAITING: usize = 256 * 1_024;
 /// Most bytes of answers in one call of [`Session::input`]; with more, the session ends.
 const MAX_OUTPUT: usize = 256 * 1_024;
-/// Smallest acknowledgement window that is honoured, so that a peer cannot ask for an answer to each byte.
-const MIN_WINDOW: u64 = 4_096;
 
 /// Configuration of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,9 +135,7 @@ pub struct Session {
     waiting: Vec<u8>,
     clock: Unwrap,
     refusal: Option<Rejection>,
-    received: u64,
-    acknowledged: u64,
-    window: u64,
+    received: Received,
 }
 
 impl Session {
@@ -154,9 +151,7 @@ impl Session {
             waiting: Vec::new(),
             clock: Unwrap::default(),
             refusal: None,
-            received: 0,
-            acknowledged: 0,
-            window: u64::from(config.window).max(MIN_WINDOW),
+            received: Received::new(config.window),
             config,
         }
     }
@@ -245,33 +240,20 @@ impl Session {
                 }
                 _ => {}
             }
-            // Cut where the next acknowledgement is due, so that it does not depend on the size of the input.
-            let due = (self.acknowledged + self.window).saturating_sub(self.received);
-            let (mut head, _) = input.split_at(input.len().min(usize::try_from(due).unwrap_or(usize::MAX)));
-            let before = head.len();
-            let message = self.reader.read(&mut head)?;
-            let taken = before - head.len();
-            self.received += taken as u64;
-            input = input.get(taken..).unwrap_or_default();
+            let message = self.received.read(&mut self.reader, &mut input, u64::MAX)?;
             let idle = message.is_none() && input.is_empty();
             if let Some(raw) = message {
                 self.message(&raw)?;
             }
-            self.acknowledge();
+            if let Some(acknowledgement) = self.received.acknowledgement() {
+                self.send(reply::CONTROL, 0, &acknowledgement);
+            }
             if self.out.len() > MAX_OUTPUT {
                 return Err(self.over("answers", self.out.len(), MAX_OUTPUT));
             }
             if idle {
                 return Ok(());
             }
-        }
-    }
-
-    /// Sends the total of received bytes, modulo 2^32, each time a window is full.
-    fn acknowledge(&mut self) {
-        if self.received >= self.acknowledged + self.window {
-            self.acknowledged = self.received;
-            self.send(reply::CONTROL, 0, &Message::Ack(self.received as u32));
         }
     }
 
@@ -297,8 +279,7 @@ impl Session {
                 self.send(reply::CONTROL, 0, &Message::UserControl(UserControl::PingResponse(time)));
             }
             Message::UserControl(UserControl::StreamEof(_)) => self.end(End::StreamEof),
-            // Half the window: the acknowledgement then arrives before the peer stops to wait for it.
-            Message::WindowAckSize(size) => self.window = u64::from(size / 2).max(MIN_WINDOW),
+            Message::WindowAckSize(size) => self.received.set_window(size),
             Message::SetChunkSize(_)
             | Message::Abort(_)
             | Message::Ack(_)
@@ -396,7 +377,7 @@ impl Session {
     }
 
     fn over(&self, path: &str, value: usize, limit: usize) -> Error {
-        let place = Place::new("rtmp", handshake::CLIENT_LEN.saturating_add(self.received), path);
+        let place = Place::new("rtmp", handshake::CLIENT_LEN.saturating_add(self.received.total()), path);
         Error::Limit { place, value: value as u64, limit: limit as u64 }
     }
 }
