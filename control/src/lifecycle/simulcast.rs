@@ -10,7 +10,7 @@
 //! From everywhere, the end of the broadcast or the removal of the target leads back to idle.
 //!
 //! [`SimulcastTargets`] holds the targets that are not idle. It belongs to a [`Broadcast`](super::Broadcast), so every
-//! target is idle without a broadcast. [`step`](super::step) starts and stops targets; whoever sends to them reports
+//! target is idle without a broadcast. [`step`](super::step) starts and stops targets; their sender reports
 //! the rest.
 
 use media::id::SimulcastTargetId;
