@@ -66,12 +66,13 @@ pub(crate) enum Position {
     At(RenditionId, u64, u32),
     /// A part named by a preload hint. Settled when the part exists, or when the hint names another one.
     Hinted(RenditionId, u64, u32),
-    /// The next part, for which a plain playlist request waits, for at most about one part target. A player starts at a
-    /// fixed distance from the end of its first playlist: the age of that end adds to its latency permanently.
+    /// The part after the newest one, for which a playlist request waits for at most about one part target: a plain
+    /// request, because a player starts at a fixed distance from the end of its first playlist and the age of that end
+    /// adds to its latency permanently, and a blocking reload of Video.js.
     Next(RenditionId, u64, u32),
 }
 
-/// Whether a media playlist request without delivery directives waits for the next part.
+/// Whether a media playlist request may wait for [`Position::Next`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum NextPart {
     /// Wait, if parts are offered.
@@ -299,7 +300,14 @@ impl State {
             // hls.js 1.7, while it follows a withdrawn rendition part by part, has nothing buffered. It switches to
             // another rendition at once on a 404, but waits for the whole segment if it gets gap parts.
             let withdrawn = !window.has_ended() && window.rendition(rendition).is_some_and(Rendition::is_withdrawn);
-            return if withdrawn { Lookup::Missing } else { Lookup::Found(()) };
+            if withdrawn {
+                return Lookup::Missing;
+            }
+            // Video.js 8.24 appends the init section again with every part that it loads from a playlist with one new
+            // part. Browsers then drop the frames up to the next key frame. Two new parts in one playlist end this.
+            let newest = part.is_some_and(|part| !window.contains(rendition, msn, part.checked_add(1)));
+            let waits = newest && directives.skip_first && next_part == NextPart::Await && !window.has_ended();
+            return if waits { Lookup::Wait(Position::Next(rendition, at.msn, at.parts)) } else { Lookup::Found(()) };
         }
         let parts_ahead = targets.part.map_or(PARTS_AHEAD_SECS, |target| {
             TimeDelta::from_secs(PARTS_AHEAD_SECS).whole(target).max(PARTS_AHEAD_SECS)

@@ -9,13 +9,15 @@ pub(crate) struct Directives {
     pub(crate) part: Option<u32>,
     /// `_HLS_skip`: the client accepts a delta update.
     pub(crate) skip: bool,
+    /// `_HLS_skip` comes before `_HLS_msn`. Only Video.js, up to 8.24 at least, writes the directives in that order.
+    pub(crate) skip_first: bool,
     /// False for `low_latency=false`: the playlist leaves out parts.
     pub(crate) low_latency: bool,
 }
 
 impl Default for Directives {
     fn default() -> Self {
-        Self { msn: None, part: None, skip: false, low_latency: true }
+        Self { msn: None, part: None, skip: false, skip_first: false, low_latency: true }
     }
 }
 
@@ -43,7 +45,10 @@ impl Directives {
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
-                "_HLS_msn" => directives.msn = Some(number(value).ok_or(BadDirective::Msn)?),
+                "_HLS_msn" => {
+                    directives.msn = Some(number(value).ok_or(BadDirective::Msn)?);
+                    directives.skip_first = directives.skip;
+                }
                 "_HLS_part" => {
                     let part = number(value).and_then(|part| u32::try_from(part).ok());
                     directives.part = Some(part.ok_or(BadDirective::Part)?);
@@ -73,7 +78,12 @@ mod tests {
     fn directives_are_parsed() {
         assert_eq!(Directives::parse(""), Ok(Directives::default()));
         let all = Directives::parse("_HLS_msn=7&token=x&_HLS_part=2&_HLS_skip=v2&low_latency=false");
-        assert_eq!(all, Ok(Directives { msn: Some(7), part: Some(2), skip: true, low_latency: false }));
+        assert_eq!(
+            all,
+            Ok(Directives { msn: Some(7), part: Some(2), skip: true, skip_first: false, low_latency: false })
+        );
+        let video_js = Directives::parse("_HLS_skip=YES&_HLS_msn=7&_HLS_part=2").expect("valid directives");
+        assert!(video_js.skip_first);
         assert_eq!(Directives::parse("low_latency=true"), Ok(Directives::default()));
     }
 

@@ -64,7 +64,7 @@ impl PlaybackRequest {
         // Only the answer to a reload that was blocked may be cached for long, because its text is new under its URL.
         // Video.js 8.24: right after the end of a segment, it asks by mistake for media that is already listed, and
         // then repeats the request. It must get a different text then, so a cache must not keep this answer.
-        let reload = broadcast.is_some() && self.directives.msn.is_some();
+        let reload = broadcast.is_some() && self.directives.msn.is_some() && !self.directives.skip_first;
         let broadcast = match broadcast.map_or_else(|| self.resolve(context), Playback::Live) {
             Playback::Live(broadcast) => broadcast,
             Playback::Idle => return self.refuse(Refusal::Idle),

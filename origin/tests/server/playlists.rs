@@ -86,6 +86,31 @@ fn a_first_playlist_waits_for_the_next_part_for_one_part_target() {
     assert_eq!(client.receive(false).status, 200);
 }
 
+/// Video.js 8.24 starts without frozen video only if one of its playlists contains two new parts.
+#[test]
+fn a_reload_of_video_js_gets_two_new_parts_if_the_second_comes_in_time() {
+    let origin = TestOrigin::playing();
+    let ask = |part: u32| format!("/live/b1/video.m3u8?_HLS_skip=YES&_HLS_msn=2&_HLS_part={part}");
+    let newest = |text: &str| {
+        let parts = text.lines().filter(|line| line.starts_with("#EXT-X-PART:"));
+        parts.filter_map(|line| line.split("-2.").nth(1)?.split('.').next()?.parse::<u32>().ok()).max()
+    };
+    origin.append(&parts(2, 3));
+    let mut client = origin.client();
+    client.send("GET", &ask(3), "");
+    origin.await_blocked(1);
+    origin.append(&parts(2, 4));
+    let answer = client.receive(true);
+    assert_eq!((newest(answer.text()), answer.status), (Some(4), 200));
+    assert_eq!(answer.header("cache-control"), origin.get(VIDEO).header("cache-control"));
+    // The order of the directives in the specification, and parts that are not the newest ones.
+    let sorted = origin.get("/live/b1/video.m3u8?_HLS_msn=2&_HLS_part=4&_HLS_skip=YES");
+    assert_eq!(newest(sorted.text()), Some(4));
+    assert_eq!(newest(origin.get(&ask(3)).text()), Some(4));
+    // No further part arrives within one part target.
+    assert_eq!(newest(origin.get(&ask(4)).text()), Some(4));
+}
+
 #[test]
 fn a_blocking_reload_is_released_by_its_part_and_not_earlier() {
     let origin = TestOrigin::playing();
