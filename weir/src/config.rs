@@ -27,6 +27,8 @@ const LOUDNESS: RangeInclusive<f64> = -40.0..=-10.0;
 const SECONDS: RangeInclusive<u64> = 1..=86_400;
 /// Connections. Each takes a file descriptor, and Linux has fewer.
 const CONNECTIONS: RangeInclusive<u64> = 1..=10_000_000;
+/// Simulcast targets of a live stream. The queue of each takes up to 16 MiB.
+const SIMULCAST_TARGETS: RangeInclusive<u64> = 0..=100;
 
 impl Config {
     /// Reads and validates the settings. `vars` is the environment.
@@ -76,6 +78,7 @@ impl Config {
             ("srt.latency_ms", self.srt.latency_ms, 0..=MAX_SRT_LATENCY),
             ("ingest.max_bitrate", self.ingest.max_bitrate, 1..=u64::MAX / 16),
             ("ingest.media_timeout", self.ingest.media_timeout, SECONDS),
+            ("simulcast.max_targets", self.simulcast.max_targets as u64, SIMULCAST_TARGETS),
         ];
         for (key, value, range) in bounds {
             if !range.contains(&value) {
@@ -201,6 +204,8 @@ mod tests {
             ("[srt]\nlisten = '6001'\n", "srt.listen must be an address with a port"),
             ("[api]\ntoken_id = 'x'\n", "api.token_id and api.token_secret go together"),
             ("[api]\ntoken_id = 'a:b'\ntoken_secret = 'c'\n", "api.token_id must be without a colon"),
+            ("[simulcast]\nmax_targets = 101\n", "simulcast.max_targets must be from 0 to 100, not 101"),
+            ("[simulcast]\nca_file = 1\n", "simulcast.ca_file must be a path, as a string, not 1"),
             ("[store]\nurl = 'postgres://x/y'\n", "store.url"),
             ("[log]\nfilter = 'inof'\n", "log.filter must be a filter such as info"),
             ("[log]\nfilter = 'ingest=loud'\n", "log.filter must be a filter"),

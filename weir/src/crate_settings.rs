@@ -1,9 +1,13 @@
 //! The configurations of the crates below, made from the [`Config`] and the limits of the machine.
 
+use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context;
 use control::Token;
 use ingest::Limits;
+use simulcast::address::Policy;
+use simulcast::tls::{self, Roots};
 
 use crate::config::Config;
 use crate::memory;
@@ -22,7 +26,7 @@ pub(crate) fn control_settings(config: &Config) -> control::Config {
         token: given,
         public_url: config.public_url(),
         environment: control::Environment::default(),
-        max_simulcast_targets: control::MAX_SIMULCAST_TARGETS,
+        max_simulcast_targets: config.simulcast.max_targets,
     }
 }
 
@@ -46,6 +50,24 @@ pub(crate) fn encoder_limits(config: &Config, open_files: OpenFiles) -> ingest::
 /// The options of the SRT listener.
 pub(crate) fn srt_options(config: &Config) -> ingest::srt::Options {
     ingest::srt::Options { latency: Duration::from_millis(config.srt.latency_ms), encryption: config.srt.encryption }
+}
+
+/// The configuration of each [`simulcast::Simulcast`], and the TLS roots in it. Reads the files of the roots, so it is
+/// called once.
+///
+/// The targets of each rendition have a [`simulcast::Simulcast`] of their own, and all targets of a live stream may be of
+/// one rendition. Hence the limit is the same in both.
+pub(crate) fn simulcast_config(config: &Config) -> anyhow::Result<(simulcast::Config, Roots)> {
+    let settings = &config.simulcast;
+    let ca_file = Some(settings.ca_file.as_path()).filter(|path| *path != Path::new(""));
+    let (tls, roots) = tls::client_config(ca_file).context("simulcast.ca_file")?;
+    let addresses = Policy {
+        section: "simulcast",
+        allow_private: settings.allow_private,
+        allow_link_local: settings.allow_link_local,
+    };
+    let config = simulcast::Config { max_targets: settings.max_targets, addresses, ..simulcast::Config::new(tls) };
+    Ok((config, roots))
 }
 
 /// The configuration of [`origin::Server`].

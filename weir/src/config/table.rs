@@ -190,6 +190,20 @@ settings! {
         allow_link_local: bool = false,
     }
 
+    /// Simulcast targets: other services to which a live stream is sent by RTMP, RTMPS or SRT. Only public addresses are
+    /// dialled, and others if these settings allow it. See docs/simulcast.md.
+    simulcast: Simulcast {
+        /// Maximum number of targets of a live stream; 0: none can be added. A lower maximum deletes no target.
+        max_targets: usize = control::MAX_SIMULCAST_TARGETS,
+        /// Also send to private networks and to this machine (RFC 1918, fc00::/7, 100.64.0.0/10, loopback).
+        allow_private: bool = false,
+        /// Also send to link-local addresses (169.254.0.0/16, fe80::/10), at which clouds hand out the machine's
+        /// credentials. Includes the metadata services at other addresses.
+        allow_link_local: bool = false,
+        /// PEM file with further root certificates for rtmps targets, beside those of the system; empty: none.
+        ca_file: PathBuf = PathBuf::new(),
+    }
+
     /// The API token (HTTP Basic). If both are empty, a token is created at the first start and printed once.
     api: Api {
         /// User name.
