@@ -4,13 +4,15 @@
 
 use std::fmt;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use control::StoreState;
+use simulcast::tls::Roots;
 
 use crate::config::{Config, Quality};
-use crate::crate_settings::control_settings;
+use crate::crate_settings::{control_settings, simulcast_config};
 use crate::data_dir;
 use crate::listen;
 use crate::open_files::OpenFiles;
@@ -96,6 +98,7 @@ fn checks(config: &Config) -> anyhow::Result<Vec<Check>> {
     out.push(Check::new("open files", open_files.warning(config).map_or(Outcome::Good, Outcome::Warning)));
     out.push(encoders(config));
     out.push(slates(ladder::slate_clip::encoders()));
+    out.push(tls_roots(&config.simulcast.ca_file, simulcast_config(config).map(|(_, roots)| roots)));
     Ok(out)
 }
 
@@ -145,8 +148,30 @@ fn slates(codecs: Result<Vec<(&str, Option<&str>)>, ladder::Error>) -> Check {
     Check::new(format!("encoders for the slate in passthrough: {name}"), result)
 }
 
+/// Names the files of the TLS roots for `rtmps` targets. A machine without any is fine for all other targets.
+fn tls_roots(ca_file: &Path, roots: anyhow::Result<Roots>) -> Check {
+    let what = "TLS roots for rtmps targets";
+    let roots = match roots {
+        Ok(roots) => roots,
+        Err(error) => return Check::new(what, Outcome::Bad(error)),
+    };
+    let system = roots.system.iter().map(|path| path.display().to_string());
+    let own = (!ca_file.as_os_str().is_empty()).then(|| format!("simulcast.ca_file {}", ca_file.display()));
+    let files = system.chain(own).collect::<Vec<_>>().join(", ");
+    match roots.certificates {
+        0 => {
+            let todo = "none, so no rtmps target can be reached: install ca-certificates or set simulcast.ca_file";
+            Check::new(what, Outcome::Warning(todo.to_owned()))
+        }
+        1 => Check::new(format!("{what}: {files}, 1 certificate"), Outcome::Good),
+        count => Check::new(format!("{what}: {files}, {count} certificates"), Outcome::Good),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
@@ -164,5 +189,35 @@ mod tests {
         let check = slates(Ok(vec![("H.264", None), ("HEVC", Some("x265enc"))]));
         assert!(check.what.ends_with(": H.264, not HEVC (no x265enc)"), "{check}");
         assert!(matches!(check.outcome, Outcome::Good));
+    }
+    #[test]
+    fn tls_roots_are_named_and_missing_ones_are_a_warning() {
+        let system = Some(PathBuf::from("/etc/ssl/cert.pem"));
+        let line = |ca_file: &str, system: &Option<PathBuf>, certificates| {
+            tls_roots(Path::new(ca_file), Ok(Roots { system: system.clone(), certificates })).to_string()
+        };
+        let named = "ok    TLS roots for rtmps targets: ";
+        assert_eq!(line("", &system, 140), format!("{named}/etc/ssl/cert.pem, 140 certificates"));
+        let both = "/etc/ssl/cert.pem, simulcast.ca_file ca.pem, 141 certificates";
+        assert_eq!(line("ca.pem", &system, 141), format!("{named}{both}"));
+        assert_eq!(line("ca.pem", &None, 1), format!("{named}simulcast.ca_file ca.pem, 1 certificate"));
+        for system in [system, None] {
+            assert!(line("", &system, 0).starts_with("warn  TLS roots for rtmps targets: none"));
+        }
+    }
+
+    #[test]
+    fn a_ca_file_that_cannot_be_used_fails_the_check_and_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.simulcast.ca_file = folder.path().join("ca.pem");
+        let check = |config: &Config| {
+            tls_roots(&config.simulcast.ca_file, simulcast_config(config).map(|(_, roots)| roots)).to_string()
+        };
+        let missing = check(&config);
+        assert!(missing.starts_with("FAIL  TLS roots for rtmps targets: simulcast.ca_file: reading "), "{missing}");
+        std::fs::write(&config.simulcast.ca_file, "no PEM").unwrap();
+        let empty = check(&config);
+        assert!(empty.starts_with("FAIL") && empty.ends_with("ca.pem contains no certificate"), "{empty}");
     }
 }

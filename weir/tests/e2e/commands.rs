@@ -56,7 +56,7 @@ fn check_names_the_setting_that_is_wrong() {
 }
 
 /// Invalid settings, and the text that the error must contain.
-const INVALID: [(&str, &str, &str); 8] = [
+const INVALID: [(&str, &str, &str); 9] = [
     ("WEIR_HTTP_LISTEN", "192.0.2.1:80", "http.listen"),
     ("WEIR_RTMP_LISTEN", "192.0.2.1:80", "rtmp.listen"),
     ("WEIR_SRT_LISTEN", "nowhere", "WEIR_SRT_LISTEN must be an address"),
@@ -65,6 +65,7 @@ const INVALID: [(&str, &str, &str); 8] = [
     ("WEIR_STORE_URL", "sqlite:///nowhere/at/all/weir.db", "/nowhere/at/all/weir.db"),
     ("WEIR_HTP_LISTEN", "127.0.0.1:1", "did you mean WEIR_HTTP_LISTEN?"),
     ("WEIR_DATA_DIR", "/proc/weir", "/proc/weir"),
+    ("WEIR_SIMULCAST_CA_FILE", "/nowhere/ca.pem", "simulcast.ca_file: reading /nowhere/ca.pem"),
 ];
 
 #[test]
