@@ -29,6 +29,8 @@ pub struct Settings {
 /// One item of a ladder's output.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
+    /// Rungs that will start, the largest first. A contribution's own frames may become one more.
+    Plan(Vec<Rung>),
     /// Start of a rung, or another header for it. Rung 0, the largest, is the reference rendition and the first to
     /// start.
     Rung {

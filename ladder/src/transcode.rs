@@ -50,9 +50,7 @@ impl Transcode {
         });
         let (joining, audio_held_since, slate, last) = (None, None, None, None);
         let mut transcode = Self { continuity, video, joining, audio, audio_held_since, slate, last };
-        if let Some(slate) = &settings.slate {
-            transcode.set_slate(slate, out);
-        }
+        transcode.begin_video(settings, out);
         transcode
     }
 
@@ -109,10 +107,18 @@ impl Transcode {
         let rate = self.video.rate;
         self.continuity.add_video(rate, self.video.canvas.is_some());
         (self.joining, self.audio_held_since) = (None, Some(now));
+        self.begin_video(settings, out);
+        Ok(())
+    }
+
+    /// Announces the plan of the video's rungs, and draws the slate for them.
+    fn begin_video(&mut self, settings: &Settings, out: &mut Vec<Output>) {
+        if !self.video.rungs.is_empty() {
+            out.push(Output::Plan(self.video.rungs.clone()));
+        }
         if let Some(slate) = &settings.slate {
             self.set_slate(slate, out);
         }
-        Ok(())
     }
 
     /// Assigns audio tracks to the programme's audio outputs. Tracks without one are given another output, as far as
@@ -229,7 +235,7 @@ impl Transcode {
     /// Fills in the counters of the output and of its encoders.
     pub(crate) fn update(&self, stats: &mut Stats) {
         stats.continuity = self.continuity.stats();
-        stats.rungs = self.video.rung_count;
+        stats.rungs = self.video.rungs.len();
         if let Some(renditions) = &self.video.renditions {
             let counters = renditions.stats();
             stats.source_frames = counters.forwarded;

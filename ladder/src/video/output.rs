@@ -43,7 +43,8 @@ pub(crate) struct VideoOutput {
     pub(crate) rate: FrameRate,
     /// `None` for a programme of audio alone.
     pub(crate) renditions: Option<VideoRenditions>,
-    pub(crate) rung_count: usize,
+    /// Rungs of the renditions, the reference rendition first.
+    pub(crate) rungs: Vec<Rung>,
     /// Canvas of the slate, if there is a slate and video.
     pub(crate) canvas: Option<Canvas>,
 }
@@ -53,7 +54,7 @@ impl VideoOutput {
     pub(crate) fn new(input: &VideoInput<'_>, settings: &Settings, notify: &Notify) -> Result<Self, Error> {
         let plan = rungs(input, settings);
         let Some(reference) = plan.first() else {
-            return Ok(Self { rate: input.rate, renditions: None, rung_count: 0, canvas: None });
+            return Ok(Self { rate: input.rate, renditions: None, rungs: Vec::new(), canvas: None });
         };
         let rate = reference.rate;
         let colorimetry = output_colorimetry(input.first.map(RawFrame::info));
@@ -68,10 +69,10 @@ impl VideoOutput {
         }
         let mut available = encoders()?;
         available.retain(|encoder| settings.hardware || !encoder.hardware);
-        let rung_count = plan.len();
+        let rungs = plan.clone();
         let setup = Setup { plan, params, first: input.first, available, source };
         let renditions = Some(VideoRenditions::new(setup, notify.clone())?);
-        Ok(Self { rate, renditions, rung_count, canvas })
+        Ok(Self { rate, renditions, rungs, canvas })
     }
 
     /// Returns the queue of the source's frames, if they are forwarded.

@@ -181,6 +181,7 @@ impl Programme {
                     known.expect("an audio track that was announced").1.push(frame.clone());
                 }
                 Output::Frame(frame) => rungs.get_mut(&(frame.track.0 as usize)).unwrap().2.push(frame.clone()),
+                Output::Plan(_) => {}
                 other => programme.others.push(other.clone()),
             }
         }
