@@ -190,7 +190,8 @@ impl Shared {
             Err(refusal) => {
                 let code = match refusal {
                     Refusal::UnknownKey => RejectionCode::BadName,
-                    Refusal::Disabled | Refusal::Unavailable | Refusal::Memory => RejectionCode::Denied,
+                    Refusal::Disabled => RejectionCode::Denied,
+                    Refusal::Unavailable | Refusal::Memory => RejectionCode::Failed,
                 };
                 link.session.reject(Rejection { code, description: refusal.to_string() });
                 link.send_output().await?;

@@ -101,6 +101,8 @@ impl Simulcast {
             return Err(AddError::TooMany(programme.targets.len()));
         }
         let shared = Arc::new(Shared::new(id, &self.config));
+        // Opened here and not by the task, which may start after the first frames of the programme.
+        shared.queue.open();
         if !programme.tracks.is_empty() {
             shared.queue.note_tracks();
         }

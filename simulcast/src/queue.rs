@@ -73,12 +73,12 @@ impl Queue {
         self.pushed.notify_one();
     }
 
-    /// Starts to queue frames for the next attempt, from the next key frame on.
+    /// Starts to queue frames for the next attempt, from the next key frame on, unless that has been done.
     ///
     /// Frames are queued while the target is dialled. At the start of a broadcast the target would otherwise miss the
     /// first key frame, and wait for the second one.
     pub(crate) fn open(&self) {
-        self.restart(Some(Gate::default()));
+        self.content.lock().gate.get_or_insert_default();
     }
 
     /// Notes that the publication has started. From here on dropped frames are counted.
@@ -88,13 +88,9 @@ impl Queue {
 
     /// Discards the queued frames and ignores further ones.
     pub(crate) fn shut(&self) {
-        self.restart(None);
-    }
-
-    fn restart(&self, gate: Option<Gate>) {
         let mut content = self.content.lock();
         content.clear();
-        (content.gate, content.is_publishing, content.has_overflowed) = (gate, false, false);
+        (content.gate, content.is_publishing, content.has_overflowed) = (None, false, false);
     }
 
     /// Waits for a frame.

@@ -101,10 +101,13 @@ pub struct Rejection {
 /// The code of a [`Rejection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RejectionCode {
-    /// The stream is already being published: `NetStream.Publish.BadName`. GStreamer reports that to its user.
+    /// The key is unknown, or its stream is already being published: `NetStream.Publish.BadName`. GStreamer reports that
+    /// to its user.
     BadName,
-    /// The key is unknown, or its stream must not be published now: `NetStream.Publish.Denied`.
+    /// The stream must not be published: `NetStream.Publish.Denied`.
     Denied,
+    /// The server cannot take the stream now: `NetStream.Publish.Failed`.
+    Failed,
     /// None of the published tracks is supported: `NetStream.Publish.Rejected`.
     Unsupported,
 }

@@ -99,6 +99,7 @@ impl<'a> Status<'a> {
     pub(super) fn refusal(&self, secrets: &[&str]) -> Refusal {
         let kind = match self.code() {
             "NetStream.Publish.Denied" | "NetStream.Publish.Unauthorized" => RefusalKind::StreamKey,
+            "NetStream.Publish.BadName" if names_key(self.description()) => RefusalKind::StreamKey,
             "NetStream.Publish.BadName" => RefusalKind::Busy,
             "NetConnection.Connect.Unauthorized" => RefusalKind::Authentication,
             _ => RefusalKind::Other,
@@ -106,6 +107,15 @@ impl<'a> Status<'a> {
         let code = if self.code().is_empty() { "no code" } else { self.code() };
         Refusal { kind, code: printable(code, secrets), description: printable(self.description(), secrets) }
     }
+}
+
+/// Returns whether the text of a `NetStream.Publish.BadName` says that the stream key is wrong. Most servers send that code
+/// for a stream that is already being published, and some for both.
+fn names_key(text: &str) -> bool {
+    const WORDS: [&str; 8] =
+        ["not known", "unknown", "invalid", "not found", "no such", "unauthorized", "not allowed", "forbidden"];
+    let text = text.to_ascii_lowercase();
+    WORDS.iter().any(|word| text.contains(word))
 }
 
 /// Returns a server's text for a log: masked, short, and without control characters.
@@ -138,6 +148,19 @@ mod tests {
             let arguments = status(code, "");
             let refusal = Status::find(&arguments).refusal(&[]);
             assert_eq!((refusal.kind, refusal.kind.is_permanent()), (kind, permanent), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_bad_name_is_a_busy_stream_unless_the_text_blames_the_key() {
+        for (text, kind) in [
+            ("Already publishing", RefusalKind::Busy),
+            ("", RefusalKind::Busy),
+            ("This stream key is not known", RefusalKind::StreamKey),
+            ("Invalid stream key", RefusalKind::StreamKey),
+        ] {
+            let arguments = status("NetStream.Publish.BadName", text);
+            assert_eq!(Status::find(&arguments).refusal(&[]).kind, kind, "{text}");
         }
     }
 

@@ -89,6 +89,7 @@ pub(super) fn publish_refused(rejection: &Rejection) -> Message {
     let code = match rejection.code {
         RejectionCode::BadName => "NetStream.Publish.BadName",
         RejectionCode::Denied => "NetStream.Publish.Denied",
+        RejectionCode::Failed => "NetStream.Publish.Failed",
         RejectionCode::Unsupported => "NetStream.Publish.Rejected",
     };
     on_status(status("error", code, &rejection.description))
