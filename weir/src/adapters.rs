@@ -80,9 +80,14 @@ impl EffectHandler for AppHandle {
             Effect::DisconnectEncoder { contribution, reason } => {
                 self.0.disconnect(contribution, disconnect_reason(*reason));
             }
-            // Never emitted, because this handler does not claim that it can simulcast.
-            Effect::StartSimulcastTarget(..) | Effect::StopSimulcastTarget(..) | Effect::Event(_) => {}
+            Effect::StartSimulcastTarget(broadcast, target) => self.0.start_target(settings, broadcast, target),
+            Effect::StopSimulcastTarget(broadcast, target) => self.0.stop_target(&settings.id, broadcast, target),
+            Effect::Event(_) => {}
         }
+    }
+
+    fn can_simulcast(&self) -> bool {
+        true
     }
 }
 

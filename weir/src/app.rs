@@ -2,6 +2,8 @@
 //!
 //! [`crate::adapters`] connects an [`App`] to the crates below: ingest, control and origin.
 
+mod targets;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::error::Error;
@@ -23,8 +25,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::broadcast::{Broadcast, ClipCache, Processing, level};
+use crate::broadcast::{Broadcast, ClipCache, Processing, Settings, level};
 use crate::config;
+use crate::crate_settings::simulcast_config;
 use crate::package_latency::PackageLatency;
 use crate::slate_image;
 
@@ -46,6 +49,7 @@ pub(crate) struct App {
     pub(crate) rejections: MediaRejections,
     ladder: config::Ladder,
     slate: config::Slate,
+    simulcast: simulcast::Config,
     /// Allows one slate clip to be rendered at a time, because each takes a processor core for a moment.
     clip_permit: Semaphore,
     clips: Arc<ClipCache>,
@@ -78,6 +82,7 @@ impl App {
             rejections: MediaRejections::default(),
             ladder: config.ladder.clone(),
             slate: config.slate.clone(),
+            simulcast: simulcast_config(config)?.0,
             clip_permit: Semaphore::new(1),
             clips: Arc::default(),
             runtime: Handle::current(),
@@ -172,13 +177,16 @@ impl App {
         let drain = self.tasks.spawn_blocking_on(move || drained.drain(transcode), &self.runtime);
         self.spawn(async move {
             // The panic hook has reported a task that panicked.
-            if drain.await.unwrap_or(false) && !app.closing.load(Ordering::Relaxed) {
+            let must_end_later = drain.await.unwrap_or(false);
+            broadcast.targets().finish();
+            if must_end_later && !app.closing.load(Ordering::Relaxed) {
                 tokio::select! {
                     () = tokio::time::sleep(END_DELAY) => {}
                     () = app.shutdown.cancelled() => {}
                 }
             }
             broadcast.end();
+            broadcast.targets().closed().await;
         })
     }
 
@@ -211,18 +219,20 @@ impl App {
         let fills_gaps = ladder.is_none() && settings.slate;
         let processing = match ladder {
             Some(settings) => Processing::Transcode(settings),
-            None => Processing::Passthrough(fills_gaps.then(default_slate)),
+            None => Processing::Passthrough,
         };
         let warn = Arc::new(move |warning| app.warn(&stream, warning));
-        let broadcast = Broadcast::new(
-            id.clone(),
-            settings.id.clone(),
-            settings.latency_mode,
-            settings.audio_only,
+        let targets = self.new_targets(&settings.id, id);
+        let slate = settings.slate.then(default_slate);
+        let broadcast = Settings {
+            id: id.clone(),
+            stream: settings.id.clone(),
+            mode: settings.latency_mode,
+            audio_only: settings.audio_only,
             processing,
-            warn,
-        );
-        let broadcast = Arc::new(broadcast);
+            slate,
+        };
+        let broadcast = Arc::new(Broadcast::new(broadcast, targets, warn));
         self.broadcasts.write().entry(settings.id.clone()).or_default().push(Arc::clone(&broadcast));
         if fills_gaps {
             self.fill_gaps(Arc::clone(&broadcast));

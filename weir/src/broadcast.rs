@@ -6,8 +6,10 @@
 
 mod clip_cache;
 mod clock;
+mod relay;
 mod state;
 mod stats;
+mod targets;
 mod transcode;
 mod writer;
 
@@ -15,11 +17,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::lifecycle::Warning;
+use control::{SimulcastRendition, SimulcastTargetSettings};
 use ingest::health::Health;
 use ingest::{DisconnectReason, Item, LinkStats};
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
 use media::{Frame, LatencyMode, TimeDelta, WallTime};
 use parking_lot::Mutex;
+use simulcast::Events;
 use slate::gap::{ClipRequest, ClipResult, GapPolicy};
 use tracing::{error, info, warn};
 
@@ -28,6 +32,7 @@ pub(crate) use clip_cache::ClipCache;
 use clock::wall_now;
 use state::State;
 pub(crate) use stats::Stats;
+pub(crate) use targets::Targets;
 pub(crate) use transcode::{Transcode, level};
 use writer::BroadcastWriter;
 
@@ -37,13 +42,26 @@ pub(crate) struct Broadcast {
     pub(crate) stream: LiveStreamId,
     writer: Arc<BroadcastWriter>,
     faults: Arc<Faults>,
+    targets: Arc<Targets>,
+    mode: LatencyMode,
     state: Mutex<State>,
+}
+
+/// Settings of a broadcast.
+pub(crate) struct Settings {
+    pub(crate) id: BroadcastId,
+    pub(crate) stream: LiveStreamId,
+    pub(crate) mode: LatencyMode,
+    pub(crate) audio_only: bool,
+    pub(crate) processing: Processing,
+    /// Images of the slate; `None` if the live stream has none.
+    pub(crate) slate: Option<ladder::SlateImages>,
 }
 
 /// Processing of the contributions into a programme.
 pub(crate) enum Processing {
     /// The encoder's frames are packaged as they are, with a slate in their gaps if there are images for it.
-    Passthrough(Option<ladder::SlateImages>),
+    Passthrough,
     /// The programme is decoded and encoded again by a ladder.
     Transcode(ladder::Settings),
 }
@@ -70,35 +88,35 @@ pub(crate) enum PushResult {
 }
 
 impl Broadcast {
-    pub(crate) fn new(
-        id: BroadcastId,
-        stream: LiveStreamId,
-        mode: LatencyMode,
-        audio_only: bool,
-        processing: Processing,
-        warn: Warn,
-    ) -> Self {
+    pub(crate) fn new(settings: Settings, targets: Targets, warn: Warn) -> Self {
+        let Settings { id, stream, mode, audio_only, processing, slate } = settings;
         let faults = Arc::new(Faults::new(stream.clone(), warn));
         let origin = Arc::new(origin::Broadcast::new(id.clone()));
         // The longest time for which a programme without media stops, before a repeated frame or the slate continues
         // it.
         let max_stall = match &processing {
             Processing::Transcode(..) => slate::continuity::VIDEO_TIMEOUT,
-            Processing::Passthrough(Some(_)) => slate::filler::gap_timeout(mode),
-            Processing::Passthrough(None) => TimeDelta::ZERO,
+            Processing::Passthrough if slate.is_some() => slate::filler::gap_timeout(mode),
+            Processing::Passthrough => TimeDelta::ZERO,
         };
         let config = packager::Config { mode, max_stall };
         let writer = Arc::new(BroadcastWriter::new(config, origin, Arc::clone(&faults), wall_now()));
+        let targets = Arc::new(targets);
         let (transcode, gap_policy) = match processing {
-            Processing::Passthrough(slate) => (None, slate.map(|images| GapPolicy::new(mode, images))),
+            Processing::Passthrough => (None, slate.clone().map(|images| GapPolicy::new(mode, images))),
             Processing::Transcode(settings) => {
-                let started = Transcode::start(settings, stream.clone(), Arc::clone(&writer), Arc::clone(&faults));
+                let output = transcode::Destination {
+                    stream: stream.clone(),
+                    writer: Arc::clone(&writer),
+                    faults: Arc::clone(&faults),
+                    targets: Arc::clone(&targets),
+                };
                 let failed = |error: &_| error!(%stream, %error, "transcoding failed, the programme is passed through");
-                (started.inspect_err(failed).ok(), None)
+                (Transcode::start(settings, output).inspect_err(failed).ok(), None)
             }
         };
-        let state = Mutex::new(State::new(transcode, gap_policy, audio_only));
-        Self { id, stream, writer, faults, state }
+        let state = Mutex::new(State::new(transcode, gap_policy, audio_only, Arc::clone(&targets), slate));
+        Self { id, stream, writer, faults, targets, mode, state }
     }
 
     /// Returns the viewers' side of the broadcast.
@@ -172,30 +190,49 @@ impl Broadcast {
     /// Sets other slate images, from the next gap on.
     pub(crate) fn set_slate(&self, images: ladder::SlateImages) {
         let mut state = self.state.lock();
-        if let Some(policy) = state.programme.gap_policy_mut() {
-            policy.set_images(images);
-        } else if let Some(transcode) = &state.transcode {
-            transcode.ladder.set_slate(images);
+        if let Some(policy) = state.gap_policy_mut() {
+            policy.set_images(images.clone());
         }
+        if let Some(transcode) = &state.transcode {
+            transcode.ladder.set_slate(images.clone());
+        }
+        state.slate = Some(images);
+    }
+
+    /// Adds a simulcast target, whose transitions `events` receives. Returns whether [`Broadcast::poll`] is needed from now
+    /// on.
+    pub(crate) fn add_target(&self, target: &SimulcastTargetSettings, events: Arc<dyn Events>) -> anyhow::Result<bool> {
+        self.targets.add(target, events)?;
+        if target.rendition != SimulcastRendition::Source {
+            return Ok(false);
+        }
+        let mut state = self.state.lock();
+        let gap_policy = state.slate.clone().map(|images| GapPolicy::new(self.mode, images));
+        let has_slate = gap_policy.is_some();
+        Ok(state.start_relay(gap_policy) && has_slate)
+    }
+
+    /// Returns the simulcast targets.
+    pub(crate) fn targets(&self) -> &Targets {
+        &self.targets
     }
 
     /// Packages the slate's frames that are due; `None` once the broadcast has ended or has no slate any more.
     pub(crate) fn poll(&self) -> Option<NextPoll> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let now = state.elapsed();
         if state.ended {
             return None;
         }
-        let polled = state.programme.poll(now, &mut state.output)?;
-        let clip_request = state.programme.gap_policy_mut().and_then(GapPolicy::clip_request);
+        let polled = state.poll_slate()?;
+        let clip_request = state.gap_policy_mut().and_then(GapPolicy::clip_request);
         self.write_output(state, wall_now().shifted(TimeDelta::ZERO - polled.lateness));
         Some(NextPoll { sleep: (polled.wake_at - state.elapsed()).to_duration(), clip_request })
     }
 
     /// Takes the answer to a [`NextPoll::clip_request`]. Returns the warning for the live stream's owner if it failed.
     pub(crate) fn take_clip(&self, result: ClipResult<ladder::Error>) -> Option<Warning> {
-        let failed = self.state.lock().programme.gap_policy_mut().and_then(|policy| policy.take_clip(result));
+        let failed = self.state.lock().gap_policy_mut().and_then(|policy| policy.take_clip(result));
         match &failed {
             Some(error) => warn!(stream = %self.stream, %error, "the slate could not be made as requested"),
             None => info!(stream = %self.stream, "the slate is ready"),

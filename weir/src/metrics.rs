@@ -3,6 +3,8 @@
 //! The crates below count in their own atomics. Each scrape reads those into a fresh registry, so that no labels of an
 //! ended stream remain.
 
+mod targets;
+
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -90,6 +92,7 @@ impl Sources {
         stream_times(page, &streams)?;
         links(page, &streams)?;
         ladders(page, &streams)?;
+        targets::add(page, &broadcasts)?;
         let help = "Bytes of media kept in memory for viewers.";
         let windows = GenericGaugeVec::<AtomicU64>::new(Opts::new("weir_origin_window_bytes", help), &[STREAM])?;
         broadcasts

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use crate::adapters::AppHandle;
 use crate::app::App;
 use crate::config::Config;
-use crate::crate_settings::{control_settings, encoder_limits, simulcast_config, srt_options, viewer_limits};
+use crate::crate_settings::{control_settings, encoder_limits, srt_options, viewer_limits};
 use crate::data_dir;
 use crate::endpoints::Endpoints;
 use crate::exit;
@@ -83,7 +83,6 @@ async fn serve(config: Config, open_files: OpenFiles, drain: CancellationToken) 
     let _lock = data_dir::lock(&config.data_dir)?;
     let sockets = Sockets::bind(&config)?;
     // A bad CA file ends the program here, as `weir check` says.
-    simulcast_config(&config)?;
 
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();

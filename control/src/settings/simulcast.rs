@@ -38,6 +38,9 @@ pub enum SimulcastRendition {
 }
 
 impl SimulcastRendition {
+    /// All renditions, the largest first.
+    pub const ALL: [Self; 7] = [Self::Source, Self::P1080, Self::P720, Self::P540, Self::P480, Self::P360, Self::P270];
+
     /// Returns the height in lines (for portrait video, the width); `None` for the [`Source`](Self::Source).
     pub const fn height(self) -> Option<u32> {
         match self {

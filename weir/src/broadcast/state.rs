@@ -1,18 +1,22 @@
 //! State of a broadcast: its programme and its contributions.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ingest::Item;
 use ingest::health::Health;
+use ladder::SlateImages;
 use media::id::ContributionId;
 use media::{Access, Frame, Kind, TimeDelta, Track, TrackId, WallTime};
 use packager::Packager;
 use slate::Programme;
-use slate::gap::{FrameAction, GapPolicy};
+use slate::gap::{FrameAction, GapPolicy, SlatePoll};
 
 use super::clock::wall_now;
+use super::relay::Relay;
 use super::stats::Stats;
+use super::targets::Targets;
 use super::transcode::Transcode;
 use crate::faults::Faults;
 
@@ -23,6 +27,13 @@ pub(super) struct State {
     pub(super) programme: Programme,
     /// Encodes the programme, unless it is passthrough.
     pub(super) transcode: Option<Transcode>,
+    /// Feeds the targets of a transcoded broadcast that receive the source; `None` until there is one.
+    pub(super) relay: Option<Relay>,
+    pub(super) targets: Arc<Targets>,
+    /// Images of the slate; `None` if the live stream has none.
+    pub(super) slate: Option<SlateImages>,
+    /// Tracks of the current contribution, for a relay that joins it.
+    tracks: Vec<Track>,
     /// Start of the broadcast, from which the programme's clock counts.
     started_at: Instant,
     /// Whether the video of contributions is ignored.
@@ -44,12 +55,22 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(transcode: Option<Transcode>, gap_policy: Option<GapPolicy>, audio_only: bool) -> Self {
+    pub(super) fn new(
+        transcode: Option<Transcode>,
+        gap_policy: Option<GapPolicy>,
+        audio_only: bool,
+        targets: Arc<Targets>,
+        slate: Option<SlateImages>,
+    ) -> Self {
         let programme =
             if transcode.is_some() { Programme::for_transcode() } else { Programme::for_passthrough(gap_policy) };
         Self {
             programme,
             transcode,
+            relay: None,
+            targets,
+            slate,
+            tracks: Vec::new(),
             started_at: Instant::now(),
             audio_only,
             current: None,
@@ -66,11 +87,15 @@ impl State {
     /// Makes `contribution` the current one. Silence that completes the audio before a gap is left in `output`.
     pub(super) fn begin(&mut self, contribution: ContributionId) {
         self.current = Some(contribution);
+        self.tracks.clear();
         if !self.ended {
             self.programme.begin(&mut self.output);
         }
         if let Some(transcode) = &self.transcode {
             transcode.ladder.begin();
+        }
+        if let Some(relay) = &mut self.relay {
+            relay.begin(self.targets.source());
         }
         self.stats.begin();
         if self.health.len() == MAX_HEALTH {
@@ -124,7 +149,8 @@ impl State {
         arrival: impl Fn(&Frame) -> WallTime,
         faults: &Faults,
     ) -> Result<(), packager::Error> {
-        self.output.drain(..).try_for_each(|item| match item {
+        let source = self.targets.source();
+        self.output.drain(..).inspect(|item| source.push(item)).try_for_each(|item| match item {
             slate::Item::Track(track) => packager.add_track(track),
             slate::Item::Frame(frame) => {
                 let arrival = arrival(&frame);
@@ -146,14 +172,58 @@ impl State {
                     self.programme.metadata(metadata).into_iter().for_each(|metadata| ladder.metadata(metadata));
                 }
                 Item::Fault(report) => faults.record(report),
-                Item::VideoExpected => ladder.expect_video(),
-                Item::Track(track) => self.track(track),
-                Item::Frame(frame) => self.frame(frame),
+                Item::VideoExpected => {
+                    ladder.expect_video();
+                    self.relay.iter_mut().for_each(|relay| relay.programme.expect_video());
+                }
+                Item::Track(track) => {
+                    self.relay_track(&track);
+                    self.track(track);
+                }
+                Item::Frame(frame) => {
+                    let now = self.elapsed();
+                    if let Some(relay) = &mut self.relay {
+                        relay.frame(frame.clone(), now, self.targets.source());
+                    }
+                    self.frame(frame);
+                }
             }
             self.output.drain(..).for_each(|item| match item {
                 slate::Item::Fault(report) => faults.record(report),
                 item => ladder.push(item),
             });
+        }
+    }
+
+    /// Starts to relay the encoder's own frames of a transcoded broadcast. Returns whether that begins now.
+    pub(super) fn start_relay(&mut self, gap_policy: Option<GapPolicy>) -> bool {
+        let begins = self.transcode.is_some() && self.relay.is_none();
+        if begins {
+            self.relay = Some(Relay::new(gap_policy, &self.tracks, self.targets.source()));
+        }
+        begins
+    }
+
+    /// Returns the policy that fills gaps with a slate in the encoder's own codecs.
+    pub(super) fn gap_policy_mut(&mut self) -> Option<&mut GapPolicy> {
+        self.relay.as_mut().map_or(&mut self.programme, |relay| &mut relay.programme).gap_policy_mut()
+    }
+
+    /// Passes on the slate's frames that are due now; `None` without a slate. Those of a passthrough broadcast are left in
+    /// `output`.
+    pub(super) fn poll_slate(&mut self) -> Option<SlatePoll> {
+        let now = self.elapsed();
+        match &mut self.relay {
+            Some(relay) => relay.poll(now, self.targets.source()),
+            None => self.programme.poll(now, &mut self.output),
+        }
+    }
+
+    fn relay_track(&mut self, track: &Track) {
+        self.tracks.retain(|known| known.id != track.id);
+        self.tracks.push(track.clone());
+        if let Some(relay) = &mut self.relay {
+            relay.track(track.clone(), self.targets.source());
         }
     }
 

@@ -14,12 +14,21 @@ use packager::log::RenditionId;
 use tracing::{error, info, warn};
 
 use super::clock::wall_now;
+use super::targets::Targets;
 use super::writer::BroadcastWriter;
 use crate::config::Quality;
 use crate::faults::Faults;
 
 /// Checks that there is a rendition for every encoding of an audio track.
 const _: () = assert!(MAX_AUDIO_TRACKS <= RenditionId::MAX_AUDIO as usize);
+
+/// The parts of a broadcast that receive the output of its ladder.
+pub(super) struct Destination {
+    pub(super) stream: LiveStreamId,
+    pub(super) writer: Arc<BroadcastWriter>,
+    pub(super) faults: Arc<Faults>,
+    pub(super) targets: Arc<Targets>,
+}
 
 /// The ladder of a broadcast.
 pub(crate) struct Transcode {
@@ -28,16 +37,13 @@ pub(crate) struct Transcode {
 }
 
 impl Transcode {
-    /// Starts the ladder. Its threads use `writer` until it is dropped.
-    pub(super) fn start(
-        settings: ladder::Settings,
-        stream: LiveStreamId,
-        writer: Arc<BroadcastWriter>,
-        faults: Arc<Faults>,
-    ) -> Result<Self, ladder::Error> {
+    /// Starts the ladder. Its threads use `output` until it is dropped.
+    pub(super) fn start(settings: ladder::Settings, output: Destination) -> Result<Self, ladder::Error> {
         let failed = Arc::new(AtomicBool::new(false));
-        let mut sink = LadderSink { stream, writer, renditions: BTreeMap::new(), faults, failed: Arc::clone(&failed) };
+        let targets = Arc::clone(&output.targets);
+        let mut sink = LadderSink { output, renditions: BTreeMap::new(), failed: Arc::clone(&failed) };
         let ladder = Ladder::start(settings, Box::new(move |outputs| sink.write(outputs)))?;
+        targets.expect_ladder();
         Ok(Self { ladder, failed })
     }
 
@@ -58,27 +64,27 @@ pub(crate) const fn level(quality: Quality) -> Option<Level> {
 
 /// Packages the output of the ladder, see [`ladder::Sink`].
 struct LadderSink {
-    stream: LiveStreamId,
-    writer: Arc<BroadcastWriter>,
+    output: Destination,
     /// Tracks of the dependent renditions, for those that are dropped and restored.
     renditions: BTreeMap<u32, Track>,
-    faults: Arc<Faults>,
     failed: Arc<AtomicBool>,
 }
 
 impl LadderSink {
     fn write(&mut self, outputs: &mut Vec<Output>) {
-        let writer = Arc::clone(&self.writer);
+        let writer = Arc::clone(&self.output.writer);
         let written = writer.write(|packager| outputs.drain(..).try_for_each(|output| self.take(output, packager)));
         if let Err(error) = written {
-            error!(stream = %self.stream, %error, "the output of the ladder cannot be packaged");
+            error!(stream = %self.output.stream, %error, "the output of the ladder cannot be packaged");
             self.failed.store(true, Ordering::Relaxed);
         }
     }
 
     fn take(&mut self, output: Output, packager: &mut Packager) -> Result<(), packager::Error> {
-        let stream = &self.stream;
+        let Destination { stream, faults, targets, .. } = &self.output;
+        targets.take(&output);
         match output {
+            Output::Plan(_) => Ok(()),
             Output::Rung { n, rung, track } => {
                 info!(%stream, rung = rung.name, width = rung.width, height = rung.height, bitrate = rung.bitrate, "rung started");
                 match dependent_rendition(n) {
@@ -97,7 +103,7 @@ impl LadderSink {
             }
             Output::Shed { rung, failed } => {
                 warn!(%stream, rung, failed, "rung dropped: the machine cannot keep up, or its encoders fail");
-                self.faults.warn(if failed { Warning::EncoderFailed } else { Warning::Overloaded });
+                faults.warn(if failed { Warning::EncoderFailed } else { Warning::Overloaded });
                 dependent_rendition(rung).map_or(Ok(()), |n| packager.drop_rendition(n))
             }
             Output::Absent { rung } => {
@@ -110,12 +116,12 @@ impl LadderSink {
                 track.map_or(Ok(()), |(n, track)| packager.add_rendition(n, track))
             }
             Output::Fault(report) => {
-                self.faults.record(report);
+                faults.record(report);
                 Ok(())
             }
             Output::NoSlate(reason) => {
                 warn!(%stream, reason, "the slate image cannot be presented");
-                self.faults.warn(Warning::SlateUnavailable);
+                faults.warn(Warning::SlateUnavailable);
                 Ok(())
             }
             Output::Stopped(reason) => {
