@@ -9,7 +9,7 @@ use crate::support::{Encoder, Server, alone, encode, ffmpeg9, hashes, kept, shar
 
 pub(crate) const HEVC: &str = "-c:v libx265 -preset ultrafast \
      -x265-params log-level=none:keyint=30:min-keyint=30:scenecut=0:open-gop=0:bframes=2";
-const AV1: &str = "-c:v libsvtav1 -preset 12 -g 30 -svtav1-params scd=0:keyint=30";
+pub(crate) const AV1: &str = "-c:v libsvtav1 -preset 12 -g 30 -svtav1-params scd=0:keyint=30";
 const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -keyint_min 30 -b:v 600k";
 const AVC: &str = "-c:v libx264 -preset veryfast -g 30 -sc_threshold 0 -bf 2";
 pub(crate) const AAC: &str = "-c:a aac -b:a 96k -ac 2";
@@ -30,7 +30,7 @@ fn programme_of(seconds: u64, name: &str, tones: &[&str], encoders: &str) -> Pat
 }
 
 /// Pushes a file as it is, in real time.
-fn push(file: &Path, url: &str) -> Encoder {
+pub(crate) fn push(file: &Path, url: &str) -> Encoder {
     let file = file.to_str().expect("a UTF-8 path");
     let arguments =
         ["-hide_banner", "-nostdin", "-nostats", "-re", "-i", file, "-map", "0", "-c", "copy", "-f", "flv", url];

@@ -19,6 +19,7 @@ mod playlists;
 mod publish;
 mod readers;
 mod shutdown;
+mod simulcast;
 mod slates;
 mod srt;
 mod store;

@@ -21,6 +21,10 @@ pub(crate) struct Api {
 
 const STREAMS: &str = "/video/v1/live-streams";
 
+fn targets(stream: &Stream) -> String {
+    format!("{STREAMS}/{}/simulcast-targets", stream.id)
+}
+
 impl Api {
     pub(crate) fn new(client: Client) -> Self {
         Self { client }
@@ -63,6 +67,35 @@ impl Api {
         let answer = self.client.call("POST", &format!("{STREAMS}/{}/reset-stream-key", stream.id), None);
         assert!((200..300).contains(&answer.status), "reset-stream-key: {}", answer.text());
         answer.json()["data"]["stream_key"].as_str().expect("a stream key").to_owned()
+    }
+
+    /// Adds a simulcast target with these fields, and returns its id.
+    pub(crate) fn add_target(&self, stream: &Stream, fields: Value) -> String {
+        let answer = self.client.call("POST", &targets(stream), Some(&fields));
+        assert_eq!(answer.status, 201, "simulcast-targets: {}", answer.text());
+        answer.json()["data"]["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Returns a simulcast target.
+    pub(crate) fn target(&self, stream: &Stream, id: &str) -> Value {
+        let answer = self.client.get(&format!("{}/{id}", targets(stream)));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["data"].clone()
+    }
+
+    pub(crate) fn delete_target(&self, stream: &Stream, id: &str) {
+        let answer = self.client.call("DELETE", &format!("{}/{id}", targets(stream)), None);
+        assert_eq!(answer.status, 204, "delete: {}", answer.text());
+    }
+
+    /// Waits until a simulcast target has a status: as in the API, and with the severity after it for errors.
+    pub(crate) fn wait_for_target(&self, stream: &Stream, id: &str, status: &str) {
+        until(&format!("target {status}"), || {
+            let target = self.target(stream, id);
+            let parts = [&target["status"], &target["error_severity"]];
+            let now = parts.into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+            (now == status).then_some(())
+        });
     }
 
     pub(crate) fn delete(&self, stream: &Stream) {
