@@ -172,9 +172,9 @@ impl App {
     /// Ends a broadcast in a task of its own. First the ladder is drained. Then players get [`END_DELAY`] to fetch its
     /// last media, unless the server shuts down.
     fn finish_broadcast(self: &Arc<Self>, broadcast: &Arc<Broadcast>) -> JoinHandle<()> {
-        let (transcode, broadcast) = (broadcast.finish(), Arc::clone(broadcast));
+        let (ladder, broadcast) = (broadcast.finish(), Arc::clone(broadcast));
         let (app, drained) = (Arc::clone(self), Arc::clone(&broadcast));
-        let drain = self.tasks.spawn_blocking_on(move || drained.drain(transcode), &self.runtime);
+        let drain = self.tasks.spawn_blocking_on(move || drained.drain(ladder), &self.runtime);
         self.spawn(async move {
             // The panic hook has reported a task that panicked.
             let must_end_later = drain.await.unwrap_or(false);

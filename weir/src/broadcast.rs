@@ -6,6 +6,7 @@
 
 mod clip_cache;
 mod clock;
+mod input;
 mod relay;
 mod state;
 mod stats;
@@ -20,8 +21,10 @@ use control::lifecycle::Warning;
 use control::{SimulcastRendition, SimulcastTargetSettings};
 use ingest::health::Health;
 use ingest::{DisconnectReason, Item, LinkStats};
+use ladder::Ladder;
 use media::id::{BroadcastId, ContributionId, LiveStreamId};
 use media::{Frame, LatencyMode, TimeDelta, WallTime};
+use packager::Packager;
 use parking_lot::Mutex;
 use simulcast::Events;
 use slate::gap::{ClipRequest, ClipResult, GapPolicy};
@@ -30,21 +33,22 @@ use tracing::{error, info, warn};
 use crate::faults::{Faults, Warn};
 pub(crate) use clip_cache::ClipCache;
 use clock::wall_now;
-use state::State;
+use input::Input;
+use state::{Phase, State};
 pub(crate) use stats::Stats;
 pub(crate) use targets::Targets;
-pub(crate) use transcode::{Transcode, level};
+pub(crate) use transcode::level;
 use writer::BroadcastWriter;
 
 /// A broadcast that is running or has just ended.
 pub(crate) struct Broadcast {
     pub(crate) id: BroadcastId,
     pub(crate) stream: LiveStreamId,
-    writer: Arc<BroadcastWriter>,
+    origin: Arc<origin::Broadcast>,
     faults: Arc<Faults>,
     targets: Arc<Targets>,
     mode: LatencyMode,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 /// Settings of a broadcast.
@@ -100,103 +104,116 @@ impl Broadcast {
             Processing::Passthrough => TimeDelta::ZERO,
         };
         let config = packager::Config { mode, max_stall };
-        let writer = Arc::new(BroadcastWriter::new(config, origin, Arc::clone(&faults), wall_now()));
+        let writer = BroadcastWriter::new(config, Arc::clone(&origin), Arc::clone(&faults), wall_now());
         let targets = Arc::new(targets);
-        let (transcode, gap_policy) = match processing {
-            Processing::Passthrough => (None, slate.clone().map(|images| GapPolicy::new(mode, images))),
-            Processing::Transcode(settings) => {
-                let output = transcode::Destination {
-                    stream: stream.clone(),
-                    writer: Arc::clone(&writer),
-                    faults: Arc::clone(&faults),
-                    targets: Arc::clone(&targets),
-                };
-                let failed = |error: &_| error!(%stream, %error, "transcoding failed, the programme is passed through");
-                (Transcode::start(settings, output).inspect_err(failed).ok(), None)
-            }
+        let is_passthrough = matches!(processing, Processing::Passthrough);
+        let gap_policy = slate.clone().filter(|_| is_passthrough).map(|images| GapPolicy::new(mode, images));
+        let input = Input::new(gap_policy, audio_only, Arc::clone(&targets), slate);
+        let state = Arc::new(Mutex::new(State { phase: Phase::Running, input, writer, has_ladder_failed: false }));
+        let broadcast = Self { id, stream, origin, faults, targets, mode, state };
+        if let Processing::Transcode(settings) = processing {
+            broadcast.transcode(settings);
+        }
+        broadcast
+    }
+
+    /// Starts the ladder, before the first contribution.
+    fn transcode(&self, settings: ladder::Settings) {
+        let output = transcode::Destination {
+            stream: self.stream.clone(),
+            state: Arc::clone(&self.state),
+            faults: Arc::clone(&self.faults),
+            targets: Arc::clone(&self.targets),
         };
-        let state = Mutex::new(State::new(transcode, gap_policy, audio_only, Arc::clone(&targets), slate));
-        Self { id, stream, writer, faults, targets, mode, state }
+        match transcode::start(settings, output) {
+            Ok(ladder) => self.state.lock().input.transcode(ladder),
+            Err(error) => {
+                error!(stream = %self.stream, %error, "transcoding failed, the programme is passed through");
+            }
+        }
     }
 
     /// Returns the viewers' side of the broadcast.
     pub(crate) fn origin(&self) -> &Arc<origin::Broadcast> {
-        &self.writer.origin
+        &self.origin
     }
 
     /// Makes `contribution` the one whose frames are accepted. If there is a slate, a gap opens where the media of the
     /// previous contribution ended.
     pub(crate) fn begin(&self, contribution: ContributionId) {
-        let mut state = self.state.lock();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.phase != Phase::Running {
+            return;
+        }
         self.faults.begin();
-        state.begin(contribution);
-        self.write_output(&mut state, wall_now());
-        state.segments_before = self.writer.segments();
+        state.input.begin(contribution);
+        self.write_output(state, wall_now());
+        state.input.segments_before = state.writer.segments();
     }
 
     /// Passes a batch of frames through to the window, or to the ladder.
     pub(crate) fn push(&self, contribution: &ContributionId, items: &mut Vec<Item>, bytes: usize) -> PushResult {
         let mut guard = self.state.lock();
-        let state = &mut *guard;
-        if state.ended || state.current.as_ref() != Some(contribution) {
+        let State { phase, input, writer, has_ladder_failed } = &mut *guard;
+        if *phase != Phase::Running || input.current.as_ref() != Some(contribution) {
             items.clear();
             return PushResult::Superseded;
         }
-        state.stats.bytes(bytes);
-        if let Some(health) = state.health.back_mut() {
+        input.stats.bytes(bytes);
+        if let Some(health) = input.health.back_mut() {
             health.bytes(bytes, Instant::now());
         }
-        let outcome = match state.transcode.take() {
+        let outcome = match input.ladder.take() {
             None => {
-                let written = self.writer.write(|packager| state.pass_through(items, packager, &self.faults));
+                let written = writer.write(|packager| input.pass_through(items, packager, &self.faults));
                 written.map_err(|error| {
                     warn!(stream = %self.stream, %contribution, %error, "the contribution is rejected");
                     disconnect_reason(&error)
                 })
             }
-            Some(transcode) => {
-                state.encode(items, &transcode.ladder, &self.faults);
-                let failed = transcode.has_failed();
-                state.transcode = Some(transcode);
-                if failed { Err(DisconnectReason::Unpackageable) } else { Ok(()) }
+            Some(ladder) => {
+                input.encode(items, &ladder, &self.faults);
+                input.ladder = Some(ladder);
+                if *has_ladder_failed { Err(DisconnectReason::Unpackageable) } else { Ok(()) }
             }
         };
         items.clear();
         match outcome {
             Err(reason) => {
                 // Later frames of this contribution are discarded; another contribution may begin.
-                state.current = None;
+                input.current = None;
                 PushResult::Rejected(reason)
             }
-            Ok(()) if std::mem::take(&mut state.gap_ended) => {
-                state.segments_before = self.writer.segments();
+            Ok(()) if std::mem::take(&mut input.gap_ended) => {
+                input.segments_before = writer.segments();
                 PushResult::Accepted
             }
-            Ok(()) if state.programme.is_in_gap() => PushResult::Accepted,
-            Ok(()) if self.writer.segments() > state.segments_before => PushResult::Playable,
+            Ok(()) if input.programme.is_in_gap() => PushResult::Accepted,
+            Ok(()) if writer.segments() > input.segments_before => PushResult::Playable,
             Ok(()) => PushResult::Accepted,
         }
     }
 
     /// Notes that a contribution has ended, so that its last frames leave the decoders of a ladder.
     pub(crate) fn contribution_ended(&self, contribution: &ContributionId) {
-        let state = self.state.lock();
-        let is_current = state.current.as_ref() == Some(contribution);
-        if let Some(transcode) = state.transcode.as_ref().filter(|_| is_current) {
-            transcode.ladder.gone();
+        let input = &self.state.lock().input;
+        let is_current = input.current.as_ref() == Some(contribution);
+        if let Some(ladder) = input.ladder.as_ref().filter(|_| is_current) {
+            ladder.gone();
         }
     }
 
     /// Sets other slate images, from the next gap on.
     pub(crate) fn set_slate(&self, images: ladder::SlateImages) {
-        let mut state = self.state.lock();
-        if let Some(policy) = state.gap_policy_mut() {
+        let input = &mut self.state.lock().input;
+        if let Some(policy) = input.gap_policy_mut() {
             policy.set_images(images.clone());
         }
-        if let Some(transcode) = &state.transcode {
-            transcode.ladder.set_slate(images.clone());
+        if let Some(ladder) = &input.ladder {
+            ladder.set_slate(images.clone());
         }
-        state.slate = Some(images);
+        input.slate = Some(images);
     }
 
     /// Adds a simulcast target, whose transitions `events` receives. Returns whether [`Broadcast::poll`] is needed from now
@@ -206,10 +223,10 @@ impl Broadcast {
         if target.rendition != SimulcastRendition::Source {
             return Ok(false);
         }
-        let mut state = self.state.lock();
-        let gap_policy = state.slate.clone().map(|images| GapPolicy::new(self.mode, images));
+        let input = &mut self.state.lock().input;
+        let gap_policy = input.slate.clone().map(|images| GapPolicy::new(self.mode, images));
         let has_slate = gap_policy.is_some();
-        Ok(state.start_relay(gap_policy) && has_slate)
+        Ok(input.start_relay(gap_policy) && has_slate)
     }
 
     /// Returns the simulcast targets.
@@ -221,18 +238,18 @@ impl Broadcast {
     pub(crate) fn poll(&self) -> Option<NextPoll> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        if state.ended {
+        if state.phase != Phase::Running {
             return None;
         }
-        let polled = state.poll_slate()?;
-        let clip_request = state.gap_policy_mut().and_then(GapPolicy::clip_request);
+        let polled = state.input.poll_slate()?;
+        let clip_request = state.input.gap_policy_mut().and_then(GapPolicy::clip_request);
         self.write_output(state, wall_now().shifted(TimeDelta::ZERO - polled.lateness));
-        Some(NextPoll { sleep: (polled.wake_at - state.elapsed()).to_duration(), clip_request })
+        Some(NextPoll { sleep: (polled.wake_at - state.input.elapsed()).to_duration(), clip_request })
     }
 
     /// Takes the answer to a [`NextPoll::clip_request`]. Returns the warning for the live stream's owner if it failed.
     pub(crate) fn take_clip(&self, result: ClipResult<ladder::Error>) -> Option<Warning> {
-        let failed = self.state.lock().gap_policy_mut().and_then(|policy| policy.take_clip(result));
+        let failed = self.state.lock().input.gap_policy_mut().and_then(|policy| policy.take_clip(result));
         match &failed {
             Some(error) => warn!(stream = %self.stream, %error, "the slate could not be made as requested"),
             None => info!(stream = %self.stream, "the slate is ready"),
@@ -243,65 +260,76 @@ impl Broadcast {
     /// Packages the output of a gap. The slate's first frame was due at `arrival`, the others according to their
     /// timestamps.
     fn write_output(&self, state: &mut State, arrival: WallTime) {
-        if state.output.is_empty() {
+        let State { input, writer, .. } = state;
+        if input.output.is_empty() {
             return;
         }
         // Silence that completes the audio before the gap precedes the discontinuity, and was due earlier.
-        let slate_start = state.output.iter().rposition(|item| *item == slate::Item::Discontinuity).unwrap_or(0);
-        let first = state.output.iter().skip(slate_start).find_map(|item| match item {
+        let slate_start = input.output.iter().rposition(|item| *item == slate::Item::Discontinuity).unwrap_or(0);
+        let first = input.output.iter().skip(slate_start).find_map(|item| match item {
             slate::Item::Frame(frame) => Some(frame.dts),
             _ => None,
         });
         let due = |frame: &Frame| first.map_or(arrival, |first| arrival.shifted(frame.dts - first));
-        if let Err(error) = self.writer.write(|packager| state.package(packager, due, &self.faults)) {
+        if let Err(error) = writer.write(|packager| input.package(packager, due, &self.faults)) {
             error!(stream = %self.stream, %error, "the slate cannot be packaged and is switched off");
-            state.programme.remove_slate();
+            input.programme.remove_slate();
         }
     }
 
     /// Stores the stats of the current contribution's SRT connection.
     pub(crate) fn link(&self, contribution: &ContributionId, stats: &LinkStats) {
-        let mut state = self.state.lock();
-        if state.current.as_ref() == Some(contribution) {
-            state.stats.link = Some(*stats);
+        let input = &mut self.state.lock().input;
+        if input.current.as_ref() == Some(contribution) {
+            input.stats.link = Some(*stats);
         }
     }
 
     /// Ends the broadcast, so that later frames are dropped. Returns the ladder, if any, for [`Broadcast::drain`].
     #[must_use]
-    pub(crate) fn finish(&self) -> Option<Transcode> {
+    pub(crate) fn finish(&self) -> Option<Ladder> {
         let mut state = self.state.lock();
-        state.ended = true;
-        state.transcode.take()
+        if state.phase == Phase::Running {
+            state.phase = Phase::Ending;
+        }
+        state.input.ladder.take()
     }
 
     /// Publishes the last media, after waiting for the output of the ladder. Returns whether [`Broadcast::end`] has to
     /// follow later, because players ignore media that they learn of together with the end.
-    pub(crate) fn drain(&self, transcode: Option<Transcode>) -> bool {
-        transcode.into_iter().for_each(|transcode| transcode.ladder.finish());
-        let drained = self.writer.last_parts();
-        drained
-            .inspect_err(|error| error!(stream = %self.stream, %error, "the last part of the broadcast is lost"))
-            .unwrap_or(false)
+    pub(crate) fn drain(&self, ladder: Option<Ladder>) -> bool {
+        ladder.into_iter().for_each(Ladder::finish);
+        let mut state = self.state.lock();
+        if state.phase == Phase::Ended {
+            return false;
+        }
+        state.writer.write(Packager::last_parts).unwrap_or_else(|error| {
+            error!(stream = %self.stream, %error, "the last part of the broadcast is lost");
+            false
+        })
     }
 
     /// Ends the playlists.
     pub(crate) fn end(&self) {
-        if let Err(error) = self.writer.end() {
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.phase, Phase::Ended) == Phase::Ended {
+            return;
+        }
+        if let Err(error) = state.writer.write(Packager::end) {
             error!(stream = %self.stream, %error, "the last part of the broadcast is lost");
         }
     }
 
     /// Returns the current stats.
     pub(crate) fn stats(&self) -> Stats {
-        let state = self.state.lock();
-        let mut stats = state.stats.clone();
+        let State { phase, input, writer, .. } = &*self.state.lock();
+        let mut stats = input.stats.clone();
         stats.faults = self.faults.totals();
-        stats.live_edge = self.writer.live_edge(wall_now());
-        stats.splice = state.programme.stats();
-        stats.drift = state.health.back().map(Health::drift).unwrap_or_default();
-        stats.slate_frames = state.programme.gap_policy().map(GapPolicy::slate_frames);
-        stats.ladder = state.transcode.as_ref().map(|transcode| transcode.ladder.stats());
+        stats.live_edge = writer.live_edge(wall_now()).filter(|_| *phase != Phase::Ended);
+        stats.splice = input.programme.stats();
+        stats.drift = input.health.back().map(Health::drift).unwrap_or_default();
+        stats.slate_frames = input.programme.gap_policy().map(GapPolicy::slate_frames);
+        stats.ladder = input.ladder.as_ref().map(Ladder::stats);
         stats
     }
 }

@@ -1,8 +1,7 @@
-//! Transcoding of a broadcast: its ladder, and how the ladder's output is packaged.
+//! Transcoding of a broadcast: the start of its ladder, and how the ladder's output is packaged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use control::lifecycle::Warning;
 use ladder::plan::{Level, MAX_AUDIO_TRACKS};
@@ -11,11 +10,12 @@ use media::Track;
 use media::id::LiveStreamId;
 use packager::Packager;
 use packager::log::RenditionId;
+use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
 use super::clock::wall_now;
+use super::state::{Phase, State};
 use super::targets::Targets;
-use super::writer::BroadcastWriter;
 use crate::config::Quality;
 use crate::faults::Faults;
 
@@ -25,32 +25,18 @@ const _: () = assert!(MAX_AUDIO_TRACKS <= RenditionId::MAX_AUDIO as usize);
 /// The parts of a broadcast that receive the output of its ladder.
 pub(super) struct Destination {
     pub(super) stream: LiveStreamId,
-    pub(super) writer: Arc<BroadcastWriter>,
+    pub(super) state: Arc<Mutex<State>>,
     pub(super) faults: Arc<Faults>,
     pub(super) targets: Arc<Targets>,
 }
 
-/// The ladder of a broadcast.
-pub(crate) struct Transcode {
-    pub(super) ladder: Ladder,
-    failed: Arc<AtomicBool>,
-}
-
-impl Transcode {
-    /// Starts the ladder. Its threads use `output` until it is dropped.
-    pub(super) fn start(settings: ladder::Settings, output: Destination) -> Result<Self, ladder::Error> {
-        let failed = Arc::new(AtomicBool::new(false));
-        let targets = Arc::clone(&output.targets);
-        let mut sink = LadderSink { output, renditions: BTreeMap::new(), failed: Arc::clone(&failed) };
-        let ladder = Ladder::start(settings, Box::new(move |outputs| sink.write(outputs)))?;
-        targets.expect_ladder();
-        Ok(Self { ladder, failed })
-    }
-
-    /// Whether the ladder has stopped, or its output cannot be packaged.
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
-    }
+/// Starts the ladder of a broadcast. Its threads use `output` until it is dropped.
+pub(super) fn start(settings: ladder::Settings, output: Destination) -> Result<Ladder, ladder::Error> {
+    let targets = Arc::clone(&output.targets);
+    let mut sink = LadderSink { output, renditions: BTreeMap::new(), has_stopped: false };
+    let ladder = Ladder::start(settings, Box::new(move |outputs| sink.write(outputs)))?;
+    targets.expect_ladder();
+    Ok(ladder)
 }
 
 /// Returns the effort for a broadcast of this quality; `None` for passthrough.
@@ -67,16 +53,22 @@ struct LadderSink {
     output: Destination,
     /// Tracks of the dependent renditions, for those that are dropped and restored.
     renditions: BTreeMap<u32, Track>,
-    failed: Arc<AtomicBool>,
+    has_stopped: bool,
 }
 
 impl LadderSink {
     fn write(&mut self, outputs: &mut Vec<Output>) {
-        let writer = Arc::clone(&self.output.writer);
-        let written = writer.write(|packager| outputs.drain(..).try_for_each(|output| self.take(output, packager)));
+        let state = Arc::clone(&self.output.state);
+        let mut state = state.lock();
+        if state.phase == Phase::Ended {
+            return;
+        }
+        let take = |packager: &mut Packager| outputs.drain(..).try_for_each(|output| self.take(output, packager));
+        let written = state.writer.write(take);
+        state.has_ladder_failed |= self.has_stopped || written.is_err();
+        drop(state);
         if let Err(error) = written {
             error!(stream = %self.output.stream, %error, "the output of the ladder cannot be packaged");
-            self.failed.store(true, Ordering::Relaxed);
         }
     }
 
@@ -126,7 +118,7 @@ impl LadderSink {
             }
             Output::Stopped(reason) => {
                 error!(%stream, reason, "the ladder has stopped");
-                self.failed.store(true, Ordering::Relaxed);
+                self.has_stopped = true;
                 Ok(())
             }
         }
