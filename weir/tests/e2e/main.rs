@@ -24,4 +24,5 @@ mod slates;
 mod srt;
 mod store;
 mod support;
+mod targets;
 mod transcoded;

@@ -1,13 +1,13 @@
 //! Common players, each on a live stream, without a stall. `WEIR_E2E_SECONDS` sets for how long.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Once;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{BOUND, Clip, Encoder, Server, Stream, alone, clip, until, until_within};
+use crate::support::{BOUND, Clip, Encoder, Server, Stream, alone, clip, npm_folder, until, until_within};
 
 /// Files of the player pages, besides those that npm installs.
 const PLAYER_FILES: [&str; 9] = [
@@ -44,27 +44,8 @@ fn live(latency_mode: &str) -> (Server, Stream, Encoder) {
 
 /// Returns a folder of the build with the player pages and their npm packages.
 pub(crate) fn player_folder() -> String {
-    static INSTALLED: Once = Once::new();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/players");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("players");
-    INSTALLED.call_once(|| {
-        let read = |path: &Path| std::fs::read(path).ok();
-        let lock = read(&source.join("package-lock.json"));
-        // Written last, so that an interrupted installation is repeated.
-        let marker = folder.join("node_modules/.installed-lock");
-        let fresh = read(&marker) == lock;
-        std::fs::create_dir_all(folder.join("pages")).expect("a folder for the players");
-        for name in PLAYER_FILES {
-            std::fs::copy(source.join(name), folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-        }
-        if !fresh {
-            let arguments = ["ci", "--no-audit", "--no-fund", "--silent"];
-            let npm = Command::new("npm").args(arguments).current_dir(&folder).output().expect("npm runs");
-            assert!(npm.status.success(), "npm ci: {}", String::from_utf8_lossy(&npm.stderr));
-            std::fs::write(&marker, lock.expect("the lock file is in the repository")).expect("the marker");
-        }
-    });
-    folder.to_str().expect("a UTF-8 path").to_owned()
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| npm_folder("players", &PLAYER_FILES));
+    FOLDER.to_str().expect("a UTF-8 path").to_owned()
 }
 
 /// Opens the watch page for `seconds`, and waits until it plays. `more` are further arguments of `play.mjs`, which

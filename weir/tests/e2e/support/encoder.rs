@@ -20,12 +20,21 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// Starts a program, and collects its output for [`Encoder::output`].
     pub(crate) fn run(program: &str, arguments: &[&str]) -> Self {
+        Self::spawn(program, arguments, None)
+    }
+
+    /// Starts a program whose standard output is media for `file`, and collects the rest for [`Encoder::output`].
+    pub(crate) fn run_into(program: &str, arguments: &[&str], file: &Path) -> Self {
+        Self::spawn(program, arguments, Some(File::create(file).expect("a file for the media")))
+    }
+
+    fn spawn(program: &str, arguments: &[&str], media: Option<File>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let output = File::create(output_path(&folder)).expect("an output file");
         let child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("the output file twice"))
+            .stdout(media.unwrap_or_else(|| output.try_clone().expect("the output file twice")))
             .stderr(output)
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}"));
