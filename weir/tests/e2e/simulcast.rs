@@ -2,10 +2,13 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::enhanced_rtmp::{AAC, AV1, HEVC, programme, push};
+use crate::support::targets::{FfmpegListener, NginxRtmp, NodeMediaServer, TlsFront};
 use crate::support::{
     Clip, Encoder, Server, Stream, Watcher, audio_hashes, clip, ffmpeg9, hashes, shared, until, video_hashes,
 };
@@ -74,6 +77,144 @@ fn hevc_arrives_at_another_weir() {
 #[test]
 fn av1_arrives_at_another_weir() {
     assert_arrives(&programme("av1-aac", &["440"], &format!("{AV1} {AAC}")));
+}
+
+/// Waits until a recording has the video frames of `pushed`, and at most the first audio frame is missing.
+fn wait_for_recording(recording: &Path, pushed: &Path) {
+    let [recording, pushed] = [recording, pushed].map(|path| path.to_str().expect("a UTF-8 path"));
+    let video = video_hashes(pushed);
+    until("the recording", || (video_hashes(recording) == video).then_some(()));
+    let (recorded, pushed) = (audio_hashes(recording), audio_hashes(pushed));
+    assert!(pushed.ends_with(&recorded) && recorded.len() + 1 >= pushed.len(), "{} frames", recorded.len());
+}
+
+/// SIM-05: servers that others wrote, over RTMP and RTMPS.
+#[test]
+fn every_frame_arrives_at_servers_of_others() {
+    let _machine = shared();
+    let (nginx, node, listener) = (NginxRtmp::start(), NodeMediaServer::start(), FfmpegListener::start());
+    let front = TlsFront::start(nginx.port());
+    let ca_file = front.ca_file().display().to_string();
+    let from = Server::start_with(&[ALLOW_PRIVATE, ("WEIR_SIMULCAST_CA_FILE", &ca_file)]);
+    let targets = json!([
+        { "url": nginx.url(), "stream_key": "plain" },
+        { "url": format!("{}/", front.url("live")), "stream_key": "tls" },
+        { "url": node.url(), "stream_key": "node" },
+        { "url": format!("{}/{}", listener.url(), FfmpegListener::KEY) },
+    ]);
+    let stream = from.api().create("low", json!({ "reconnect_window": 0, "simulcast_targets": targets }));
+    let file = clip(&Clip::plain(8));
+    Encoder::push_copy(&file, &from.rtmp_url(&stream.key)).wait_for_success();
+    from.api().wait_for(&stream, "idle");
+    let recordings = nginx.recordings();
+    assert_eq!(recordings.len(), 2, "{recordings:?}");
+    recordings.iter().for_each(|recording| wait_for_recording(recording, &file));
+    wait_for_recording(&node.recordings("node")[0], &file);
+    wait_for_recording(&listener.recording(), &file);
+}
+
+/// A certificate that is not trusted is refused, and the reason names the certificate.
+#[test]
+fn a_certificate_that_is_not_trusted_is_refused() {
+    let _machine = shared();
+    let nginx = NginxRtmp::start();
+    let front = TlsFront::start(nginx.port());
+    let from = start();
+    let stream = from.api().create("low", json!({ "reconnect_window": 0 }));
+    let target = from.api().add_target(&stream, json!({ "url": front.url("live"), "stream_key": "a-key" }));
+    let _encoder = Encoder::push_loop(&clip(&Clip::plain(8)), &from.rtmp_url(&stream.key));
+    from.api().wait_for_target(&stream, &target, "errored normal");
+    let error = from.api().target(&stream, &target)["error"].clone();
+    assert!(error.as_str().is_some_and(|error| error.contains("certificate")), "{error}");
+    assert!(nginx.recordings().is_empty());
+}
+
+/// Returns the longest step between the timestamps of two packets of a recording that follow each other, in seconds, and
+/// whether a timestamp ever goes back.
+fn steps(recording: &Path, stream: &str) -> (f64, bool) {
+    let run = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", stream, "-show_entries", "packet=dts_time", "-of", "csv=p=0"])
+        .arg(recording)
+        .output()
+        .expect("ffprobe runs");
+    let text = String::from_utf8_lossy(&run.stdout).into_owned();
+    let times: Vec<f64> = text.lines().filter_map(|line| line.trim_matches(',').parse().ok()).collect();
+    assert!(times.len() > 100, "{} packets", times.len());
+    let steps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    (steps.clone().fold(0.0, f64::max), steps.clone().any(|step| step < 0.0))
+}
+
+/// Time for which an encoder is away.
+const AWAY: Duration = Duration::from_secs(5);
+
+/// Kills the encoder, lets it return after [`AWAY`], and checks that the target has seen one publication. Returns the
+/// recording.
+fn assert_one_publication(mode: &str, more: serde_json::Value) -> (NginxRtmp, Server) {
+    let _machine = shared();
+    let (nginx, from) = (NginxRtmp::start(), start());
+    let mut fields = json!({
+        "reconnect_window": 60, "simulcast_targets": [{ "url": nginx.url(), "stream_key": "a-key" }],
+    });
+    fields.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+    let stream = from.api().create(mode, fields);
+    let file = clip(&Clip::plain(8));
+    let push = || Encoder::push_loop(&file, &from.rtmp_url(&stream.key));
+    let frames = |at_least: usize| {
+        until("frames at the target", || {
+            let recordings = nginx.recordings();
+            let recording = recordings.first()?.to_str()?;
+            let run = Command::new("ffprobe")
+                .args(["-v", "quiet", "-count_packets", "-select_streams", "v"])
+                .args(["-show_entries", "stream=nb_read_packets", "-of", "csv=p=0", recording])
+                .output()
+                .ok()?;
+            let count: usize = String::from_utf8_lossy(&run.stdout).trim().trim_matches(',').parse().ok()?;
+            (count >= at_least).then_some(count)
+        })
+    };
+    let mut encoder = push();
+    let before = frames(150);
+    encoder.kill();
+    until("the encoder to be missed", || from.log().contains("video.live_stream.disconnected").then_some(()));
+    std::thread::sleep(AWAY);
+    let _encoder = push();
+    frames(before + 300);
+    from.api().put(&stream, "complete");
+    from.api().wait_for(&stream, "idle");
+    assert_eq!(nginx.recordings().len(), 1);
+    (nginx, from)
+}
+
+/// Longest step of continuous video at 30 frames a second, and of audio, in seconds.
+const MAX_STEP: f64 = 0.11;
+
+#[test]
+fn a_target_sees_the_slate_and_one_timeline_through_a_reconnect() {
+    let (nginx, _from) = assert_one_publication("low", json!({}));
+    for stream in ["v", "a"] {
+        let (longest, goes_back) = steps(&nginx.recordings()[0], stream);
+        assert!(longest < MAX_STEP && !goes_back, "{stream}: {longest} s");
+    }
+}
+
+#[test]
+fn a_target_of_a_transcoded_stream_sees_the_slate_in_the_codec_of_the_source() {
+    let quality = json!({ "new_asset_settings": { "video_quality": "plus" } });
+    let (nginx, _from) = assert_one_publication("low", quality);
+    for stream in ["v", "a"] {
+        let (longest, goes_back) = steps(&nginx.recordings()[0], stream);
+        assert!(longest < MAX_STEP && !goes_back, "{stream}: {longest} s");
+    }
+}
+
+#[test]
+fn a_target_keeps_its_connection_without_a_slate() {
+    let (nginx, _from) = assert_one_publication("standard", json!({}));
+    // The frames of the encoder that returns follow those before without a gap in their timestamps.
+    for stream in ["v", "a"] {
+        let (longest, goes_back) = steps(&nginx.recordings()[0], stream);
+        assert!(longest < MAX_STEP && !goes_back, "{stream}: {longest} s");
+    }
 }
 
 /// SIM-03 beyond Mux Video: targets come and go while the live stream is active.
