@@ -50,16 +50,6 @@ pub enum State {
     },
 }
 
-impl State {
-    /// Returns whether a change from this state to `next` is a transition: another reason alone is none.
-    pub(crate) fn differs(&self, next: &Self) -> bool {
-        match (self, next) {
-            (Self::Errored { severity: old, .. }, Self::Errored { severity: new, .. }) => old != new,
-            _ => self != next,
-        }
-    }
-}
-
 /// Severity of [`State::Errored`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
@@ -71,6 +61,6 @@ pub enum Severity {
 
 /// Receives the transitions of targets, each once and in order.
 pub trait Events: Send + Sync {
-    /// Takes the transition of a target to `state`. Called by the target's task, so it must not block.
+    /// Takes the transition of a target to `state`, or the new reason of an error. Called by the target's task, so it must not block.
     fn transition(&self, target: &TargetId, state: &State);
 }

@@ -172,7 +172,7 @@ impl<T: Transport> Task<T> {
     fn change(&self, next: State) {
         let is_transition = {
             let mut state = self.shared.state.lock();
-            let is_transition = state.differs(&next);
+            let is_transition = *state != next;
             *state = next.clone();
             is_transition
         };

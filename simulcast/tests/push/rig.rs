@@ -106,10 +106,13 @@ impl Rig {
         wait_for(&format!("{name}: {state}"), || self.states(name).last().filter(|last| **last == state).map(drop));
     }
 
-    /// Returns the states of the target in order.
+    /// Returns the states of the target in order. An error that follows another with a different reason is left out.
     pub(crate) fn states(&self, name: &str) -> Vec<String> {
         let log = self.log.0.lock();
-        log.iter().filter(|(id, _)| id.as_str() == name).map(|(_, state)| label(state)).collect()
+        let mut states: Vec<&State> =
+            log.iter().filter(|(id, _)| id.as_str() == name).map(|(_, state)| state).collect();
+        states.dedup_by(|next, state| next != state && label(next) == label(state));
+        states.into_iter().map(label).collect()
     }
 
     /// Returns the reason of the target's first failure.
