@@ -1,14 +1,14 @@
 //! Simulcast to other servers: what arrives there, and what a target that fails costs the others.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::enhanced_rtmp::{AAC, AV1, HEVC, programme, push};
-use crate::support::targets::{FfmpegListener, NginxRtmp, NodeMediaServer, TlsFront};
+use crate::support::targets::{Certificates, FfmpegListener, NginxRtmp, NodeMediaServer, TlsFront};
 use crate::support::{
     Clip, Encoder, Server, Stream, Watcher, audio_hashes, clip, ffmpeg9, hashes, shared, until, video_hashes,
 };
@@ -22,7 +22,7 @@ fn start() -> Server {
 }
 
 /// Returns the fields of a target that is a live stream of another Weir.
-fn rtmp(server: &Server, stream: &Stream) -> serde_json::Value {
+fn rtmp(server: &Server, stream: &Stream) -> Value {
     json!({ "url": server.rtmp_url(""), "stream_key": stream.key })
 }
 
@@ -41,9 +41,13 @@ fn wait_for_events(server: &Server, target: &str, wanted: &[&str]) {
 /// Pushes a clip to a live stream whose target is another server, and compares all frames pushed with those played there.
 fn assert_arrives(file: &Path) {
     let _machine = shared();
-    let (from, to) = (start(), Server::start());
+    assert_arrives_at(file, start(), Server::start(), rtmp);
+}
+
+/// Does so for a target with the fields that `target` returns.
+fn assert_arrives_at(file: &Path, from: Server, to: Server, target: fn(&Server, &Stream) -> Value) {
     let there = to.api().create("low", json!({ "reconnect_window": 0 }));
-    let targets = [rtmp(&to, &there)];
+    let targets = [target(&to, &there)];
     let stream = from.api().create("low", json!({ "reconnect_window": 0, "simulcast_targets": targets }));
     let mut encoder = push(file, &from.rtmp_url(&stream.key));
     let renditions = to.playback(&there).renditions();
@@ -67,6 +71,23 @@ fn assert_arrives(file: &Path) {
 #[test]
 fn avc_arrives_at_another_weir() {
     assert_arrives(&clip(&Clip::plain(8)));
+}
+
+#[test]
+fn avc_arrives_at_another_weir_over_rtmps() {
+    let _machine = shared();
+    let certificates = Certificates::make();
+    let path = |file: PathBuf| file.display().to_string();
+    let [ca, certificate, key] =
+        [path(certificates.ca_file()), path(certificates.server_file()), path(certificates.key_file())];
+    let from = Server::start_with(&[ALLOW_PRIVATE, ("WEIR_SIMULCAST_CA_FILE", &ca)]);
+    let to = Server::start_with(&[
+        ("WEIR_RTMPS_SELF_SIGNED", "false"),
+        ("WEIR_RTMPS_CERT", &certificate),
+        ("WEIR_RTMPS_KEY", &key),
+    ]);
+    let rtmps = |to: &Server, there: &Stream| json!({ "url": to.rtmps_url(""), "stream_key": there.key });
+    assert_arrives_at(&clip(&Clip::plain(8)), from, to, rtmps);
 }
 
 #[test]
@@ -149,7 +170,7 @@ const AWAY: Duration = Duration::from_secs(5);
 
 /// Kills the encoder, lets it return after [`AWAY`], and checks that the target has seen one publication. Returns the
 /// recording.
-fn assert_one_publication(mode: &str, more: serde_json::Value) -> (NginxRtmp, Server) {
+fn assert_one_publication(mode: &str, more: Value) -> (NginxRtmp, Server) {
     let _machine = shared();
     let (nginx, from) = (NginxRtmp::start(), start());
     let mut fields = json!({

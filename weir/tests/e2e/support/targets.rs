@@ -2,6 +2,7 @@
 //!
 //! A server is ended when it is dropped. All keep their addresses over a restart.
 
+mod certificates;
 mod ffmpeg;
 mod nginx;
 mod node;
@@ -9,6 +10,7 @@ mod service;
 mod srt;
 mod tls_front;
 
+pub(crate) use certificates::Certificates;
 pub(crate) use ffmpeg::FfmpegListener;
 pub(crate) use nginx::NginxRtmp;
 pub(crate) use node::NodeMediaServer;
