@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use media::id::{ContributionId, LiveStreamId};
+use srt::Passphrase;
 use tokio::sync::oneshot;
 use wire::Item;
 
@@ -61,28 +62,6 @@ pub struct Encryption {
     pub stream: LiveStreamId,
     /// The secret that both sides share.
     pub passphrase: Passphrase,
-}
-
-/// The secret that SRT derives its keys from; never printed.
-#[derive(Clone)]
-pub struct Passphrase(String);
-
-impl Passphrase {
-    /// Wraps the secret.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-
-    /// Returns the secret, for the handshake.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Passphrase {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Passphrase(hidden)")
-    }
 }
 
 /// Permission to publish, returned by [`Authorizer::admit`].

@@ -15,9 +15,9 @@ pub mod srt;
 mod stall;
 mod stats;
 
+pub use ::srt::Passphrase;
 pub use authorize::{
-    Admission, Authorizer, DisconnectReason, Encryption, FrameSink, Key, LinkStats, Passphrase, Protocol, Publish,
-    Refusal,
+    Admission, Authorizer, DisconnectReason, Encryption, FrameSink, Key, LinkStats, Protocol, Publish, Refusal,
 };
 pub use connection_limits::Limits;
 pub use rtmp::Transport;

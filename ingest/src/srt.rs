@@ -1,10 +1,8 @@
 //! SRT: the listener, and the task of each connection.
 //!
-//! libsrt runs the protocol on its own threads. This module adds the policy for each handshake, a thread that waits for
+//! The crate [`srt`] runs the protocol. This module adds the policy for each handshake, a thread that waits for
 //! accepted callers, and a task for each of them that receives its MPEG-TS.
 
-mod connection;
-mod ffi;
 mod handshake;
 pub(crate) mod stream_id;
 
@@ -14,16 +12,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use media::id::ContributionId;
+use srt::{Acceptor, Connection, Error, HandshakeHook, Incoming, Listener, ListenerOptions};
 use tokio::time::interval;
 use tracing::{Instrument, info, warn};
 use wire::Item;
 use wire::ts::{self, Demuxer, Limits};
 
-pub use connection::{CallerOptions, Connection, Error};
-pub use ffi::{CallError, exit};
-
-use connection::{Socket, millis};
-use ffi::HandshakeHook;
 use handshake::{Caller, HandshakePolicy};
 
 use crate::authorize::{LinkStats, Protocol, Publish};
@@ -33,8 +27,6 @@ use crate::server::{CloseReason, NoFramesReason, Server, Shared, Source};
 const READ_BUFFER: usize = 64 * 1024;
 /// Accepted callers that wait for their task; libsrt refuses more.
 const BACKLOG: i32 = 128;
-/// Oldest version of libsrt that sends a stream id.
-const OLDEST_PEER: i32 = 0x01_03_00;
 /// Pause after a failed accept, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Interval between calls of [`HandshakePolicy::sweep`].
@@ -62,18 +54,11 @@ impl Server {
     pub fn listen_srt(&self, socket: UdpSocket, options: Options) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let policy = Arc::new(HandshakePolicy::new(Arc::clone(&shared), options.encryption));
-        let listener = Arc::new(Socket::new()?);
-        let id = listener.0;
-        if socket.local_addr()?.is_ipv6() {
-            ffi::set_bool(id, ffi::OPT_IPV6ONLY, false)?;
-        }
-        ffi::set_int(id, ffi::OPT_RCVLATENCY, millis(options.latency))?;
-        ffi::set_int(id, ffi::OPT_VERSION_MIN, OLDEST_PEER)?;
-        ffi::bind(id, socket)?;
-        ffi::listen(id, BACKLOG, Arc::clone(&policy) as Arc<dyn HandshakeHook>)?;
+        let hook = Arc::clone(&policy) as Arc<dyn HandshakeHook>;
+        let listener = Listener::new(socket, ListenerOptions { latency: options.latency, backlog: BACKLOG }, hook)?;
 
-        let waiting = (Arc::clone(&shared), Arc::clone(&policy));
-        self.shared.tasks.spawn_blocking(move || waiting.0.wait_for_callers(id, &waiting.1));
+        let (waiting, acceptor) = ((Arc::clone(&shared), Arc::clone(&policy)), listener.acceptor());
+        self.shared.tasks.spawn_blocking(move || waiting.0.wait_for_callers(acceptor, &waiting.1));
         self.shared.tasks.spawn(async move {
             let mut tick = interval(SWEEP);
             loop {
@@ -91,11 +76,11 @@ impl Server {
 
 impl Shared {
     /// Starts a task for each accepted caller until the listener is closed.
-    fn wait_for_callers(self: &Arc<Self>, listener: ffi::Id, policy: &Arc<HandshakePolicy>) {
+    fn wait_for_callers(self: &Arc<Self>, acceptor: Acceptor, policy: &Arc<HandshakePolicy>) {
         loop {
-            match ffi::accept(listener) {
-                Ok(id) => self.take_caller(id, policy),
-                Err(_) if ffi::state(listener) != ffi::STATE_LISTENING => return,
+            match acceptor.accept() {
+                Ok(Some(incoming)) => self.take_caller(incoming, policy),
+                Ok(None) => return,
                 Err(error) => {
                     warn!(%error, "an SRT caller could not be accepted");
                     std::thread::sleep(ACCEPT_PAUSE);
@@ -104,8 +89,9 @@ impl Shared {
         }
     }
 
-    fn take_caller(self: &Arc<Self>, socket: ffi::Id, policy: &Arc<HandshakePolicy>) {
-        let connection = match Connection::accepted(socket) {
+    fn take_caller(self: &Arc<Self>, incoming: Incoming, policy: &Arc<HandshakePolicy>) {
+        let socket = incoming.id();
+        let connection = match incoming.open() {
             Ok(connection) => connection,
             Err(error) => return warn!(%error, "an SRT caller was gone before it was accepted"),
         };
@@ -186,8 +172,21 @@ impl Source for TransportStream {
     }
 
     fn link_stats(&mut self) -> Option<LinkStats> {
-        let stats = *self.demuxer.stats();
-        let (continuity_errors, dropped_units) = (stats.continuity_errors, stats.dropped);
-        self.connection.stats().ok().map(|link| LinkStats { continuity_errors, dropped_units, ..link })
+        let (media, link) = (*self.demuxer.stats(), self.connection.stats().ok()?);
+        Some(LinkStats {
+            round_trip: link.round_trip,
+            latency: link.latency,
+            buffered: link.buffered,
+            receive_rate: link.receive_rate,
+            send_rate: link.send_rate,
+            capacity: link.capacity,
+            packets: link.packets,
+            lost: link.lost,
+            retransmitted: link.retransmitted,
+            dropped: link.dropped,
+            undecrypted: link.undecrypted,
+            continuity_errors: media.continuity_errors,
+            dropped_units: media.dropped,
+        })
     }
 }

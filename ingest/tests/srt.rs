@@ -9,8 +9,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use common::{Event, PASSPHRASE, Rig, config};
-use ingest::srt::{CallerOptions, Connection, Error, Options};
-use ingest::{Config, DisconnectReason, Key, Limits, Passphrase};
+use ingest::srt::Options;
+use ingest::{Config, DisconnectReason, Limits, Passphrase};
+use srt::{CallerOptions, Connection, Error};
 
 /// Bytes of memory that the other tests of this process may use meanwhile.
 const MAX_GROWN: u64 = 32 << 20;
@@ -47,7 +48,7 @@ fn listen(rig: &Rig, encryption: bool) -> SocketAddr {
 
 fn options(stream_id: &str, passphrase: Option<&str>) -> CallerOptions {
     CallerOptions {
-        stream_id: Key(stream_id.to_owned()),
+        stream_id: stream_id.to_owned(),
         passphrase: passphrase.map(Passphrase::new),
         key_bits: 128,
         latency: Duration::from_millis(40),
@@ -61,7 +62,7 @@ async fn call(to: SocketAddr, stream_id: &str, passphrase: Option<&str>) -> Resu
 
 async fn refusal(to: SocketAddr, stream_id: &str, passphrase: Option<&str>) -> i32 {
     match call(to, stream_id, passphrase).await {
-        Err(Error::Refused(reason)) => reason,
+        Err(Error::Refused(reason)) => reason.0,
         other => panic!("{stream_id}: {other:?}"),
     }
 }
@@ -117,7 +118,7 @@ async fn wrong_passphrases_are_slowed_down_and_forgiven() {
     let caller = loop {
         match call(to, "good", Some(PASSPHRASE)).await {
             Ok(caller) => break caller,
-            Err(Error::Refused(OVERLOAD)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(Error::Refused(reason)) if reason.0 == OVERLOAD => tokio::time::sleep(Duration::from_millis(50)).await,
             Err(error) => panic!("{error}"),
         }
     };

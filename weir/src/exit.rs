@@ -30,5 +30,5 @@ pub(crate) fn print_last(write: impl FnOnce() + Send + 'static) {
 /// Flushes standard output and ends the process with this exit code.
 pub(crate) fn leave(code: u8) -> ! {
     print_last(|| drop(std::io::stdout().flush()));
-    ingest::srt::exit(code)
+    srt::exit(code)
 }

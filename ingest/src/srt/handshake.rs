@@ -13,22 +13,13 @@ use std::time::{Duration, Instant};
 use media::backoff::{Backoff, network};
 use media::id::LiveStreamId;
 use parking_lot::Mutex;
+use srt::{Handshake, HandshakeHook, Rejection, SocketId};
 use tracing::{debug, info, warn};
 
-use super::ffi::{self, Handshake, HandshakeHook, Id};
 use super::stream_id::{self, Request};
 use crate::authorize::{Key, Refusal};
 use crate::connection_limits::{Full, Permit};
 use crate::server::Shared;
-
-// Rejection reasons of libsrt's access_control.h. A caller sees them as they are, or with 1000 added.
-const BAD_REQUEST: i32 = 1400;
-const OVERLOAD: i32 = 1402;
-const FORBIDDEN: i32 = 1403;
-const NOT_FOUND: i32 = 1404;
-const BAD_MODE: i32 = 1405;
-const OURS: i32 = 1500;
-const DOWN: i32 = 1503;
 
 /// Time after which an accepted caller that did not appear counts as refused. libsrt decides at once.
 const DECISION_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,7 +31,7 @@ pub(super) struct HandshakePolicy {
     shared: Arc<Shared>,
     encryption: bool,
     /// Callers that libsrt has not decided on yet; bounded by the number of connections.
-    pending: Mutex<HashMap<Id, Caller>>,
+    pending: Mutex<HashMap<SocketId, Caller>>,
     failed: Mutex<HashMap<(IpAddr, LiveStreamId), Backoff>>,
     /// Time of the last logged refusal, in milliseconds since `began`, because refused encoders retry all the time.
     logged: AtomicU64,
@@ -74,10 +65,10 @@ enum HandshakeRejection {
 }
 
 impl HandshakeHook for HandshakePolicy {
-    fn ask(&self, handshake: Handshake<'_>) -> Result<(), i32> {
-        let Handshake { socket, peer, stream_id } = handshake;
+    fn ask(&self, handshake: Handshake<'_>) -> Result<(), Rejection> {
         self.shared.stats.accepted.fetch_add(1, Relaxed);
-        self.judge(socket, peer, stream_id, Instant::now()).map_err(|rejection| self.reject(peer, rejection))
+        let peer = handshake.peer;
+        self.judge(&handshake, Instant::now()).map_err(|rejection| self.reject(peer, rejection))
     }
 }
 
@@ -94,7 +85,7 @@ impl HandshakePolicy {
     }
 
     /// Removes and returns the caller of a socket that libsrt accepted.
-    pub(super) fn take(&self, socket: Id) -> Option<Caller> {
+    pub(super) fn take(&self, socket: SocketId) -> Option<Caller> {
         self.pending.lock().remove(&socket)
     }
 
@@ -119,7 +110,8 @@ impl HandshakePolicy {
         }
     }
 
-    fn judge(&self, socket: Id, peer: SocketAddr, stream_id: &[u8], now: Instant) -> Result<(), HandshakeRejection> {
+    fn judge(&self, handshake: &Handshake<'_>, now: Instant) -> Result<(), HandshakeRejection> {
+        let Handshake { socket, peer, stream_id } = *handshake;
         let key = match stream_id::parse(stream_id) {
             Request::Publish(key) => key,
             Request::Other => return Err(HandshakeRejection::Play),
@@ -134,7 +126,7 @@ impl HandshakePolicy {
             Full::Address => HandshakeRejection::Full("from one address"),
         })?;
         if self.encryption
-            && let Err(error) = ffi::set(socket, ffi::OPT_PASSPHRASE, encryption.passphrase.reveal().as_bytes())
+            && let Err(error) = handshake.set_passphrase(&encryption.passphrase)
         {
             warn!(%error, stream = %encryption.stream, "the passphrase of a live stream cannot be used");
             return Err(HandshakeRejection::Ours);
@@ -161,21 +153,21 @@ impl HandshakePolicy {
         Ok(())
     }
 
-    /// Counts and logs a rejection; returns libsrt's number for it.
-    fn reject(&self, peer: SocketAddr, rejection: HandshakeRejection) -> i32 {
+    /// Counts and logs a rejection; returns what the caller learns of it.
+    fn reject(&self, peer: SocketAddr, rejection: HandshakeRejection) -> Rejection {
         let stats = &self.shared.stats;
         let reason = match rejection {
-            HandshakeRejection::Malformed => count(&stats.not_publishing, BAD_REQUEST),
-            HandshakeRejection::Play => count(&stats.not_publishing, BAD_MODE),
-            HandshakeRejection::Throttled => count(&stats.throttled, OVERLOAD),
-            HandshakeRejection::Full(_) => count(&stats.full, OVERLOAD),
-            HandshakeRejection::Ours => OURS,
+            HandshakeRejection::Malformed => count(&stats.not_publishing, Rejection::BAD_REQUEST),
+            HandshakeRejection::Play => count(&stats.not_publishing, Rejection::BAD_MODE),
+            HandshakeRejection::Throttled => count(&stats.throttled, Rejection::OVERLOAD),
+            HandshakeRejection::Full(_) => count(&stats.full, Rejection::OVERLOAD),
+            HandshakeRejection::Ours => Rejection::INTERNAL,
             HandshakeRejection::Authorizer(refusal) => {
                 stats.refused(refusal);
                 match refusal {
-                    Refusal::UnknownKey => NOT_FOUND,
-                    Refusal::Disabled => FORBIDDEN,
-                    Refusal::Unavailable | Refusal::Memory => DOWN,
+                    Refusal::UnknownKey => Rejection::NOT_FOUND,
+                    Refusal::Disabled => Rejection::FORBIDDEN,
+                    Refusal::Unavailable | Refusal::Memory => Rejection::DOWN,
                 }
             }
         };
@@ -196,7 +188,7 @@ impl HandshakePolicy {
     }
 }
 
-fn count(counter: &AtomicU64, reason: i32) -> i32 {
+fn count(counter: &AtomicU64, reason: Rejection) -> Rejection {
     counter.fetch_add(1, Relaxed);
     reason
 }

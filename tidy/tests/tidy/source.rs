@@ -7,8 +7,8 @@ use std::process::Command;
 use syn::Item;
 
 /// Crates whose words and structure are checked.
-pub(crate) const CRATES: [&str; 10] =
-    ["media", "wire", "packager", "slate", "ingest", "ladder", "origin", "simulcast", "control", "weir"];
+pub(crate) const CRATES: [&str; 11] =
+    ["media", "wire", "packager", "slate", "srt", "ingest", "ladder", "origin", "simulcast", "control", "weir"];
 
 /// Path of the repository.
 pub(crate) fn root() -> PathBuf {
