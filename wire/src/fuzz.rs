@@ -14,6 +14,7 @@ use crate::rtmp::chunk::{Limits, Reader};
 use crate::rtmp::client;
 use crate::rtmp::handshake;
 use crate::rtmp::server::{Config, Event, RANDOM_LEN, Session};
+use crate::srt;
 pub use crate::ts::fuzz::{latm, pes, psi, ts};
 pub use crate::ts::mux::fuzz::ts_mux;
 
@@ -21,6 +22,15 @@ pub use crate::ts::mux::fuzz::ts_mux;
 const LIMITS: Limits = Limits { message: 600, streams: 4, pending: 1_000, block: 700 };
 /// Longest input of which each cut is tried, because the work grows with its square.
 const MAX_CUT: usize = 1_024;
+
+/// Asserts that the parts of an SRT address are within their limits.
+pub fn srt_target(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(target) = srt::Target::parse(text) else { return };
+    assert!(target.port > 0 && !target.host.is_empty() && target.host.len() < text.len());
+    assert!(target.stream_id.reveal().len() <= 512 && matches!(target.key_bits, 128 | 192 | 256));
+    assert!(target.passphrase.is_none_or(|passphrase| (10..=79).contains(&passphrase.reveal().len())));
+}
 
 /// Tests the server's handshake with a C0, C1 and C2 that begin with `data`.
 pub fn rtmp_handshake(data: &[u8]) {

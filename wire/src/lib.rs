@@ -1,4 +1,4 @@
-//! Sans-IO protocols: RTMP, FLV and MPEG-TS.
+//! Sans-IO protocols: RTMP, FLV and MPEG-TS, and addresses of SRT.
 //!
 //! Nothing here opens a socket or reads a clock. Bytes go in as slices of any size, cut anywhere; events, and bytes to
 //! send, come out. The memory that a peer can make this crate use is limited, and an [`Error`] says where in the stream
@@ -13,7 +13,10 @@ pub mod fuzz;
 mod item;
 mod latm;
 pub mod rtmp;
+mod secret;
+pub mod srt;
 pub mod ts;
+mod url;
 
 pub use error::{Blame, Error, Place};
 pub use item::Item;

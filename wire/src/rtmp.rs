@@ -11,5 +11,4 @@ mod enhanced;
 pub mod handshake;
 pub mod message;
 mod received;
-mod secret;
 pub mod server;

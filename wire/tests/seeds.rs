@@ -23,13 +23,14 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_target_takes_its_seeds() {
-    let targets: [Target; 10] = [
+    let targets: [Target; 11] = [
         ("rtmp_handshake", fuzz::rtmp_handshake),
         ("rtmp_chunks", fuzz::rtmp_chunks),
         ("amf0", fuzz::amf0),
         ("flv_tags", fuzz::flv_tags),
         ("rtmp_session", fuzz::rtmp_session),
         ("rtmp_client", fuzz::rtmp_client),
+        ("srt_target", fuzz::srt_target),
         ("ts", fuzz::ts),
         ("ts_mux", fuzz::ts_mux),
         ("psi", fuzz::psi),

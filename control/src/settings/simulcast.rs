@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use wire::srt;
 
 use super::validate::{MAX_TEXT, text};
 use super::{Extras, FieldErrors, MAX_PASSTHROUGH, Validate};
@@ -118,19 +119,17 @@ fn check_url(url: &str) -> Result<(), String> {
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    let has_port = check_authority(authority)?;
+    check_authority(authority)?;
     if scheme == "srt" {
-        if !has_port {
-            return Err("must have a port, as in srt://host:1234".to_owned());
-        }
-        return check_srt_options(path.split_once('?').map_or("", |(_, query)| query));
+        let parsed = srt::Target::parse(url);
+        return parsed.map(drop).map_err(|error| format!("must be a URL of an SRT listener: {error}"));
     }
     let app = path.strip_prefix('/').unwrap_or_default().split(['/', '?', '#']).next().unwrap_or_default();
     if app.is_empty() { Err(format!("must contain the application name, as in {scheme}://host/app")) } else { Ok(()) }
 }
 
-/// Checks `[user[:password]@]host[:port]`, and returns whether there is a port.
-fn check_authority(authority: &str) -> Result<bool, String> {
+/// Checks `[user[:password]@]host[:port]`.
+fn check_authority(authority: &str) -> Result<(), String> {
     let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest);
     let no_host = || "must be a URL with a host name or an IP address".to_owned();
     let (is_host, port) = match host_and_port.strip_prefix('[') {
@@ -148,35 +147,10 @@ fn check_authority(authority: &str) -> Result<bool, String> {
         return Err(no_host());
     }
     if port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0)) == port.is_some() {
-        Ok(port.is_some())
+        Ok(())
     } else {
         Err("must be a URL whose port is a number from 1 to 65535".to_owned())
     }
-}
-
-/// Checks those options of an SRT URL that no connection can be made with.
-fn check_srt_options(query: &str) -> Result<(), String> {
-    for (name, value) in query.split('&').filter_map(|option| option.split_once('=')) {
-        let (is_valid, wanted) = match name {
-            "mode" => (value == "caller", "mode must be caller, because the server connects to the target"),
-            // Lengths that libsrt accepts.
-            "passphrase" => {
-                ((10..=79).contains(&decoded_len(value)), "passphrase must have 10 to 79 characters, or be left out")
-            }
-            "pbkeylen" => (["0", "16", "24", "32"].contains(&value), "pbkeylen must be 0, 16, 24 or 32"),
-            "latency" => (value.parse::<u32>().is_ok(), "latency must be a whole number of milliseconds"),
-            _ => (true, ""),
-        };
-        if !is_valid {
-            return Err(format!("must be a URL whose options are valid: {wanted}"));
-        }
-    }
-    Ok(())
-}
-
-/// Returns the length of percent-encoded text in bytes, after it is decoded.
-fn decoded_len(text: &str) -> usize {
-    text.len().saturating_sub(2 * text.matches('%').count())
 }
 
 #[cfg(test)]
@@ -219,12 +193,14 @@ mod tests {
             ("rtmp://hush/?hush", "application name, as in rtmp://host/app"),
             ("rtmp://host/app hush", "without spaces"),
             ("rtmp://host/hush\n", "without spaces"),
-            ("srt://hush", "must have a port, as in srt://host:1234"),
+            ("srt://hush", "must have a port from 1 to 65535, as in srt://host:1234"),
             ("srt://host:1?mode=listener", "mode must be caller"),
             ("srt://host:1?passphrase=hush", "passphrase must have 10 to 79"),
             ("srt://host:1?passphrase=%41%41%41%41hush", "passphrase must have 10 to 79"),
             ("srt://host:1?pbkeylen=8", "pbkeylen must be"),
             ("srt://host:1?latency=hush", "latency must be"),
+            ("srt://host:1?latency=65536", "at most 65535"),
+            (&format!("srt://host:1?streamid={}", "hush".repeat(200)), "streamid must have at most 512 bytes"),
             (&long, "at most 2048 characters"),
         ] {
             let error = check_url(url).unwrap_err();

@@ -230,7 +230,7 @@ async fn invalid_targets_are_refused_with_the_reason() {
         (json!({}), "url: is required"),
         (json!({"url": "https://hush/a"}), "url: must be a URL that begins with rtmp://, rtmps:// or srt://"),
         (json!({"url": "rtmp://hush"}), "url: must contain the application name, as in rtmp://host/app"),
-        (json!({"url": "srt://hush"}), "url: must have a port, as in srt://host:1234"),
+        (json!({"url": "srt://hush"}), "url: must be a URL of an SRT listener: the address must have a port"),
         (json!({"url": "srt://a:1", "stream_key": "hush"}), "stream_key: is only allowed with rtmp and rtmps"),
         (json!({"url": "rtmp://a/b", "stream_key": "hush\n"}), "stream_key: must not contain spaces or line breaks"),
         (

@@ -32,7 +32,7 @@ use outcome::Status;
 use output::Output;
 use tracks::{Capabilities, Outgoing};
 
-pub use super::secret::Secret;
+pub use crate::secret::Secret;
 pub use handshake::RANDOM_LEN;
 pub use outcome::{Refusal, RefusalKind};
 pub use target::{Address, Credentials, Target, TargetError};

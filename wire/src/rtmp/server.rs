@@ -25,7 +25,7 @@ use crate::amf0::Value;
 use crate::error::{Error, Place};
 use crate::flv::{self, Tag};
 
-pub use super::secret::Secret;
+pub use crate::secret::Secret;
 pub use handshake::RANDOM_LEN;
 pub use publish::{ConnectInfo, Publish};
 

@@ -1,6 +1,7 @@
 //! The address of a target: where to connect, and what to publish there.
 
-use crate::rtmp::secret::Secret;
+use crate::secret::Secret;
+use crate::url;
 
 /// Longest address or stream key, in bytes. A longer one is refused.
 const MAX_TEXT: usize = 4_096;
@@ -119,44 +120,18 @@ fn split_path<'a>(path: &'a str, key: &'a str) -> Result<(&'a str, &'a str), Tar
 }
 
 fn address(tls: bool, authority: &str) -> Result<Address, TargetError> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']').ok_or(TargetError::Host)?;
-            (host, rest.strip_prefix(':'))
-        }
-        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
-    };
+    let (host, port) = url::host_and_port(authority).ok_or(TargetError::Host)?;
     let port = match port {
-        Some(text) => text.parse().ok().filter(|port| *port > 0).ok_or(TargetError::Port)?,
+        Some(text) => url::port(text).ok_or(TargetError::Port)?,
         None if tls => 443,
         None => 1_935,
     };
-    if host.is_empty() { Err(TargetError::Host) } else { Ok(Address { tls, host: host.to_owned(), port }) }
+    Ok(Address { tls, host: host.to_owned(), port })
 }
 
 fn credentials(text: &str) -> Credentials {
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
-    Credentials { user: decoded(user), password: decoded(password).as_str().into() }
-}
-
-/// Decodes percent-encoded bytes. Text that is no such encoding stays as it is.
-fn decoded(text: &str) -> String {
-    let (mut out, mut rest) = (Vec::new(), text.as_bytes());
-    while let Some((first, tail)) = rest.split_first() {
-        let digits = tail.get(..2).filter(|digits| *first == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
-        let byte = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        match byte.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
+    Credentials { user: url::decoded(user), password: url::decoded(password).as_str().into() }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::amf0::Value;
 use crate::rtmp::enhanced;
-use crate::rtmp::secret::Secret;
+use crate::secret::Secret;
 
 /// Parameters of `connect`.
 #[derive(Clone, Debug, PartialEq, Default)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A text that may contain a stream key. It is never printed.
+/// A text that may contain a stream key or a password. It is never printed.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
 
