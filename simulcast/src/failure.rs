@@ -2,7 +2,9 @@
 
 use std::io;
 
+use srt::{CallError, Rejection};
 use wire::rtmp::client::{TargetError, TrackError};
+use wire::ts::mux::MuxError;
 
 use crate::address::NotAllowed;
 use crate::state::Severity;
@@ -46,6 +48,15 @@ pub(crate) enum Failure {
     AuthenticationLoop,
     #[error("the target cannot take the programme: {0}")]
     Track(#[from] TrackError),
+    #[error("the target cannot take the programme: {0}")]
+    TransportStream(#[from] MuxError),
+    #[error("the target refused the connection: {0}")]
+    Rejected(Rejection),
+    #[error("the SRT connection failed: {0}")]
+    Srt(CallError),
+    /// libsrt does not distinguish the two.
+    #[error("the target closed the connection or no longer answers")]
+    Disconnected,
     #[error("the target accepted no data for too long")]
     Stalled,
     #[error("the target closed the connection")]
@@ -59,8 +70,17 @@ impl Failure {
     pub(crate) const fn severity(&self) -> Severity {
         match self {
             Self::Refused { severity, .. } | Self::Ended { severity, .. } => *severity,
-            Self::NotAllowed(_)
+            // As with a wrong stream key, the owner has to change the address.
+            Self::Rejected(
+                Rejection::BAD_SECRET
+                | Rejection::UNSECURE
+                | Rejection::UNAUTHORIZED
+                | Rejection::FORBIDDEN
+                | Rejection::UNACCEPTABLE,
+            )
+            | Self::NotAllowed(_)
             | Self::AuthenticationLoop
+            | Self::TransportStream(MuxError::Codec { .. } | MuxError::Form { .. } | MuxError::TooManyStreams { .. })
             | Self::Track(TrackError::Codec { .. } | TrackError::Multitrack { .. })
             | Self::TlsName => Severity::Fatal,
             _ => Severity::Normal,

@@ -1,4 +1,4 @@
-//! Pushes one programme to other servers by RTMP and RTMPS.
+//! Pushes one programme to other servers by RTMP, RTMPS and SRT.
 //!
 //! [`Simulcast`] takes the programme after the splice, so it has one timeline: where an encoder reconnects, targets
 //! receive the continuation on the same connection. Each target has one bounded queue and one task. Pushing is a plain
@@ -8,11 +8,14 @@
 pub mod address;
 mod backoff;
 mod config;
+mod destination;
 mod failure;
 mod gate;
 mod queue;
+mod resolve;
 mod rtmp;
 mod socket;
+mod srt;
 mod state;
 mod stats;
 mod target;
@@ -27,32 +30,47 @@ use parking_lot::Mutex;
 use slate::Item;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
-use wire::rtmp::client::{Target, TargetError};
+use wire::rtmp::client::TargetError;
+use wire::srt::TargetError as SrtTargetError;
 
-use queue::Tracks;
-use rtmp::Rtmp;
-use target::{Shared, Task};
+use crate::destination::Destination;
+use crate::queue::Tracks;
+use crate::rtmp::Rtmp;
+use crate::srt::Srt;
+use crate::target::{Shared, Task};
+use crate::transport::Transport;
 
 pub use config::{Config, QueueLimits, Retry, Timeouts};
 pub use state::{Events, Severity, State, TargetId};
 pub use stats::Stats;
-pub use wire::rtmp::client::Secret;
+pub use wire::srt::Secret;
 
 /// Address and key of a target. Both are secrets, because an address can contain a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// `rtmp[s]://[user:password@]host[:port]/app`, with the stream key as its last segment if `stream_key` is empty.
+    /// `rtmp[s]://[user:password@]host[:port]/app`, with the stream key as its last segment if `stream_key` is empty, or
+    /// `srt://host:port?streamid=…&passphrase=…&pbkeylen=16|24|32&latency=MILLISECONDS`, with options that may be left
+    /// out ([`wire::srt::Target::parse`]).
     pub url: Secret,
-    /// Stream key; empty if it is part of the address.
+    /// Stream key; empty if it is part of the address, as in SRT.
     pub stream_key: Secret,
 }
 
 /// Error of [`Simulcast::add`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddError {
-    /// The address cannot be used.
+    /// The address begins with another protocol.
+    #[error("the address must begin with rtmp://, rtmps:// or srt://")]
+    Scheme,
+    /// The RTMP address cannot be used.
     #[error(transparent)]
     Address(#[from] TargetError),
+    /// The SRT address cannot be used.
+    #[error(transparent)]
+    SrtAddress(#[from] SrtTargetError),
+    /// An SRT target has a stream key.
+    #[error("an SRT target has no stream key beside its address: put it into streamid")]
+    StreamKey,
     /// There is a target with this id.
     #[error("there is a target with this id already")]
     Duplicate,
@@ -89,7 +107,7 @@ impl Simulcast {
 
     /// Adds a target, and starts to dial it once the programme has a track. `events` receives its transitions.
     pub fn add(&self, id: TargetId, settings: &Settings, events: Arc<dyn Events>) -> Result<(), AddError> {
-        let target = Target::parse(settings.url.reveal(), settings.stream_key.reveal())?;
+        let destination = Destination::parse(settings)?;
         let mut programme = self.programme.lock();
         if programme.has_ended {
             return Err(AddError::Ended);
@@ -108,10 +126,18 @@ impl Simulcast {
         }
         programme.targets.push(Arc::clone(&shared));
         drop(programme);
-        let transport = Rtmp::new(Arc::clone(&self.config), target);
+        let config = Arc::clone(&self.config);
+        match destination {
+            Destination::Rtmp(target) => self.start(Rtmp::new(config, target), shared, events),
+            Destination::Srt(target) => self.start(Srt::new(config, target), shared, events),
+        }
+        Ok(())
+    }
+
+    /// Starts the task of a target.
+    fn start(&self, transport: impl Transport, shared: Arc<Shared>, events: Arc<dyn Events>) {
         let task = Task::new(transport, shared, Arc::clone(&self.config), events);
         self.tasks.spawn_on(task.run(), &self.runtime);
-        Ok(())
     }
 
     /// Removes a target, whose task ends the publication and reports [`State::Idle`]; returns whether there was one.

@@ -1,12 +1,11 @@
-//! Sockets to targets: name resolution with the check of addresses, TCP, TLS.
+//! Sockets to RTMP targets: TCP and TLS.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -15,9 +14,8 @@ use wire::rtmp::client::Address;
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::resolve::resolve;
 
-/// Most addresses of a name that one attempt dials. Further ones are ignored.
-const MAX_ADDRESSES: usize = 4;
 /// Most bytes that the kernel takes and has not sent. More would only delay the moment at which the queue notices a slow
 /// target.
 const MAX_UNSENT: u32 = 128 * 1_024;
@@ -31,11 +29,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
 
 /// Resolves the name once, checks every address, and connects to the first allowed address that accepts.
 pub(crate) async fn dial(address: &Address, config: &Config) -> Result<TcpStream, Failure> {
-    // A lookup that takes longer goes on in the runtime's pool for blocking calls until the system gives up.
-    let limit = config.timeouts.connect;
-    let addresses = timeout(limit, resolve(address, config)).await.map_err(|_| Failure::ConnectTimeout)??;
-    let mut failure = Failure::NoAddress;
-    for address in addresses {
+    let (limit, mut failure) = (config.timeouts.connect, Failure::NoAddress);
+    for address in resolve(&address.host, address.port, config).await? {
         match timeout(limit, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 configure(&stream, config.timeouts.write);
@@ -46,23 +41,6 @@ pub(crate) async fn dial(address: &Address, config: &Config) -> Result<TcpStream
         }
     }
     Err(failure)
-}
-
-/// Returns the allowed addresses of the name. Fails with the reason of a refusal if none is allowed.
-async fn resolve(address: &Address, config: &Config) -> Result<Vec<SocketAddr>, Failure> {
-    let found = lookup_host((address.host.as_str(), address.port)).await.map_err(Failure::Resolve)?;
-    let (mut allowed, mut refused) = (Vec::new(), None);
-    for address in found {
-        match config.addresses.check(address.ip()) {
-            Ok(()) if allowed.len() < MAX_ADDRESSES => allowed.push(address),
-            Ok(()) => {}
-            Err(reason) => refused = Some(reason),
-        }
-    }
-    match refused.filter(|_| allowed.is_empty()) {
-        Some(reason) => Err(reason.into()),
-        None => Ok(allowed),
-    }
 }
 
 /// Sets the options of the socket. A failure is harmless, because the timeouts of this crate remain.

@@ -1,5 +1,7 @@
 //! Counters of a target.
 
+use std::time::Duration;
+
 use crate::state::State;
 
 /// State and counters of a target. They contain no secret.
@@ -15,6 +17,8 @@ pub struct Stats {
     pub dropped_frames: u64,
     /// Payload bytes in the queue.
     pub queue_bytes: u64,
+    /// Smoothed round-trip time of the current connection; `None` without one, and for RTMP.
+    pub rtt: Option<Duration>,
     /// Publications that started.
     pub connects: u64,
     /// Attempts that failed, and publications that broke off.

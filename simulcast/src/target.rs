@@ -29,6 +29,7 @@ pub(crate) struct Shared {
     /// Cancelled when the broadcast ends or the target is removed.
     pub(crate) ended: CancellationToken,
     state: Mutex<State>,
+    rtt: Mutex<Option<Duration>>,
     bytes: AtomicU64,
     frames: AtomicU64,
     connects: AtomicU64,
@@ -42,6 +43,7 @@ impl Shared {
             queue: Queue::new(config.queue),
             ended: CancellationToken::new(),
             state: Mutex::default(),
+            rtt: Mutex::default(),
             bytes: AtomicU64::new(0),
             frames: AtomicU64::new(0),
             connects: AtomicU64::new(0),
@@ -57,6 +59,7 @@ impl Shared {
             frames: self.frames.load(Relaxed),
             dropped_frames,
             queue_bytes: queue_bytes as u64,
+            rtt: *self.rtt.lock(),
             connects: self.connects.load(Relaxed),
             failures: self.failures.load(Relaxed),
         }
@@ -110,6 +113,7 @@ impl<T: Transport> Task<T> {
             None => Ok(()),
         };
         shared.queue.shut();
+        *shared.rtt.lock() = None;
         published
     }
 
@@ -148,6 +152,7 @@ impl<T: Transport> Task<T> {
                 frames += u64::from(write(connection, &queued, &mut announced)?);
             }
             let bytes = connection.flush().await?;
+            *shared.rtt.lock() = connection.round_trip();
             shared.bytes.fetch_add(bytes, Relaxed);
             shared.frames.fetch_add(frames, Relaxed);
             if frames > 0 && self.broadcasting_since.is_none() {

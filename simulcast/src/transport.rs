@@ -1,6 +1,7 @@
 //! The part of a target that depends on its protocol.
 
 use std::future::Future;
+use std::time::Duration;
 
 use media::{Frame, Timestamp, Track};
 
@@ -29,6 +30,11 @@ pub(crate) trait Connection: Send {
     /// Answers the target until the connection fails. Dropping the future loses nothing.
     fn idle(&mut self) -> impl Future<Output = Failure> + Send;
 
-    /// Ends the publication and waits until the target has closed the connection.
+    /// Returns the round-trip time; `None` if it is not known.
+    fn round_trip(&mut self) -> Option<Duration> {
+        None
+    }
+
+    /// Ends the publication and waits until the target has received everything.
     fn close(self) -> impl Future<Output = ()> + Send;
 }

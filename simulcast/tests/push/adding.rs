@@ -25,7 +25,9 @@ fn targets_are_limited_in_number_and_have_one_id_each() {
     let simulcast = &rig.simulcast;
     assert_eq!(add(simulcast, "one", "rtmp://localhost/app"), Ok(()));
     assert_eq!(add(simulcast, "one", "rtmp://localhost/app"), Err(AddError::Duplicate));
-    assert!(matches!(add(simulcast, "two", "http://localhost/app"), Err(AddError::Address(_))));
+    assert_eq!(add(simulcast, "two", "http://localhost/app"), Err(AddError::Scheme));
+    assert!(matches!(add(simulcast, "two", "rtmp:///app"), Err(AddError::Address(_))));
+    assert_eq!(add(simulcast, "two", "srt://localhost:1"), Err(AddError::StreamKey));
     assert_eq!(add(simulcast, "two", "rtmp://localhost/app"), Ok(()));
     assert_eq!(add(simulcast, "three", "rtmp://localhost/app"), Err(AddError::TooMany(2)));
     assert!(simulcast.remove(&"one".into()));

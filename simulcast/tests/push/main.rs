@@ -8,4 +8,5 @@ mod peers;
 mod programs;
 mod rig;
 mod servers;
+mod srt;
 mod tls;

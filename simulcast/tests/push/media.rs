@@ -7,6 +7,7 @@ use bytes::Bytes;
 use media::{Frame, Kind, Timescale, Timestamp, Track, TrackId};
 use slate::{Item, Splice};
 use wire::flv::{self, Demuxer, Tag};
+use wire::ts;
 
 /// Bytes of an FLV file's header with the size before the first tag, and of a tag's header.
 const FILE_HEADER: usize = 13;
@@ -88,7 +89,7 @@ impl Programme {
     /// Creates a programme of contributions with clips of these sizes.
     pub(crate) fn of(sizes: &[&str]) -> Self {
         let mut programme = Self { splice: Splice::for_passthrough(), tracks: Vec::new(), frames: Vec::new() };
-        sizes.iter().for_each(|size| programme.connect(size));
+        sizes.iter().for_each(|size| programme.connect(clip(size)));
         let first = programme.frames.iter().position(|item| matches!(item, Item::Frame(_))).expect("frames");
         programme.tracks = programme.frames.drain(..first).collect();
         // Targets receive both tracks before the first frame.
@@ -96,9 +97,29 @@ impl Programme {
         programme
     }
 
-    fn connect(&mut self, size: &str) {
+    /// Creates a programme of HEVC, AC-3 and Opus.
+    pub(crate) fn of_other_codecs() -> Self {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25"]);
+        command.args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "3"]);
+        command.args(["-map", "0", "-map", "1", "-map", "1", "-c:v", "libx265", "-preset", "ultrafast"]);
+        command.args(["-x265-params", "log-level=none:keyint=25", "-pix_fmt", "yuv420p"]);
+        command.args(["-c:a:0", "ac3", "-c:a:1", "libopus", "-f", "mpegts", "-"]);
+        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().expect("ffmpeg runs");
+        assert!(output.status.success());
+        let (mut demuxer, mut items) = (ts::Demuxer::new(ts::Limits::default()), Vec::new());
+        demuxer.push(&output.stdout, &mut items).expect("a transport stream");
+        demuxer.finish(&mut items);
+        let mut programme = Self { splice: Splice::for_passthrough(), tracks: Vec::new(), frames: Vec::new() };
+        programme.connect(&items);
+        let is_track = |item: &Item| matches!(item, Item::Track(_));
+        (programme.tracks, programme.frames) = programme.frames.into_iter().partition(is_track);
+        programme
+    }
+
+    fn connect(&mut self, items: &[wire::Item]) {
         self.splice.begin();
-        for item in clip(size) {
+        for item in items {
             match item {
                 wire::Item::Track(track) => self.splice.track(track.clone(), &mut self.frames),
                 wire::Item::Frame(frame) => self.splice.frame(frame.clone(), &mut self.frames),
@@ -133,16 +154,27 @@ impl Programme {
         expected
     }
 
-    /// Asserts that `received` is `expected`: payloads, and times in milliseconds since the first frame.
+    /// Asserts that `received` over RTMP is `expected`: payloads, and times in milliseconds since the first frame.
     pub(crate) fn assert_received(&self, received: &[Frame], expected: &[Frame]) {
+        self.assert_received_as(
+            [(Kind::Video, flv::VIDEO_TRACK), (Kind::Audio, flv::audio_track(0))],
+            received,
+            expected,
+        );
+    }
+
+    /// Asserts that `received` with these tracks is `expected`.
+    pub(crate) fn assert_received_as(&self, tracks: [(Kind, TrackId); 2], received: &[Frame], expected: &[Frame]) {
         let origin = expected.first().expect("frames").dts;
-        for (kind, id) in [(Kind::Video, flv::VIDEO_TRACK), (Kind::Audio, flv::audio_track(0))] {
+        // A transport stream keeps the timestamps.
+        let start = received.first().expect("frames").dts;
+        for (kind, id) in tracks {
             let of = |frames: &[Frame], id, origin| -> Vec<_> {
                 let of_track = frames.iter().filter(|frame| frame.track == id);
                 let millis = |at: Timestamp| Timescale::MILLIS.delta_ticks(at - origin);
                 of_track.map(|frame| (millis(frame.dts), millis(frame.pts), frame.payload.clone())).collect()
             };
-            let (received, expected) = (of(received, id, Timestamp::ZERO), of(expected, self.track(kind), origin));
+            let (received, expected) = (of(received, id, start), of(expected, self.track(kind), origin));
             assert_eq!(received.len(), expected.len(), "{kind:?}");
             for (received, expected) in received.iter().zip(&expected) {
                 let times = [(received.0, received.1), (expected.0, expected.1)];

@@ -1,6 +1,5 @@
 //! Programs that nobody here wrote receive every frame.
 
-use std::io::Read;
 use std::process::{Command, Stdio};
 
 use media::{Frame, Kind, Track, TrackId};
@@ -46,7 +45,7 @@ fn ffmpeg_reads_the_same_frames() {
     command.args(["-v", "error", "-listen", "1", "-i", &format!("rtmp://{address}/app/key")]);
     command.args(["-map", "0", "-c", "copy", "-f", "framecrc", "-"]).stdin(Stdio::null()).stdout(Stdio::piped());
     // ffmpeg reports the end of the connection as an error.
-    let mut process = Process(command.stderr(Stdio::null()).spawn().expect("ffmpeg runs"));
+    let process = Process(command.stderr(Stdio::null()).spawn().expect("ffmpeg runs"));
     rig.add_at("ffmpeg", address);
     // The target is dialled after failures only while media comes.
     wait_for("a connection", || {
@@ -56,9 +55,7 @@ fn ffmpeg_reads_the_same_frames() {
     });
     rig.push_paced(&["ffmpeg"], &programme.frames);
     rig.finish();
-    let mut text = String::new();
-    process.0.stdout.take().expect("a pipe").read_to_string(&mut text).expect("text");
-    assert!(process.0.wait().expect("an exit").success(), "{text}");
+    let text = process.output();
     let mut received: Vec<(usize, u32)> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let fields: Vec<_> = line.split(',').map(str::trim).collect();

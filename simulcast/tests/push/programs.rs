@@ -1,6 +1,7 @@
 //! Other programs as targets, each on a free port and in a folder of its own.
 
 use std::fs;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
@@ -14,6 +15,16 @@ const NGINX_MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 
 /// A process that is killed with the test.
 pub(crate) struct Process(pub(crate) Child);
+
+impl Process {
+    /// Returns the output of a process that ends.
+    pub(crate) fn output(mut self) -> String {
+        let mut text = String::new();
+        self.0.stdout.take().expect("a pipe").read_to_string(&mut text).expect("text");
+        assert!(self.0.wait().expect("an exit").success(), "{text}");
+        text
+    }
+}
 
 impl Drop for Process {
     fn drop(&mut self) {

@@ -67,9 +67,10 @@ impl Rig {
         Self { simulcast: Simulcast::new(config, runtime.handle().clone()), runtime, limit, log: Arc::default() }
     }
 
-    /// Adds a target with the stream key `key`.
+    /// Adds a target, with the stream key `key` if it is one of RTMP.
     pub(crate) fn add(&self, name: &str, url: &str) {
-        let settings = Settings { url: Secret::from(url), stream_key: Secret::from("key") };
+        let key = if url.starts_with("srt:") { "" } else { "key" };
+        let settings = Settings { url: Secret::from(url), stream_key: Secret::from(key) };
         self.simulcast.add(name.into(), &settings, self.log.clone()).expect("a valid target");
     }
 
