@@ -1,7 +1,7 @@
 //! Metrics of simulcast targets. No label contains a secret: targets are named by their ids.
 
 use prometheus::core::{AtomicU64, GenericGaugeVec};
-use prometheus::{IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 use simulcast::{Severity, State, Stats};
 
 use super::{Page, STREAM};
@@ -50,7 +50,15 @@ pub(super) fn add(page: &Page, broadcasts: &[std::sync::Arc<Broadcast>]) -> anyh
     for (stream, id, stats) in &targets {
         queues.with_label_values(&[stream.as_str(), id.as_str()]).set(stats.queue_bytes);
     }
-    page.add(queues)
+    page.add(queues)?;
+    let help = "Round-trip time to a simulcast target, where it is known: with SRT.";
+    let round_trips = GaugeVec::new(Opts::new("weir_simulcast_round_trip_seconds", help), &TARGET)?;
+    for (stream, id, stats) in &targets {
+        if let Some(round_trip) = stats.rtt {
+            round_trips.with_label_values(&[stream.as_str(), id.as_str()]).set(round_trip.as_secs_f64());
+        }
+    }
+    page.add(round_trips)
 }
 
 fn name(state: &State) -> &'static str {
