@@ -110,10 +110,12 @@ impl Rig {
     /// Returns the states of the target in order. An error that follows another with a different reason is left out.
     pub(crate) fn states(&self, name: &str) -> Vec<String> {
         let log = self.log.0.lock();
-        let mut states: Vec<&State> =
-            log.iter().filter(|(id, _)| id.as_str() == name).map(|(_, state)| state).collect();
-        states.dedup_by(|next, state| next != state && label(next) == label(state));
-        states.into_iter().map(label).collect()
+        let all: Vec<&State> = log.iter().filter(|(id, _)| id.as_str() == name).map(|(_, state)| state).collect();
+        let before = std::iter::once(None).chain(all.iter().copied().map(Some));
+        // The same state twice is a mistake, and must be seen.
+        let is_new = |state: &State, last: &State| state == last || label(state) != label(last);
+        let states = all.iter().zip(before).filter(|(state, last)| last.is_none_or(|last| is_new(state, last)));
+        states.map(|(state, _)| label(state)).collect()
     }
 
     /// Returns the reason of the target's first failure.
