@@ -76,6 +76,7 @@ impl Failure {
                 | Rejection::UNSECURE
                 | Rejection::UNAUTHORIZED
                 | Rejection::FORBIDDEN
+                | Rejection::NOT_FOUND
                 | Rejection::UNACCEPTABLE,
             )
             | Self::NotAllowed(_)

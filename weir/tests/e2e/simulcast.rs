@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::enhanced_rtmp::{AAC, AV1, HEVC, programme, push};
-use crate::support::targets::{Certificates, FfmpegListener, NginxRtmp, NodeMediaServer, TlsFront};
+use crate::support::targets::{Certificates, FfmpegListener, NginxRtmp, NodeMediaServer, SrtReceiver, TlsFront};
 use crate::support::{
     Clip, Encoder, Server, Stream, Watcher, audio_hashes, clip, ffmpeg9, hashes, shared, until, video_hashes,
 };
@@ -89,6 +89,53 @@ fn avc_arrives_at_another_weir_over_rtmps() {
     let rtmps = |to: &Server, there: &Stream| json!({ "url": to.rtmps_url(""), "stream_key": there.key });
     assert_arrives_at(&clip(&Clip::plain(8)), from, to, rtmps);
 }
+
+/// Returns the fields of a target over SRT that is a live stream of another Weir.
+fn srt(server: &Server, stream: &Stream) -> Value {
+    json!({ "url": format!("{}&pbkeylen=32", server.srt_url(stream)) })
+}
+
+#[test]
+fn avc_from_rtmp_arrives_at_another_weir_over_srt() {
+    let _machine = shared();
+    assert_arrives_at(&clip(&Clip::plain(8)), start(), Server::start(), srt);
+}
+
+#[test]
+fn hevc_arrives_at_another_weir_over_srt() {
+    let _machine = shared();
+    let file = programme("hevc-aac", &["440"], &format!("{HEVC} {AAC}"));
+    assert_arrives_at(&file, start(), Server::start(), srt);
+}
+
+/// SRT-09: from SRT to SRT, encrypted. A wrong passphrase is fatal.
+#[test]
+fn srt_arrives_at_a_receiver_of_others() {
+    let _machine = shared();
+    let listen = || SrtReceiver::start("passphrase=0123456789ab&pbkeylen=16");
+    let (from, receiver, other) = (start(), listen(), listen());
+    let wrong = other.url().replace("0123456789ab", "another-one");
+    let targets = json!([{ "url": receiver.url() }]);
+    let stream = from.api().create("low", json!({ "reconnect_window": 0, "simulcast_targets": targets }));
+    let refused = from.api().add_target(&stream, json!({ "url": wrong }));
+    let file = clip(&Clip::plain(8));
+    let source = file.to_str().expect("a UTF-8 path");
+    let mut encoder = Encoder::ffmpeg(&["-re", "-i", source, "-c", "copy", "-f", "mpegts", &from.srt_url(&stream)]);
+    from.api().wait_for_target(&stream, &refused, "errored fatal");
+    let error = from.api().target(&stream, &refused)["error"].clone();
+    assert!(error.as_str().is_some_and(|error| error.contains("passphrase")), "{error}");
+    encoder.wait_for_success();
+    from.api().wait_for(&stream, "idle");
+    let pushed = video_hashes(source);
+    // The encoder closes its connection at once, so its last frames do not arrive at the server.
+    until("the recording", || {
+        let received = video_hashes(receiver.recording().to_str()?);
+        (received.len() + MAX_LOST >= pushed.len() && pushed.starts_with(&received)).then_some(())
+    });
+}
+
+/// Video frames that SRT may still buffer when an encoder disconnects.
+const MAX_LOST: usize = 45;
 
 #[test]
 fn hevc_arrives_at_another_weir() {
