@@ -31,6 +31,11 @@ impl Gate {
         }
     }
 
+    /// Returns whether frames of this time follow the first one that was admitted.
+    pub(crate) fn is_past_start(&self, time: Timestamp) -> bool {
+        self.start.is_some_and(|start| time >= start)
+    }
+
     fn admits_video(&mut self, frame: &Frame) -> bool {
         let is_key = frame.access != Access::Dependent;
         match self.begun.iter().find(|(id, _)| *id == frame.track) {

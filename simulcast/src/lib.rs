@@ -25,7 +25,7 @@ mod transport;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use media::{Track, TrackId};
+use media::{Metadata, Track, TrackId};
 use parking_lot::Mutex;
 use slate::Item;
 use tokio::runtime::Handle;
@@ -161,6 +161,12 @@ impl Simulcast {
             // The programme has one timeline, so targets need not know where contributions meet.
             Item::Discontinuity | Item::Fault(_) => {}
         }
+    }
+
+    /// Pushes timed metadata of the programme to all targets. Those over SRT receive it in their transport stream, and RTMP
+    /// has no place for it.
+    pub fn metadata(&self, metadata: &Metadata) {
+        self.programme.lock().targets.iter().for_each(|target| target.queue.push_metadata(metadata));
     }
 
     /// Ends the broadcast: each target receives the rest of its queue and the end of the publication, both within

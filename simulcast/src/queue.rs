@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use media::{Frame, Track};
+use media::{Frame, Metadata, Timestamp, Track};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -13,14 +13,32 @@ use crate::gate::Gate;
 /// Tracks of the programme at one moment, shared by all frames of that time.
 pub(crate) type Tracks = Arc<[Track]>;
 
-/// A frame with the tracks that are valid for it.
+/// Media that waits for a target.
 #[derive(Debug)]
-pub(crate) struct Queued {
-    pub(crate) frame: Frame,
-    pub(crate) tracks: Tracks,
+pub(crate) enum Queued {
+    /// A frame, with the tracks that are valid for it.
+    Frame(Frame, Tracks),
+    /// Timed metadata.
+    Metadata(Metadata),
 }
 
-/// Frames that a target has not sent yet.
+impl Queued {
+    fn len(&self) -> usize {
+        match self {
+            Self::Frame(frame, _) => frame.payload.len(),
+            Self::Metadata(metadata) => metadata.payload.len(),
+        }
+    }
+
+    const fn time(&self) -> Timestamp {
+        match self {
+            Self::Frame(frame, _) => frame.dts,
+            Self::Metadata(metadata) => metadata.pts,
+        }
+    }
+}
+
+/// Frames and metadata that a target has not sent yet.
 ///
 /// The programme pushes, and never waits: no lock here is held over an await. One task takes. At a bound of
 /// [`QueueLimits`] all queued frames are dropped, and the queue continues with the next key frame. A target that was
@@ -35,7 +53,7 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct Content {
-    frames: VecDeque<Queued>,
+    media: VecDeque<Queued>,
     bytes: usize,
     /// `None` between two attempts: frames are then ignored.
     gate: Option<Gate>,
@@ -71,6 +89,15 @@ impl Queue {
         }
         drop(content);
         self.pushed.notify_one();
+    }
+
+    /// Queues metadata if the target has been sent a frame or will be. The payload is shared.
+    pub(crate) fn push_metadata(&self, metadata: &Metadata) {
+        let mut content = self.content.lock();
+        if content.gate.as_ref().is_some_and(|gate| gate.is_past_start(metadata.pts)) {
+            content.bytes += metadata.payload.len();
+            content.media.push_back(Queued::Metadata(metadata.clone()));
+        }
     }
 
     /// Starts to queue frames for the next attempt, from the next key frame on, unless that has been done.
@@ -115,18 +142,18 @@ impl Queue {
     /// Moves frames of up to `max` bytes to `batch`, but at least one.
     pub(crate) fn take(&self, batch: &mut Vec<Queued>, max: usize) {
         let (mut content, mut bytes) = (self.content.lock(), 0);
-        while let Some(len) = content.frames.front().map(|queued| queued.frame.payload.len()) {
+        while let Some(len) = content.media.front().map(Queued::len) {
             if !batch.is_empty() && bytes + len > max {
                 break;
             }
             bytes += len;
             content.bytes -= len;
-            batch.extend(content.frames.pop_front());
+            batch.extend(content.media.pop_front());
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.content.lock().frames.is_empty()
+        self.content.lock().media.is_empty()
     }
 
     /// Returns the bytes of queued payloads, and the number of frames dropped because the queue was full.
@@ -139,14 +166,14 @@ impl Queue {
 impl Content {
     /// Returns whether the queue cannot take `frame`. An empty queue takes any frame.
     fn is_full(&self, frame: &Frame, limits: &QueueLimits) -> bool {
-        let Some(oldest) = self.frames.front() else { return false };
-        self.bytes + frame.payload.len() > limits.bytes || frame.dts - oldest.frame.dts > limits.duration
+        let Some(oldest) = self.media.front() else { return false };
+        self.bytes + frame.payload.len() > limits.bytes || frame.dts - oldest.time() > limits.duration
     }
 
     /// Drops everything up to the next key frame.
     fn overflow(&mut self) {
         if self.is_publishing {
-            self.dropped += self.frames.len() as u64;
+            self.dropped += self.media.iter().filter(|queued| matches!(queued, Queued::Frame(..))).count() as u64;
             self.has_overflowed = true;
         }
         self.clear();
@@ -156,14 +183,14 @@ impl Content {
     fn admit(&mut self, frame: &Frame, tracks: &Tracks) {
         if self.gate.as_mut().is_some_and(|gate| gate.admits(frame, tracks)) {
             self.bytes += frame.payload.len();
-            self.frames.push_back(Queued { frame: frame.clone(), tracks: Arc::clone(tracks) });
+            self.media.push_back(Queued::Frame(frame.clone(), Arc::clone(tracks)));
         } else if self.has_overflowed {
             self.dropped += 1;
         }
     }
 
     fn clear(&mut self) {
-        self.frames.clear();
+        self.media.clear();
         self.bytes = 0;
     }
 }

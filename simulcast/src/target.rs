@@ -193,11 +193,20 @@ impl<T: Transport> Task<T> {
     }
 }
 
-/// Writes a frame, after the headers of the tracks if they have changed; returns whether the target takes it.
+/// Writes queued media, a frame after the headers of the tracks if they have changed; returns whether the target takes the
+/// frame.
 fn write(connection: &mut impl Connection, queued: &Queued, announced: &mut Option<Tracks>) -> Result<bool, Failure> {
-    if !announced.as_ref().is_some_and(|tracks| Arc::ptr_eq(tracks, &queued.tracks)) {
-        connection.announce(&queued.tracks, queued.frame.dts)?;
-        *announced = Some(Arc::clone(&queued.tracks));
+    match queued {
+        Queued::Frame(frame, tracks) => {
+            if !announced.as_ref().is_some_and(|known| Arc::ptr_eq(known, tracks)) {
+                connection.announce(tracks, frame.dts)?;
+                *announced = Some(Arc::clone(tracks));
+            }
+            connection.send(frame)
+        }
+        Queued::Metadata(metadata) => {
+            connection.metadata(metadata);
+            Ok(false)
+        }
     }
-    connection.send(&queued.frame)
 }

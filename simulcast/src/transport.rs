@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use media::{Frame, Timestamp, Track};
+use media::{Frame, Metadata, Timestamp, Track};
 
 use crate::failure::Failure;
 
@@ -23,6 +23,9 @@ pub(crate) trait Connection: Send {
 
     /// Writes a frame to the output; returns whether the target takes its track.
     fn send(&mut self, frame: &Frame) -> Result<bool, Failure>;
+
+    /// Writes timed metadata to the output, if the protocol has a place for it.
+    fn metadata(&mut self, _metadata: &Metadata) {}
 
     /// Sends the output, and returns the number of its bytes. Answers the target meanwhile.
     fn flush(&mut self) -> impl Future<Output = Result<u64, Failure>> + Send;

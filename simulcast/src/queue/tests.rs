@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use media::fixtures::{audio, video};
-use media::{Access, TimeDelta, Timescale, TrackId};
+use media::{Access, MetadataKind, TimeDelta, Timescale, TrackId};
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn push(queue: &Queue, first: i64, kinds: &str) {
 fn taken(queue: &Queue) -> Vec<i64> {
     let mut batch = Vec::new();
     queue.take(&mut batch, usize::MAX);
-    batch.iter().map(|queued| Timescale::MILLIS.ticks(queued.frame.dts) / 100).collect()
+    batch.iter().map(|queued| Timescale::MILLIS.ticks(queued.time()) / 100).collect()
 }
 
 fn open(limits: QueueLimits) -> Queue {
@@ -126,7 +126,8 @@ fn payloads_are_shared_and_batches_are_bounded() {
     let mut batch = Vec::new();
     queue.take(&mut batch, 8);
     assert_eq!(batch.len(), 2);
-    assert_eq!(batch[0].frame.payload.as_ptr(), pushed.payload.as_ptr());
+    let Queued::Frame(taken, _) = &batch[0] else { panic!("{batch:?}") };
+    assert_eq!(taken.payload.as_ptr(), pushed.payload.as_ptr());
     queue.take(&mut batch, 0);
     assert_eq!((batch.len(), queue.stats()), (2, (4, 0)));
     batch.clear();
@@ -146,4 +147,19 @@ fn frames_are_queued_while_the_target_is_dialled_and_are_not_counted_when_droppe
     assert_eq!(queue.stats(), (16, 0));
     push(&queue, 11, "d");
     assert_eq!(queue.stats(), (0, 5));
+}
+
+#[test]
+fn metadata_follows_the_first_frame() {
+    let queue = open(LIMITS);
+    let metadata = |at: i64| Metadata {
+        kind: MetadataKind::Id3,
+        pts: Timescale::MILLIS.timestamp(at * 100),
+        payload: Bytes::from_static(b"ID3"),
+    };
+    queue.push_metadata(&metadata(0));
+    push(&queue, 1, "K");
+    queue.push_metadata(&metadata(0));
+    queue.push_metadata(&metadata(2));
+    assert_eq!((taken(&queue), queue.stats()), (vec![1, 2], (0, 0)));
 }

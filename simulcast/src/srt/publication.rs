@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use media::{Frame, Kind, Timestamp, Track, TrackId};
+use media::{Frame, Kind, Metadata, Timestamp, Track, TrackId};
 use srt::{Connection, Error};
 use tokio::time::{Instant, timeout};
+use tracing::debug;
 use wire::ts::mux::{MuxError, Muxer};
 
 use crate::failure::Failure;
@@ -59,6 +60,12 @@ impl transport::Connection for Publication {
             // Only this frame is lost, and the transport stream remains valid.
             Err(MuxError::Empty | MuxError::TooLong { .. }) => Ok(false),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn metadata(&mut self, metadata: &Metadata) {
+        if let Err(error) = self.muxer.metadata(metadata) {
+            debug!(%error, "metadata is left out of the transport stream");
         }
     }
 

@@ -119,7 +119,10 @@ impl Input {
         for item in items.drain(..) {
             match item {
                 Item::Metadata(metadata) => {
-                    self.programme.metadata(metadata).into_iter().for_each(|metadata| packager.metadata(metadata));
+                    if let Some(metadata) = self.programme.metadata(metadata) {
+                        self.targets.source().metadata(&metadata);
+                        packager.metadata(metadata);
+                    }
                 }
                 Item::Fault(report) => faults.record(report),
                 Item::VideoExpected if self.audio_only => {}
@@ -168,6 +171,9 @@ impl Input {
         for item in items.drain(..) {
             match item {
                 Item::Metadata(metadata) => {
+                    if let Some(relay) = &self.relay {
+                        relay.metadata(metadata.clone(), self.targets.source());
+                    }
                     self.programme.metadata(metadata).into_iter().for_each(|metadata| ladder.metadata(metadata));
                 }
                 Item::Fault(report) => faults.record(report),

@@ -1,6 +1,6 @@
 //! The encoder's own frames for the simulcast targets of a transcoded broadcast.
 
-use media::{Frame, TimeDelta, Track};
+use media::{Frame, Metadata, TimeDelta, Track};
 use simulcast::Simulcast;
 use slate::gap::{GapPolicy, SlatePoll};
 use slate::{Item, Programme};
@@ -38,6 +38,11 @@ impl Relay {
     pub(super) fn frame(&mut self, frame: Frame, now: TimeDelta, targets: &Simulcast) {
         self.programme.frame(frame, now, &mut self.output);
         self.push(targets);
+    }
+
+    /// Passes metadata of the contribution to the targets.
+    pub(super) fn metadata(&self, metadata: Metadata, targets: &Simulcast) {
+        self.programme.metadata(metadata).iter().for_each(|metadata| targets.metadata(metadata));
     }
 
     /// Passes the slate's frames that are due `now` to the targets; `None` without a slate.

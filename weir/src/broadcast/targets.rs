@@ -110,6 +110,9 @@ impl Targets {
             Output::Frame(frame) if frame.track == FIRST_AUDIO_TRACK => {
                 self.push_to_all(&slate::Item::Frame(frame.clone()));
             }
+            Output::Metadata(metadata) => {
+                self.renditions.iter().for_each(|(_, programme)| programme.metadata(metadata));
+            }
             Output::Frame(frame) => {
                 if let Some(height) = ladder.heights.get(&frame.track) {
                     self.push(*height, &slate::Item::Frame(frame.clone()));
