@@ -3,6 +3,7 @@
 //! Messages carry timestamp deltas (chunk type 1), so all publishers and all repetitions of the loop share the same
 //! bytes, and pushing costs one `write` per frame.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -27,6 +28,8 @@ const AUDIO_TYPE: u8 = 8;
 const VIDEO_TYPE: u8 = 9;
 /// Bytes of an FLV video tag before the AVCC payload.
 const AVC_TAG_HEADER: usize = 5;
+/// Bytes at the end of a video frame by which it is found in the loop.
+const TAIL: usize = 16;
 
 /// The bytes that a publisher sends.
 pub(crate) struct Schedule {
@@ -38,6 +41,8 @@ pub(crate) struct Schedule {
     ticks: Vec<Bytes>,
     /// Size of each video frame as an MP4 sample.
     pub(crate) sample_sizes: Vec<u32>,
+    /// Position in the loop of each video frame, by its last bytes.
+    positions: HashMap<[u8; TAIL], usize>,
 }
 
 /// The quality of a clip.
@@ -81,7 +86,9 @@ impl Schedule {
         audio.truncate(LOOP_AUDIO);
         let [video_header, audio_header] = headers;
         let sample_sizes = video.iter().map(|tag| tag.len().saturating_sub(AVC_TAG_HEADER) as u32).collect();
-        Ok(Self { video_header, audio_header, ticks: chunk(&video, &audio), sample_sizes })
+        let tails = video.iter().enumerate().filter_map(|(n, tag)| Some((*tag.last_chunk()?, n)));
+        let positions = tails.collect();
+        Ok(Self { video_header, audio_header, ticks: chunk(&video, &audio), sample_sizes, positions })
     }
 
     /// Returns the sequence headers, chunked for message stream `stream`.
@@ -97,6 +104,11 @@ impl Schedule {
     /// Returns the AVC decoder configuration record.
     pub(crate) fn avc_record(&self) -> Bytes {
         self.video_header.slice(AVC_TAG_HEADER.min(self.video_header.len())..)
+    }
+
+    /// Returns the position of a video frame in the loop, or `None` if it is no frame of the loop.
+    pub(crate) fn position(&self, payload: &[u8]) -> Option<usize> {
+        self.positions.get(payload.last_chunk()?).copied()
     }
 
     /// Returns the bytes to send with video frame `n` of a publication.

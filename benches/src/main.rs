@@ -21,6 +21,8 @@ mod push;
 mod release;
 mod report;
 mod serving;
+mod simulcast;
+mod sink;
 mod soak;
 mod srt;
 mod stats;
@@ -49,6 +51,8 @@ enum Benchmark {
     Fanout(fanout::Args),
     /// CPU and memory for publishers of 5 Mbit/s, compared with nginx-rtmp.
     Passthrough(passthrough::Args),
+    /// CPU, delay and memory for targets of a live stream, compared with nginx-rtmp.
+    Simulcast(simulcast::Args),
     /// CPU per megabit of SRT over a lossy network, compared with srt-live-transmit.
     Srt(srt::Args),
     /// CPU, memory and delay of a ladder of renditions, compared with ffmpeg.
@@ -70,6 +74,7 @@ fn main() -> Result<()> {
         Benchmark::Origin(args) => serving::run(&args),
         Benchmark::Fanout(args) => fanout::run(&args),
         Benchmark::Passthrough(args) => passthrough::run(&args),
+        Benchmark::Simulcast(args) => simulcast::run(&args),
         Benchmark::Srt(args) => srt::run(&args),
         Benchmark::Ladder(args) => ladder::run(&args),
         Benchmark::Soak(args) => soak::run(&args),

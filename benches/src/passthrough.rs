@@ -98,7 +98,7 @@ fn measure(args: &Args, n: usize, schedule: &Arc<Schedule>) -> Result<Outcome> {
 
     let measured_from = start + Duration::from_secs(args.warm_up);
     drive(&mut pushes, measured_from, |_, _, _| {})?;
-    let cpu = || -> Result<[Duration; 3]> { Ok([proc::cpu(weir_pid)?, proc::cpu(nginx_pid)?, own_cpu()]) };
+    let cpu = || -> Result<[Duration; 3]> { Ok([proc::cpu(weir_pid)?, proc::cpu(nginx_pid)?, proc::own_cpu()]) };
     let before = cpu()?;
     let late = drive(&mut pushes, measured_from + Duration::from_secs(args.seconds), |_, _, _| {})?;
     let after = cpu()?;
@@ -120,11 +120,6 @@ fn measure(args: &Args, n: usize, schedule: &Arc<Schedule>) -> Result<Outcome> {
         window,
         late,
     })
-}
-
-fn own_cpu() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 fn print(args: &Args, n: usize, outcome: &Outcome) {

@@ -17,6 +17,7 @@ use crate::synthetic::Certificate;
 pub(crate) const SERVER_CORE: usize = 0;
 /// The core of the load generators.
 pub(crate) const LOAD_CORE: usize = 1;
+const RTMP_MODULE: &str = "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;\n";
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// More than the 10 s that a server may take to shut down.
 const STOP_LIMIT: Duration = Duration::from_secs(12);
@@ -117,12 +118,19 @@ impl Nginx {
              hls_fragment 2s; hls_playlist_length 30s; access_log off; }} }} }}\n"
         );
         fs::create_dir(folder.path().join("hls"))?;
-        Self::start(
-            &format!("load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;\n{}{body}", preamble(&at)),
-            address,
-            folder,
-            core,
-        )
+        Self::start(&format!("{RTMP_MODULE}{}{body}", preamble(&at)), address, folder, core)
+    }
+
+    /// Starts nginx-rtmp with one worker, which pushes each stream to `count` applications at `target`, and does nothing
+    /// else with it.
+    pub(crate) fn pushing(target: SocketAddr, count: usize, core: usize) -> Result<Self> {
+        let (address, folder) = (free_address()?, memory_folder()?);
+        let pushes: String = (0..count).map(|n| format!("push rtmp://{target}/app/{n};\n")).collect();
+        let body = format!(
+            "rtmp {{ access_log off; server {{ listen {address}; chunk_size 4096; application app {{ live on; {pushes} }} }} }}\n"
+        );
+        let at = folder.path().display().to_string();
+        Self::start(&format!("{RTMP_MODULE}{}{body}", preamble(&at)), address, folder, core)
     }
 
     /// Starts nginx with the files of `folder` in memory, with or without `sendfile`, and with HTTP/2 over TLS if there
@@ -202,15 +210,20 @@ impl Weir {
     /// Starts `binary` with its own data folder and ports, without SRT, because libsrt's threads wake up even when
     /// idle.
     pub(crate) fn start(binary: &Path, core: Option<usize>) -> Result<Self> {
-        Self::launch(binary, core, None)
+        Self::launch(binary, core, None, &[])
+    }
+
+    /// Starts `binary` with settings, each the name and the value of an environment variable, and without SRT.
+    pub(crate) fn start_with(binary: &Path, core: Option<usize>, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::launch(binary, core, None, settings)
     }
 
     /// Starts `binary` with SRT.
     pub(crate) fn start_with_srt(binary: &Path, core: Option<usize>) -> Result<Self> {
-        Self::launch(binary, core, Some(free_address()?))
+        Self::launch(binary, core, Some(free_address()?), &[])
     }
 
-    fn launch(binary: &Path, core: Option<usize>, srt: Option<SocketAddr>) -> Result<Self> {
+    fn launch(binary: &Path, core: Option<usize>, srt: Option<SocketAddr>, settings: &[(&str, &str)]) -> Result<Self> {
         ensure!(binary.exists(), "{} does not exist: run `cargo build --release -p weir`", binary.display());
         let (folder, http, rtmp) = (memory_folder()?, free_address()?, free_address()?);
         let log = folder.path().join("weir.log");
@@ -219,6 +232,7 @@ impl Weir {
         command.env("WEIR_HTTP_LISTEN", http.to_string()).env("WEIR_RTMP_LISTEN", rtmp.to_string());
         command.env("WEIR_SRT_LISTEN", srt.map(|address| address.to_string()).unwrap_or_default());
         command.env("WEIR_API_TOKEN_ID", TOKEN.0).env("WEIR_API_TOKEN_SECRET", TOKEN.1);
+        command.envs(settings.iter().copied());
         let output = File::create(&log)?;
         command.stdout(output.try_clone()?).stderr(output);
         let mut process = Process::start(command)?;

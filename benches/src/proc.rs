@@ -41,6 +41,12 @@ fn cpu_of_one(pid: u32) -> Result<Duration> {
     Ok(Duration::from_secs_f64((user + system) as f64 / rustix::param::clock_ticks_per_second() as f64))
 }
 
+/// Returns the CPU time of this process.
+pub(crate) fn own_cpu() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
 /// Returns the memory of the process and its descendants.
 pub(crate) fn memory(pid: u32) -> Result<Memory> {
     tree(pid).into_iter().try_fold(Memory::default(), |sum, pid| {
